@@ -1,0 +1,1 @@
+"""Bus ↔ whatever is not our bus: the command line, later sockets and HTTP."""

@@ -1,0 +1,33 @@
+"""Plant time: the one place where time is scaled."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+
+class PlantClock:
+    """Plant time runs `scale` times as fast as wall time.
+
+    `epoch` is the wall time at which plant time and wall time were the same; every process that is given the same epoch and
+    scale tells the same plant time. Without it, that instant is the start of this clock. At scale 1 plant time is wall time.
+    """
+
+    def __init__(self, scale: float = 1.0, epoch: datetime | None = None) -> None:
+        self.scale = scale
+        started_at = datetime.now(UTC)
+        ahead = (started_at - epoch).total_seconds() * (scale - 1) if epoch else 0.0
+        self._plant_start_at = started_at + timedelta(seconds=ahead)
+        self._start_s = time.monotonic()
+
+    def now_s(self) -> float:
+        """Plant seconds since this clock started; never goes back."""
+        return (time.monotonic() - self._start_s) * self.scale
+
+    def at(self) -> datetime:
+        """The present instant of plant time, in UTC."""
+        if self.scale == 1:
+            return datetime.now(UTC)
+        return self._plant_start_at + timedelta(seconds=self.now_s())
+
+    def wall_s(self, plant_s: float) -> float:
+        """Convert a duration of plant time to wall seconds."""
+        return plant_s / self.scale

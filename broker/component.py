@@ -1,0 +1,43 @@
+"""The seams between a component and the runtime."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from broker.message import Message, Publication
+
+
+class Component(Protocol):
+    """A plain object: messages and ticks in, publications out. It never awaits, opens a socket or reads a clock."""
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Take one message of a subscribed stream; `now_s` is plant time in seconds, growing from an arbitrary start.
+
+        Raises:
+            Rejected: the message cannot be used; the runtime publishes it to `rejected/{component}` with the reason.
+        """
+        ...
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Let plant time pass; called every `tick_s` of the declaration."""
+        ...
+
+
+class Bus(Protocol):
+    """What the runtime gives to a service: a way to publish, and plant time."""
+
+    def publish(self, publication: Publication) -> None:
+        """Queue a publication; it is sent in order, and again after a reconnect until the broker acknowledges it."""
+        ...
+
+    def now_s(self) -> float:
+        """Plant time in seconds, as components see it."""
+        ...
+
+
+@runtime_checkable
+class Service(Component, Protocol):
+    """A component with I/O of its own beside the bus: sockets, a database."""
+
+    async def serve(self, bus: Bus, ready: Callable[[], None]) -> None:
+        """Run until cancelled; call `ready` once when really working. Cancellation is the request to finish cleanly."""
+        ...

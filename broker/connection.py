@@ -1,0 +1,307 @@
+"""One MQTT 5 connection that stays up: connects, subscribes, receives, publishes, and starts again when it is lost.
+
+It stands on gmqtt for the socket, CONNECT, SUBSCRIBE, keep-alive and packet encoding. Three packets are taken over here, since
+gmqtt acknowledges before a message is handled and does not report why a publication was refused: PUBLISH and PUBREL in,
+PUBACK in. `tests/broker/test_connection.py` fails if a release of gmqtt moves the places where that is done.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import gmqtt
+from gmqtt.mqtt.constants import MQTTCommands
+from gmqtt.mqtt.handler import MQTTConnectError
+
+from broker.errors import BrokerUnavailable, TakenOver
+from broker.outbox import Outbox
+from broker.packets import Delivery, acknowledgement, parse_publish, parse_reason, publish_complete
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 10
+ANSWER_TIMEOUT_S = 10
+FIRST_BACKOFF_S = 0.1
+LONGEST_BACKOFF_S = 30.0
+OUTBOX_CAPACITY = 100_000
+LARGEST_WINDOW = 1_000
+"""Publications in flight at most, if the broker's receive maximum does not ask for fewer."""
+
+_TAKEN_OVER = 0x8E
+_NOT_AUTHORIZED = 0x87
+_NEVER_RECONNECT = -2
+"""gmqtt reconnects by itself when this is 0 or more, and for ever when it is -1."""
+
+_gmqtt_log = logging.getLogger("gmqtt")
+_gmqtt_log.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One topic filter with its MQTT 5 subscription options (section 3.8.3.1)."""
+
+    filter: str
+    qos: int = 1
+    no_local: bool = False
+    retain_as_published: bool = False
+    retain_handling: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the broker is and who connects. `ca` is a PEM file: with it, the connection is TLS."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to connect. `session_expiry_s` above 0 asks for a session that outlives the connection."""
+
+    client_id: str
+    subscriptions: tuple[Subscription, ...] = ()
+    session_expiry_s: int = 0
+    receive_maximum: int = 1_000
+    will: gmqtt.Message | None = None
+    acknowledge: bool = True
+    """Acknowledge each delivery when `on_delivery` returns; otherwise the owner calls `acknowledge` later."""
+
+
+class Connection:
+    """A connection with everything that has to survive its loss.
+
+    `on_delivery` gets each PUBLISH packet; `on_up` is called after each successful connect and subscribe and is told whether
+    the broker still had the session; `on_down` after each loss. They must not block. An exception in them ends `run`.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        options: Options,
+        on_delivery: Callable[[Delivery], None],
+        on_up: Callable[[bool], None] = lambda session_present: None,
+        on_down: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._address, self._options = address, options
+        self._on_delivery, self._on_up, self._on_down = on_delivery, on_up, on_down
+        self._outbox: Outbox[gmqtt.Message] = Outbox(OUTBOX_CAPACITY)
+        self._client: gmqtt.Client | None = None
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._window = LARGEST_WINDOW
+        self._lost: asyncio.Future[None] | None = None
+        self.connected = False
+        self.refused = 0
+        """Publications that the broker refused, since the start."""
+
+    def publish(self, message: gmqtt.Message) -> None:
+        """Send a message now, or as soon as there is a connection and room in the window."""
+        dropped = self._outbox.dropped
+        self._outbox.put(message)
+        self._drained.clear()
+        if self._outbox.dropped > dropped == 0:
+            log.error("the broker is away for long: publications are dropped, oldest first, %d kept", OUTBOX_CAPACITY)
+        self._send()
+
+    @property
+    def unsent(self) -> int:
+        """Publications that the broker has not acknowledged yet."""
+        return len(self._outbox)
+
+    def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        """Acknowledge deliveries of the present connection, all in one write."""
+        packets = b"".join(acknowledgement(each.qos, each.packet_id) for each in deliveries if each.qos)
+        if packets and self._client is not None:
+            self._client._connection.send_package(packets)
+
+    async def run(self) -> None:
+        """Connect, and connect again when the connection is lost, until cancelled.
+
+        Raises:
+            TakenOver: another client uses the same client id.
+        """
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            try:
+                await self._connect()
+                backoff_s = FIRST_BACKOFF_S
+                await self._stay_connected()
+            except BrokerUnavailable as error:
+                log.warning("%s; trying again in %.1f s", error, backoff_s)
+            finally:
+                self._disconnected()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until the broker has acknowledged everything; tell whether it did in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._drained.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def disconnect(self) -> None:
+        """Send DISCONNECT, so that the broker does not publish the will."""
+        if self._client is not None and self.connected:
+            await asyncio.wait({asyncio.ensure_future(self._client.disconnect())}, timeout=1)
+
+    async def _connect(self) -> None:
+        address = self._address
+        where = f"{address.host}:{address.port}"
+        self._lost = asyncio.get_running_loop().create_future()
+        subscribed = asyncio.get_running_loop().create_future()
+        session: list[bool] = []
+        client = self._new_client(session, subscribed)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await client.connect(address.host, address.port, ssl=_tls(address.ca), keepalive=KEEP_ALIVE_S)
+                if self._options.subscriptions:
+                    client.subscribe([_gmqtt_subscription(each) for each in self._options.subscriptions])
+                    await asyncio.wait({subscribed, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+        except MQTTConnectError as error:
+            raise BrokerUnavailable(f"the broker at {where} refused {self._options.client_id}: {error}") from error
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"the broker at {where} does not answer") from error
+        except OSError as error:
+            raise BrokerUnavailable(f"no broker at {where}: {error.strerror or error}") from error
+        if self._lost.done():
+            self._lost.result()
+        self.connected = True
+        log.info("connected to %s as %s", where, self._options.client_id)
+        self._on_up(bool(session and session[0]))
+        self._send()
+
+    def _new_client(self, session: list[bool], subscribed: "asyncio.Future[None]") -> gmqtt.Client:
+        options = self._options
+        properties: dict[str, Any] = {"receive_maximum": options.receive_maximum}
+        if options.session_expiry_s:
+            properties["session_expiry_interval"] = options.session_expiry_s
+        client = gmqtt.Client(
+            options.client_id,
+            clean_session=options.session_expiry_s == 0,
+            will_message=options.will,
+            logger=_gmqtt_log,
+            **properties,
+        )
+        if self._address.username:
+            client.set_auth_credentials(self._address.username, self._address.password)
+        client.set_config({"reconnect_retries": _NEVER_RECONNECT})
+
+        def on_connect(_client: gmqtt.Client, session_present: int, *_: Any) -> None:
+            session.append(bool(session_present))
+            broker_window = client._package_handler._connack_properties.get("receive_maximum", [LARGEST_WINDOW])[0]
+            self._window = min(LARGEST_WINDOW, broker_window - 1)
+
+        client.on_connect = on_connect
+        client.on_subscribe = lambda *_: None if subscribed.done() else subscribed.set_result(None)
+        client.on_disconnect = lambda _client, packet, *_: self._on_disconnect(packet)
+        handlers = client._package_handler._handler_cache
+        handlers[MQTTCommands.PUBLISH] = self._guarded(self._on_publish)
+        handlers[MQTTCommands.PUBREL] = self._guarded(self._on_pubrel)
+        handlers[MQTTCommands.PUBACK] = self._guarded(self._on_puback)
+        self._client = client
+        return client
+
+    def _guarded(self, handler: Callable[[int, bytes], None]) -> Callable[[int, bytes], None]:
+        """gmqtt logs an exception of a handler and goes on; here it ends `run`."""
+
+        def guarded(command: int, body: bytes) -> None:
+            if self._lost is None or self._lost.done():
+                return
+            try:
+                handler(command, body)
+            except Exception as error:
+                self._lost.set_exception(error)
+
+        return guarded
+
+    def _on_publish(self, command: int, body: bytes) -> None:
+        delivery = parse_publish(command, body)
+        self._on_delivery(delivery)
+        if self._options.acknowledge:
+            self.acknowledge((delivery,))
+
+    def _on_pubrel(self, _command: int, body: bytes) -> None:
+        packet_id, _reason = parse_reason(body)
+        if self._client is not None:
+            self._client._connection.send_package(publish_complete(packet_id))
+
+    def _on_puback(self, command: int, body: bytes) -> None:
+        assert self._client is not None
+        self._client._package_handler._handle_puback_packet(command, body)
+        packet_id, reason = parse_reason(body)
+        message = self._outbox.acknowledged(packet_id)
+        if reason >= 0x80 and message is not None:
+            self.refused += 1
+            why = "the access rules do not allow it" if reason == _NOT_AUTHORIZED else f"reason code 0x{reason:02X}"
+            log.error("the broker refused a publication to %s: %s", message.topic.decode(), why)
+        self._send()
+
+    def _on_disconnect(self, packet: Any) -> None:
+        if self._lost is None or self._lost.done():
+            return
+        reason = packet[0] if isinstance(packet, bytes) and packet else 0
+        if reason == _TAKEN_OVER:
+            who = self._options.client_id
+            self._lost.set_exception(
+                TakenOver(f"another client connected as {who!r} and took its place: is {who} running twice?")
+            )
+        else:
+            self._lost.set_exception(
+                BrokerUnavailable("the connection to the broker was lost" + (f" (0x{reason:02X})" if reason else ""))
+            )
+
+    async def _stay_connected(self) -> None:
+        assert self._lost is not None
+        assert self._client is not None
+        while not self._lost.done():
+            await asyncio.wait({self._lost}, timeout=KEEP_ALIVE_S / 4)
+            silent_s = time.monotonic() - self._client._connection._last_data_in
+            if silent_s > 2 * KEEP_ALIVE_S:
+                raise BrokerUnavailable(f"the broker has been silent for {silent_s:.0f} s")
+        self._lost.result()
+
+    def _disconnected(self) -> None:
+        was_connected, self.connected = self.connected, False
+        self._outbox.connection_lost()
+        if self._lost is not None and not self._lost.done():
+            self._lost.cancel()
+        if self._client is not None and self._client._connection is not None:
+            self._client._connection._transport.abort()
+        self._client = None
+        if was_connected:
+            self._on_down()
+
+    def _send(self) -> None:
+        if not self.connected or self._client is None:
+            return
+        while (message := self._outbox.take(self._window)) is not None:
+            packet_id, _packet = self._client._connection.publish(message)
+            if message.qos:
+                self._outbox.sent(packet_id, message)
+        if not self._outbox:
+            self._drained.set()
+
+
+def _gmqtt_subscription(subscription: Subscription) -> gmqtt.Subscription:
+    return gmqtt.Subscription(
+        subscription.filter,
+        qos=subscription.qos,
+        no_local=subscription.no_local,
+        retain_as_published=subscription.retain_as_published,
+        retain_handling_options=subscription.retain_handling,
+    )
+
+
+def _tls(ca: str | None) -> ssl.SSLContext | bool:
+    return ssl.create_default_context(cafile=ca) if ca else False

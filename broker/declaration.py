@@ -1,0 +1,33 @@
+"""What a component is: its name, what it subscribes and publishes, and the settings of its own."""
+
+from dataclasses import dataclass
+
+from broker.stream import AnyStream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One environment variable `SCAUP_…`, as `scaup config` lists it."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """The one place that says what a component does on the bus.
+
+    The access file, the credentials, both runtimes, `scaup run` and `scaup status` are made from it, so a component can publish
+    nothing that is not named here. Each component's state and rejected messages are implied.
+
+    `subscribes` and `publishes` are streams of `broker.contract`; `tick_s` is the time between two calls of `on_tick` in
+    seconds of plant time, None for a component that only answers messages.
+    """
+
+    name: str
+    summary: str
+    subscribes: tuple[AnyStream, ...] = ()
+    publishes: tuple[AnyStream, ...] = ()
+    tick_s: float | None = None
+    variables: tuple[Variable, ...] = ()

@@ -1,0 +1,33 @@
+"""Errors of the bus.
+
+BusError
+├── InvalidTopic      a topic or filter that MQTT does not allow
+├── Rejected          bad input: a message that a component cannot use, with the reason
+├── InvalidSetting    an environment variable whose value cannot be used
+├── BrokerUnavailable the broker cannot be reached or refused the connection
+└── TakenOver         another client connected with the same client id
+"""
+
+
+class BusError(Exception):
+    """Root of every error of the bus."""
+
+
+class InvalidTopic(BusError, ValueError):
+    """A topic name, filter or topic level that MQTT 5 (section 4.7) does not allow."""
+
+
+class Rejected(BusError, ValueError):
+    """A message that cannot be used. The runtime publishes it whole, with this reason, to `rejected/{component}`."""
+
+
+class InvalidSetting(BusError, ValueError):
+    """An environment variable whose value cannot be used; the text names the variable and what it accepts."""
+
+
+class BrokerUnavailable(BusError):
+    """The broker cannot be reached, did not answer in time, or refused the connection; the text says which."""
+
+
+class TakenOver(BusError):
+    """Another client connected with this client id (DISCONNECT reason code 0x8E, MQTT 5 section 3.14.2.1)."""

@@ -1,0 +1,87 @@
+"""What travels on the bus: received messages, publications, and the one `decode`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from broker.errors import Rejected
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One received PUBLISH packet.
+
+    `source`, `boot` and `seq` are the publisher's user properties, None where it sent none; `plant_at` is the instant of the
+    plant that the message describes, where it says so.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    source: str | None = None
+    boot: str | None = None
+    seq: int | None = None
+    plant_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One message to publish. The runtime adds `source`, `boot` and `seq`, and `plant-time` where `plant` is set."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    plant: bool = False
+    correlation_data: bytes | None = None
+    content_type: str | None = None
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+def decode(payload: bytes, shape: type[P]) -> P:
+    """Decode a JSON payload into `shape`, a `msgspec.Struct` (or any type that msgspec converts to).
+
+    Raises:
+        Rejected: the payload is not UTF-8, not JSON (NaN and infinity are not), or does not have the shape; the reason says
+            where.
+    """
+    return convert(decode_json(payload), shape)
+
+
+def decode_json(payload: bytes) -> Any:
+    """Decode a JSON payload without looking at its shape.
+
+    Raises:
+        Rejected: the payload is empty, not UTF-8 or not JSON.
+    """
+    if not payload:
+        raise Rejected("empty payload")
+    try:
+        return orjson.loads(payload)
+    except ValueError as error:  # bad UTF-8 inside a string can raise UnicodeDecodeError, a ValueError too
+        raise Rejected(f"not JSON: {error}") from error
+
+
+def convert(value: Any, shape: type[P]) -> P:
+    """Convert decoded JSON into `shape`.
+
+    Raises:
+        Rejected: a field is missing, of another type or out of its range; the reason names it.
+    """
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise Rejected(f"wrong shape: {error}") from error
+
+
+def encode(payload: Any) -> bytes:
+    """Encode a struct, or anything that JSON can say, as compact UTF-8 JSON."""
+    return msgspec.json.encode(payload)

@@ -1,0 +1,48 @@
+"""What still has to reach the broker: a bounded queue and the window of publications in flight."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Outbox(Generic[T]):
+    """Keeps publications in order until the broker has acknowledged them, through any number of reconnects.
+
+    At most `capacity` publications wait; when one more comes, the oldest waiting one is dropped and counted in `dropped`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._waiting: deque[T] = deque()
+        self._in_flight: dict[int, T] = {}
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._in_flight)
+
+    def put(self, item: T) -> None:
+        """Append one publication."""
+        if len(self._waiting) >= self._capacity:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(item)
+
+    def take(self, window: int) -> T | None:
+        """Remove the next publication to send, None while `window` are in flight or nothing waits."""
+        if not self._waiting or len(self._in_flight) >= window:
+            return None
+        return self._waiting.popleft()
+
+    def sent(self, packet_id: int, item: T) -> None:
+        """Note that `item` is in flight with this packet identifier."""
+        self._in_flight[packet_id] = item
+
+    def acknowledged(self, packet_id: int) -> T | None:
+        """Forget the publication with this packet identifier and return it; None if it is not known."""
+        return self._in_flight.pop(packet_id, None)
+
+    def connection_lost(self) -> None:
+        """Put what was in flight back at the front, in its order: nobody knows whether it arrived."""
+        self._waiting.extendleft(reversed(self._in_flight.values()))
+        self._in_flight.clear()

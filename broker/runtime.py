@@ -1,0 +1,239 @@
+"""The one runtime: it owns the event loop, the connection, the clock and the signals; components stay plain objects."""
+
+import asyncio
+import base64
+import logging
+import secrets
+import signal
+import sys
+from datetime import UTC, datetime
+
+import gmqtt
+
+from broker.clock import PlantClock
+from broker.component import Component, Service
+from broker.connection import Address, Connection, Options, Subscription
+from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
+from broker.credentials import read_password
+from broker.declaration import Declaration
+from broker.errors import BusError, Rejected
+from broker.message import Message, Publication
+from broker.packets import Delivery, MalformedPacket, parse_properties
+from broker.settings import Settings
+from broker.version import VERSION
+
+log = logging.getLogger(__name__)
+
+FLUSH_TIMEOUT_S = 5.0
+LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
+SHORTEST_TICK_S = 0.005
+"""Wall seconds between two ticks at least, whatever the time scale."""
+
+
+def run(declaration: Declaration, component: Component) -> None:
+    """Run a component in the foreground until SIGTERM or SIGINT, then exit the process: 0 after a clean stop, 1 otherwise."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
+    )
+    try:
+        asyncio.run(Runtime(declaration, component, Settings.load()).run())
+    except BusError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    log.info("stopped")
+    sys.exit(0)
+
+
+class Runtime:
+    """Runs one component: connection, presence, plant clock, ticks, rejected messages, clean stop."""
+
+    def __init__(self, declaration: Declaration, component: Component, settings: Settings) -> None:
+        self._declaration, self._component = declaration, component
+        self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
+        self._boot = secrets.token_hex(8)
+        self._seq = 0
+        self._ready = not isinstance(component, Service)
+        self._stopping = asyncio.Event()
+        options = Options(
+            client_id=declaration.name,
+            subscriptions=tuple(Subscription(filter=each.template.filter) for each in declaration.subscribes),
+            will=self._will(),
+        )
+        self._connection = Connection(broker_address(settings, declaration.name), options, self._on_delivery, self._on_up)
+
+    async def run(self) -> None:
+        """Run until SIGTERM, SIGINT or `stop`; then let the component finish, say `offline` and disconnect.
+
+        Raises:
+            BusError: another client took this component's place.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        connection = asyncio.create_task(self._connection.run(), name="connection")
+        work = [asyncio.create_task(each, name=name) for name, each in self._work()]
+        try:
+            await self._until_stopped([connection, *work])
+        finally:
+            await _cancel(work)
+            await self._leave()
+            await _cancel([connection])
+
+    def stop(self) -> None:
+        """Ask for a clean stop."""
+        self._stopping.set()
+
+    def publish(self, publication: Publication) -> None:
+        """Stamp a publication with `source`, `boot`, `seq` and, where it describes the plant, `plant-time`, and send it."""
+        self._seq += 1
+        user = [("source", self._declaration.name), ("boot", self._boot), ("seq", str(self._seq))]
+        if publication.plant:
+            user.append(("plant-time", rfc3339(self._clock.at())))
+        properties: dict[str, object] = {"user_property": [*user, *publication.properties]}
+        if publication.correlation_data is not None:
+            properties["correlation_data"] = publication.correlation_data
+        if publication.content_type is not None:
+            properties["content_type"] = publication.content_type
+        self._connection.publish(
+            gmqtt.Message(publication.topic, publication.payload, qos=publication.qos, retain=publication.retain, **properties)
+        )
+
+    def now_s(self) -> float:
+        """Plant time in seconds, growing from an arbitrary start."""
+        return self._clock.now_s()
+
+    def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
+        work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
+        if self._declaration.tick_s is not None:
+            work.append(("ticks", self._tick(self._clock.wall_s(self._declaration.tick_s))))
+        if isinstance(self._component, Service):
+            work.append(("service", self._component.serve(self, self._on_ready)))
+        return work
+
+    async def _until_stopped(self, tasks: "list[asyncio.Task[None]]") -> None:
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done - {stopping}:
+            task.result()
+
+    async def _tick(self, wall_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        period_s = max(wall_s, SHORTEST_TICK_S)
+        next_s = loop.time()
+        while True:
+            next_s = max(next_s + period_s, loop.time())
+            await asyncio.sleep(next_s - loop.time())
+            self._publish_all(self._component.on_tick(self.now_s()))
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        try:
+            message = to_message(delivery)
+            self._publish_all(self._component.on_message(message, self.now_s()))
+        except Rejected as error:
+            self._reject(delivery, str(error))
+
+    def _publish_all(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            self.publish(publication)
+
+    def _reject(self, delivery: Delivery, reason: str) -> None:
+        log.warning("rejected a message on %s: %s", delivery.topic, reason)
+        self.publish(REJECTED.publication(rejected(delivery, reason), component=self._declaration.name))
+
+    def _on_up(self, _session_present: bool) -> None:
+        if self._ready:
+            self._announce(Presence.ONLINE)
+
+    def _on_ready(self) -> None:
+        self._ready = True
+        if self._connection.connected:
+            self._announce(Presence.ONLINE)
+
+    def _announce(self, presence: Presence) -> None:
+        self.publish(STATE.publication(self._state(presence), component=self._declaration.name))
+
+    def _state(self, presence: Presence) -> ComponentState:
+        return ComponentState(state=presence, boot=self._boot, version=VERSION)
+
+    def _will(self) -> gmqtt.Message:
+        will = STATE.publication(self._state(Presence.OFFLINE), component=self._declaration.name)
+        user = [("source", self._declaration.name), ("boot", self._boot)]
+        return gmqtt.Message(will.topic, will.payload, qos=will.qos, retain=will.retain, user_property=user)
+
+    async def _leave(self) -> None:
+        if self._connection.connected:
+            self._announce(Presence.OFFLINE)
+            if not await self._connection.flush(FLUSH_TIMEOUT_S):
+                log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
+            await self._connection.disconnect()
+
+
+def broker_address(settings: Settings, account: str) -> Address:
+    """Return where the broker is, with the given login or else the generated one of `account`, if it is there."""
+    username, password = settings.mqtt_username, settings.mqtt_password
+    if username is None and (generated := read_password(settings.data_dir, account)) is not None:
+        username, password = account, generated
+    return Address(host=settings.mqtt_host, port=settings.mqtt_port, username=username, password=password, ca=settings.mqtt_ca)
+
+
+def to_message(delivery: Delivery) -> Message:
+    """Decode the properties of a delivery. Stamps that are not what Scaup writes are left out, never an error."""
+    try:
+        properties = parse_properties(delivery.properties)
+    except MalformedPacket as error:
+        raise Rejected(str(error)) from error
+    user = dict(properties.user)
+    return Message(
+        topic=delivery.topic,
+        payload=delivery.payload,
+        qos=delivery.qos,
+        retain=delivery.retain,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        source=user.get("source"),
+        boot=user.get("boot"),
+        seq=_sequence_number(user.get("seq")),
+        plant_at=_instant(user.get("plant-time")),
+    )
+
+
+def rejected(delivery: Delivery, reason: str) -> RejectedMessage:
+    """Wrap a delivery that could not be used, whole up to 8 MiB."""
+    payload = delivery.payload[:LARGEST_REJECTED_BYTES]
+    size = len(delivery.payload) if len(delivery.payload) > len(payload) else None
+    try:
+        text, encoding = payload.decode(), "utf-8"
+    except UnicodeDecodeError:
+        text, encoding = base64.b64encode(payload).decode(), "base64"
+    return RejectedMessage(
+        topic=delivery.topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size
+    )
+
+
+def rfc3339(instant: datetime) -> str:
+    """Format an aware instant in UTC with microseconds, such as `2026-01-31T08:00:00.000000Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _sequence_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _instant(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None
+
+
+async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            log.error("while stopping: %r", result)

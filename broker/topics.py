@@ -1,0 +1,111 @@
+"""Topics as validated values: build, parse and match them.
+
+Rules from MQTT 5.0 section 4.7: levels are separated by `/`, `+` matches one level, a trailing `#` matches the parent and
+everything below it, and a wildcard at the first level does not match topics that begin with `$`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from broker.errors import InvalidTopic
+
+_MAX_BYTES = 65_535
+_PARAMETER = re.compile(r"\{([a-z_]+)\}")
+
+
+def validate_topic(topic: str) -> str:
+    """Return `topic` if it may be published to.
+
+    Raises:
+        InvalidTopic: it is empty, longer than 65,535 bytes of UTF-8, or holds a wildcard or a null character.
+    """
+    _check_text(topic)
+    if "+" in topic or "#" in topic:
+        raise InvalidTopic(f"topic {topic!r} contains a wildcard: + and # belong in filters")
+    return topic
+
+
+def validate_filter(topic_filter: str) -> str:
+    """Return `topic_filter` if it may be subscribed to.
+
+    Raises:
+        InvalidTopic: it is empty or too long, or a wildcard does not stand alone in its level, or `#` is not last.
+    """
+    _check_text(topic_filter)
+    levels = topic_filter.split("/")
+    for index, level in enumerate(levels):
+        if len(level) > 1 and ("+" in level or "#" in level):
+            raise InvalidTopic(f"filter {topic_filter!r}: a wildcard must be a whole level, not part of {level!r}")
+        if level == "#" and index != len(levels) - 1:
+            raise InvalidTopic(f"filter {topic_filter!r}: # must be the last level")
+    return topic_filter
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Tell whether a valid `topic_filter` selects `topic`, as a broker would."""
+    return _filter_pattern(topic_filter).fullmatch(topic) is not None
+
+
+def _check_text(topic: str) -> None:
+    if not topic:
+        raise InvalidTopic("a topic must have at least one character")
+    if "\0" in topic:
+        raise InvalidTopic(f"topic {topic!r} contains a null character")
+    if len(topic.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
+        raise InvalidTopic(f"topic of {len(topic)} characters is longer than {_MAX_BYTES} bytes")
+
+
+@lru_cache(maxsize=1024)
+def _filter_pattern(topic_filter: str) -> re.Pattern[str]:
+    levels = topic_filter.split("/")
+    not_system = "(?!\\$)" if levels[0] in ("+", "#") else ""
+    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels if level != "#")
+    if levels[-1] == "#":
+        body = f"{body}(?:/.*)?" if len(levels) > 1 else ".*"
+    return re.compile(not_system + body, re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicTemplate:
+    """A family of topics with named levels, such as `/readings/{room}/temperature`.
+
+    Raises:
+        InvalidTopic: the text with its parameters filled in would not be a topic.
+    """
+
+    text: str
+    filter: str = field(init=False)
+    """The MQTT filter that selects the whole family: `/readings/+/temperature`."""
+    parameters: tuple[str, ...] = field(init=False)
+    _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        validate_topic(self.text)
+        object.__setattr__(self, "filter", validate_filter(_PARAMETER.sub("+", self.text)))
+        object.__setattr__(self, "parameters", tuple(_PARAMETER.findall(self.text)))
+        pattern = "/".join(_level_pattern(level) for level in self.text.split("/"))
+        object.__setattr__(self, "_pattern", re.compile(pattern))
+
+    def topic(self, **levels: str) -> str:
+        """Build one topic of the family from its named levels.
+
+        Raises:
+            InvalidTopic: a level is missing, unknown, empty, or holds `/`, a wildcard or a null character.
+        """
+        if set(levels) != set(self.parameters):
+            raise InvalidTopic(f"{self.text} needs exactly {', '.join(self.parameters) or 'no levels'}")
+        for name, level in levels.items():
+            if not level or any(character in level for character in "/+#\0"):
+                raise InvalidTopic(f"{level!r} cannot be the {name} of {self.text}")
+        return validate_topic(self.text.format(**levels))
+
+    def parse(self, topic: str) -> dict[str, str] | None:
+        """Return the named levels of `topic`, or None where it is not of this family (an empty level is not)."""
+        match = self._pattern.fullmatch(topic)
+        return match.groupdict() if match else None
+
+
+def _level_pattern(level: str) -> str:
+    parameter = _PARAMETER.fullmatch(level)
+    return f"(?P<{parameter[1]}>[^/]+)" if parameter else re.escape(level)

@@ -1,0 +1,1 @@
+"""Bus → bus: what decides."""

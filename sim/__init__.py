@@ -1,0 +1,1 @@
+"""What the physical world would send."""

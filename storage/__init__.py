@@ -1,0 +1,1 @@
+"""Bus → disk, and answers about what is there: the recorder."""
