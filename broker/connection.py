@@ -75,29 +75,37 @@ class Options:
     """Acknowledge each delivery when `on_delivery` returns; otherwise the owner calls `acknowledge` later."""
 
 
+class Owner:
+    """Whom a connection belongs to: what it is told. An exception in any of these ends `Connection.run`."""
+
+    async def before_connect(self) -> None:
+        """Prepare for a connect attempt; nothing is delivered before this returns."""
+
+    async def on_session(self, present: bool) -> None:
+        """The broker accepted the connection; `present` tells whether it still had the session. Nothing is subscribed yet."""
+
+    def on_up(self) -> None:
+        """All subscriptions are in place."""
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """A PUBLISH packet arrived. Must not block."""
+
+    def on_down(self) -> None:
+        """The connection was lost."""
+
+
 class Connection:
-    """A connection with everything that has to survive its loss.
+    """A connection with everything that has to survive its loss."""
 
-    `on_delivery` gets each PUBLISH packet; `on_up` is called after each successful connect and subscribe and is told whether
-    the broker still had the session; `on_down` after each loss. They must not block. An exception in them ends `run`.
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        options: Options,
-        on_delivery: Callable[[Delivery], None],
-        on_up: Callable[[bool], None] = lambda session_present: None,
-        on_down: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._address, self._options = address, options
-        self._on_delivery, self._on_up, self._on_down = on_delivery, on_up, on_down
+    def __init__(self, address: Address, options: Options, owner: Owner) -> None:
+        self._address, self._options, self._owner = address, options, owner
         self._outbox: Outbox[gmqtt.Message] = Outbox(OUTBOX_CAPACITY)
         self._client: gmqtt.Client | None = None
         self._drained = asyncio.Event()
         self._drained.set()
         self._window = LARGEST_WINDOW
         self._lost: asyncio.Future[None] | None = None
+        self._leaving = False
         self.connected = False
         self.refused = 0
         """Publications that the broker refused, since the start."""
@@ -116,11 +124,13 @@ class Connection:
         """Publications that the broker has not acknowledged yet."""
         return len(self._outbox)
 
-    def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """Acknowledge deliveries of the present connection, all in one write."""
-        packets = b"".join(acknowledgement(each.qos, each.packet_id) for each in deliveries if each.qos)
-        if packets and self._client is not None:
-            self._client._connection.send_package(packets)
+    def acknowledge(self, deliveries: Iterable[Delivery]) -> int:
+        """Acknowledge deliveries of the present connection, all in one write; return how many were."""
+        packets = [acknowledgement(each.qos, each.packet_id) for each in deliveries if each.qos]
+        if not packets or self._client is None:
+            return 0
+        self._client._connection.send_package(b"".join(packets))
+        return len(packets)
 
     async def run(self) -> None:
         """Connect, and connect again when the connection is lost, until cancelled.
@@ -135,6 +145,8 @@ class Connection:
                 backoff_s = FIRST_BACKOFF_S
                 await self._stay_connected()
             except BrokerUnavailable as error:
+                if self._leaving:
+                    return
                 log.warning("%s; trying again in %.1f s", error, backoff_s)
             finally:
                 self._disconnected()
@@ -151,13 +163,15 @@ class Connection:
         return True
 
     async def disconnect(self) -> None:
-        """Send DISCONNECT, so that the broker does not publish the will."""
+        """Send DISCONNECT, so that the broker does not publish the will; `run` returns."""
+        self._leaving = True
         if self._client is not None and self.connected:
             await asyncio.wait({asyncio.ensure_future(self._client.disconnect())}, timeout=1)
 
     async def _connect(self) -> None:
         address = self._address
         where = f"{address.host}:{address.port}"
+        await self._owner.before_connect()
         self._lost = asyncio.get_running_loop().create_future()
         subscribed = asyncio.get_running_loop().create_future()
         session: list[bool] = []
@@ -165,6 +179,7 @@ class Connection:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await client.connect(address.host, address.port, ssl=_tls(address.ca), keepalive=KEEP_ALIVE_S)
+                await self._owner.on_session(bool(session and session[0]))
                 if self._options.subscriptions:
                     client.subscribe([_gmqtt_subscription(each) for each in self._options.subscriptions])
                     await asyncio.wait({subscribed, self._lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +193,7 @@ class Connection:
             self._lost.result()
         self.connected = True
         log.info("connected to %s as %s", where, self._options.client_id)
-        self._on_up(bool(session and session[0]))
+        self._owner.on_up()
         self._send()
 
     def _new_client(self, session: list[bool], subscribed: "asyncio.Future[None]") -> gmqtt.Client:
@@ -227,7 +242,7 @@ class Connection:
 
     def _on_publish(self, command: int, body: bytes) -> None:
         delivery = parse_publish(command, body)
-        self._on_delivery(delivery)
+        self._owner.on_delivery(delivery)
         if self._options.acknowledge:
             self.acknowledge((delivery,))
 
@@ -280,7 +295,7 @@ class Connection:
             self._client._connection._transport.abort()
         self._client = None
         if was_connected:
-            self._on_down()
+            self._owner.on_down()
 
     def _send(self) -> None:
         if not self.connected or self._client is None:

@@ -5,7 +5,8 @@ BusError
 ├── Rejected          bad input: a message that a component cannot use, with the reason
 ├── InvalidSetting    an environment variable whose value cannot be used
 ├── BrokerUnavailable the broker cannot be reached or refused the connection
-└── TakenOver         another client connected with the same client id
+├── TakenOver         another client connected with the same client id
+└── CannotStart       a component lacks what it needs; the text names the fix
 """
 
 
@@ -31,3 +32,7 @@ class BrokerUnavailable(BusError):
 
 class TakenOver(BusError):
     """Another client connected with this client id (DISCONNECT reason code 0x8E, MQTT 5 section 3.14.2.1)."""
+
+
+class CannotStart(BusError):
+    """A component cannot start because something it needs is missing or held by another; the text names the fix."""

@@ -1,24 +1,20 @@
 """What travels on the bus: received messages, publications, and the one `decode`."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 import orjson
 
 from broker.errors import Rejected
+from broker.stamp import NO_STAMP, Stamp
 
 P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One received PUBLISH packet.
-
-    `source`, `boot` and `seq` are the publisher's user properties, None where it sent none; `plant_at` is the instant of the
-    plant that the message describes, where it says so.
-    """
+    """One received PUBLISH packet."""
 
     topic: str
     payload: bytes
@@ -26,10 +22,7 @@ class Message:
     retain: bool = False
     response_topic: str | None = None
     correlation_data: bytes | None = None
-    source: str | None = None
-    boot: str | None = None
-    seq: int | None = None
-    plant_at: datetime | None = None
+    stamp: Stamp = NO_STAMP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,23 +3,23 @@
 import asyncio
 import base64
 import logging
-import secrets
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-
-import gmqtt
 
 from broker.clock import PlantClock
 from broker.component import Component, Service
-from broker.connection import Address, Connection, Options, Subscription
+from broker.connection import Address, Connection, Options, Owner, Subscription
 from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
 from broker.credentials import read_password
 from broker.declaration import Declaration
 from broker.errors import BusError, Rejected
 from broker.message import Message, Publication
 from broker.packets import Delivery, MalformedPacket, parse_properties
+from broker.publisher import Publisher
 from broker.settings import Settings
+from broker.stamp import read_stamp
 from broker.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,17 @@ SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks at least, whatever the time scale."""
 
 
-def run(declaration: Declaration, component: Component) -> None:
-    """Run a component in the foreground until SIGTERM or SIGINT, then exit the process: 0 after a clean stop, 1 otherwise."""
+def run(declaration: Declaration, build: Callable[[Settings], Component]) -> None:
+    """Build a component and run it in the foreground until SIGTERM or SIGINT, then exit the process.
+
+    Exit code 0 after a clean stop, 1 when it could not start or was taken over.
+    """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
     )
     try:
-        asyncio.run(Runtime(declaration, component, Settings.load()).run())
+        settings = Settings.load()
+        asyncio.run(_serve(declaration, build(settings), settings))
     except BusError as error:
         log.error("%s", error)
         sys.exit(1)
@@ -44,22 +48,25 @@ def run(declaration: Declaration, component: Component) -> None:
     sys.exit(0)
 
 
-class Runtime:
+async def _serve(declaration: Declaration, component: Component, settings: Settings) -> None:
+    await Runtime(declaration, component, settings).run()
+
+
+class Runtime(Owner):
     """Runs one component: connection, presence, plant clock, ticks, rejected messages, clean stop."""
 
     def __init__(self, declaration: Declaration, component: Component, settings: Settings) -> None:
         self._declaration, self._component = declaration, component
         self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
-        self._boot = secrets.token_hex(8)
-        self._seq = 0
+        self._publisher = Publisher(declaration.name, self._clock)
         self._ready = not isinstance(component, Service)
         self._stopping = asyncio.Event()
         options = Options(
             client_id=declaration.name,
             subscriptions=tuple(Subscription(filter=each.template.filter) for each in declaration.subscribes),
-            will=self._will(),
+            will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
-        self._connection = Connection(broker_address(settings, declaration.name), options, self._on_delivery, self._on_up)
+        self._connection = Connection(broker_address(settings, declaration.name), options, self)
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`; then let the component finish, say `offline` and disconnect.
@@ -79,24 +86,26 @@ class Runtime:
             await self._leave()
             await _cancel([connection])
 
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Hand a delivery to the component, and publish what it answers."""
+        try:
+            message = to_message(delivery)
+            self._publish_all(self._component.on_message(message, self.now_s()))
+        except Rejected as error:
+            self._reject(delivery, str(error))
+
+    def on_up(self) -> None:
+        """Say `online`, once the component is ready too."""
+        if self._ready:
+            self.publish(self._presence(Presence.ONLINE))
+
     def stop(self) -> None:
         """Ask for a clean stop."""
         self._stopping.set()
 
     def publish(self, publication: Publication) -> None:
-        """Stamp a publication with `source`, `boot`, `seq` and, where it describes the plant, `plant-time`, and send it."""
-        self._seq += 1
-        user = [("source", self._declaration.name), ("boot", self._boot), ("seq", str(self._seq))]
-        if publication.plant:
-            user.append(("plant-time", rfc3339(self._clock.at())))
-        properties: dict[str, object] = {"user_property": [*user, *publication.properties]}
-        if publication.correlation_data is not None:
-            properties["correlation_data"] = publication.correlation_data
-        if publication.content_type is not None:
-            properties["content_type"] = publication.content_type
-        self._connection.publish(
-            gmqtt.Message(publication.topic, publication.payload, qos=publication.qos, retain=publication.retain, **properties)
-        )
+        """Stamp a publication and send it, now or as soon as the broker is there."""
+        self._publisher.publish(publication, self._connection)
 
     def now_s(self) -> float:
         """Plant time in seconds, growing from an arbitrary start."""
@@ -126,13 +135,6 @@ class Runtime:
             await asyncio.sleep(next_s - loop.time())
             self._publish_all(self._component.on_tick(self.now_s()))
 
-    def _on_delivery(self, delivery: Delivery) -> None:
-        try:
-            message = to_message(delivery)
-            self._publish_all(self._component.on_message(message, self.now_s()))
-        except Rejected as error:
-            self._reject(delivery, str(error))
-
     def _publish_all(self, publications: list[Publication]) -> None:
         for publication in publications:
             self.publish(publication)
@@ -141,29 +143,18 @@ class Runtime:
         log.warning("rejected a message on %s: %s", delivery.topic, reason)
         self.publish(REJECTED.publication(rejected(delivery, reason), component=self._declaration.name))
 
-    def _on_up(self, _session_present: bool) -> None:
-        if self._ready:
-            self._announce(Presence.ONLINE)
-
     def _on_ready(self) -> None:
         self._ready = True
         if self._connection.connected:
-            self._announce(Presence.ONLINE)
+            self.publish(self._presence(Presence.ONLINE))
 
-    def _announce(self, presence: Presence) -> None:
-        self.publish(STATE.publication(self._state(presence), component=self._declaration.name))
-
-    def _state(self, presence: Presence) -> ComponentState:
-        return ComponentState(state=presence, boot=self._boot, version=VERSION)
-
-    def _will(self) -> gmqtt.Message:
-        will = STATE.publication(self._state(Presence.OFFLINE), component=self._declaration.name)
-        user = [("source", self._declaration.name), ("boot", self._boot)]
-        return gmqtt.Message(will.topic, will.payload, qos=will.qos, retain=will.retain, user_property=user)
+    def _presence(self, presence: Presence) -> Publication:
+        state = ComponentState(state=presence, boot=self._publisher.boot, version=VERSION)
+        return STATE.publication(state, component=self._declaration.name)
 
     async def _leave(self) -> None:
         if self._connection.connected:
-            self._announce(Presence.OFFLINE)
+            self.publish(self._presence(Presence.OFFLINE))
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()
@@ -178,12 +169,15 @@ def broker_address(settings: Settings, account: str) -> Address:
 
 
 def to_message(delivery: Delivery) -> Message:
-    """Decode the properties of a delivery. Stamps that are not what Scaup writes are left out, never an error."""
+    """Decode a delivery.
+
+    Raises:
+        Rejected: its properties are malformed.
+    """
     try:
         properties = parse_properties(delivery.properties)
     except MalformedPacket as error:
         raise Rejected(str(error)) from error
-    user = dict(properties.user)
     return Message(
         topic=delivery.topic,
         payload=delivery.payload,
@@ -191,10 +185,7 @@ def to_message(delivery: Delivery) -> Message:
         retain=delivery.retain,
         response_topic=properties.response_topic,
         correlation_data=properties.correlation_data,
-        source=user.get("source"),
-        boot=user.get("boot"),
-        seq=_sequence_number(user.get("seq")),
-        plant_at=_instant(user.get("plant-time")),
+        stamp=read_stamp(properties.user),
     )
 
 
@@ -209,25 +200,6 @@ def rejected(delivery: Delivery, reason: str) -> RejectedMessage:
     return RejectedMessage(
         topic=delivery.topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size
     )
-
-
-def rfc3339(instant: datetime) -> str:
-    """Format an aware instant in UTC with microseconds, such as `2026-01-31T08:00:00.000000Z`."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _sequence_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _instant(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

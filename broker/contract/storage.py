@@ -61,6 +61,7 @@ class RecorderStats(msgspec.Struct, frozen=True):
     acknowledged: int
     duplicates: int
     rejected: int
+    dropped: int
     queued: int
     commit_p50_s: float
     commit_p99_s: float

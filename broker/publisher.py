@@ -1,0 +1,39 @@
+"""Publishing as one source: every publication is stamped and numbered within this start."""
+
+import secrets
+
+import gmqtt
+
+from broker.clock import PlantClock
+from broker.connection import Connection
+from broker.message import Publication
+from broker.stamp import Stamp
+
+
+class Publisher:
+    """Stamps publications with `source`, `boot` and `seq` (1, 2, 3…), and with `plant-time` where they describe the plant."""
+
+    def __init__(self, source: str, clock: PlantClock) -> None:
+        self.source = source
+        self.boot = secrets.token_hex(8)
+        self._clock = clock
+        self._seq = 0
+
+    def publish(self, publication: Publication, connection: Connection) -> None:
+        """Stamp a publication and hand it to the connection."""
+        self._seq += 1
+        stamp = Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
+        properties: dict[str, object] = {"user_property": [*stamp.user_properties(), *publication.properties]}
+        if publication.correlation_data is not None:
+            properties["correlation_data"] = publication.correlation_data
+        if publication.content_type is not None:
+            properties["content_type"] = publication.content_type
+        connection.publish(_packet(publication, properties))
+
+    def will(self, publication: Publication) -> gmqtt.Message:
+        """Make a publication the will: stamped but not numbered, since the broker may never publish it."""
+        return _packet(publication, {"user_property": list(Stamp(self.source, self.boot).user_properties())})
+
+
+def _packet(publication: Publication, properties: dict[str, object]) -> gmqtt.Message:
+    return gmqtt.Message(publication.topic, publication.payload, qos=publication.qos, retain=publication.retain, **properties)

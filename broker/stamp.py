@@ -1,0 +1,59 @@
+"""The user properties that every publication of ours carries: who, which start of it, which message within that start."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from broker.packets import UserProperties
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a publisher says of its message; each part may be missing.
+
+    `plant_at` is the instant of plant time that the message describes.
+    """
+
+    source: str | None = None
+    boot: str | None = None
+    seq: int | None = None
+    plant_at: datetime | None = None
+
+    def user_properties(self) -> UserProperties:
+        """Return the stamp as MQTT 5 user properties."""
+        parts = (
+            ("source", self.source),
+            ("boot", self.boot),
+            ("seq", None if self.seq is None else str(self.seq)),
+            ("plant-time", None if self.plant_at is None else rfc3339(self.plant_at)),
+        )
+        return tuple((name, value) for name, value in parts if value is not None)
+
+
+NO_STAMP = Stamp()
+
+
+def read_stamp(user: UserProperties) -> Stamp:
+    """Read a stamp from user properties. What Scaup would not have written is left out: strangers may use these names too."""
+    if not user:
+        return NO_STAMP
+    named = dict(user)
+    return Stamp(named.get("source"), named.get("boot"), _number(named.get("seq")), _instant(named.get("plant-time")))
+
+
+def rfc3339(instant: datetime) -> str:
+    """Format an aware instant in UTC with microseconds, such as `2026-01-31T08:00:00.000000Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _instant(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

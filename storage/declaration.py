@@ -1,0 +1,20 @@
+"""What the recorder does on the bus."""
+
+from broker.contract import storage
+from broker.declaration import Declaration, Variable
+
+MEMORY = Variable(
+    name="SCAUP_RECORDER_MEMORY_MB",
+    default="1024",
+    meaning="memory of the database in MiB, all queries together included",
+)
+MIN_FREE = Variable(
+    name="SCAUP_MIN_FREE_MB", default="200", meaning="free disk in MiB below which the recorder stops committing, and says so"
+)
+
+DECLARATION = Declaration(
+    name="recorder",
+    summary="records every message into DuckDB and answers SQL about it",
+    publishes=(storage.STATS, storage.ANSWER),
+    variables=(MEMORY, MIN_FREE),
+)

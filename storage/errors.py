@@ -1,0 +1,39 @@
+"""Errors of the storage.
+
+StorageError
+├── DatabaseMissing  there is no database file
+├── DatabaseLocked   another process has the database open; the text says which
+├── DatabaseTooNew   the database was written by a newer release
+├── NoSpace          there is too little free disk to commit safely
+└── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what the asker is told
+"""
+
+from broker.contract.storage import QueryError
+
+
+class StorageError(Exception):
+    """Root of every error of the storage."""
+
+
+class DatabaseMissing(StorageError):
+    """There is no database file: nothing was recorded yet, or the data directory is another one."""
+
+
+class DatabaseLocked(StorageError):
+    """Another process has the database file open."""
+
+
+class DatabaseTooNew(StorageError):
+    """The database has migrations that this release does not know."""
+
+
+class NoSpace(StorageError):
+    """Free disk is below the floor; nothing is committed or acknowledged until there is more."""
+
+
+class QueryFailed(StorageError):
+    """A query that has no complete answer."""
+
+    def __init__(self, error: QueryError) -> None:
+        super().__init__(error.message)
+        self.error = error

@@ -1,0 +1,226 @@
+"""Read-only SQL for others: what is allowed, and how a query is stopped.
+
+Several walls stand one behind the other, since each alone has been seen to leak: one statement that parses to a SELECT, only
+table functions that read the database, a read-only transaction, no access to files or settings (locked when the database is
+opened), a time limit, a row limit and the database's memory limit.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from broker.contract.storage import QueryError, QueryRequest
+from storage.commit import opening_error
+from storage.errors import DatabaseMissing, QueryFailed
+
+_DATABASE_FUNCTIONS = "columns constraints functions indexes memory schemas settings tables types views"
+TABLE_FUNCTIONS = frozenset(
+    ["range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info", "pragma_database_size"]
+    + [f"duckdb_{name}" for name in _DATABASE_FUNCTIONS.split()]
+)
+"""Table functions that a query may use: every other one could read files or act on the database."""
+
+_ROWS_PER_BATCH = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may use: rows and bytes of result, seconds from start to last row."""
+
+    max_rows: int = 1_000_000
+    max_bytes: int = 256 * 1024 * 1024
+    timeout_s: float = 60.0
+
+
+def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database that no recorder has open, for reading only.
+
+    Raises:
+        DatabaseMissing: there is no such file.
+        DatabaseLocked: another process has it open.
+        StorageError: it cannot be opened.
+    """
+    if not path.exists():
+        raise DatabaseMissing(f"there is no database at {path}: start the recorder (make up), or set SCAUP_DATA_DIR")
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config={"python_enable_replacements": False})
+    except duckdb.Error as error:
+        raise opening_error(path, error) from error
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+class Answer:
+    """The rows of one query, read once, batch by batch. `truncated` is known after the last one."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits: Limits) -> None:
+        self._connection, self._request, self._limits = connection, request, limits
+        self._max_rows = min(request.max_rows or limits.max_rows, limits.max_rows)
+        self._timeout_s = min(request.timeout_s or limits.timeout_s, limits.timeout_s)
+        self._expired = threading.Event()
+        self._timer = threading.Timer(self._timeout_s, self._expire)
+        self.truncated = False
+        self._timer.daemon = True
+        self._timer.start()
+        try:
+            connection.execute("BEGIN TRANSACTION READ ONLY")
+            self._reader = connection.sql(request.sql, params=request.parameters or None).to_arrow_reader(_ROWS_PER_BATCH)
+            self.schema: pa.Schema = self._reader.schema
+        except BaseException as error:
+            failure = self._failure(error)
+            self._end()
+            raise failure from error
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        rows, size = 0, 0
+        try:
+            for batch in self._reader:
+                batch = batch.slice(0, self._max_rows - rows)
+                rows, size = rows + batch.num_rows, size + batch.nbytes
+                if size > self._limits.max_bytes:
+                    raise QueryFailed(_limit(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less"))
+                yield batch
+                if rows >= self._max_rows:
+                    self.truncated = self._has_more()
+                    return
+        except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+            raise self._failure(error) from error
+        finally:
+            self._end()
+
+    def _has_more(self) -> bool:
+        return any(batch.num_rows for batch in self._reader)
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._connection.interrupt()
+
+    def _end(self) -> None:
+        self._timer.cancel()
+        self._reader = None
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            self._connection.interrupt()
+
+    def _failure(self, error: BaseException) -> BaseException:
+        if self._expired.is_set():
+            return QueryFailed(_limit(f"stopped after {self._timeout_s:g} s", "make it cheaper, for instance with --since"))
+        if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
+            return QueryFailed(_limit("it needs more memory than the recorder allows", "select less, or aggregate"))
+        if isinstance(error, duckdb.Error | pa.ArrowException | OSError):
+            return QueryFailed(self._located(error))
+        return error
+
+    def _located(self, error: BaseException) -> QueryError:
+        """Ask for the plan when the error came without its place in the SQL: binding it again says where."""
+        described = describe(error, self._request.sql)
+        if described.kind != "invalid" or described.position is not None:
+            return described
+        prefix = "EXPLAIN "
+        try:
+            self._connection.execute(prefix + self._request.sql, self._request.parameters or None)
+        except duckdb.Error as again:
+            position = describe(again, prefix + self._request.sql).position
+            return msgspec.structs.replace(described, position=None if position is None else position - len(prefix))
+        return described
+
+
+def execute(connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits: Limits | None = None) -> Answer:
+    """Check a request and start it on a connection of its own; read the answer's batches to the end.
+
+    Raises:
+        QueryFailed: it is refused, wrong, or was stopped; also while the batches are read.
+    """
+    check(connection, request.sql)
+    return Answer(connection, request, limits or Limits())
+
+
+def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Let through exactly one statement that only reads the database.
+
+    Raises:
+        QueryFailed: it is something else (`refused`) or no SQL (`invalid`).
+    """
+    try:
+        statements = connection.extract_statements(sql)
+        kinds = [statement.type for statement in statements]
+    except duckdb.Error as error:
+        raise QueryFailed(describe(error, sql)) from error
+    if len(kinds) != 1:
+        raise QueryFailed(_refused(f"one statement is allowed, this has {len(kinds)}"))
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise QueryFailed(_refused("only SELECT is allowed: recorded data is never changed"))
+    for function in _table_functions(_syntax_tree(connection, sql)):
+        if function not in TABLE_FUNCTIONS:
+            raise QueryFailed(_refused(f"the table function {function}() is not allowed"))
+
+
+def describe(error: BaseException, sql: str) -> QueryError:
+    """Say what is wrong with a query, and where in its text, from DuckDB's error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    message = "\n".join(line for line in _before_excerpt(lines) if line)
+    message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", message)
+    if isinstance(error, duckdb.PermissionException):
+        return _refused(message)
+    wrong = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)
+    return QueryError("invalid" if isinstance(error, wrong) else "failed", message, _position(lines, sql))
+
+
+def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    try:
+        row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    except duckdb.Error as error:
+        raise QueryFailed(_refused(f"the statement cannot be checked: {describe(error, sql).message}")) from error
+    tree = json.loads(row[0]) if row else {"error": True}
+    if tree["error"]:
+        raise QueryFailed(_refused(f"the statement cannot be checked: {tree.get('error_message', 'no syntax tree')}"))
+    return tree
+
+
+def _table_functions(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield str(node.get("function", {}).get("function_name", "?")).lower()
+        for child in node.values():
+            yield from _table_functions(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _table_functions(child)
+
+
+def _before_excerpt(lines: list[str]) -> list[str]:
+    return next((lines[:n] for n, line in enumerate(lines) if n and line.startswith("LINE ")), lines)
+
+
+def _position(lines: list[str], sql: str) -> int | None:
+    """DuckDB shows `LINE 2: …` and under it a caret; a line that is too long is shown in part and gives no position."""
+    for excerpt, marker in pairwise(lines):
+        match = re.match(r"LINE (\d+): ", excerpt)
+        sql_lines = sql.splitlines(keepends=True)
+        if match is None or int(match[1]) > len(sql_lines) or "^" not in marker:
+            continue
+        number = int(match[1]) - 1
+        if excerpt[match.end() :].rstrip() != sql_lines[number].rstrip():
+            return None
+        return sum(map(len, sql_lines[:number])) + marker.index("^") - match.end()
+    return None
+
+
+def _refused(message: str) -> QueryError:
+    return QueryError("refused", message)
+
+
+def _limit(message: str, fix: str) -> QueryError:
+    return QueryError("limit", f"{message}: {fix}")

@@ -1,0 +1,45 @@
+"""Recognises messages that the broker delivers again although they are committed.
+
+A crash, or a lost connection, between commit and acknowledgement makes the broker deliver a message again: in the same session,
+with the DUP flag and the same packet identifier (MQTT 5 section 4.4). Identifiers come in sequence, and no more deliveries than
+the receive maximum are ever unacknowledged, so the last rows of the session hold every identifier that can come again.
+"""
+
+import hashlib
+
+from duckdb import DuckDBPyConnection
+
+from broker.packets import Delivery
+
+RECEIVE_MAXIMUM = 20_000
+"""Unacknowledged deliveries at most: high enough never to stall the broker, far below the 65,535 packet identifiers."""
+
+_LAST_ROWS = """
+SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))) FROM (
+    SELECT packet_id, topic, payload, payload_raw, rowid AS row FROM messages
+    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 10 FROM messages) AND session = $session AND packet_id IS NOT NULL
+    ORDER BY row DESC LIMIT $rows
+) ORDER BY row
+"""
+
+
+class Committed:
+    """What the previous connections of this session committed last, by packet identifier."""
+
+    def __init__(self, rows: list[tuple[int, str, str]]) -> None:
+        self._content = {packet_id: (topic, digest) for packet_id, topic, digest in rows}
+
+    @classmethod
+    def load(cls, connection: DuckDBPyConnection, session: int) -> "Committed":
+        """Read the last rows of `session` from the database."""
+        return cls(connection.execute(_LAST_ROWS, {"rows": RECEIVE_MAXIMUM, "session": session}).fetchall())
+
+    def recognises(self, delivery: Delivery) -> bool:
+        """Tell whether this is the second delivery of a committed message. Each is recognised once."""
+        if not delivery.dup or delivery.packet_id not in self._content:
+            return False
+        digest = hashlib.md5(delivery.payload, usedforsecurity=False).hexdigest()
+        if self._content[delivery.packet_id] != (delivery.topic, digest):
+            return False
+        del self._content[delivery.packet_id]
+        return True

@@ -1,0 +1,182 @@
+"""The recording session: a message is received, recognised, committed, and only then acknowledged.
+
+The acknowledgement is sent in `_acknowledge`, nowhere else.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from broker.connection import Address, Connection, Options, Owner, Subscription
+from broker.packets import Delivery
+from storage.batch import Received, arrow_table
+from storage.commit import Database
+from storage.errors import StorageError
+from storage.redelivery import RECEIVE_MAXIMUM, Committed
+from storage.stats import Stats
+from storage.typing import StreamCodes
+
+log = logging.getLogger(__name__)
+
+CLIENT_ID = "scaup-recorder"
+NEVER_EXPIRES = 0xFFFFFFFF
+LARGEST_BATCH = 10_000
+SMALL_BATCH = 500
+GATHER_S = 0.02
+"""How long a small batch waits for company: bounds the commits per second at low rates, and their latency."""
+LARGEST_QUEUE = 200_000
+"""Messages in memory at which those of QoS 0, which nobody will deliver again, are dropped and counted."""
+LONGEST_RETRY_S = 5.0
+FINISH_S = 4.0
+"""How long a clean stop waits for the last commits; what is not acknowledged by then is delivered again."""
+
+_EVERYTHING = Subscription(filter="#", qos=2, no_local=True, retain_as_published=True, retain_handling=1)
+
+T = TypeVar("T")
+
+
+class RecordingSession(Owner):
+    """Records everything the broker delivers to one session that never expires.
+
+    `on_commit` is called with each committed batch, in order.
+    """
+
+    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: Callable[[list[Received]], None]) -> None:
+        options = Options(
+            client_id=CLIENT_ID,
+            subscriptions=(_EVERYTHING,),
+            session_expiry_s=NEVER_EXPIRES,
+            receive_maximum=RECEIVE_MAXIMUM,
+            acknowledge=False,
+        )
+        self.connection = Connection(address, options, self)
+        self._database, self._stats, self._on_commit = database, stats, on_commit
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._codes = StreamCodes()
+        self._committed = Committed([])
+        self._session = 0
+        self._pending: list[Received] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._last_us = 0
+        self._ready: Callable[[], None] = lambda: None
+        self._finishing = False
+
+    @property
+    def queued(self) -> int:
+        """Messages received and not yet committed or being committed."""
+        return len(self._pending)
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Record until cancelled, then commit and acknowledge what has arrived, and leave.
+
+        Raises:
+            TakenOver: another recorder connected to the same broker.
+        """
+        self._ready = ready
+        connecting = asyncio.create_task(self.connection.run(), name="recording")
+        writing = asyncio.create_task(self._write(), name="writing")
+        try:
+            done, _ = await asyncio.wait({connecting, writing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._finishing = True
+            self._arrived.set()
+            await asyncio.wait({writing}, timeout=FINISH_S)
+            await self.connection.disconnect()
+            connecting.cancel()
+            writing.cancel()
+            await asyncio.gather(connecting, writing, return_exceptions=True)
+            self._writer.shutdown()
+
+    async def before_connect(self) -> None:
+        """Commit what the lost connection delivered, and learn what may now be delivered again."""
+        await self._idle.wait()
+        self._session = await self._in_writer(self._database.session)
+        self._committed = await self._in_writer(partial(self._database.committed, self._session))
+
+    async def on_session(self, present: bool) -> None:
+        """Number a new session before anything is delivered in it: packet identifiers start again."""
+        if not present:
+            self._committed = Committed([])
+            self._session = await self._in_writer(self._database.begin_session)
+            log.info("the broker began a new session (%d)", self._session)
+
+    def on_up(self) -> None:
+        """Recording works."""
+        self._ready()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Queue a message for the next batch, unless it is committed already."""
+        self._stats.received += 1
+        if delivery.dup and self._committed.recognises(delivery):
+            self._stats.duplicates += 1
+            self._acknowledge([delivery])
+        elif delivery.qos or len(self._pending) < LARGEST_QUEUE:
+            self._pending.append(Received(self._now_us(), delivery))
+            self._arrived.set()
+            self._idle.clear()
+        else:
+            self._stats.dropped += 1
+
+    def _now_us(self) -> int:
+        """Wall time that never runs backwards within this run, whatever happens to the clock."""
+        self._last_us = max(self._last_us, time.time_ns() // 1000)
+        return self._last_us
+
+    async def _write(self) -> None:
+        while self._pending or not self._finishing:
+            await self._arrived.wait()
+            started_s = time.monotonic()
+            if len(self._pending) < SMALL_BATCH:
+                await asyncio.sleep(GATHER_S)
+            if batch := self._take():
+                await self._commit(batch)
+                self._stats.commit_took(time.monotonic() - started_s)
+            if not self._pending:
+                self._idle.set()
+
+    def _take(self) -> list[Received]:
+        batch = self._pending[:LARGEST_BATCH]
+        del self._pending[:LARGEST_BATCH]
+        if not self._pending:
+            self._arrived.clear()
+        return batch
+
+    async def _commit(self, batch: list[Received]) -> None:
+        """Commit a batch, trying for as long as it takes: nothing is acknowledged, so nothing is lost meanwhile."""
+        retry_s = 0.1
+        while not await self._try_commit(batch):
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+        self._acknowledge([received.delivery for received in batch])
+        self._on_commit(batch)
+
+    async def _try_commit(self, batch: list[Received]) -> bool:
+        try:
+            self._stats.rejected += await self._in_writer(partial(self._store, batch))
+        except StorageError as error:
+            if self._stats.last_error != str(error):
+                log.error("%s; not acknowledging until it works again", error)
+            self._stats.last_error = str(error)
+            return False
+        if self._stats.last_error is not None:
+            log.info("recording again")
+        self._stats.last_error = None
+        self._stats.committed += len(batch)
+        return True
+
+    def _store(self, batch: list[Received]) -> int:
+        return self._database.commit(arrow_table(batch, self._session, self._codes))
+
+    def _acknowledge(self, deliveries: list[Delivery]) -> None:
+        self._stats.acknowledged += self.connection.acknowledge(deliveries)
+
+    async def _in_writer(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
