@@ -85,14 +85,14 @@ class Answer:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         rows, size = 0, 0
         try:
-            for batch in self._reader:
-                batch = batch.slice(0, self._max_rows - rows)
+            for full in self._reader:
+                batch = full.slice(0, self._max_rows - rows)
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 if size > self._limits.max_bytes:
                     raise QueryFailed(_limit(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less"))
                 yield batch
                 if rows >= self._max_rows:
-                    self.truncated = self._has_more()
+                    self.truncated = batch.num_rows < full.num_rows or self._has_more()
                     return
         except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
             raise self._failure(error) from error

@@ -1,0 +1,42 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from broker import clock
+from broker.clock import PlantClock
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.monotonic_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr(clock, "time", fake)
+    return fake
+
+
+def test_plant_time_runs_scale_times_as_fast(time: FakeTime) -> None:
+    plant = PlantClock(scale=60)
+    began_at = plant.at()
+    time.monotonic_s += 2
+    assert plant.now_s() == 120
+    assert plant.at() - began_at == timedelta(seconds=120)
+    assert plant.wall_s(60) == 1
+
+
+def test_clocks_with_the_same_epoch_agree(time: FakeTime) -> None:
+    epoch = datetime.now(UTC) - timedelta(hours=1)
+    one, other = PlantClock(60, epoch), PlantClock(60, epoch)
+    assert abs((one.at() - other.at()).total_seconds()) < 5
+    assert one.at() - epoch == pytest.approx(timedelta(hours=60), abs=timedelta(minutes=2))
+
+
+def test_at_scale_one_plant_time_is_wall_time() -> None:
+    plant = PlantClock(1, datetime(2020, 1, 1, tzinfo=UTC))
+    assert abs((plant.at() - datetime.now(UTC)).total_seconds()) < 5

@@ -1,0 +1,74 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.contract.heating import READING, Setpoint, TemperatureReading
+from broker.errors import Rejected
+from broker.message import Message, decode, decode_json, encode
+
+GOOD = b'{"sensorID":"sensor-1","type":"temperature","value":25.3}'
+
+
+def test_decodes_the_payload_given_from_outside() -> None:
+    assert decode(GOOD, TemperatureReading) == TemperatureReading("sensor-1", "temperature", 25.3)
+
+
+def test_encodes_exactly_the_payload_given_from_outside() -> None:
+    assert encode(TemperatureReading("sensor-1", "temperature", 25.3)) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "empty payload"),
+        (b"x", "not JSON"),
+        (b'{"celsius":NaN}', "not JSON"),
+        (b'{"celsius":Infinity}', "not JSON"),
+        (b'{"celsius":"\xff"}', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        (b"[1]", "wrong shape"),
+        (b"null", "wrong shape"),
+        (b"22", "wrong shape"),
+        (b"{}", "wrong shape"),
+        (b'{"celsius":"22"}', "wrong shape"),
+        (b'{"celsius":true}', "wrong shape"),
+        (b'{"celsius":null}', "wrong shape"),
+    ],
+)
+def test_says_why_a_payload_cannot_be_used(payload: bytes, reason: str) -> None:
+    with pytest.raises(Rejected, match=reason):
+        decode(payload, Setpoint)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_can_do_more_than_be_rejected(payload: bytes) -> None:
+    try:
+        decode_json(payload)
+        decode(payload, TemperatureReading)
+    except Rejected:
+        pass
+
+
+def test_a_megabyte_is_decoded_or_rejected_like_anything_else() -> None:
+    with pytest.raises(Rejected):
+        decode(b"x" * 1_000_000, Setpoint)
+    assert decode(b'{"celsius":22,"note":"' + b"x" * 1_000_000 + b'"}', Setpoint) == Setpoint(22.0)
+
+
+def test_a_stream_builds_its_publications() -> None:
+    publication = READING.publication(TemperatureReading("sensor-1", "temperature", 25.3), room="room-1")
+    assert publication.topic == "/readings/room-1/temperature"
+    assert publication.payload == GOOD
+    assert (publication.qos, publication.retain, publication.plant) == (1, False, True)
+    assert READING.decode(Message(topic=publication.topic, payload=publication.payload)).value == 25.3
+
+
+def test_every_payload_shape_of_the_contract_refuses_an_empty_object_or_has_defaults_for_all() -> None:
+    from broker.contract import STREAMS
+
+    for stream in STREAMS:
+        required = [field.name for field in msgspec.structs.fields(stream.payload) if field.required]
+        assert required, f"{stream.template.text}: an empty object would be a valid payload"

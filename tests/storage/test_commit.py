@@ -1,0 +1,171 @@
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from broker.contract.components import REJECTED
+from broker.runtime import rejected
+from storage import commit
+from storage.batch import Received, arrow_table
+from storage.commit import Database
+from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
+from storage.typing import TYPED_STREAMS, StreamCodes
+from tests.storage.conftest import Deliver
+
+READING = "/readings/room-1/temperature"
+
+
+def store(database: Database, *batch: Received) -> int:
+    return database.commit(arrow_table(list(batch), 1, StreamCodes()))
+
+
+def rows(database: Database, sql: str) -> list[tuple[object, ...]]:
+    return database.cursor().execute(sql).fetchall()
+
+
+def test_every_message_is_kept_byte_for_byte(database: Database, deliver: Deliver) -> None:
+    payloads = [b"", b"ON", b"21.5", b'{"a":1}', "é€".encode(), b"\xff\xfe\x00", b"\x00", b"x" * 1_000_000, b"{" * 5000]
+    store(database, *(deliver("any/topic", payload) for payload in payloads))
+    kept = rows(database, "SELECT payload, payload_raw FROM messages ORDER BY rowid")
+    assert [text.encode() if text is not None else raw for text, raw in kept] == payloads  # type: ignore[attr-defined]
+    assert [raw is not None for _, raw in kept] == [payload == b"\xff\xfe\x00" for payload in payloads]
+
+
+def test_qos_retain_stamp_and_identifiers_are_kept(database: Database, deliver: Deliver) -> None:
+    user = b"".join(
+        b"\x26" + len(part).to_bytes(2) + part + len(value).to_bytes(2) + value
+        for part, value in ((b"source", b"heating"), (b"boot", b"b1"), (b"seq", b"9"), (b"plant-time", b"2026-01-31T08:00:00Z"))
+    )
+    store(database, deliver("t", b"", qos=0), deliver("t", b"", qos=2, retain=True, packet_id=65_535, properties=user))
+    assert rows(database, "SELECT qos, retain, source, boot, seq, session, packet_id, event_at::VARCHAR FROM messages") == [
+        (0, False, None, None, None, 1, None, None),
+        (2, True, "heating", "b1", 9, 1, 65_535, "2026-01-31 08:00:00+00"),
+    ]
+
+
+def test_readings_and_levels_become_typed_rows(database: Database, deliver: Deliver) -> None:
+    rejected_rows = store(
+        database,
+        deliver(READING, b'{"sensorID":"sensor-1","type":"temperature","value":25.3}'),
+        deliver("/actuators/room-1", b'{"level":14}'),
+        deliver("components/heating/state", b'{"state":"online","boot":"b","version":"1"}'),
+    )
+    assert rejected_rows == 0
+    assert rows(database, "SELECT room, sensor, celsius FROM room_temperature") == [("room-1", "sensor-1", 25.3)]
+    assert rows(database, "SELECT room, level FROM valve_level") == [("room-1", 14)]
+    assert rows(database, "SELECT component, state FROM component_state") == [("heating", "online")]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "reason"),
+    [
+        (READING, b"", "empty payload"),
+        (READING, b"garbage", "not JSON"),
+        (READING, b"\xff\xfe", "not UTF-8"),
+        (READING, b"[" * 10_000, "not JSON"),
+        (READING, b"[1]", "wrong shape"),
+        (READING, b"null", "wrong shape"),
+        (READING, b'{"sensorID":"s"}', "wrong shape"),
+        (READING, b'{"sensorID":7,"value":1}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":"25"}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":true}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":null}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":1e999}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":NaN}', "wrong shape"),
+        (READING, b"x" * 1_000_000, "not JSON"),
+        ("/actuators/room-1", b'{"level":101}', "wrong shape"),
+        ("/actuators/room-1", b'{"level":-1}', "wrong shape"),
+        ("/actuators/room-1", b'{"level":1.5}', "wrong shape"),
+    ],
+)
+def test_what_cannot_be_typed_is_listed_with_the_reason(
+    database: Database, deliver: Deliver, topic: str, payload: bytes, reason: str
+) -> None:
+    good = deliver(READING, b'{"sensorID":"good","type":"temperature","value":1}')
+    assert store(database, good, deliver(topic, payload)) == 1
+    (found,) = rows(database, "SELECT component, topic, reason, payload, payload_raw FROM rejected_message")
+    assert found[:2] == ("recorder", topic)
+    assert str(found[2]).startswith(reason)
+    kept = found[3].encode() if isinstance(found[3], str) else found[4]
+    assert kept == payload
+    assert rows(database, "SELECT count(*) FROM messages") == [(2,)]
+    assert rows(database, "SELECT sensor FROM room_temperature") == [("good",)]
+
+
+@pytest.mark.parametrize("level", [0, 100])
+def test_the_ends_of_a_range_belong_to_it(database: Database, deliver: Deliver, level: int) -> None:
+    assert store(database, deliver("/actuators/r", b'{"level":%d}' % level)) == 0
+    assert rows(database, "SELECT level FROM valve_level") == [(level,)]
+
+
+@pytest.mark.parametrize("payload", [b"text", b"\xff\xfe", b"", b'"quoted" \\ \n'])
+def test_rejected_messages_of_components_are_listed_whole(database: Database, deliver: Deliver, payload: bytes) -> None:
+    bad = deliver(READING, payload).delivery
+    publication = REJECTED.publication(rejected(bad, "not JSON"), component="heating")
+    assert store(database, deliver(publication.topic, publication.payload)) == 0
+    ((component, topic, reason, text, raw),) = rows(
+        database, "SELECT component, topic, reason, payload, payload_raw FROM rejected_message"
+    )
+    assert (component, topic, reason) == ("heating", READING, "not JSON")
+    assert (text.encode() if isinstance(text, str) else raw) == payload
+
+
+def test_a_typed_table_that_fails_never_stops_the_raw_rows(
+    database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(TYPED_STREAMS[0]), "insert_sql", lambda self, code: "INSERT INTO nowhere VALUES (1)")
+    assert store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":1}')) == 1
+    assert rows(database, "SELECT count(*) FROM messages") == [(1,)]
+    assert rows(database, "SELECT reason FROM rejected_message") == [("the typed table refused it",)]
+
+
+def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(commit.shutil, "disk_usage", lambda _path: usage(10, 10, 0))
+    with pytest.raises(NoSpace, match="make room"):
+        store(database, deliver("t", b"1"))
+    monkeypatch.undo()
+    store(database, deliver("t", b"1"))
+    assert rows(database, "SELECT count(*) FROM messages") == [(1,)]
+
+
+def test_a_database_that_failed_is_opened_again(database: Database, deliver: Deliver) -> None:
+    store(database, deliver("t", b"1"))
+    database._connection.close()
+    with pytest.raises(StorageError, match="the database failed"):
+        store(database, deliver("t", b"2"))
+    store(database, deliver("t", b"2"))
+    assert rows(database, "SELECT payload FROM messages") == [("1",), ("2",)]
+
+
+def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver: Deliver) -> None:
+    path = tmp_path / "again.duckdb"
+    for payload in (b"1", b"2"):
+        database = Database(path, 256, 1)
+        store(database, deliver("t", payload))
+        database.close()
+    database = Database(path, 256, 1)
+    assert rows(database, "SELECT payload FROM messages") == [("1",), ("2",)]
+    assert rows(database, "SELECT count(*) FROM schema_migration") == [(1,)]
+    database.close()
+
+
+def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    database = Database(tmp_path / "new.duckdb", 256, 1)
+    database.cursor().execute("INSERT INTO schema_migration VALUES (9999, 'future', now())")
+    database.close()
+    with pytest.raises(DatabaseTooNew, match="9999"):
+        Database(tmp_path / "new.duckdb", 256, 1)
+
+
+def test_a_second_recorder_is_told_who_holds_the_database(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    database = Database(tmp_path / "held.duckdb", 256, 1)
+    code = f"from storage.commit import Database; from pathlib import Path; Database(Path({str(database.path)!r}), 256, 1)"
+    second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    database.close()
+    assert DatabaseLocked.__name__ in second.stderr
+    assert str(os.getpid()) in second.stderr

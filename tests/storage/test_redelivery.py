@@ -1,0 +1,50 @@
+from storage.batch import Received, arrow_table
+from storage.commit import Database
+from storage.redelivery import RECEIVE_MAXIMUM, Committed
+from storage.typing import StreamCodes
+from tests.storage.conftest import Deliver
+
+
+def store(database: Database, session: int, *batch: Received) -> None:
+    database.commit(arrow_table(list(batch), session, StreamCodes()))
+
+
+def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"\xff", packet_id=8))
+    committed = database.committed(session=1)
+    assert committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"\xff", packet_id=8, dup=True).delivery)
+    assert not committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"21", qos=0))
+    committed = database.committed(session=1)
+    assert not committed.recognises(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
+    assert not committed.recognises(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
+    assert not committed.recognises(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
+    assert not committed.recognises(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
+    assert not database.committed(session=2).recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_the_last_use_of_an_identifier_counts(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"old", packet_id=7))
+    store(database, 1, deliver("t", b"new", packet_id=7))
+    committed = database.committed(session=1)
+    assert not committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
+
+
+def test_as_many_are_remembered_as_can_be_unacknowledged(database: Database, deliver: Deliver) -> None:
+    count = RECEIVE_MAXIMUM + 5
+    store(database, 1, *(deliver("t", b"%d" % n, packet_id=n + 1) for n in range(count)))
+    committed = Committed.load(database.cursor(), 1)
+    assert not committed.recognises(deliver("t", b"4", packet_id=5, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"5", packet_id=6, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"%d" % (count - 1), packet_id=count, dup=True).delivery)
+
+
+def test_sessions_are_numbered(database: Database) -> None:
+    assert database.session() == 0
+    assert [database.begin_session(), database.begin_session()] == [1, 2]
+    assert database.session() == 2

@@ -1,0 +1,134 @@
+"""The recording session in this process, so that it can be interrupted exactly between commit and acknowledgement."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import gmqtt
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from broker.connection import Connection, Options, Owner
+from broker.runtime import broker_address
+from broker.settings import Settings
+from storage.commit import Database
+from storage.errors import NoSpace
+from storage.session import RecordingSession
+from storage.stats import Stats
+from tests.real_broker import RealBroker
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+COUNT = 300
+
+
+class Recording:
+    """One run of the recording session; leaving it without `finish` is what a crash looks like to the broker."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.stats = Stats()
+        self.session = RecordingSession(broker_address(settings, "recorder"), database, self.stats, lambda batch: None)
+        self._ready = asyncio.Event()
+
+    async def __aenter__(self) -> "Recording":
+        self._task = asyncio.create_task(self.session.run(self._ready.set))
+        await asyncio.wait_for(self._ready.wait(), 20)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def publish_now(settings: Settings, count: int, qos: int) -> None:
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect(settings.mqtt_host, settings.mqtt_port)
+    client.loop_start()
+    for sent in [client.publish("/readings/session/temperature", f"constant {n % 3}", qos=qos) for n in range(count)]:
+        sent.wait_for_publish(20)
+    client.disconnect()
+    client.loop_stop()
+
+
+async def publish(settings: Settings, count: int, qos: int = 1) -> None:
+    await asyncio.to_thread(publish_now, settings, count, qos)
+
+
+def recorded(database: Database) -> int:
+    row = database.cursor().execute("SELECT count(*) FROM messages WHERE topic LIKE '/readings/%'").fetchone()
+    assert row
+    return int(row[0])
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_committed_and_not_acknowledged_is_recognised(own_broker: RealBroker, tmp_path: Path, qos: int) -> None:
+    async def scenario() -> None:
+        database = Database(tmp_path / "session.duckdb", 256, 1)
+        async with Recording(own_broker.settings, database) as crashing:
+            crashing.session.connection.acknowledge = lambda deliveries: 0  # type: ignore[method-assign]
+            await publish(own_broker.settings, COUNT, qos)
+            await until(lambda: crashing.stats.committed >= COUNT)
+        assert recorded(database) == COUNT
+        async with Recording(own_broker.settings, database) as again:
+            await until(lambda: again.stats.duplicates >= COUNT)
+            await publish(own_broker.settings, COUNT, qos)
+            await until(lambda: recorded(database) >= 2 * COUNT)
+        assert recorded(database) == 2 * COUNT
+        assert again.stats.duplicates >= COUNT
+        database.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_holds_back_the_acknowledgement_and_loses_nothing(
+    own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        database = Database(tmp_path / "full.duckdb", 256, 1)
+        async with Recording(own_broker.settings, database) as recording:
+            await until(lambda: recording.session.queued == 0)
+            commit = database.commit
+
+            def no_space(table: object) -> int:
+                raise NoSpace("only 0 MiB of disk are free: make room")
+
+            monkeypatch.setattr(database, "commit", no_space)
+            acknowledged = recording.stats.acknowledged
+            await publish(own_broker.settings, COUNT)
+            await until(lambda: recording.stats.last_error is not None)
+            assert recording.stats.acknowledged == acknowledged
+            monkeypatch.setattr(database, "commit", commit)
+            await until(lambda: recorded(database) == COUNT)
+            assert recording.stats.last_error is None
+        database.close()
+
+    asyncio.run(scenario())
+
+
+def test_retained_messages_are_recorded_once_whatever_reconnects(own_broker: RealBroker, tmp_path: Path) -> None:
+    async def retained(settings: Settings) -> None:
+        connection = Connection(broker_address(settings, "operator"), Options(client_id="operator"), Owner())
+        task = asyncio.create_task(connection.run())
+        connection.publish(gmqtt.Message("heating/kept/setpoint", '{"celsius":21}', qos=1, retain=True))
+        assert await connection.flush(20)
+        await connection.disconnect()
+        await task
+
+    async def scenario() -> None:
+        database = Database(tmp_path / "retained.duckdb", 256, 1)
+        await retained(own_broker.settings)
+        for _ in range(3):
+            async with Recording(own_broker.settings, database) as recording:
+                await publish(own_broker.settings, 1)
+                await until(lambda: recording.stats.committed >= 1 and recording.session.queued == 0)
+        rows = database.cursor().execute("SELECT retain FROM messages WHERE topic = 'heating/kept/setpoint'").fetchall()
+        assert rows == [(True,)]
+        database.close()
+
+    asyncio.run(scenario())
