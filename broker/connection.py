@@ -138,16 +138,21 @@ class Connection:
         Raises:
             TakenOver: another client uses the same client id.
         """
-        backoff_s = FIRST_BACKOFF_S
+        backoff_s, up_s = FIRST_BACKOFF_S, 0.0
         while True:
             try:
                 await self._connect()
-                backoff_s = FIRST_BACKOFF_S
+                up_s = time.monotonic()
                 await self._stay_connected()
             except BrokerUnavailable as error:
+                if self.connected and time.monotonic() - up_s > LONGEST_BACKOFF_S:
+                    backoff_s = FIRST_BACKOFF_S
                 if self._leaving:
                     return
                 log.warning("%s; trying again in %.1f s", error, backoff_s)
+            except TakenOver:
+                self._leave_quietly()
+                raise
             finally:
                 self._disconnected()
             await asyncio.sleep(backoff_s)
@@ -268,9 +273,7 @@ class Connection:
         reason = packet[0] if isinstance(packet, bytes) and packet else 0
         if reason == _TAKEN_OVER:
             who = self._options.client_id
-            self._lost.set_exception(
-                TakenOver(f"another client connected as {who!r} and took its place: is {who} running twice?")
-            )
+            self._lost.set_exception(TakenOver(f"another client took the place of {who}: is it running twice?"))
         else:
             self._lost.set_exception(
                 BrokerUnavailable("the connection to the broker was lost" + (f" (0x{reason:02X})" if reason else ""))
@@ -285,6 +288,11 @@ class Connection:
             if silent_s > 2 * KEEP_ALIVE_S:
                 raise BrokerUnavailable(f"the broker has been silent for {silent_s:.0f} s")
         self._lost.result()
+
+    def _leave_quietly(self) -> None:
+        """Send DISCONNECT, so that the will does not speak for the client that took this one's place."""
+        if self._client is not None and self._client._connection is not None:
+            self._client._connection.send_disconnect()
 
     def _disconnected(self) -> None:
         was_connected, self.connected = self.connected, False

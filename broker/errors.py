@@ -31,7 +31,7 @@ class BrokerUnavailable(BusError):
 
 
 class TakenOver(BusError):
-    """Another client connected with this client id (DISCONNECT reason code 0x8E, MQTT 5 section 3.14.2.1)."""
+    """Another client connected with this client id and this one was disconnected for it (MQTT 5 section 3.1.4)."""
 
 
 class CannotStart(BusError):

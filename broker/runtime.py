@@ -14,8 +14,8 @@ from broker.connection import Address, Connection, Options, Owner, Subscription
 from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
 from broker.credentials import read_password
 from broker.declaration import Declaration
-from broker.errors import BusError, Rejected
-from broker.message import Message, Publication
+from broker.errors import BusError, Rejected, TakenOver
+from broker.message import Message, Publication, decode
 from broker.packets import Delivery, MalformedPacket, parse_properties
 from broker.publisher import Publisher
 from broker.settings import Settings
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
 LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
+SETTLE_S = 0.5
+"""After a reconnect, how long to listen for another component of the same name before saying `online`."""
 SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks at least, whatever the time scale."""
 
@@ -59,11 +61,13 @@ class Runtime(Owner):
         self._declaration, self._component = declaration, component
         self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
         self._publisher = Publisher(declaration.name, self._clock)
+        self._own_topic = STATE.template.topic(component=declaration.name)
         self._ready = not isinstance(component, Service)
+        self._is_online = self._was_up = False
         self._stopping = asyncio.Event()
         options = Options(
             client_id=declaration.name,
-            subscriptions=tuple(Subscription(filter=each.template.filter) for each in declaration.subscribes),
+            subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
         self._connection = Connection(broker_address(settings, declaration.name), options, self)
@@ -88,6 +92,9 @@ class Runtime(Owner):
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Hand a delivery to the component, and publish what it answers."""
+        if delivery.topic == self._own_topic:
+            self._hear_of_myself(delivery)
+            return
         try:
             message = to_message(delivery)
             self._publish_all(self._component.on_message(message, self.now_s()))
@@ -95,9 +102,9 @@ class Runtime(Owner):
             self._reject(delivery, str(error))
 
     def on_up(self) -> None:
-        """Say `online`, once the component is ready too."""
-        if self._ready:
-            self.publish(self._presence(Presence.ONLINE))
+        """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
+        self._was_up, reconnected = True, self._was_up
+        asyncio.get_running_loop().call_later(SETTLE_S if reconnected else 0, self._say_online)
 
     def stop(self) -> None:
         """Ask for a clean stop."""
@@ -110,6 +117,9 @@ class Runtime(Owner):
     def now_s(self) -> float:
         """Plant time in seconds, growing from an arbitrary start."""
         return self._clock.now_s()
+
+    def _filters(self) -> list[str]:
+        return [self._own_topic, *(stream.template.filter for stream in self._declaration.subscribes)]
 
     def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
         work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
@@ -145,8 +155,26 @@ class Runtime(Owner):
 
     def _on_ready(self) -> None:
         self._ready = True
-        if self._connection.connected:
+        self._say_online()
+
+    def _say_online(self) -> None:
+        if self._ready and self._connection.connected:
             self.publish(self._presence(Presence.ONLINE))
+            self._is_online = True
+
+    def _hear_of_myself(self, delivery: Delivery) -> None:
+        """Two clients of one name push each other out for ever; Mosquitto 2.0 does not tell them why, so the first gives way.
+
+        Raises:
+            TakenOver: another boot of this component has been here since this one was online.
+        """
+        try:
+            boot = decode(delivery.payload, ComponentState).boot
+        except Rejected:
+            return
+        if self._is_online and boot != self._publisher.boot:
+            name, self._is_online = self._declaration.name, False
+            raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")
 
     def _presence(self, presence: Presence) -> Publication:
         state = ComponentState(state=presence, boot=self._publisher.boot, version=VERSION)
@@ -154,7 +182,8 @@ class Runtime(Owner):
 
     async def _leave(self) -> None:
         if self._connection.connected:
-            self.publish(self._presence(Presence.OFFLINE))
+            if self._is_online:
+                self.publish(self._presence(Presence.OFFLINE))
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()

@@ -5,7 +5,6 @@ import pytest
 
 from broker.contract.components import REJECTED
 from broker.runtime import rejected
-from storage import commit
 from storage.batch import Received, arrow_table
 from storage.commit import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
@@ -121,7 +120,7 @@ def test_a_typed_table_that_fails_never_stops_the_raw_rows(
 
 def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(commit.shutil, "disk_usage", lambda _path: usage(10, 10, 0))
+    monkeypatch.setattr("storage.commit.shutil.disk_usage", lambda _path: usage(10, 10, 0))
     with pytest.raises(NoSpace, match="make room"):
         store(database, deliver("t", b"1"))
     monkeypatch.undo()

@@ -1,0 +1,301 @@
+"""The runtime and its connection against a real broker."""
+
+import asyncio
+import base64
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+import gmqtt
+import msgspec
+import pytest
+
+from broker.component import Bus
+from broker.connection import Address, Connection, Options, Owner, Subscription
+from broker.contract import components, heating
+from broker.contract.components import Presence
+from broker.declaration import Declaration
+from broker.errors import Rejected, TakenOver
+from broker.message import Message, Publication
+from broker.packets import Delivery, parse_properties
+from broker.runtime import Runtime, broker_address
+from broker.settings import Settings
+from broker.stamp import read_stamp
+from tests.real_broker import RealBroker
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+
+HEATING = Declaration(
+    name="heating",
+    summary="echoes each reading as a valve level",
+    subscribes=(heating.READING,),
+    publishes=(heating.VALVE_LEVEL, heating.STATE),
+    tick_s=10,
+)
+
+
+class Echo:
+    """A component of this test: a reading becomes a level, a tick nothing."""
+
+    def __init__(self) -> None:
+        self.ticks: list[float] = []
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        reading = heating.READING.decode(message)
+        if reading.value > 1000:
+            raise Rejected("hotter than any room")
+        level = heating.ValveLevel(int(reading.value))
+        return [heating.VALVE_LEVEL.publication(level, room="runtime")]
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        self.ticks.append(now_s)
+        return []
+
+
+class Service(Echo):
+    """The same with work of its own, which is ready when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_work = asyncio.Event()
+        self.finished = False
+
+    async def serve(self, bus: Bus, ready: Callable[[], None]) -> None:
+        await self.may_work.wait()
+        ready()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.finished = True
+
+
+class Watcher(Owner):
+    """A bystander that hears everything."""
+
+    def __init__(self, broker: RealBroker, account: str = "recorder", client_id: str = "watcher") -> None:
+        self.heard: list[Delivery] = []
+        options = Options(client_id=client_id, subscriptions=(Subscription(filter="#", retain_as_published=True),))
+        self.connection = Connection(broker_address(broker.settings, account), options, self)
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        self.heard.append(delivery)
+
+    def on(self, topic: str) -> list[Delivery]:
+        return [delivery for delivery in self.heard if delivery.topic == topic]
+
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.connection.run())
+        await until(lambda: self.connection.connected)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def running(component: Echo, settings: Settings) -> AsyncIterator[Runtime]:
+    runtime = Runtime(HEATING, component, settings)
+    task = asyncio.create_task(runtime.run())
+    try:
+        yield runtime
+    finally:
+        runtime.stop()
+        await asyncio.wait_for(task, 20)
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 25) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Device(Watcher):
+    """A device: no account, publishes readings."""
+
+    def __init__(self, broker: RealBroker) -> None:
+        super().__init__(broker)
+        self.connection = Connection(Address(host=broker.host, port=broker.port), Options(client_id="device"), self)
+
+    async def reads(self, payload: bytes) -> None:
+        self.connection.publish(gmqtt.Message("/readings/runtime/temperature", payload, qos=1))
+        assert await self.connection.flush(10)
+
+
+def reading(celsius: float) -> bytes:
+    return b'{"sensorID":"s","type":"temperature","value":%g}' % celsius
+
+
+def presence(watcher: Watcher) -> list[Presence]:
+    payloads = [delivery.payload for delivery in watcher.on("components/heating/state")]
+    return [msgspec.json.decode(payload, type=components.ComponentState).state for payload in payloads]
+
+
+def levels(watcher: Watcher) -> list[int]:
+    return [msgspec.json.decode(delivery.payload)["level"] for delivery in watcher.on("/actuators/runtime")]
+
+
+def test_a_component_runs_answers_and_leaves(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker) as watcher, Device(own_broker) as device:
+            async with running(Echo(), own_broker.settings):
+                await until(lambda: presence(watcher) == [Presence.ONLINE])
+                await device.reads(reading(21))
+                await until(lambda: levels(watcher) == [21])
+            await until(lambda: presence(watcher) == [Presence.ONLINE, Presence.OFFLINE])
+            assert watcher.on("components/heating/state")[-1].retain
+
+    asyncio.run(scenario())
+
+
+def test_publications_are_stamped_and_numbered(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker) as watcher, Device(own_broker) as device, running(Echo(), own_broker.settings):
+            await until(lambda: presence(watcher))
+            for celsius in (1, 2, 3):
+                await device.reads(reading(celsius))
+            await until(lambda: len(levels(watcher)) == 3)
+        ours = [each for each in watcher.heard if not each.topic.startswith("/readings")]
+        stamps = [read_stamp(parse_properties(each.properties).user) for each in ours]
+        assert [stamp.seq for stamp in stamps] == [1, 2, 3, 4, 5]
+        assert {stamp.source for stamp in stamps} == {"heating"}
+        assert len({stamp.boot for stamp in stamps}) == 1
+        assert [stamp.plant_at is not None for stamp in stamps] == [False, True, True, True, False]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"x", b"\xff\xfe", b"null", b"[" * 10_000, b'{"sensorID":"s"}', b"x" * 1_000_000, reading(2000)]
+)
+def test_what_cannot_be_used_is_published_whole_and_work_goes_on(own_broker: RealBroker, payload: bytes) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker) as watcher, Device(own_broker) as device, running(Echo(), own_broker.settings):
+            await until(lambda: presence(watcher))
+            await device.reads(payload)
+            await device.reads(reading(21))
+            await until(lambda: levels(watcher) == [21])
+            (delivery,) = watcher.on("rejected/heating")
+            found = msgspec.json.decode(delivery.payload, type=components.RejectedMessage)
+            assert found.topic == "/readings/runtime/temperature"
+            assert found.reason
+            assert (base64.b64decode(found.payload) if found.encoding == "base64" else found.payload.encode()) == payload
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_restart_is_survived(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with running(Echo(), own_broker.settings):
+            async with Watcher(own_broker) as watcher:
+                await until(lambda: presence(watcher))
+            await asyncio.to_thread(own_broker.restart)
+            async with Watcher(own_broker) as watcher, Device(own_broker) as device:
+                await until(lambda: presence(watcher)[-1:] == [Presence.ONLINE])
+                await device.reads(reading(22))
+                await until(lambda: levels(watcher) == [22])
+
+    asyncio.run(scenario())
+
+
+def test_what_was_published_while_the_broker_was_away_arrives_in_order(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with running(Echo(), own_broker.settings) as runtime:
+            async with Watcher(own_broker) as watcher:
+                await until(lambda: presence(watcher))
+            await asyncio.to_thread(own_broker.stop)
+            for level in range(50):
+                runtime.publish(heating.VALVE_LEVEL.publication(heating.ValveLevel(level), room="runtime"))
+            await asyncio.to_thread(own_broker.start)
+            await until(lambda: runtime._connection.unsent == 0)
+            async with Watcher(own_broker) as watcher:
+                await until(lambda: levels(watcher) == [49])
+
+    asyncio.run(scenario())
+
+
+def test_a_killed_connection_publishes_the_will(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
+            await until(lambda: presence(watcher) == [Presence.ONLINE])
+            assert runtime._connection._client is not None
+            runtime._connection._client._connection._transport.abort()
+            await until(lambda: presence(watcher) == [Presence.ONLINE, Presence.OFFLINE, Presence.ONLINE])
+
+    asyncio.run(scenario())
+
+
+def test_of_two_instances_the_later_one_goes_on(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker) as watcher, Device(own_broker) as device:
+            first = asyncio.create_task(Runtime(HEATING, Echo(), own_broker.settings).run())
+            await until(lambda: presence(watcher) == [Presence.ONLINE])
+            async with running(Echo(), own_broker.settings):
+                with pytest.raises(TakenOver, match="running twice"):
+                    await asyncio.wait_for(first, 20)
+                await until(lambda: presence(watcher)[-1] is Presence.ONLINE)
+                await device.reads(reading(23))
+                await until(lambda: levels(watcher) == [23])
+
+    asyncio.run(scenario())
+
+
+def test_a_publication_outside_the_declaration_is_refused(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with running(Echo(), own_broker.settings) as runtime:
+            await until(lambda: runtime._connection.connected)
+            runtime.publish(Publication(topic="/readings/runtime/temperature", payload=b"x"))
+            await until(lambda: runtime._connection.refused == 1)
+            runtime.publish(heating.VALVE_LEVEL.publication(heating.ValveLevel(1), room="runtime"))
+            assert await runtime._connection.flush(10)
+            assert runtime._connection.refused == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_service_is_online_only_when_it_works_and_may_finish(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        service = Service()
+        async with Watcher(own_broker) as watcher:
+            async with running(service, own_broker.settings) as runtime:
+                await until(lambda: runtime._connection.connected)
+                assert presence(watcher) == []
+                service.may_work.set()
+                await until(lambda: presence(watcher) == [Presence.ONLINE])
+            assert service.finished
+
+    asyncio.run(scenario())
+
+
+def test_plant_time_is_scaled_once(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        settings = dataclasses.replace(own_broker.settings, time_scale=600.0)
+        echo = Echo()
+        async with running(echo, settings):
+            await until(lambda: len(echo.ticks) >= 20)
+        steps = [later - earlier for earlier, later in itertools.pairwise(echo.ticks)]
+        assert sorted(steps)[len(steps) // 2] == pytest.approx(10, rel=0.5)
+
+    asyncio.run(scenario())
+
+
+def test_without_a_broker_it_waits_and_stops_at_once_when_asked(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        own_broker.stop()
+        async with running(Echo(), own_broker.settings):
+            await asyncio.sleep(0)
+        own_broker.start()
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_password_is_refused_and_tried_again(own_broker: RealBroker, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        settings = dataclasses.replace(own_broker.settings, mqtt_username="heating", mqtt_password="wrong")
+        async with running(Echo(), settings):
+            await until(lambda: "refused heating" in caplog.text)
+
+    asyncio.run(scenario())
+    assert "Bad User Name or Password" in caplog.text or "Not authorized" in caplog.text
