@@ -1,0 +1,227 @@
+"""A real Mosquitto for system tests, with the configuration, access file and passwords that `make up` would give it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from adapters.cli.declaration import OPERATOR
+from adapters.cli.registry import components
+from broker import mosquitto
+from broker.declaration import Declaration
+from broker.settings import Settings
+
+IMAGE = "eclipse-mosquitto:2"
+START_TIMEOUT_S = 20.0
+
+
+class Process(Protocol):
+    """What runs the broker."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def log(self) -> str: ...
+
+
+@dataclass
+class RealBroker:
+    """A broker that listens on 127.0.0.1 (and ::1). Every component and the operator have their generated account."""
+
+    settings: Settings
+    declarations: dict[str, Declaration]
+    process: Process
+
+    @property
+    def host(self) -> str:
+        return self.settings.mqtt_host
+
+    @property
+    def port(self) -> int:
+        return self.settings.mqtt_port
+
+    @property
+    def ws_port(self) -> int:
+        return self.settings.mqtt_ws_port
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment for a component in a process of its own."""
+        return {**os.environ, **self.settings.environment}
+
+    def start(self) -> None:
+        self.process.start()
+        if not answers(self.host, self.port):
+            pytest.fail(f"the broker at {self.host}:{self.port} does not answer; its log:\n{self.process.log()}")
+
+    def stop(self) -> None:
+        """Stop as `make down` does: with SIGTERM, the broker saves everything."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: what was not saved yet is lost."""
+        self.process.kill()
+
+    def restart(self) -> None:
+        """Stop, if it runs, and start again on the same ports with what was saved."""
+        self.stop()
+        self.start()
+
+
+@dataclass
+class LocalMosquitto:
+    """The `mosquitto` of this machine."""
+
+    data_dir: Path
+    _running: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        with (self.data_dir / "mosquitto.log").open("ab") as log:
+            self._running = subprocess.Popen(
+                [mosquitto.require(), "-c", mosquitto.CONFIGURATION], cwd=self.data_dir, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.terminate()
+            self._reap()
+
+    def kill(self) -> None:
+        if self._running is not None:
+            self._running.kill()
+            self._reap()
+
+    def log(self) -> str:
+        return (self.data_dir / "mosquitto.log").read_text()
+
+    def _reap(self) -> None:
+        assert self._running is not None
+        self._running.wait(20)
+        self._running = None
+
+
+@dataclass
+class MosquittoContainer:
+    """The image of `docker-compose.yml`, with the data directory of the test inside."""
+
+    data_dir: Path
+    port: int
+    ws_port: int
+    _container: Any = field(default=None, init=False)
+
+    def start(self) -> None:
+        if self._container is None:
+            self._container = self._create()
+            self._container.start()
+        else:
+            self._container.get_wrapped_container().start()
+
+    def stop(self) -> None:
+        if self._container is not None:
+            self._container.get_wrapped_container().stop()
+
+    def kill(self) -> None:
+        with suppress(Exception):
+            self._container.get_wrapped_container().kill()
+
+    def log(self) -> str:
+        return str(self._container.get_wrapped_container().logs().decode(errors="replace"))
+
+    def remove(self) -> None:
+        if self._container is not None:
+            self._container.stop()
+
+    def _create(self) -> Any:
+        from testcontainers.core.container import DockerContainer
+
+        container = DockerContainer(IMAGE, user=f"{os.getuid()}:{os.getgid()}", working_dir="/scaup")
+        container.with_volume_mapping(str(self.data_dir), "/scaup", "rw")
+        container.with_command(f"mosquitto -c {mosquitto.CONFIGURATION}")
+        container.ports = {1883: ("127.0.0.1", self.port), 9001: ("127.0.0.1", self.ws_port)}  # type: ignore[dict-item]
+        return container
+
+
+def create(data_dir: Path, declarations: dict[str, Declaration] | None = None) -> RealBroker:
+    """Prepare a broker on free ports, not started: in a container where an engine answers, else from the local binary.
+
+    `SCAUP_TEST_BROKER=local` or `=container` decides instead.
+    """
+    port, ws_port = free_ports(2)
+    settings = Settings.load(
+        {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(data_dir)}
+    )
+    accounts = declarations or {**components(), OPERATOR.name: OPERATOR}
+    where = os.environ.get("SCAUP_TEST_BROKER") or ("container" if engine_answers() else "local")
+    if where == "container":
+        user = "root" if os.getuid() == 0 else None  # else a broker started by root would give up its access to the files
+        mosquitto.prepare(settings, accounts, mosquitto.Placement(user=user))
+        return RealBroker(settings, accounts, MosquittoContainer(data_dir, port, ws_port))
+    if mosquitto.find() is None:
+        pytest.fail("system tests need a broker: apt-get install mosquitto, or a container engine that answers")
+    mosquitto.prepare(settings, accounts, mosquitto.native_placement(settings))
+    return RealBroker(settings, accounts, LocalMosquitto(data_dir))
+
+
+def remove(broker: RealBroker) -> None:
+    """Stop a broker for good."""
+    if isinstance(broker.process, MosquittoContainer):
+        broker.process.remove()
+    else:
+        broker.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that were free a moment ago on both loopback addresses."""
+    with _sockets(count) as sockets:
+        return [each.getsockname()[1] for each in sockets]
+
+
+class _sockets:
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __enter__(self) -> list[socket.socket]:
+        self._open = [socket.socket() for _ in range(self._count)]
+        for each in self._open:
+            each.bind(("127.0.0.1", 0))
+        return self._open
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._open:
+            each.close()
+
+
+def engine_answers() -> bool:
+    """Tell whether a container engine answers within three seconds."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    try:
+        return subprocess.run([docker, "info"], capture_output=True, timeout=3, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def answers(host: str, port: int, timeout_s: float = START_TIMEOUT_S) -> bool:
+    """Wait until a broker answers CONNECT; tell whether it did in time."""
+    # MQTT 5 CONNECT: clean start, keep alive 10 s, no properties, client id of the broker's choice.
+    connect = bytes([0x10, 13, 0, 4, *b"MQTT", 5, 2, 0, 10, 0, 0, 0])
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        with suppress(OSError), socket.create_connection((host, port), timeout=1) as probe:
+            probe.sendall(connect)
+            if probe.recv(1) == b"\x20":
+                return True
+        time.sleep(0.05)
+    return False
