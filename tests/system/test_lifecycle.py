@@ -1,0 +1,279 @@
+"""`make up` and `make down` in the native runtime, with every component there is, on free ports."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adapters.cli import health, orphans
+from adapters.cli.bus import connected
+from adapters.cli.control import Supervisor
+from adapters.cli.endpoint import endpoint_of
+from adapters.cli.errors import CommandError
+from adapters.cli.registry import components
+from adapters.cli.supervision import Place
+from broker.contract import heating
+from broker.contract.components import Presence
+from broker.settings import ROOT, Settings
+from tests.real_broker import free_ports
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+HEALED_WITHIN_S = 20.0
+SECOND_UP_WITHIN_S = 15.0
+
+
+@dataclass
+class Plant:
+    """One system, started and stopped as a user would."""
+
+    settings: Settings
+
+    def make(self, command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "adapters.cli.main", command],
+            cwd=ROOT,
+            env=self.environment | more,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings.environment, "RUNTIME": "native"}
+
+    @property
+    def place(self) -> Place:
+        return Place(data_dir=self.settings.data_dir)
+
+    def pids(self) -> dict[str, int]:
+        known = {name: each.pid for name, each in Supervisor(self.place).processes().items() if each.pid}
+        return {**known, "supervisord": int(self.place.pid_file.read_text())} if known else {}
+
+    def healthy(self) -> bool:
+        try:
+            found = health.states(endpoint_of(self.settings))
+        except CommandError:
+            return False
+        return all(name in found and found[name].state is Presence.ONLINE for name in components())
+
+    def kill(self, name: str) -> int:
+        pid = self.pids()[name]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def left(self) -> list[psutil.Process]:
+        return [each.process for each in orphans.find(orphans.mark_prefix(self.settings.data_dir))]
+
+    def ports_are_free(self) -> bool:
+        taken = {each.laddr[1] for each in psutil.net_connections("inet") if each.status == psutil.CONN_LISTEN and each.laddr}
+        return not {self.settings.mqtt_port, self.settings.mqtt_ws_port} & taken
+
+
+def new_plant(data_dir: Path, **more: str) -> Plant:
+    port, ws_port = free_ports(2)
+    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(data_dir)}
+    return Plant(Settings.load(given | more))
+
+
+def eventually(condition: Callable[[], bool], limit_s: float = HEALED_WITHIN_S) -> bool:
+    deadline_s = time.monotonic() + limit_s
+    while not (met := condition()) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return met
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """A running system. Tests leave it healthy."""
+    made = new_plant(tmp_path_factory.mktemp("plant").resolve())
+    up = made.make("up")
+    try:
+        assert up.returncode == 0, up.stderr
+        yield made
+    finally:
+        made.make("down")
+
+
+@pytest.fixture
+def own_plant(tmp_path: Path) -> Iterator[Plant]:
+    """A system of one test, not started."""
+    made = new_plant(tmp_path.resolve())
+    yield made
+    made.make("down")
+
+
+def test_up_reports_what_runs_where_and_what_to_try(plant: Plant) -> None:
+    again = plant.make("up")
+    assert again.returncode == 0
+    for name in ("broker", *components()):
+        assert f"{name} " in again.stdout
+    assert again.stdout.count("online") == len(components()) + 1
+    assert "mosquitto_sub" in again.stdout
+    assert "scaup query" in again.stdout
+
+
+def test_second_up_changes_nothing_and_is_quick(plant: Plant) -> None:
+    before, epoch = plant.pids(), (plant.settings.data_dir / "plant-epoch").read_text()
+    start_s = time.monotonic()
+    assert plant.make("up").returncode == 0
+    assert time.monotonic() - start_s < SECOND_UP_WITHIN_S
+    assert plant.pids() == before
+    assert (plant.settings.data_dir / "plant-epoch").read_text() == epoch
+
+
+def test_every_component_has_the_same_plant_time(plant: Plant) -> None:
+    epoch = (plant.settings.data_dir / "plant-epoch").read_text().strip()
+    for name in components():
+        environment = psutil.Process(plant.pids()[name]).environ()
+        assert environment["SCAUP_PLANT_EPOCH"] == epoch
+        assert environment["SCAUP_TIME_SCALE"] == "60"
+
+
+def test_up_with_other_settings_says_what_to_do(plant: Plant) -> None:
+    other = plant.make("up", SCAUP_TIME_SCALE="7")
+    assert other.returncode == 1
+    assert "make down" in other.stderr
+
+
+def test_second_up_gives_the_running_broker_a_missing_account(plant: Plant) -> None:
+    before = plant.pids()
+    (plant.settings.data_dir / "credentials" / "operator").unlink()
+    up = plant.make("up")
+    assert up.returncode == 0, up.stderr
+    assert plant.pids() == before
+
+
+def test_listens_on_loopback_only(plant: Plant) -> None:
+    ours = plant.left()
+    listening = {each.laddr for process in ours for each in process.net_connections("inet") if each.status == "LISTEN"}
+    assert {port for _, port in listening} >= {plant.settings.mqtt_port, plant.settings.mqtt_ws_port}
+    assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_files_with_secrets_are_private(plant: Plant) -> None:
+    for path in [*(plant.settings.data_dir / "credentials").iterdir(), *(plant.settings.data_dir / "broker").iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert plant.place.socket.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["broker", "guardian", *components()])
+def test_killed_program_is_back_and_nothing_else_is_disturbed(plant: Plant, name: str) -> None:
+    before = plant.pids()
+    plant.kill(name)
+    assert eventually(lambda: plant.pids().get(name, before[name]) != before[name])
+    assert eventually(plant.healthy)
+    after = plant.pids()
+    assert {each: pid for each, pid in after.items() if each != name} == {
+        each: pid for each, pid in before.items() if each != name
+    }
+
+
+def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
+    before = plant.left()
+    old = plant.kill("supervisord")
+    assert eventually(lambda: plant.pids().get("supervisord", old) != old)
+    assert eventually(plant.healthy)
+    assert all(orphans.gone(each) for each in before)
+    assert set(plant.pids()) == {"supervisord", "guardian", "broker", *components()}
+
+
+def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None:
+    setpoint = heating.SETPOINT.publication(heating.Setpoint(celsius=19.5), room="room-lifecycle")
+    topic = setpoint.topic
+    with connected(endpoint_of(plant.settings)) as bus:
+        bus.publish(setpoint)
+    saved = plant.settings.data_dir / "broker" / "mosquitto.db"
+    published_at = time.time()
+    assert eventually(lambda: saved.is_file() and saved.stat().st_mtime > published_at + 0.5)
+    before = plant.kill("broker")
+    assert eventually(lambda: plant.pids().get("broker", before) != before)
+    assert eventually(plant.healthy)
+    with connected(endpoint_of(plant.settings)) as bus:
+        assert bus.retained(topic)[topic].payload == setpoint.payload
+
+
+def test_two_ups_at_once_start_one_system_and_down_leaves_nothing(own_plant: Plant) -> None:
+    command = [sys.executable, "-m", "adapters.cli.main", "up"]
+    ups = [
+        subprocess.Popen(command, cwd=ROOT, env=own_plant.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [each.wait(120) for each in ups] == [0, 0]
+    assert len(own_plant.left()) == len(components()) + len(("broker", "guardian", "supervisord"))
+    assert own_plant.make("down").returncode == 0
+    assert own_plant.left() == []
+    assert own_plant.ports_are_free()
+    assert not (own_plant.settings.data_dir / "plant-epoch").exists()
+
+
+def test_down_finds_what_a_killed_supervisor_and_guardian_left(own_plant: Plant) -> None:
+    assert own_plant.make("up").returncode == 0
+    pids = own_plant.pids()
+    os.kill(pids["guardian"], signal.SIGSTOP)  # so that it cannot heal in between
+    os.kill(pids["supervisord"], signal.SIGKILL)
+    os.kill(pids["guardian"], signal.SIGKILL)
+    assert len(own_plant.left()) >= len(components()) + 1
+    assert own_plant.make("down").returncode == 0
+    assert own_plant.left() == []
+    assert own_plant.ports_are_free()
+
+
+def test_up_replaces_what_a_killed_supervisor_and_guardian_left(own_plant: Plant) -> None:
+    assert own_plant.make("up").returncode == 0
+    before = own_plant.left()
+    pids = own_plant.pids()
+    os.kill(pids["guardian"], signal.SIGSTOP)
+    os.kill(pids["supervisord"], signal.SIGKILL)
+    os.kill(pids["guardian"], signal.SIGKILL)
+    assert own_plant.make("up").returncode == 0
+    assert all(orphans.gone(each) for each in before)
+    assert own_plant.healthy()
+
+
+def test_down_where_nothing_runs_is_fine(own_plant: Plant) -> None:
+    down = own_plant.make("down")
+    assert down.returncode == 0
+    assert "nothing runs" in down.stderr
+
+
+def test_taken_port_is_named_with_its_owner_and_the_fix(own_plant: Plant) -> None:
+    with socket.create_server(("127.0.0.1", own_plant.settings.mqtt_port)):
+        up = own_plant.make("up")
+    assert up.returncode == 1
+    assert f"port {own_plant.settings.mqtt_port} is taken by" in up.stderr
+    assert f"(pid {os.getpid()})" in up.stderr
+    assert "SCAUP_MQTT_PORT=" in up.stderr
+    assert own_plant.left() == []
+
+
+def test_only_the_named_components_are_started(tmp_path: Path) -> None:
+    first = next(name for name in components() if name != "recorder")
+    made = new_plant(tmp_path.resolve(), SCAUP_COMPONENTS=first)
+    try:
+        assert made.make("up").returncode == 0
+        assert set(made.pids()) == {"supervisord", "guardian", "broker", first}
+    finally:
+        made.make("down")
+
+
+def test_data_directory_too_deep_for_a_socket(tmp_path: Path) -> None:
+    made = new_plant((tmp_path / ("deep" * 25)).resolve())
+    try:
+        up = made.make("up")
+        assert up.returncode == 0, up.stderr
+        assert made.place.socket.stat().st_mode & 0o077 == 0
+        assert made.place.socket.parent.stat().st_mode & 0o077 == 0
+    finally:
+        made.make("down")
+    assert made.left() == []
+    assert not made.place.socket.parent.exists()
