@@ -1,0 +1,29 @@
+# One image for every component: which one runs is the command (docker-compose.yml).
+FROM python:3.12-slim
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+# The user id of the broker's image: both read files of mode 0600 on the volume, which takes owner and mode from /data.
+RUN groupadd --gid 1883 scaup \
+    && useradd --uid 1883 --gid 1883 --no-create-home --home-dir /app --shell /usr/sbin/nologin scaup \
+    && install -d -o 1883 -g 1883 -m 0700 /data
+
+WORKDIR /app
+
+# What changes seldom first.
+COPY requirements.lock ./
+RUN pip install --require-hashes -r requirements.lock
+
+COPY pyproject.toml README* mosquitto.conf ./
+COPY broker ./broker
+COPY controllers ./controllers
+COPY adapters ./adapters
+COPY sim ./sim
+COPY storage ./storage
+RUN pip install --no-deps --no-build-isolation -e . && python -m compileall -q broker controllers adapters sim storage
+
+ENV SCAUP_DATA_DIR=/data
+USER 1883:1883
+VOLUME ["/data"]
+ENTRYPOINT []
+CMD ["scaup", "--help"]

@@ -1,0 +1,48 @@
+"""One list of components drives both runtimes: `docker-compose.yml` names exactly those that the folders have."""
+
+import re
+
+from adapters.cli.registry import components, package_of
+from broker.settings import ROOT, VARIABLES
+
+TEXT = (ROOT / "docker-compose.yml").read_text()
+_SECTIONS = re.split(r"^(?=\S)", TEXT, flags=re.MULTILINE)
+
+
+def section(name: str) -> str:
+    return next(each for each in _SECTIONS if each.startswith(f"{name}:"))
+
+
+def services() -> dict[str, str]:
+    parts = re.split(r"^  ([a-z-]+):\n", section("services"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_one_service_for_each_component_and_the_broker() -> None:
+    assert set(services()) == {"setup", "broker", *components()}
+
+
+def test_each_service_runs_its_own_package_and_checks_its_own_health() -> None:
+    for name in components():
+        assert f"command: [python, -m, {package_of(name)}]" in services()[name]
+        assert f"test: [CMD, scaup, status, {name}]" in services()[name]
+
+
+def test_every_setting_reaches_the_containers() -> None:
+    own = {variable.name for each in components().values() for variable in each.variables}
+    outside = {"SCAUP_MQTT_WS_PORT", "SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"}
+    named = set(re.findall(r"^  (SCAUP_[A-Z_]+):", section("x-environment"), re.MULTILINE))
+    assert named == {each.name for each in VARIABLES} - outside | own
+
+
+def test_published_ports_are_bound_to_loopback_by_default() -> None:
+    ports = re.findall(r'^ +- "(.*:\d+)"$', section("services"), re.MULTILINE)
+    assert len(ports) == 2
+    assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports)
+
+
+def test_image_is_built_from_the_lock_and_does_not_run_as_root() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes -r requirements.lock" in dockerfile
+    assert "USER 1883:1883" in dockerfile
+    assert 'user: "1883:1883"' in services()["broker"]
