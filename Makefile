@@ -1,0 +1,46 @@
+# What one types. RUNTIME=native or RUNTIME=docker chooses where `up` runs; every setting: .venv/bin/scaup config
+.DEFAULT_GOAL := help
+.PHONY: setup up down status logs test check bench clean help
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export RUNTIME
+PYTHON := .venv/bin/python
+SCAUP := .venv/bin/scaup
+
+setup: ## Prepare .venv, with .venv/bin/scaup in it; start nothing
+	@bin/setup
+
+up: setup ## Start everything and wait until it is healthy; harmless where it runs already
+	@$(SCAUP) up
+
+down: ## Stop everything cleanly: nothing lost, nothing left
+	@if [ -x $(SCAUP) ]; then $(SCAUP) down; else echo "nothing runs" >&2; fi
+
+status: setup ## Show the broker and which components are online
+	@$(SCAUP) status
+
+logs: setup ## Show what the components log (make logs NAME=heating; scaup logs -f goes on)
+	@$(SCAUP) logs $(NAME)
+
+test: check ## Lint, check types and run every test, with a real broker
+	@$(PYTHON) -m adapters.cli.lifecycle need-broker
+	$(PYTHON) -m pytest -q
+
+check: ## Lint, check formatting, types and which package imports which
+	@bin/setup dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: ## Run the benches and print their numbers
+	@bin/setup dev
+	@set -e; for file in $$(grep -l '__name__ == "__main__"' tests/bench/*.py); do \
+		echo "== $$file"; $(PYTHON) -m "$$(echo "$${file%.py}" | tr / .)"; done
+
+clean: ## Remove .venv, caches and var/ with everything recorded
+	@if [ -e var/plant-epoch ]; then echo "Scaup runs: make down first" >&2; exit 1; fi
+	rm -rf var .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
