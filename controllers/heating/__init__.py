@@ -1,0 +1,1 @@
+"""Heating: holds every room it hears from at its setpoint."""

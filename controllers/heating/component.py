@@ -1,0 +1,146 @@
+"""The heating controller on the bus: every room it hears from."""
+
+from dataclasses import asdict
+
+from broker.contract.heating import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
+from broker.errors import Rejected
+from broker.message import Message, Publication
+from controllers.heating.model import Identified
+from controllers.heating.room import (
+    DEFAULT_SETPOINT_C,
+    HIGHEST_SETPOINT_C,
+    LOWEST_SETPOINT_C,
+    Decision,
+    RoomControl,
+)
+from controllers.heating.sensor import MOST_SENSORS
+
+FIRST_DECISION_AFTER_S = 60.0
+"""Long enough for the retained messages and the first readings of all sensors to arrive."""
+INTERVAL_S = 60.0
+FORGOTTEN_AFTER_S = 24 * 3600.0
+MOST_ROOMS = 20_000
+
+
+class HeatingController:
+    """Sans-I/O component that holds every room it hears from at its setpoint.
+
+    Readings are only remembered; `on_tick`, called every few plant seconds, decides for each room about once a minute, or at
+    once after its setpoint has changed. A restarted controller goes on from its own retained level and state.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, RoomControl] = {}
+        self._levels: dict[str, int] = {}
+        self._setpoints: dict[str, float] = {}
+        self._due_s: dict[str, float] = {}
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Take a reading, a setpoint, or what an earlier run left on the bus.
+
+        Raises:
+            Rejected: the message cannot be used: no room in the topic, not JSON, of another shape or type, a setpoint outside
+                5 to 35 °C, more rooms or sensors than there is place for.
+        """
+        if levels := READING.parse(message.topic):
+            self._take_reading(levels["room"], message, now_s)
+        elif levels := SETPOINT.parse(message.topic):
+            self._take_setpoint(levels["room"], message, now_s)
+        elif levels := STATE.parse(message.topic):
+            self._restore_state(levels["room"], message, now_s)
+        elif levels := VALVE_LEVEL.parse(message.topic):
+            self._restore_level(levels["room"], message, now_s)
+        else:
+            raise Rejected(f"topic {message.topic!r} names no room")
+        return []
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Decide for every room whose time has come, and forget rooms that have been silent for a day."""
+        publications: list[Publication] = []
+        for name in [name for name, due_s in self._due_s.items() if due_s <= now_s]:
+            publications += self._decide(name, now_s)
+        return publications
+
+    def _take_reading(self, name: str, message: Message, now_s: float) -> None:
+        reading = READING.decode(message)
+        if reading.type != "temperature":
+            raise Rejected(f"type {reading.type!r} is not 'temperature'")
+        if not self._room(name, now_s).read(reading.sensor_id, reading.value, now_s):
+            raise Rejected(f"room {name!r} has {MOST_SENSORS} sensors already")
+
+    def _take_setpoint(self, name: str, message: Message, now_s: float) -> None:
+        celsius = SETPOINT.decode(message).celsius
+        if not LOWEST_SETPOINT_C <= celsius <= HIGHEST_SETPOINT_C:
+            raise Rejected(f"setpoint {celsius} °C is outside {LOWEST_SETPOINT_C:g} to {HIGHEST_SETPOINT_C:g} °C")
+        if name not in self._setpoints and len(self._setpoints) >= MOST_ROOMS:
+            raise Rejected(f"no place for the setpoint of more than {MOST_ROOMS} rooms")
+        changed = self._setpoints.get(name, DEFAULT_SETPOINT_C) != celsius
+        self._setpoints[name] = celsius
+        if (room := self._rooms.get(name)) is not None:
+            room.setpoint_c = celsius
+            if changed and room.decided:
+                self._due_s[name] = now_s
+
+    def _restore_state(self, name: str, message: Message, now_s: float) -> None:
+        if self._is_decided(name) or not message.retain:
+            return  # our own echo
+        state = STATE.decode(message)
+        known = Identified(**{field: getattr(state.identified, field) for field in _FIELDS}) if state.identified else None
+        self._room(name, now_s).restore(self._levels.get(name, state.level), known)
+
+    def _restore_level(self, name: str, message: Message, now_s: float) -> None:
+        if self._is_decided(name) or not message.retain:
+            return
+        self._levels[name] = level = VALVE_LEVEL.decode(message).level
+        self._room(name, now_s).restore(level)
+
+    def _is_decided(self, name: str) -> bool:
+        room = self._rooms.get(name)
+        return room is not None and room.decided
+
+    def _room(self, name: str, now_s: float) -> RoomControl:
+        if (room := self._rooms.get(name)) is not None:
+            return room
+        if len(self._rooms) >= MOST_ROOMS:
+            raise Rejected(f"no place for more than {MOST_ROOMS} rooms")
+        room = self._rooms[name] = RoomControl(now_s, self._setpoints.get(name, DEFAULT_SETPOINT_C))
+        self._due_s[name] = now_s + FIRST_DECISION_AFTER_S
+        return room
+
+    def _decide(self, name: str, now_s: float) -> list[Publication]:
+        room = self._rooms[name]
+        if now_s - room.heard_s > FORGOTTEN_AFTER_S:
+            self._forget(name)
+            return []
+        self._due_s[name] = now_s + INTERVAL_S
+        decision = room.decide(now_s)
+        publications = [STATE.publication(_state(decision), room=name)]
+        if self._levels.get(name) != decision.level:
+            self._levels[name] = decision.level
+            publications.insert(0, VALVE_LEVEL.publication(ValveLevel(level=decision.level), room=name))
+        return publications
+
+    def _forget(self, name: str) -> None:
+        del self._rooms[name], self._due_s[name]
+        self._levels.pop(name, None)
+
+
+_FIELDS = IdentifiedRoom.__struct_fields__
+
+
+def _state(decision: Decision) -> HeatingState:
+    room_c = decision.fused.room_c
+    known = decision.identified
+    return HeatingState(
+        level=decision.level,
+        setpoint=decision.setpoint_c,
+        mode=decision.mode.value,
+        temperature=None if room_c is None else round(room_c, 2),
+        error=None if room_c is None else round(decision.setpoint_c - room_c, 2),
+        proportional=round(decision.demand.proportional_pct, 1),
+        integral=round(decision.demand.integral_pct, 1),
+        sensors_used=decision.fused.used,
+        sensors_left_out={name: reason.value for name, reason in sorted(decision.fused.left_out.items())},
+        alarms=tuple(alarm.value for alarm in decision.alarms),
+        identified=IdentifiedRoom(**{name: round(value, 2) for name, value in asdict(known).items()}) if known else None,
+    )

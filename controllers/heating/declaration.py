@@ -1,0 +1,12 @@
+"""What the heating controller does on the bus."""
+
+from broker.contract.heating import READING, SETPOINT, STATE, VALVE_LEVEL
+from broker.declaration import Declaration
+
+DECLARATION = Declaration(
+    name="heating",
+    summary="holds every room it hears from at its setpoint",
+    subscribes=(READING, SETPOINT, STATE, VALVE_LEVEL),
+    publishes=(VALVE_LEVEL, STATE),
+    tick_s=10.0,
+)

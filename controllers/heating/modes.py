@@ -1,0 +1,183 @@
+"""What stands above the law: opened window, frost, no trustworthy sensor, a radiator that does not heat."""
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+
+from controllers.heating.fusion import Fused
+from controllers.heating.model import Knowledge
+
+FROST_C, FROST_OVER_C = 7.0, 7.5
+FROST_SETPOINT_C = 8.0
+FROST_LEVEL_PCT = 50.0
+"""Least opening while the room is near freezing, whatever the law thinks."""
+
+WINDOW_FALL_C, WINDOW_WITHIN_S = 1.0, 600.0
+"""A fall this deep within this time, most of it not explained by the valve, is an opened window."""
+WINDOW_RATE_SHARE = 0.25
+"""A room that answers quickly may fall by this share of what full heat would do in that time, and still be shut."""
+UNEXPLAINED_SHARE = 0.6
+WINDOW_LOWER_C, WINDOW_CLOSED_S = 0.05, 240.0
+"""The window has been closed, or has done its work, when the room has not become this much colder for so long."""
+LONGEST_WINDOW_S, WINDOW_PAUSE_S = 20 * 60.0, 30 * 60.0
+WINDOW_OTHER_SENSORS_C = 0.3
+"""A step this large in the minute in which other sensors are used says nothing about windows."""
+WINDOW_ARMED_AFTER_S = 3600.0
+"""A room that has just been met may cool for reasons of its own before the radiator is hot."""
+
+LONGEST_HOLD_S = 20 * 60.0
+"""Counted from the last decision that had a sensor to trust, or from when the stuck ones stopped moving."""
+SAFE_HIGHEST_PCT, SAFE_LOWEST_PCT = 30.0, 10.0
+STUCK_HIGHEST_PCT = 60
+"""What is held when sensors got stuck: the level may answer to what they said."""
+
+COLD_C = 0.3
+UNPROVEN_PCT, QUIET_PCT = 40.0, 60.0
+QUIET_S = 20 * 60.0
+UNNOTICED_UNPROVEN_S, UNNOTICED_S = 45 * 60.0, 120 * 60.0
+"""A sensor that reports cold and does not move in so long a time of heating is stuck."""
+
+FULL_PCT, NO_RISE_C, NO_RISE_AFTER_S = 95, 0.3, 2 * 3600.0
+
+
+class Mode(enum.StrEnum):
+    """What decides the valve level."""
+
+    HEATING = "heating"
+    """The law, towards the setpoint."""
+    WINDOW_OPEN = "window open"
+    """Valve closed for a bounded time."""
+    FROST = "frost protection"
+    """Room near freezing: heat, whatever else."""
+    HOLDING = "holding"
+    """No trustworthy sensor: the level stays for now."""
+    SAFE = "safe"
+    """No trustworthy sensor for long: a small level."""
+
+
+class Alarm(enum.StrEnum):
+    """What a person should look at."""
+
+    NO_SENSOR = "no trustworthy sensor"
+    NO_RISE = "valve fully open for hours without a rise"
+
+
+class WindowWatch:
+    """Notices an opened window by a fall that the valve does not explain, and when it has been closed."""
+
+    __slots__ = ("_armed_s", "_lowest_c", "_lowest_s", "_past", "opened_s")
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[float, float, float]] = deque()  # time, room temperature, prediction error
+        self.opened_s: float | None = None
+        self._lowest_c = self._lowest_s = 0.0
+        self._armed_s: float | None = None
+
+    def watch(self, room_c: float, unexplained_c: float, rate_c_s: float, now_s: float) -> bool:
+        """Take a room temperature, and tell whether a window is open.
+
+        Args:
+            room_c: room temperature, °C.
+            unexplained_c: by how much it missed the model's prediction, K; below zero for colder.
+            rate_c_s: what full heat does to the room, K/s.
+            now_s: plant time, s.
+        """
+        if self.opened_s is not None:
+            return self._end(now_s) if self._has_closed(self.opened_s, room_c, now_s) else True
+        if self._armed_s is None:
+            self._armed_s = now_s + WINDOW_ARMED_AFTER_S
+        self._past.append((now_s, room_c, unexplained_c))
+        while self._past[0][0] < now_s - WINDOW_WITHIN_S:
+            self._past.popleft()
+        if now_s >= self._armed_s and self._falls(max(WINDOW_FALL_C, WINDOW_RATE_SHARE * rate_c_s * WINDOW_WITHIN_S)):
+            self.opened_s, self._lowest_c, self._lowest_s = now_s, room_c, now_s
+        return self.opened_s is not None
+
+    def forget(self) -> None:
+        """Forget the past falls: what was seen came from other sensors."""
+        self._past.clear()
+
+    def _falls(self, deep_c: float) -> bool:
+        fall_c = max([past_c for _, past_c, _ in self._past]) - self._past[-1][1]
+        unexplained_fall_c = -sum([each for _, _, each in self._past])
+        return fall_c >= deep_c and unexplained_fall_c >= UNEXPLAINED_SHARE * deep_c
+
+    def _has_closed(self, opened_s: float, room_c: float, now_s: float) -> bool:
+        if room_c < self._lowest_c - WINDOW_LOWER_C:
+            self._lowest_c, self._lowest_s = room_c, now_s
+        return now_s - self._lowest_s >= WINDOW_CLOSED_S or now_s - opened_s >= LONGEST_WINDOW_S
+
+    def _end(self, now_s: float) -> bool:
+        self.opened_s = None
+        self._past.clear()
+        self._armed_s = now_s + WINDOW_PAUSE_S
+        return False
+
+
+@dataclass(slots=True)
+class KnowledgeKeeper:
+    """Keeps what the model knew ten to twenty minutes ago: before a window that has just been noticed was opened."""
+
+    _older: Knowledge | None = None
+    _newer: Knowledge | None = None
+    _kept_s: float = -1e12
+
+    def keep(self, knowledge: Knowledge, now_s: float) -> None:
+        """Keep a copy, unless the newer one is younger than ten minutes."""
+        if now_s - self._kept_s >= WINDOW_WITHIN_S:
+            self._older, self._newer, self._kept_s = self._newer, knowledge, now_s
+
+    def before(self) -> Knowledge | None:
+        """Give the older copy, None where there is none."""
+        return self._older
+
+
+class RiseWatch:
+    """Notices a fully open valve that does not warm the room."""
+
+    __slots__ = ("_from_c", "_from_s")
+
+    def __init__(self) -> None:
+        self._from_s: float | None = None
+        self._from_c = 0.0
+
+    def watch(self, level: int, room_c: float, now_s: float) -> bool:
+        """Take valve level and room temperature, °C, and tell whether the valve has been open for hours in vain."""
+        if level < FULL_PCT:
+            self._from_s = None
+        elif self._from_s is None or room_c >= self._from_c + NO_RISE_C:
+            self._from_s, self._from_c = now_s, room_c
+        return self._from_s is not None and now_s - self._from_s >= NO_RISE_AFTER_S
+
+
+def highest_pct(fused: Fused, setpoint_c: float) -> float:
+    """Give the highest level that the evidence allows: never full heat on sensors that may be stuck.
+
+    Args:
+        fused: with a room temperature.
+        setpoint_c: °C.
+    """
+    cold = fused.room_c is not None and setpoint_c - fused.room_c > COLD_C
+    if not cold:
+        return 100.0
+    if not fused.proven:
+        return UNPROVEN_PCT
+    return QUIET_PCT if fused.unmoved_s >= QUIET_S else 100.0
+
+
+def unnoticed(fused: Fused, setpoint_c: float, heated_s: float) -> bool:
+    """Tell whether the sensors used slept through a time of heating, and so cannot be believed.
+
+    Args:
+        fused: with a room temperature.
+        setpoint_c: °C.
+        heated_s: for how long the valve has been open by a third or more, s.
+    """
+    cold = fused.room_c is not None and setpoint_c - fused.room_c > COLD_C
+    limit_s = UNNOTICED_S if fused.proven else UNNOTICED_UNPROVEN_S
+    return cold and min(fused.unmoved_s, heated_s) >= limit_s
+
+
+def safe_pct(hold_pct: float) -> float:
+    """Give the level for a room whose temperature is unknown: what held it, within 10 to 30."""
+    return min(SAFE_HIGHEST_PCT, max(SAFE_LOWEST_PCT, hold_pct))

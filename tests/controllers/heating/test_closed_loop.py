@@ -1,0 +1,73 @@
+"""A simulated day in memory: both components, no broker."""
+
+import orjson
+import pytest
+
+from broker.message import Message, Publication
+from controllers.heating.component import HeatingController
+from sim.rooms.component import Household, SimulatedRooms
+from sim.rooms.sensors import Fault
+
+DAY_S, TICK_S = 24 * 3600, 10
+
+
+def to_message(publication: Publication) -> Message:
+    return Message(topic=publication.topic, payload=publication.payload, retain=False)
+
+
+class Plant:
+    """Both components on a bus without a broker; `restart_every_s` replaces the controller by a new one."""
+
+    def __init__(self, household: Household, restart_every_s: float | None = None) -> None:
+        self.rooms, self.controller = SimulatedRooms(household), HeatingController()
+        self.restart_every_s = restart_every_s
+        self.retained: dict[str, bytes] = {}
+        self.temperatures_c: list[float] = []
+        self.levels: list[int] = [0]
+        self.steps: list[int] = []
+
+    def run(self) -> None:
+        for now_s in range(0, DAY_S, TICK_S):
+            if self.restart_every_s and now_s and now_s % self.restart_every_s == 0:
+                self.restart(now_s)
+            for reading in self.rooms.on_tick(now_s):
+                self.controller.on_message(to_message(reading), now_s)
+            for publication in self.controller.on_tick(now_s):
+                self.deliver(publication, now_s)
+            self.temperatures_c.append(self.rooms.true_temperatures()["room-1"])
+
+    def deliver(self, publication: Publication, now_s: float) -> None:
+        self.retained[publication.topic] = publication.payload
+        if publication.topic == "/actuators/room-1":
+            self.rooms.on_message(to_message(publication), now_s)
+            self.levels.append(orjson.loads(publication.payload)["level"])
+
+    def restart(self, now_s: float) -> None:
+        self.controller = HeatingController()
+        for topic, payload in self.retained.items():
+            self.controller.on_message(Message(topic=topic, payload=payload, retain=True), now_s)
+
+    def in_band(self) -> float:
+        settled = self.temperatures_c[3 * 3600 // TICK_S :]
+        return sum(abs(each - 22) <= 0.5 for each in settled) / len(settled)
+
+    def rms_c(self) -> float:
+        settled = self.temperatures_c[3 * 3600 // TICK_S :]
+        return float((sum((each - 22) ** 2 for each in settled) / len(settled)) ** 0.5)
+
+
+@pytest.mark.parametrize("faults", [(), (Fault.STUCK, Fault.DRIFT), (Fault.SPIKE, Fault.SILENT, Fault.STUCK)])
+def test_a_day_at_22_degrees(faults: tuple[Fault, ...]) -> None:
+    plant = Plant(Household(faults=faults))
+    plant.run()
+    assert plant.in_band() >= 0.97
+    assert plant.rms_c() < 0.25
+    assert max(plant.temperatures_c[: 6 * 3600 // TICK_S]) < 23
+    assert sum(abs(b - a) for a, b in zip(plant.levels, plant.levels[1:], strict=False)) < 2000
+
+
+def test_a_controller_restarted_every_other_hour_still_holds() -> None:
+    plant = Plant(Household(), restart_every_s=7200)
+    plant.run()
+    assert plant.in_band() >= 0.97
+    assert plant.rms_c() < 0.25

@@ -1,0 +1,228 @@
+import contextlib
+import dataclasses
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.contract.heating import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
+from broker.errors import Rejected
+from broker.message import Message, Publication
+from controllers.heating.component import FIRST_DECISION_AFTER_S, FORGOTTEN_AFTER_S, HeatingController
+from controllers.heating.declaration import DECLARATION
+
+READINGS = "/readings/room-1/temperature"
+SETPOINT = "heating/room-1/setpoint"
+
+
+def reading(value: object, sensor: str = "sensor-1", topic: str = READINGS) -> Message:
+    payload = {"sensorID": sensor, "type": "temperature", "value": value}
+    return Message(topic=topic, payload=orjson.dumps(payload))
+
+
+def run(controller: HeatingController, start_s: float, minutes: int, value_c: float) -> list[Publication]:
+    """Feed two lively sensors for some minutes."""
+    publications = []
+    for minute in range(minutes):
+        now_s = start_s + minute * 60
+        for sensor in ("sensor-1", "sensor-2"):
+            controller.on_message(reading(value_c + 0.01 * (minute % 3), sensor), now_s)
+        publications += controller.on_tick(now_s)
+    return publications
+
+
+def states(publications: list[Publication]) -> list[HeatingState]:
+    return [msgspec.json.decode(each.payload, type=HeatingState) for each in publications if each.topic.endswith("/state")]
+
+
+def levels(publications: list[Publication]) -> list[bytes]:
+    return [each.payload for each in publications if each.topic == "/actuators/room-1"]
+
+
+def test_first_decision_after_a_minute() -> None:
+    controller = HeatingController()
+    controller.on_message(reading(25.3), 100.0)
+    assert controller.on_tick(100.0 + FIRST_DECISION_AFTER_S - 0.1) == []
+    level, state = controller.on_tick(100.0 + FIRST_DECISION_AFTER_S)
+    assert (level.topic, level.payload, level.retain) == ("/actuators/room-1", b'{"level":0}', True)
+    assert (state.topic, state.retain) == ("heating/room-1/state", True)
+
+
+def test_the_state_says_why() -> None:
+    state = states(run(HeatingController(), 0.0, 30, 25.0))[-1]
+    assert (state.level, state.mode, state.setpoint) == (0, "heating", 22.0)
+    assert state.temperature == pytest.approx(25.0, abs=0.1)
+    assert state.error == pytest.approx(-3.0, abs=0.1)
+    assert state.sensors_used == ("sensor-1", "sensor-2")
+    assert state.sensors_left_out == {}
+    assert state.identified is not None
+
+
+def test_left_out_sensors_are_named_with_the_reason() -> None:
+    controller = HeatingController()
+    controller.on_message(reading(-127, "broken"), 0.0)
+    assert states(run(controller, 0.0, 2, 25.0))[-1].sensors_left_out == {"broken": "out of range"}
+
+
+def test_a_level_is_published_once_and_a_state_every_minute() -> None:
+    publications = run(HeatingController(), 0.0, 30, 25.0)
+    assert levels(publications) == [b'{"level":0}']
+    assert len(states(publications)) == 29
+
+
+def test_readings_alone_publish_nothing() -> None:
+    controller = HeatingController()
+    assert all(controller.on_message(reading(20.0), now_s) == [] for now_s in range(1000))
+
+
+@pytest.mark.parametrize("celsius", [5, 5.0, 22.5, 35])
+def test_setpoint_is_taken(celsius: float) -> None:
+    controller = HeatingController()
+    controller.on_message(Message(topic=SETPOINT, payload=orjson.dumps({"celsius": celsius}), retain=True), 0.0)
+    assert states(run(controller, 0.0, 3, 20.0))[-1].setpoint == celsius
+
+
+@pytest.mark.parametrize("celsius", ["4.9", "35.1", "-1e300", "null", '"22"', "true", "NaN", "1e999"])
+def test_setpoint_out_of_range_or_no_number_is_rejected(celsius: str) -> None:
+    controller = HeatingController()
+    with pytest.raises(Rejected):
+        controller.on_message(Message(topic=SETPOINT, payload=b'{"celsius":%s}' % celsius.encode()), 0.0)
+    assert states(run(controller, 0.0, 3, 20.0))[-1].setpoint == 22.0
+
+
+def test_a_changed_setpoint_is_acted_on_at_the_next_tick() -> None:
+    controller = HeatingController()
+    run(controller, 0.0, 10, 20.0)
+    controller.on_message(Message(topic=SETPOINT, payload=b'{"celsius":18.0}'), 545.0)
+    assert states(controller.on_tick(550.0))[-1].setpoint == 18.0
+    assert controller.on_tick(555.0) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        reading(21.0, topic="/readings//temperature"),
+        reading(21.0, topic="/readings/a/b/temperature"),
+        reading("21"),
+        reading(None),
+        reading(True),
+        reading(21.0, sensor=""),
+        reading(21.0, sensor="x" * 257),
+        Message(topic=READINGS, payload=b""),
+        Message(topic=READINGS, payload=b"\xff"),
+        Message(topic=READINGS, payload=b'{"sensorID":"\xff","type":"temperature","value":1}'),
+        Message(topic=READINGS, payload=b'{"sensorID":"a","type":"humidity","value":1}'),
+        Message(topic=READINGS, payload=b'{"sensorID":"a","type":"temperature","value":NaN}'),
+        Message(topic=READINGS, payload=b'{"sensorID":"a","type":"temperature"}'),
+        Message(topic=READINGS, payload=b"[" * 100_000),
+        Message(topic=READINGS, payload=b"x" * 1_000_000),
+    ],
+)
+def test_bad_readings_are_rejected(message: Message) -> None:
+    with pytest.raises(Rejected):
+        HeatingController().on_message(message, 0.0)
+
+
+def test_seventeen_sensors_are_too_many() -> None:
+    controller = HeatingController()
+    for number in range(16):
+        controller.on_message(reading(20.0, f"s{number}"), 0.0)
+    with pytest.raises(Rejected, match="16 sensors"):
+        controller.on_message(reading(20.0, "s16"), 0.0)
+
+
+def left_behind(level: int) -> list[Message]:
+    known = IdentifiedRoom(rate_c_h=10.0, radiator_lag_s=660.0, transport_s=60.0, hold_pct=float(level))
+    state = HeatingState(level=level, setpoint=22.0, mode="heating", identified=known)
+    return [
+        Message(topic="/actuators/room-1", payload=b'{"level":%d}' % level, retain=True),
+        Message(topic="heating/room-1/state", payload=msgspec.json.encode(state), retain=True),
+    ]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_restart_goes_on_from_the_retained_level_without_publishing_it_again(backwards: bool) -> None:
+    controller = HeatingController()
+    for message in reversed(left_behind(37)) if backwards else left_behind(37):
+        controller.on_message(message, 0.0)
+    publications = run(controller, 0.0, 3, 22.0)
+    assert levels(publications) == []
+    assert {each.level for each in states(publications)} == {37}
+
+
+def test_only_retained_messages_restore() -> None:
+    controller = HeatingController()
+    for message in left_behind(90):
+        controller.on_message(dataclasses.replace(message, retain=False), 0.0)
+    assert levels(run(controller, 0.0, 3, 25.0)) == [b'{"level":0}']
+
+
+def test_a_restored_room_without_sensors_ends_at_the_safe_level() -> None:
+    controller = HeatingController()
+    for message in left_behind(90):
+        controller.on_message(message, 0.0)
+    publications = [each for minute in range(40) for each in controller.on_tick(minute * 60.0)]
+    assert levels(publications) == [b'{"level":30}']
+    assert states(publications)[-1].alarms == ("no trustworthy sensor",)
+
+
+def test_own_echoes_and_late_retained_messages_are_ignored() -> None:
+    controller = HeatingController()
+    run(controller, 0.0, 3, 25.0)
+    controller.on_message(Message(topic="heating/room-1/state", payload=b"not even JSON", retain=True), 180.0)
+    controller.on_message(left_behind(80)[0], 180.0)
+    assert levels(run(controller, 180.0, 3, 25.0)) == []
+
+
+def test_silent_rooms_are_forgotten() -> None:
+    controller = HeatingController()
+    run(controller, 0.0, 3, 22.0)
+    assert states(controller.on_tick(120.0 + FORGOTTEN_AFTER_S))
+    assert controller.on_tick(240.0 + FORGOTTEN_AFTER_S) == []
+    assert controller.on_tick(2 * FORGOTTEN_AFTER_S) == []
+
+
+def test_rooms_do_not_know_each_other() -> None:
+    controller = HeatingController()
+    for minute in range(60):
+        for room, value_c in (("cold", 15.0), ("warm", 25.0)):
+            message = reading(value_c + 0.01 * (minute % 3), topic=f"/readings/{room}/temperature")
+            controller.on_message(message, minute * 60.0)
+        publications = controller.on_tick(minute * 60.0)
+    final = {each.topic: state.level for each, state in zip(publications, states(publications), strict=False)}
+    assert len(states(publications)) == 2
+    assert sorted(state.level for state in states(publications)) == [0, 100], final
+
+
+def test_it_publishes_only_what_it_declares() -> None:
+    for each in run(HeatingController(), 0.0, 30, 15.0):
+        assert any(stream.parse(each.topic) for stream in DECLARATION.publishes)
+    assert DECLARATION.publishes == (VALVE_LEVEL, STATE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([READINGS, SETPOINT, "/actuators/room-1", "heating/room-1/state", "/readings//temperature", "other"]),
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["sensorID", "type", "value", "celsius", "level", "mode", "identified"]), inner
+                )
+            ),
+            max_leaves=10,
+        ).map(orjson.dumps),
+    ),
+    st.booleans(),
+)
+def test_no_payload_can_crash_it(topic: str, payload: bytes, retain: bool) -> None:
+    controller = HeatingController()
+    with contextlib.suppress(Rejected):
+        assert controller.on_message(Message(topic=topic, payload=payload, retain=retain), 0.0) == []
+    for minute in range(3):
+        controller.on_tick(minute * 60.0)
