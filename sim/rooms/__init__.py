@@ -1,0 +1,1 @@
+"""Simulated rooms: what radiators, walls, weather and sensors would do."""

@@ -1,0 +1,12 @@
+"""What the simulated rooms do on the bus."""
+
+from broker.contract.heating import READING, VALVE_LEVEL
+from broker.declaration import Declaration
+
+DECLARATION = Declaration(
+    name="sim-rooms",
+    summary="simulated rooms with a radiator and five sensors each",
+    subscribes=(VALVE_LEVEL,),
+    publishes=(READING,),
+    tick_s=5.0,
+)

@@ -1,0 +1,86 @@
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.errors import Rejected
+from broker.message import Message, Publication
+from sim.rooms.component import Household, SimulatedRooms
+from sim.rooms.sensors import Fault
+
+
+def level(value: int, room: str = "room-1") -> Message:
+    return Message(topic=f"/actuators/{room}", payload=b'{"level":%d}' % value, retain=True)
+
+
+def ticks(rooms: SimulatedRooms, start_s: int, end_s: int) -> list[Publication]:
+    return [each for now_s in range(start_s, end_s, 5) for each in rooms.on_tick(now_s)]
+
+
+def test_the_payload_is_exactly_the_given_one() -> None:
+    first = SimulatedRooms(Household()).on_tick(0.0)[0]
+    assert first.topic == "/readings/room-1/temperature"
+    value = orjson.loads(first.payload)["value"]
+    assert first.payload == b'{"sensorID":"sensor-1","type":"temperature","value":%s}' % str(value).encode()
+    assert not first.retain
+
+
+def test_every_sensor_once_a_minute() -> None:
+    publications = ticks(SimulatedRooms(Household(rooms=4)), 0, 600)
+    assert len(publications) == 4 * 5 * 10
+    assert {each.topic for each in publications} == {f"/readings/room-{n}/temperature" for n in range(1, 5)}
+
+
+def test_rooms_are_spread_over_the_minute() -> None:
+    rooms = SimulatedRooms(Household(rooms=60))
+    assert {len(rooms.on_tick(now_s)) for now_s in range(60)} == {5}
+
+
+def test_an_open_valve_warms_the_room() -> None:
+    heated, cold = SimulatedRooms(Household()), SimulatedRooms(Household())
+    heated.on_message(level(100), 0.0)
+    ticks(heated, 0, 7200)
+    ticks(cold, 0, 7200)
+    assert heated.true_temperatures()["room-1"] > cold.true_temperatures()["room-1"] + 2
+
+
+def test_levels_of_other_rooms_are_none_of_ours() -> None:
+    assert SimulatedRooms(Household()).on_message(level(100, "kitchen"), 0.0) == []
+
+
+def test_faults_are_given_to_the_first_sensors() -> None:
+    rooms = SimulatedRooms(Household(faults=(Fault.SILENT,)))
+    ticks(rooms, 0, 11 * 3600)
+    names = {orjson.loads(each.payload)["sensorID"] for each in ticks(rooms, 11 * 3600, 11 * 3600 + 60)}
+    assert names == {f"sensor-{n}" for n in range(2, 6)}
+
+
+def test_the_shipped_room_is_the_same_whatever_the_number_of_rooms() -> None:
+    alone, among = SimulatedRooms(Household()), SimulatedRooms(Household(rooms=3))
+    ticks(alone, 0, 3600)
+    ticks(among, 0, 3600)
+    assert alone.true_temperatures()["room-1"] == among.true_temperatures()["room-1"]
+
+
+def test_a_long_pause_is_made_up_for_at_once() -> None:
+    rooms = SimulatedRooms(Household())
+    rooms.on_tick(0.0)
+    assert len(rooms.on_tick(36_000.0)) == 5
+    assert rooms.on_tick(36_005.0) == []
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b'{"level":-1}', b'{"level":101}', b'{"level":1.5}', b'{"level":"1"}', b"\xff"]
+)
+def test_a_bad_level_is_rejected(payload: bytes) -> None:
+    with pytest.raises(Rejected):
+        SimulatedRooms(Household()).on_message(Message(topic="/actuators/room-1", payload=payload), 0.0)
+
+
+@given(st.text(max_size=20), st.binary(max_size=60))
+def test_no_message_crashes_it(topic: str, payload: bytes) -> None:
+    for each in (topic, "/actuators/room-1"):
+        try:
+            SimulatedRooms(Household()).on_message(Message(topic=each, payload=payload), 0.0)
+        except Rejected:
+            continue
