@@ -63,7 +63,8 @@ class Runtime(Owner):
         self._publisher = Publisher(declaration.name, self._clock)
         self._own_topic = STATE.template.topic(component=declaration.name)
         self._ready = not isinstance(component, Service)
-        self._is_online = self._was_up = False
+        self._is_online = self._was_up = self._reconnecting = False
+        self._known_boots = {self._publisher.boot}
         self._stopping = asyncio.Event()
         options = Options(
             client_id=declaration.name,
@@ -101,10 +102,14 @@ class Runtime(Owner):
         except Rejected as error:
             self._reject(delivery, str(error))
 
+    async def before_connect(self) -> None:
+        """Note whether this start of the component has been here before."""
+        self._reconnecting = self._was_up
+
     def on_up(self) -> None:
         """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
-        self._was_up, reconnected = True, self._was_up
-        asyncio.get_running_loop().call_later(SETTLE_S if reconnected else 0, self._say_online)
+        self._was_up = True
+        asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
 
     def stop(self) -> None:
         """Ask for a clean stop."""
@@ -166,14 +171,17 @@ class Runtime(Owner):
         """Two clients of one name push each other out for ever; Mosquitto 2.0 does not tell them why, so the first gives way.
 
         Raises:
-            TakenOver: another boot of this component has been here since this one was online.
+            TakenOver: a start of this component that was not there before has been here since this one was up.
         """
         try:
             boot = decode(delivery.payload, ComponentState).boot
         except Rejected:
             return
-        if self._is_online and boot != self._publisher.boot:
-            name, self._is_online = self._declaration.name, False
+        if not self._reconnecting:
+            self._known_boots.add(boot)
+        elif boot not in self._known_boots:
+            self._is_online = False
+            name = self._declaration.name
             raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")
 
     def _presence(self, presence: Presence) -> Publication:

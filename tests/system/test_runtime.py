@@ -242,6 +242,27 @@ def test_of_two_instances_the_later_one_goes_on(own_broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
+def test_what_an_earlier_start_left_behind_disturbs_nobody(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        async with Watcher(own_broker, "heating", "leftover") as earlier:
+            state = components.ComponentState(state=Presence.ONLINE, boot="earlier", version="0")
+            left = components.STATE.publication(state, component="heating")
+            earlier.connection.publish(gmqtt.Message(left.topic, left.payload, qos=1, retain=True))
+            assert await earlier.connection.flush(10)
+        async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
+            await until(lambda: presence(watcher)[-1:] == [Presence.ONLINE] and b"earlier" not in watcher.heard[-1].payload)
+            earlier_state = gmqtt.Message(left.topic, left.payload, qos=1, retain=True)
+            runtime._connection.publish(earlier_state)  # as a broker that lost its last seconds would tell it
+            assert await runtime._connection.flush(10)
+            assert runtime._connection._client is not None
+            runtime._connection._client._connection._transport.abort()
+            await until(lambda: runtime._connection.connected)
+            await asyncio.sleep(1)
+            assert runtime._connection.connected
+
+    asyncio.run(scenario())
+
+
 def test_a_publication_outside_the_declaration_is_refused(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         async with running(Echo(), own_broker.settings) as runtime:
