@@ -1,0 +1,294 @@
+"""The command line's connection to the broker: paho in one thread, one step at a time.
+
+Nothing runs in the background: packets are read and written while a call waits for something, so there are no locks, no
+callbacks for callers, and Ctrl-C arrives where the work is. What is received meanwhile stays in order until
+`receive` hands it out.
+"""
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from adapters.cli import bus_errors
+from adapters.cli.endpoint import Endpoint
+from adapters.cli.errors import ConnectionLost, Refused, Unreachable
+from broker.message import Publication
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 5.0
+KEEP_ALIVE_S = 60
+_STEP_S = 0.5
+_STRAGGLERS_S = 0.15
+_REMEMBERED_PACKETS = 1_000
+
+_NO_SUBSCRIBERS = 0x10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One received message; `at` is the wall time at which it was read."""
+
+    topic: str
+    payload: bytes
+    at: datetime
+    qos: int = 0
+    retain: bool = False
+    correlation_data: bytes | None = None
+    content_type: str | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+    def property(self, name: str) -> str | None:
+        """Return a user property, None where the message has none of that name."""
+        return dict(self.user).get(name)
+
+
+class Bus(Protocol):
+    """What the commands need of a connection."""
+
+    client_id: str
+
+    def connect(self, resume: bool = False) -> bool:
+        """Connect again and tell whether the broker still had the session; `resume` asks for it."""
+        ...
+
+    def subscribe(self, *filters: str) -> None:
+        """Subscribe at QoS 1 to what is published from now on; retained messages of the past are not sent."""
+        ...
+
+    def retained(self, *filters: str) -> dict[str, Received]:
+        """Return the retained messages on these filters by topic."""
+        ...
+
+    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+        """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it."""
+        ...
+
+    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
+        """Publish and return the reason code of the broker's acknowledgement."""
+        ...
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Return the next message, None if there is none in time."""
+        ...
+
+
+class PahoBus:
+    """A connection to a broker by MQTT 5. Use `connected` to make one that closes itself."""
+
+    def __init__(self, endpoint: Endpoint, client_id: str | None = None, session_expiry_s: int = 0) -> None:
+        self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
+        self._endpoint, self._session_expiry_s = endpoint, session_expiry_s
+        self._inbox: deque[Received] = deque()
+        self._recent: deque[int] = deque(maxlen=_REMEMBERED_PACKETS)
+        self._connack: int | None = None
+        self._session_present = False
+        self._reason = ""
+        self._granted: dict[int, list[int]] = {}
+        self._published: dict[int, int] = {}
+        self._boot, self._seq = secrets.token_hex(8), 0
+        self._client = self._new_client()
+
+    def connect(self, resume: bool = False) -> bool:
+        """Connect and tell whether the broker still had the session; `resume` asks for the session of before.
+
+        Raises:
+            Unreachable: there is no broker, or it does not answer or does not speak MQTT 5.
+            Refused: the broker does not accept the login.
+        """
+        self._connack, where = None, self._endpoint.where
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._session_expiry_s
+        try:
+            self._client.connect(
+                self._endpoint.host, self._endpoint.port, KEEP_ALIVE_S, clean_start=not resume, properties=properties
+            )
+        except (OSError, ValueError) as error:
+            raise bus_errors.no_broker(where, str(getattr(error, "strerror", None) or error)) from error
+        if not self._step_until(lambda: self._connack is not None, CONNECT_TIMEOUT_S, lost_is_error=False):
+            raise bus_errors.no_broker(where, self._reason or "it does not answer")
+        if self._connack:
+            raise bus_errors.login_refused(self._endpoint, self._connack)
+        return self._session_present
+
+    def close(self) -> None:
+        """Disconnect; the broker forgets the session."""
+        properties = _properties(PacketTypes.DISCONNECT)
+        properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
+
+    def subscribe(self, *filters: str) -> None:
+        """Subscribe at QoS 1 to what is published from now on; retained messages of the past are not sent.
+
+        Raises:
+            Refused: the broker does not allow it.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+
+    def retained(self, *filters: str) -> dict[str, Received]:
+        """Return the retained messages on these filters by topic.
+
+        A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought.
+
+        Raises:
+            Refused: the broker does not allow it.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        if not any(each.retain for each in self._inbox):  # a broker that sends them late
+            self._step_until(lambda: bool(self._inbox), _STRAGGLERS_S)
+        self._client.unsubscribe(list(filters))
+        found = {each.topic: each for each in self._inbox if each.retain}
+        self._inbox = deque(each for each in self._inbox if not each.retain)
+        return found
+
+    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+        """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it.
+
+        Raises:
+            Refused: the broker refused the message; the text has the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        reason = self.try_publish(publication, response_topic, expiry_s)
+        if reason >= 0x80:
+            raise bus_errors.publication_refused(self._endpoint, publication.topic, reason)
+        return reason != _NO_SUBSCRIBERS
+
+    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
+        """Publish and return the reason code of the broker's acknowledgement (MQTT 5, section 3.4.2.1).
+
+        Raises:
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        properties = self._properties(publication, response_topic, expiry_s)
+        sent = self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
+        if not self._step_until(lambda: sent.mid in self._published, ANSWER_TIMEOUT_S):
+            raise Unreachable(f"the broker at {self._endpoint.where} did not acknowledge a message", "see `scaup doctor`")
+        return self._published.pop(sent.mid)
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Return the next message, None if there is none in time.
+
+        Raises:
+            ConnectionLost: the connection was lost and there is nothing left to hand out.
+        """
+        if not self._inbox:
+            self._step_until(lambda: bool(self._inbox), timeout_s)
+        return self._inbox.popleft() if self._inbox else None
+
+    def _new_client(self) -> paho.Client:
+        client = paho.Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False)
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        if self._endpoint.username is not None:
+            client.username_pw_set(self._endpoint.username, self._endpoint.password)
+        if self._endpoint.ca:
+            _use_tls(client, self._endpoint.ca)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_subscribe = lambda _client, _userdata, mid, codes, _properties: self._granted.update(
+            {mid: [code.value for code in codes]}
+        )
+        client.on_publish = lambda _client, _userdata, mid, code, _properties: self._published.update({mid: code.value})
+        return client
+
+    def _on_connect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
+        self._connack, self._session_present = code.value, bool(flags.session_present)
+
+    def _on_disconnect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._reason = f"{str(code).lower()} (0x{code.value:02X})"
+
+    def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
+        if message.dup and message.mid in self._recent:
+            return  # received before the connection was lost, but the acknowledgement did not arrive
+        self._recent.append(message.mid)
+        properties = message.properties
+        self._inbox.append(
+            Received(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                at=datetime.now(UTC),
+                qos=message.qos,
+                retain=message.retain,
+                correlation_data=getattr(properties, "CorrelationData", None),
+                content_type=getattr(properties, "ContentType", None),
+                user=tuple(getattr(properties, "UserProperty", ())),
+            )
+        )
+
+    def _step_until(self, done: Callable[[], bool], timeout_s: float, lost_is_error: bool = True) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while not done():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            if self._client.loop(min(left_s, _STEP_S)) != paho.MQTT_ERR_SUCCESS and not done():
+                if not lost_is_error:
+                    return False
+                raise ConnectionLost(f"the connection to the broker at {self._endpoint.where} was lost {self._reason}".rstrip())
+        return True
+
+    def _subscribe(self, filters: tuple[str, ...], retain_handling: int) -> None:
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=retain_handling)
+        _, mid = self._client.subscribe([(each, options) for each in filters])
+        if mid is None or not self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S):
+            raise Unreachable(f"the broker at {self._endpoint.where} does not answer a subscription", "see `scaup doctor`")
+        refused = [each for each, code in zip(filters, self._granted.pop(mid), strict=False) if code >= 0x80]
+        if refused:
+            raise Refused(f"the broker refused the subscription to {', '.join(refused)}", "ask for less, or log in")
+
+    def _properties(self, publication: Publication, response_topic: str | None, expiry_s: int | None) -> Properties:
+        self._seq += 1
+        properties = _properties(PacketTypes.PUBLISH)
+        stamp = [("source", "operator"), ("boot", self._boot), ("seq", str(self._seq))]
+        properties.UserProperty = [*stamp, *publication.properties]
+        given = {
+            "ResponseTopic": response_topic,
+            "MessageExpiryInterval": expiry_s,
+            "CorrelationData": publication.correlation_data,
+            "ContentType": publication.content_type,
+        }
+        for name, value in given.items():
+            if value is not None:
+                setattr(properties, name, value)
+        return properties
+
+
+@contextmanager
+def connected(endpoint: Endpoint, client_id: str | None = None, session_expiry_s: int = 0) -> Iterator[PahoBus]:
+    """Connect for the time of a `with` block.
+
+    Raises:
+        Unreachable: there is no broker, or it does not answer.
+        Refused: the broker does not accept the login.
+    """
+    bus = PahoBus(endpoint, client_id, session_expiry_s)
+    bus.connect()
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _use_tls(client: paho.Client, ca: str) -> None:
+    try:
+        client.tls_set(ca_certs=ca)
+    except OSError as error:
+        raise Unreachable(f"SCAUP_MQTT_CA {ca}: {error.strerror or error}", "name a readable PEM file") from error

@@ -1,0 +1,1 @@
+"""What `scaup doctor` checks: each module gives findings about one thing."""

@@ -1,0 +1,67 @@
+"""`scaup doctor`."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import click
+
+from adapters.cli.checks import bus_checks, recording
+from adapters.cli.checks.data_dir import check_data_dir
+from adapters.cli.checks.finding import Finding, Verdict, failed, ok, warning
+from adapters.cli.checks.machine import check_machine
+from adapters.cli.commands.status import component_states, expected_components
+from adapters.cli.declaration import OPERATOR
+from adapters.cli.errors import CommandError
+from adapters.cli.options import examples, output_options
+from adapters.cli.output import Output
+from adapters.cli.registry import components
+from adapters.cli.result import Rows
+from adapters.cli.session import Session, rows_of
+from broker.contract.components import STATE
+
+_COLUMNS = ("check", "result", "detail", "fix")
+
+
+@click.command(epilog=examples("scaup doctor"))
+@output_options
+@click.pass_context
+def doctor(ctx: click.Context, output: Output) -> None:
+    """Check the whole installation and name the fix for what is wrong.
+
+    Versions, disk, ports, permissions, the broker and its settings, every account and what it may publish, the recorder, the
+    clock, and which components are online. Safe while everything runs. Exits with 1 where a check failed.
+    """
+    findings = list(_examine(ctx.obj))
+    output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
+    if any(each.verdict is Verdict.FAILED for each in findings):
+        ctx.exit(1)
+
+
+def _examine(session: Session) -> Iterator[Finding]:
+    settings = session.settings
+    declarations = {**components(), OPERATOR.name: OPERATOR}
+    yield from check_machine(settings)
+    yield from check_data_dir(settings.data_dir, declarations)
+    try:
+        yield from _on_the_bus(session)
+        yield from bus_checks.check_access(settings, declarations, session.login)
+    except CommandError as error:
+        yield failed("broker", error.message, error.fix)
+    yield _clock(session)
+
+
+def _on_the_bus(session: Session) -> Iterator[Finding]:
+    with session.bus() as bus:
+        retained = bus.retained(STATE.template.filter, recording.STATS_TOPIC, bus_checks.VERSION, bus_checks.DROPPED)
+    yield ok("broker", f"answers at {session.settings.mqtt_host}:{session.settings.mqtt_port}")
+    yield from bus_checks.check_broker(retained)
+    yield from recording.check_recorder(retained, datetime.now(UTC))
+    yield from recording.check_components(expected_components(session.settings.components), component_states(retained.values()))
+
+
+def _clock(session: Session) -> Finding:
+    try:
+        newest = rows_of(session, "SELECT max(received_at) AS newest FROM messages")[0]["newest"]
+    except CommandError as error:
+        return warning("clock", f"not compared with what was recorded: {error.message}", error.fix)
+    return recording.clock(recording.as_instant(newest), datetime.now(UTC))

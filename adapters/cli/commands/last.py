@@ -1,0 +1,37 @@
+"""`scaup last`."""
+
+from datetime import datetime
+
+import click
+
+from adapters.cli.messages import COLUMNS, selection, shown_columns
+from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
+from adapters.cli.output import Output
+from adapters.cli.session import Session, warn
+
+_SQL = """
+SELECT {shown} FROM (
+    SELECT unnest(arg_max({struct}, received_at)) FROM messages WHERE {condition} GROUP BY messages.topic
+) ORDER BY topic
+"""
+_STRUCT = "{" + ", ".join(f"'{name}': {name}" for name in COLUMNS) + "}"
+
+
+@click.command(epilog=examples("scaup last 'heating/+/state' -o jsonl"))
+@topic_filter_argument
+@since_option()
+@output_options
+@click.pass_obj
+def last(session: Session, topic_filter: str, since_at: datetime | None, output: Output) -> None:
+    """Show the last message of each topic.
+
+    FILTER is an MQTT filter with + and #; without it, every topic.
+    """
+    from adapters.cli.answers import arrow_request
+
+    condition = selection(topic_filter, since_at)
+    sql = _SQL.format(shown=shown_columns(output.format), struct=_STRUCT, condition=condition.sql)
+    with session.ask(arrow_request(sql, condition.parameters, None, None)) as answer:
+        output.write(answer.rows)
+        if answer.truncated:
+            warn("there are more topics than these; narrow FILTER")

@@ -1,0 +1,82 @@
+"""`scaup query`."""
+
+import sys
+from typing import Any
+
+import click
+
+from adapters.cli.errors import WrongUsage
+from adapters.cli.options import examples, output_options
+from adapters.cli.output import Format, Output
+from adapters.cli.session import Session, warn
+
+_ROWS_FOR_PEOPLE = 1_000
+
+
+@click.command(
+    epilog=examples(
+        'scaup query "SELECT room, avg(celsius) FROM room_temperature GROUP BY room"',
+        'scaup query -p room=room-1 "SELECT * FROM valve_level WHERE room = $room" -o csv',
+        'scaup query "SELECT * FROM messages" --output-file messages.parquet',
+    )
+)
+@click.argument("sql")
+@click.option(
+    "-p", "--parameter", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of $NAME in the SQL; can be repeated."
+)
+@click.option("--max-rows", type=click.IntRange(min=1), help=f"Rows at most. For tables: {_ROWS_FOR_PEOPLE} unless given.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds that the query may take.")
+@output_options
+@click.pass_obj
+def query(
+    session: Session, sql: str, pairs: tuple[str, ...], max_rows: int | None, timeout_s: float | None, output: Output
+) -> None:
+    """Ask the recorded data in SQL.
+
+    One read-only SELECT statement in DuckDB's dialect; "-" reads it from standard input. While the recorder runs, it answers,
+    and the answer holds every message that reached it before; otherwise the database file is opened read-only.
+    """
+    from adapters.cli.answers import arrow_request
+    from adapters.cli.progress import counted
+
+    if max_rows is None and output.format in (Format.TABLE, Format.MARKDOWN):
+        max_rows = _ROWS_FOR_PEOPLE
+    statement = sys.stdin.read() if sql == "-" else sql
+    if not statement.strip():
+        raise WrongUsage("there is no SQL", 'give one statement, such as scaup query "SELECT count(*) FROM messages"')
+    with session.ask(arrow_request(statement, _parameters(pairs), max_rows, timeout_s)) as answer:
+        answer.rows.source = counted(answer.rows.source, output)
+        output.write(answer.rows)
+        if answer.truncated:
+            warn(f"there are more rows than these; {_more(max_rows)}")
+
+
+def _more(max_rows: int | None) -> str:
+    if max_rows is not None:
+        return "ask for more with --max-rows"
+    return "this is the recorder's limit: ask for the rest with WHERE, piece by piece"
+
+
+def _parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise WrongUsage(f"-p {pair!r} is not NAME=VALUE", "for example -p room=room-1, used as $room in the SQL")
+        parameters[name] = _typed(text)
+    return parameters
+
+
+def _typed(text: str) -> Any:
+    """Return a number, a boolean or null where the text is one; everything else, and what is quoted, is text."""
+    words: dict[str, Any] = {"true": True, "false": False, "null": None}
+    if text in words:
+        return words[text]
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    for number in (int, float):
+        try:
+            return number(text) if text.lower().strip("+-") not in ("nan", "inf", "infinity") and "_" not in text else text
+        except ValueError:
+            continue
+    return text

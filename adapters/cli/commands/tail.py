@@ -1,0 +1,132 @@
+"""`scaup tail`."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+
+import click
+
+from adapters.cli import follow as following
+from adapters.cli.bus import Bus
+from adapters.cli.errors import ConnectionLost, Unreachable, WrongUsage
+from adapters.cli.history import History, read
+from adapters.cli.lines import LineWriter
+from adapters.cli.messages import live_row
+from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
+from adapters.cli.output import Format, Output
+from adapters.cli.recorder import is_online
+from adapters.cli.result import ArrowRows
+from adapters.cli.session import Session, hint, warn
+from broker.contract.storage import ANSWER
+
+_LINES = 10
+_SESSION_S = 300
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_BY_LINE = (Format.TABLE, Format.CSV, Format.JSONL)
+_LINES_HELP = f"The last N messages only; {_LINES} where --since is not given."
+
+
+@click.command(epilog=examples("scaup tail '/readings/#' -n 20", "scaup tail 'heating/room-1/#' --since 10m -f"))
+@topic_filter_argument
+@since_option()
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help=_LINES_HELP)
+@click.option("-f", "--follow", is_flag=True, help="Go on with live messages, until Ctrl-C.")
+@output_options
+@click.pass_obj
+def tail(
+    session: Session, topic_filter: str, since_at: datetime | None, lines: int | None, follow: bool, output: Output
+) -> None:
+    """Show messages: the last ones, then live ones with -f.
+
+    FILTER is an MQTT filter with + and #; without it, every topic. With -f, no message is missing and none is shown twice
+    between the history and what is live, also when the connection is lost for a while. A live message's received_at is this
+    machine's clock.
+    """
+    if lines is None and since_at is None:
+        lines = _LINES
+    history = History(topic_filter=topic_filter, since_at=since_at, lines=lines)
+    if follow:
+        _follow(session, history, output)
+    elif output.format in _BY_LINE:
+        with output.lines() as writer:
+            _write_all(read(session, history), writer)
+    else:
+        output.write(read(session, history))
+
+
+def _follow(session: Session, history: History, output: Output) -> None:
+    if output.format not in _BY_LINE:
+        raise WrongUsage(f"{output.format.value} has an end, and -f has none", "use -o jsonl or -o csv")
+    with ExitStack() as stack:
+        bus = stack.enter_context(session.bus(session_expiry_s=_SESSION_S))
+        writer = stack.enter_context(output.lines())
+        _Tail(session, bus, replace(history, cut=secrets.token_hex(16)), writer).run()
+
+
+class _Tail:
+    """One `tail -f`: history, live, and after a lost connection live again."""
+
+    def __init__(self, session: Session, bus: Bus, history: History, writer: LineWriter) -> None:
+        self._session, self._bus, self._history, self._writer = session, bus, history, writer
+        self._caught = False
+
+    def run(self) -> None:
+        events = self._first_events()
+        while True:
+            try:
+                for event in events:
+                    self._show(event)
+            except ConnectionLost as lost:
+                if not self._caught:
+                    raise
+                warn(f"{lost.message}; connecting again")
+            self._connect_again()
+            events = following.live(self._bus, self._history.topic_filter)
+
+    def _first_events(self) -> Iterator[following.Event]:
+        if is_online(self._bus):
+            return following.follow(self._bus, self._history)
+        self._subscribe()
+        self._show_file()
+        self._caught = True
+        return following.live(self._bus, self._history.topic_filter)
+
+    def _show(self, event: following.Event) -> None:
+        if isinstance(event, following.Live):
+            self._writer.write(live_row(event.received))
+            self._writer.flush()
+        elif isinstance(event, ArrowRows):
+            _write_all(event, self._writer)
+        else:
+            self._caught = True
+
+    def _show_file(self) -> None:
+        try:
+            _write_all(read(self._session, replace(self._history, cut=None)), self._writer)
+        except Unreachable as error:
+            hint(f"no history: {error.message}")
+        hint("no recorder is online: from here on live messages only, which nobody records")
+
+    def _connect_again(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            time.sleep(pause_s)
+            try:
+                if not self._bus.connect(resume=True):
+                    self._subscribe()
+                    warn("the broker forgot this session: messages are missing here, see `scaup tail --since`")
+                return
+            except Unreachable:
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _subscribe(self) -> None:
+        following.subscribe(self._bus, self._history.topic_filter, ANSWER.template.topic(client=self._bus.client_id))
+
+
+def _write_all(rows: ArrowRows, writer: LineWriter) -> None:
+    for row in rows.rows():
+        writer.write(row)
+    writer.flush()

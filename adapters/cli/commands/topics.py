@@ -1,0 +1,35 @@
+"""`scaup topics`."""
+
+from datetime import datetime
+
+import click
+
+from adapters.cli.messages import selection
+from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
+from adapters.cli.output import Output
+from adapters.cli.session import Session, warn
+
+_SQL = """
+SELECT topic, count(*) AS messages, min(received_at) AS first_seen, max(received_at) AS last_seen,
+       coalesce(arg_max(payload, received_at), '(' || octet_length(arg_max(payload_raw, received_at)) || ' bytes)') AS payload
+FROM messages WHERE {condition} GROUP BY topic ORDER BY topic
+"""
+
+
+@click.command(epilog=examples("scaup topics '/readings/#' --since 1h"))
+@topic_filter_argument
+@since_option()
+@output_options
+@click.pass_obj
+def topics(session: Session, topic_filter: str, since_at: datetime | None, output: Output) -> None:
+    """List the recorded topics.
+
+    FILTER is an MQTT filter with + and #; without it, every topic. `payload` is a recent one.
+    """
+    from adapters.cli.answers import arrow_request
+
+    condition = selection(topic_filter, since_at)
+    with session.ask(arrow_request(_SQL.format(condition=condition.sql), condition.parameters, None, None)) as answer:
+        output.write(answer.rows)
+        if answer.truncated:
+            warn("there are more topics than these; narrow FILTER")

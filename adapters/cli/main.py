@@ -1,0 +1,59 @@
+"""`scaup`, the command line. Each command lives in a module of its own and is loaded when it is called."""
+
+import click
+
+from adapters.cli.lazy import LazyGroup
+from adapters.cli.session import Session
+
+_COMMANDS = "adapters.cli.commands"
+_LIFECYCLE = "adapters.cli.lifecycle"
+
+COMMANDS = {
+    "up": (f"{_LIFECYCLE}:up", "Start everything and wait until it is healthy."),
+    "down": (f"{_LIFECYCLE}:down", "Stop everything cleanly."),
+    "logs": (f"{_LIFECYCLE}:logs", "Show what the components log."),
+    "status": (f"{_COMMANDS}.status:status", "Show the broker and which components are online."),
+    "doctor": (f"{_COMMANDS}.doctor:doctor", "Check the whole installation and name the fix for what is wrong."),
+    "config": (f"{_COMMANDS}.config:config", "List every setting with its value and where it came from."),
+    "run": (f"{_COMMANDS}.run:run", "Run one component in the foreground."),
+    "query": (f"{_COMMANDS}.query:query", "Ask the recorded data in SQL."),
+    "tables": (f"{_COMMANDS}.tables:tables", "List tables and views with their columns and rows."),
+    "topics": (f"{_COMMANDS}.topics:topics", "List the recorded topics."),
+    "last": (f"{_COMMANDS}.last:last", "Show the last message of each topic."),
+    "tail": (f"{_COMMANDS}.tail:tail", "Show messages: the last ones, then live ones with -f."),
+    "heating": (f"{_COMMANDS}.heating:heating", "Heating: how well the rooms do, and their setpoints."),
+    "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
+}
+
+EPILOG = """\b
+Exit codes: 0 done, 1 the answer is "no", 2 wrong usage, 3 broker or recorder not reachable,
+4 refused (access, limits), 130 interrupted.
+
+\b
+Example:
+  scaup query "SELECT room, avg(celsius) FROM room_temperature GROUP BY room"
+"""
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from broker.version import VERSION
+
+        click.echo(f"scaup {VERSION}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version.")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Watch, ask and steer an MQTT plant that remembers everything.
+
+    Results go to standard output, everything else to standard error, so every command can be piped.
+    """
+    if ctx.obj is None:
+        ctx.obj = Session()
+
+
+if __name__ == "__main__":
+    cli()

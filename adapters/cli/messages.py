@@ -1,0 +1,59 @@
+"""Recorded and live messages as rows of the same shape."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.cli.bus import Received
+from adapters.cli.output import Format
+from adapters.cli.topic_sql import Condition, topic_condition
+
+COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
+"""The columns of `messages` that a live message has too."""
+
+_SHOWN = "received_at, topic, coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload"
+
+
+def shown_columns(output_format: Format) -> str:
+    """Return the SELECT list for messages: all columns for programs, the few that fit on a line for people."""
+    return _SHOWN if output_format in (Format.TABLE, Format.MARKDOWN) else ", ".join(COLUMNS)
+
+
+def selection(topic_filter: str, since_at: datetime | None) -> Condition:
+    """Return the condition for messages on these topics, received since then."""
+    condition = topic_condition(topic_filter)
+    if since_at is None:
+        return condition
+    return condition & Condition("received_at >= $since::TIMESTAMPTZ", {"since": since_at.astimezone(UTC).isoformat()})
+
+
+def live_row(received: Received) -> tuple[Any, ...]:
+    """Return a received message as a row of `COLUMNS`; stamps that are not what Scaup writes are left out."""
+    text, raw = _text(received.payload)
+    seq = received.property("seq")
+    return (
+        received.at,
+        _instant(received.property("plant-time")),
+        received.topic,
+        text,
+        raw,
+        received.qos,
+        received.retain,
+        received.property("source"),
+        received.property("boot"),
+        int(seq) if seq and seq.isascii() and seq.isdigit() and len(seq) < 19 else None,
+    )
+
+
+def _text(payload: bytes) -> tuple[str | None, bytes | None]:
+    try:
+        return payload.decode(), None
+    except UnicodeDecodeError:
+        return None, payload
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return instant.astimezone(UTC) if instant is not None and instant.tzinfo else None

@@ -1,0 +1,54 @@
+"""Values as text, for tables and for CSV."""
+
+import json
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import msgspec
+
+_json = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+def as_json(value: Any) -> bytes:
+    """Encode any value of a result; bytes become base64, NaN and infinity null, instants RFC 3339."""
+    return _json.encode(value)
+
+
+def as_csv(value: Any) -> Any:
+    """Return what the CSV writer should write: full precision, instants as RFC 3339, bytes as base64, nothing for null."""
+    if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    text = as_json(value).decode()
+    return json.loads(text) if text.startswith('"') else text
+
+
+def as_cell(value: Any) -> str:
+    """Return a short text for one cell of a table, on one line and without control characters."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return format(value, ".10g")
+    if isinstance(value, datetime):
+        return _instant(value)
+    if isinstance(value, bytes):
+        return value.hex(" ")
+    if isinstance(value, (str, int, date, time)):
+        return str(value).translate(_CONTROL)
+    return as_json(value).decode().translate(_CONTROL)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value belongs to the right edge of its column."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _instant(value: datetime) -> str:
+    if value.tzinfo is None:
+        return value.isoformat(sep=" ", timespec="milliseconds")
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
