@@ -1,0 +1,169 @@
+"""heating report and setpoint."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from adapters.cli.chart import bars, chart
+from adapters.cli.commands.heating import attention, room_chart
+from tests.adapters.cli.conftest import Scaup
+from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder
+
+SINCE = "2026-01-01"
+
+
+def say(recorder: FakeRecorder, minute: int, room: str = "room-1", **state: object) -> None:
+    said = {
+        "temperature": 22.0,
+        "setpoint": 22.0,
+        "level": 10,
+        "mode": "heating",
+        "sensors_left_out": {},
+        "alarms": [],
+        **state,
+    }
+    at = START_AT + timedelta(minutes=minute)
+    recorder.record(f"heating/{room}/state", json.dumps(said), at, at)
+
+
+def report(scaup: Scaup, *arguments: str) -> list[dict[str, object]]:
+    result = scaup("heating", "report", "--since", SINCE, *arguments)
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_numbers_are_weighted_by_time(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, temperature=20.0, level=100)
+    say(recorder, 30, temperature=22.0, level=40, mode="window open")
+    say(recorder, 40, temperature=22.4, level=50)
+    (found,) = report(scaup)
+    assert found["temperature_c"] == 22.4
+    assert found["mean_c"] == pytest.approx((20 * 30 + 22 * 10) / 40)
+    assert found["in_band_pct"] == 25.0
+    assert found["rms_k"] == pytest.approx((4 * 30 / 40) ** 0.5, abs=1e-3)
+    assert (found["min_c"], found["max_c"], found["travel_pct"], found["mode_changes"]) == (20.0, 22.4, 70, 2)
+
+
+@pytest.mark.parametrize(("error_k", "share"), [(0.0, 100.0), (0.5, 100.0), (-0.5, 100.0), (0.51, 0.0), (-0.51, 0.0)])
+def test_the_edge_of_the_band_is_in_it(scaup: Scaup, recorder: FakeRecorder, error_k: float, share: float) -> None:
+    for minute in (0, 10):
+        say(recorder, minute, temperature=22.0 + error_k)
+    assert report(scaup)[0]["in_band_pct"] == share
+
+
+def test_a_room_without_a_trusted_sensor_has_no_temperature(scaup: Scaup, recorder: FakeRecorder) -> None:
+    left_out = {"sensor-1": "stale", "sensor-2": "stuck"}
+    say(recorder, 0, temperature=None, mode="safe", sensors_left_out=left_out, alarms=["no trustworthy sensor"])
+    (found,) = report(scaup)
+    assert (found["temperature_c"], found["mean_c"], found["in_band_pct"]) == (None, None, 0.0)
+    assert (found["left_out"], found["alarms"]) == (left_out, ["no trustworthy sensor"])
+
+
+def test_a_gap_is_not_counted_as_hours_of_comfort(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, temperature=22.0)
+    say(recorder, 24 * 60, temperature=20.0)
+    say(recorder, 25 * 60, temperature=20.0)
+    assert report(scaup)[0]["in_band_pct"] == 50.0
+
+
+def test_messages_that_are_no_state_are_left_out(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0)
+    recorder.record("heating/room-1/state", "not json", START_AT + timedelta(minutes=1))
+    recorder.record("heating/room-1/state", '"text"', START_AT + timedelta(minutes=2))
+    recorder.record("heating/room-1/state", '{"temperature":"warm"}', START_AT + timedelta(minutes=3))
+    assert report(scaup)[0]["mean_c"] == 22.0
+
+
+def test_one_room_or_all(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, "room-1")
+    say(recorder, 0, "room-2")
+    assert [each["room"] for each in report(scaup)] == ["room-1", "room-2"]
+    assert [each["room"] for each in report(scaup, "room-2")] == ["room-2"]
+
+
+def test_nothing_recorded_is_said(scaup: Scaup) -> None:
+    result = scaup("heating", "report", "room-9")
+    assert result.exit_code == 1
+    assert "no state of room-9" in result.stderr
+
+
+def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, sensors_left_out={"sensor-3": "stuck"})
+    result = scaup("heating", "report", "--since", SINCE, "-o", "table")
+    assert "sensor-3 stuck" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) < 110
+
+
+@pytest.mark.parametrize("celsius", ["5", "22.5", "35"])
+def test_setpoint_is_retained_and_says_old_and_new(scaup: Scaup, bus: FakeBus, celsius: str) -> None:
+    bus.retain("heating/room-1/setpoint", '{"celsius":21.0}')
+    bus.retain("heating/room-1/state", '{"level":1,"setpoint":21.0,"mode":"heating"}')
+    result = scaup("heating", "setpoint", "room-1", celsius)
+    assert json.loads(result.stdout) == {"room": "room-1", "old_c": 21.0, "new_c": float(celsius)}
+    assert result.stderr == ""
+    (publication, _), *_ = bus.published
+    assert (publication.topic, publication.retain, publication.qos) == ("heating/room-1/setpoint", True, 1)
+    assert json.loads(publication.payload) == {"celsius": float(celsius)}
+
+
+@pytest.mark.parametrize("celsius", ["4.99", "35.01", "nan", "inf", "-inf", "warm", ""])
+def test_a_setpoint_out_of_range_is_wrong_usage(scaup: Scaup, bus: FakeBus, celsius: str) -> None:
+    assert scaup("heating", "setpoint", "room-1", "--", celsius).exit_code == 2
+    assert bus.published == []
+
+
+@pytest.mark.parametrize("room", ["a/b", "a+", "#", ""])
+def test_a_room_is_one_level(scaup: Scaup, bus: FakeBus, room: str) -> None:
+    assert scaup("heating", "setpoint", room, "22").exit_code == 2
+    assert bus.published == []
+
+
+def test_without_an_earlier_setpoint_the_controller_is_asked(scaup: Scaup, bus: FakeBus) -> None:
+    bus.retain("heating/room-1/state", '{"level":1,"setpoint":22.0,"mode":"heating"}')
+    assert json.loads(scaup("heating", "setpoint", "room-1", "20").stdout)["old_c"] == 22.0
+
+
+def test_an_unknown_room_is_set_with_a_warning(scaup: Scaup) -> None:
+    result = scaup("heating", "setpoint", "attic", "20")
+    assert (result.exit_code, json.loads(result.stdout)["old_c"]) == (0, None)
+    assert "attic" in result.stderr
+
+
+def test_a_refusal_ends_with_4(scaup: Scaup, bus: FakeBus) -> None:
+    bus.refuse = True
+    result = scaup("heating", "setpoint", "room-1", "20")
+    assert result.exit_code == 4
+    assert (result.stdout, "0x87" in result.stderr) == ("", True)
+
+
+def test_a_chart_has_its_scale_and_its_setpoint() -> None:
+    drawn = chart([20.0, 21.0, 22.0, None], [22.0] * 4, height=3)
+    assert drawn == [" 22.00 │──◆─", " 21.00 │ •", " 20.00 │•"]
+
+
+@pytest.mark.parametrize("values", [[], [None, None]])
+def test_a_chart_of_nothing_is_nothing(values: list[float | None]) -> None:
+    assert chart(values, [None] * len(values)) == []
+
+
+def test_a_flat_line_is_in_the_middle() -> None:
+    assert [line.split("│")[1] for line in chart([22.0], [22.0], height=3)] == ["", "◆", ""]
+
+
+def test_bars() -> None:
+    assert bars([0, 50, 100, None, 120, -5]).split("│")[1] == " ▄█ █ "
+
+
+def test_a_chart_of_a_room_is_as_wide_as_asked() -> None:
+    lines = room_chart(30, [{"point": n, "celsius": 20 + n, "setpoint": 22.0, "level": n} for n in (0, 5, 29)])
+    assert len(lines) == 9
+    assert max(map(len, lines)) == 30 + 8
+
+
+@pytest.mark.parametrize(
+    ("left_out", "alarms", "expected"),
+    [(None, None, ""), ({}, [], ""), ({"s": "stale"}, ["cold"], "s stale, cold"), ("x", "y", "")],
+)
+def test_what_a_person_should_look_at(left_out: object, alarms: object, expected: str) -> None:
+    assert attention(left_out, alarms) == expected

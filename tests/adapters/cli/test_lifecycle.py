@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from adapters.cli import lifecycle
+from adapters.cli.errors import WrongUsage
+from adapters.cli.runtime import columns
+from broker.settings import Settings
+
+
+class Fake:
+    def __init__(self, running: bool) -> None:
+        self._running = running
+
+    def running(self) -> bool:
+        return self._running
+
+
+def test_epoch_is_kept_while_the_system_is_up_and_new_after_that(tmp_path: Path) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
+    first = lifecycle._epoch(settings, running=False)
+    assert lifecycle._epoch(settings, running=True) == first
+    (tmp_path / "plant-epoch").write_text("2026-01-31T08:00:00.000+00:00\n")
+    assert lifecycle._epoch(settings, running=True) == "2026-01-31T08:00:00.000+00:00"
+    assert lifecycle._epoch(settings, running=False) != "2026-01-31T08:00:00.000+00:00"
+    assert Settings.load({"SCAUP_PLANT_EPOCH": first}).plant_epoch is not None
+
+
+@pytest.mark.parametrize(("given", "scale"), [({}, "60"), ({"SCAUP_TIME_SCALE": "5"}, "5")])
+def test_components_run_sixty_times_as_fast_unless_told(tmp_path: Path, given: dict[str, str], scale: str) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)} | given)
+    environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
+    assert environment["SCAUP_TIME_SCALE"] == scale
+
+
+def test_passwords_are_not_written_into_the_supervisors_configuration(tmp_path: Path) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_MQTT_PASSWORD": "secret"})
+    assert "SCAUP_MQTT_PASSWORD" not in lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", None), ("native", "native"), (" docker ", "docker")])
+def test_wanted_runtime(monkeypatch: pytest.MonkeyPatch, text: str, expected: str | None) -> None:
+    monkeypatch.setenv("RUNTIME", text)
+    assert lifecycle._wanted() == expected
+
+
+def test_unknown_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME", "podman")
+    with pytest.raises(WrongUsage, match="native or docker"):
+        lifecycle._wanted()
+
+
+def test_down_before_anything_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path / "never"))
+    result = CliRunner().invoke(lifecycle.down)
+    assert result.exit_code == 0
+    assert "nothing runs" in result.output
+
+
+def test_columns_are_aligned() -> None:
+    assert columns([("a", "bb", ""), ("ccc", "d", "e")]) == ["a    bb", "ccc  d   e"]
