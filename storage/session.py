@@ -126,8 +126,8 @@ class RecordingSession(Owner):
             self._stats.dropped += 1
 
     def _now_us(self) -> int:
-        """Wall time that never runs backwards within this run, whatever happens to the clock."""
-        self._last_us = max(self._last_us, time.time_ns() // 1000)
+        """Wall time that grows with every message of this run, whatever happens to the clock: it orders them."""
+        self._last_us = max(self._last_us + 1, time.time_ns() // 1000)
         return self._last_us
 
     async def _write(self) -> None:

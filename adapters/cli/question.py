@@ -91,5 +91,5 @@ def _number(text: str | None) -> int:
 def _lost(what: str, at: int) -> Unreachable:
     return Unreachable(
         f"{what} was lost on the way (seen at part {at}): the broker's queue for this client was full",
-        "ask for fewer rows (--max-rows, --since), write to a file instead of a slow pipe, or raise max_queued_messages",
+        "ask for fewer rows (--max-rows, --since), write to a file instead of a slow pipe, or raise max_queued_bytes",
     )

@@ -70,7 +70,7 @@ def test_the_root_file_has_every_setting_that_bounds_loss() -> None:
         "persistence true",
         "autosave_interval 2",
         "autosave_on_changes false",
-        "max_queued_messages 0",
+        "max_queued_messages 10000000",
         "max_queued_bytes 536870912",
         "max_inflight_messages 20000",
         "message_size_limit 67108864",
