@@ -22,7 +22,7 @@ logs: setup ## Show what the components log (make logs NAME=heating; scaup logs 
 	@$(SCAUP) logs $(NAME)
 
 test: check ## Lint, check types and run every test, with a real broker
-	@$(PYTHON) -m adapters.cli.lifecycle need-broker
+	@$(PYTHON) -m adapters.cli.commands.lifecycle need-broker
 	$(PYTHON) -m pytest -q
 
 check: ## Lint, check formatting, types and which package imports which

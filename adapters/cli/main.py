@@ -2,11 +2,11 @@
 
 import click
 
+from adapters.cli.asking.session import Session
 from adapters.cli.lazy import LazyGroup
-from adapters.cli.session import Session
 
 _COMMANDS = "adapters.cli.commands"
-_LIFECYCLE = "adapters.cli.lifecycle"
+_LIFECYCLE = "adapters.cli.commands.lifecycle"
 
 COMMANDS = {
     "up": (f"{_LIFECYCLE}:up", "Start everything and wait until it is healthy."),

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from adapters.cli.output import Format, Output
-from adapters.cli.session import Session
+from adapters.cli.asking.session import Session
+from adapters.cli.showing.output import Format, Output
 from adapters.cli.times import ACCEPTED, parse_instant
 from broker.errors import InvalidTopic
 from broker.topics import validate_filter, validate_topic
@@ -93,7 +93,7 @@ def examples(*lines: str) -> str:
 
 def recorded_topics(session: Session, prefix: str) -> list[str]:
     """Return recorded topics that begin with `prefix`, at most 200; none where the recorder does not answer quickly."""
-    from adapters.cli.answers import rows_from_recorder
+    from adapters.cli.asking.answers import rows_from_recorder
     from adapters.cli.errors import CommandError
     from broker.contract.storage import QueryRequest
     from broker.errors import BusError

@@ -21,7 +21,10 @@ def test_a_package_comes_from_this_repository_not_from_a_namesake(package: str) 
 
 def test_every_folder_with_code_is_a_package() -> None:
     without = {
-        file.parent for package in PACKAGES for file in (ROOT / package).rglob("*.py") if not (file.parent / "__init__.py").exists()
+        file.parent
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        if not (file.parent / "__init__.py").exists()
     }
     assert without == set()
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.bus import PahoBus, connected
-from adapters.cli.endpoint import Endpoint, endpoint_of
+from adapters.cli.asking.bus import PahoBus, connected
+from adapters.cli.asking.endpoint import Endpoint, endpoint_of
 from adapters.cli.errors import Refused, Unreachable
 from broker.message import Publication
 from broker.settings import ROOT

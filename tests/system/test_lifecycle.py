@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.cli import health, orphans
-from adapters.cli.bus import connected
-from adapters.cli.control import Supervisor
-from adapters.cli.endpoint import endpoint_of
+from adapters.cli.asking.bus import connected
+from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.errors import CommandError
 from adapters.cli.registry import components
-from adapters.cli.supervision import Place
+from adapters.cli.running import health, orphans
+from adapters.cli.running.control import Supervisor
+from adapters.cli.running.supervision import Place
 from broker.contract import heating
 from broker.contract.components import Presence
 from broker.settings import ROOT, Settings

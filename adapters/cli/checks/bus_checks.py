@@ -6,7 +6,7 @@ The probes are small messages that are never retained, on topics that no compone
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from adapters.cli.bus import Bus, Received
+from adapters.cli.asking.bus import Bus, Received
 from adapters.cli.checks.finding import Finding, failed, ok, warning
 from adapters.cli.checks.machine import numbers
 from adapters.cli.errors import CommandError, Refused

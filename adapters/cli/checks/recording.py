@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from adapters.cli.bus import Received
+from adapters.cli.asking.bus import Received
 from adapters.cli.checks.finding import Finding, failed, ok, warning
 from broker.contract.components import ComponentState, Presence
 from broker.contract.storage import STATS, RecorderStats

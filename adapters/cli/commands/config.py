@@ -8,11 +8,11 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from dotenv import dotenv_values
 
+from adapters.cli.asking.session import warn
 from adapters.cli.options import examples, output_options
-from adapters.cli.output import Output
 from adapters.cli.registry import components
-from adapters.cli.result import Rows
-from adapters.cli.session import warn
+from adapters.cli.showing.output import Output
+from adapters.cli.showing.result import Rows
 from broker.declaration import Variable
 from broker.settings import ROOT, VARIABLES, Settings
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
+from adapters.cli.asking.session import Session, rows_of
 from adapters.cli.checks import bus_checks, recording
 from adapters.cli.checks.data_dir import check_data_dir
 from adapters.cli.checks.finding import Finding, Verdict, failed, ok, warning
@@ -13,10 +14,9 @@ from adapters.cli.commands.status import component_states, expected_components
 from adapters.cli.declaration import OPERATOR
 from adapters.cli.errors import CommandError
 from adapters.cli.options import examples, output_options
-from adapters.cli.output import Output
 from adapters.cli.registry import components
-from adapters.cli.result import Rows
-from adapters.cli.session import Session, rows_of
+from adapters.cli.showing.output import Output
+from adapters.cli.showing.result import Rows
 from broker.contract.components import STATE
 
 _COLUMNS = ("check", "result", "detail", "fix")

@@ -10,13 +10,13 @@ from typing import Any
 import click
 import orjson
 
-from adapters.cli import heating_sql
-from adapters.cli.chart import bars, chart
+from adapters.cli.asking import heating_sql
+from adapters.cli.asking.session import Session, rows_of, warn
 from adapters.cli.errors import Failed
 from adapters.cli.options import Instant, Room, examples, output_options
-from adapters.cli.output import Format, Output
-from adapters.cli.result import Rows
-from adapters.cli.session import Session, rows_of, warn
+from adapters.cli.showing.chart import bars, chart
+from adapters.cli.showing.output import Format, Output
+from adapters.cli.showing.result import Rows
 from broker.contract.heating import SETPOINT, STATE, Setpoint
 from broker.errors import Rejected
 from broker.message import decode_json

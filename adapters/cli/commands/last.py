@@ -4,10 +4,10 @@ from datetime import datetime
 
 import click
 
-from adapters.cli.messages import COLUMNS, selection, shown_columns
+from adapters.cli.asking.messages import COLUMNS, selection, shown_columns
+from adapters.cli.asking.session import Session, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.output import Output
-from adapters.cli.session import Session, warn
+from adapters.cli.showing.output import Output
 
 _SQL = """
 SELECT {shown} FROM (
@@ -27,7 +27,7 @@ def last(session: Session, topic_filter: str, since_at: datetime | None, output:
 
     FILTER is an MQTT filter with + and #; without it, every topic.
     """
-    from adapters.cli.answers import arrow_request
+    from adapters.cli.asking.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
     sql = _SQL.format(shown=shown_columns(output.format), struct=_STRUCT, condition=condition.sql)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from adapters.cli.bus import Received
+from adapters.cli.asking.bus import Received
+from adapters.cli.asking.session import Session
 from adapters.cli.errors import WrongUsage
 from adapters.cli.options import ComponentName, examples, output_options
-from adapters.cli.output import Output
 from adapters.cli.registry import components
-from adapters.cli.result import Rows
-from adapters.cli.session import Session
+from adapters.cli.showing.output import Output
+from adapters.cli.showing.result import Rows
 from broker.contract.components import STATE, ComponentState, Presence
 from broker.errors import Rejected
 from broker.message import decode

@@ -9,17 +9,17 @@ from datetime import datetime
 
 import click
 
-from adapters.cli import follow as following
-from adapters.cli.bus import Bus
+from adapters.cli.asking import follow as following
+from adapters.cli.asking.bus import Bus
+from adapters.cli.asking.history import History, read
+from adapters.cli.asking.messages import live_row
+from adapters.cli.asking.recorder import is_online
+from adapters.cli.asking.session import Session, hint, warn
 from adapters.cli.errors import ConnectionLost, Unreachable, WrongUsage
-from adapters.cli.history import History, read
-from adapters.cli.lines import LineWriter
-from adapters.cli.messages import live_row
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.output import Format, Output
-from adapters.cli.recorder import is_online
-from adapters.cli.result import ArrowRows
-from adapters.cli.session import Session, hint, warn
+from adapters.cli.showing.lines import LineWriter
+from adapters.cli.showing.output import Format, Output
+from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import ANSWER
 
 _LINES = 10

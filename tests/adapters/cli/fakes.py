@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from adapters.cli.bus import Bus, Received
+from adapters.cli.asking.bus import Bus, Received
+from adapters.cli.asking.session import Session
 from adapters.cli.errors import Refused, Unreachable
-from adapters.cli.session import Session
 from broker.message import Publication
 from broker.settings import Settings
 from broker.topics import matches

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli import compose
-from adapters.cli.compose import Compose, published_ports
 from adapters.cli.errors import Failed
+from adapters.cli.running import compose
+from adapters.cli.running.compose import Compose, published_ports
 from broker.credentials import read_password
 from broker.settings import Settings
 

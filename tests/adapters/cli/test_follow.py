@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.cli.backlog import Backlog
-from adapters.cli.bus import Received
+from adapters.cli.asking.backlog import Backlog
+from adapters.cli.asking.bus import Received
+from adapters.cli.asking.follow import Caught, Event, Follower, Live
+from adapters.cli.asking.history import History
 from adapters.cli.errors import Unreachable
-from adapters.cli.follow import Caught, Event, Follower, Live
-from adapters.cli.history import History
-from adapters.cli.result import ArrowRows
+from adapters.cli.showing.result import ArrowRows
 from tests.adapters.cli.fakes import START_AT, FakeRecorder
 
 TOPIC = "/readings/room-1/temperature"

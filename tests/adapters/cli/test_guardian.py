@@ -1,6 +1,6 @@
-from adapters.cli.guardian import supervisor_environment
-from adapters.cli.orphans import MARK
-from adapters.cli.supervision import AUTOSTART
+from adapters.cli.running.guardian import supervisor_environment
+from adapters.cli.running.orphans import MARK
+from adapters.cli.running.supervision import AUTOSTART
 
 
 def test_new_supervisor_gets_its_own_mark_and_nothing_of_the_old_one() -> None:

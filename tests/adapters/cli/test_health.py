@@ -1,6 +1,6 @@
 import pytest
 
-from adapters.cli.health import not_online
+from adapters.cli.running.health import not_online
 from broker.contract.components import ComponentState, Presence
 
 

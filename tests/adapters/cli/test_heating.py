@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.cli.chart import bars, chart
 from adapters.cli.commands.heating import attention, room_chart
+from adapters.cli.showing.chart import bars, chart
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adapters.cli import lifecycle
+from adapters.cli.commands import lifecycle
 from adapters.cli.errors import WrongUsage
-from adapters.cli.runtime import columns
+from adapters.cli.running.runtime import columns
 from broker.settings import Settings
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from adapters.cli import logfiles
-from adapters.cli.logfiles import _Follower
+from adapters.cli.running import logfiles
+from adapters.cli.running.logfiles import _Follower
 
 
 def test_shows_the_last_lines_with_names_where_there_are_several(tmp_path: Path) -> None:

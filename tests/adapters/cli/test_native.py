@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from adapters.cli.declaration import OPERATOR
-from adapters.cli.native import Native
 from adapters.cli.registry import components
-from adapters.cli.supervision import AUTOSTART, LONGEST_SOCKET_PATH, Place, Program, configuration
+from adapters.cli.running.native import Native
+from adapters.cli.running.supervision import AUTOSTART, LONGEST_SOCKET_PATH, Place, Program, configuration
 from broker.settings import ROOT, Settings
 
 

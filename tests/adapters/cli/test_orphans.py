@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.cli import orphans
+from adapters.cli.running import orphans
 
 POLITE = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapters.cli.errors import Failed, WrongUsage
-from adapters.cli.output import Format, Output, csv_line, json_line
-from adapters.cli.result import ArrowRows, Rows
-from adapters.cli.table import fitted, markdown_table, text_table
-from adapters.cli.values import as_cell, as_csv
+from adapters.cli.showing.output import Format, Output, csv_line, json_line
+from adapters.cli.showing.result import ArrowRows, Rows
+from adapters.cli.showing.table import fitted, markdown_table, text_table
+from adapters.cli.showing.values import as_cell, as_csv
 
 AT = datetime(2026, 1, 31, 8, 0, 0, 123_456, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.cli import preflight
 from adapters.cli.errors import Failed, WrongUsage
+from adapters.cli.running import preflight
 from broker import mosquitto
 from broker.declaration import Declaration
 from broker.settings import Settings

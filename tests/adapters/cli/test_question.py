@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.bus import Received
+from adapters.cli.asking.bus import Received
+from adapters.cli.asking.question import Part, Question
+from adapters.cli.asking.recorder import query_error, take
 from adapters.cli.errors import CommandError, Failed, Refused, Unreachable, WrongUsage
-from adapters.cli.question import Part, Question
-from adapters.cli.recorder import query_error, take
 from broker.contract.storage import QueryEnd, QueryError, QueryRequest
 from tests.adapters.cli.fakes import START_AT
 

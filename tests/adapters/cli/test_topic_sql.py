@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.cli.topic_sql import topic_condition
+from adapters.cli.asking.topic_sql import topic_condition
 from broker.topics import matches
 
 DATABASE = duckdb.connect()

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from adapters.cli.messages import selection
-from adapters.cli.topic_sql import Condition
+from adapters.cli.asking.messages import selection
+from adapters.cli.asking.topic_sql import Condition
 from broker.contract.heating import STATE
 
 BAND_K = 0.5

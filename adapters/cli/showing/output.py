@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adapters.cli.errors import Failed, WrongUsage
-from adapters.cli.result import Result, Row
-from adapters.cli.values import as_csv, as_json
+from adapters.cli.showing.result import Result, Row
+from adapters.cli.showing.values import as_csv, as_json
 
 if TYPE_CHECKING:
-    from adapters.cli.lines import LineWriter
+    from adapters.cli.showing.lines import LineWriter
 
 _FLUSH_ROWS = 512
 
@@ -74,7 +74,7 @@ class Output:
         Raises:
             Failed: the file cannot be written.
         """
-        from adapters.cli.lines import LineWriter
+        from adapters.cli.showing.lines import LineWriter
 
         with self._opened() as file:
             yield LineWriter(file, self.format, self.on_terminal)
@@ -154,7 +154,7 @@ def write_parquet(result: Result, file: IO[bytes]) -> None:
 
 def write_markdown(result: Result, file: IO[bytes]) -> None:
     """Write a Markdown table."""
-    from adapters.cli.table import markdown_table
+    from adapters.cli.showing.table import markdown_table
 
     file.write(markdown_table(result.columns, list(result.rows())).encode())
     file.flush()
@@ -162,7 +162,7 @@ def write_markdown(result: Result, file: IO[bytes]) -> None:
 
 def write_table(result: Result, file: IO[bytes]) -> None:
     """Write a table for people: as wide as the terminal, or as wide as needed where it is not one."""
-    from adapters.cli.table import text_table
+    from adapters.cli.showing.table import text_table
 
     on_terminal = file is sys.stdout.buffer and sys.stdout.isatty()
     file.write(text_table(result.columns, list(result.rows()), on_terminal).encode())

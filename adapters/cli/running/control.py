@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
-from adapters.cli.supervision import Place
+from adapters.cli.running.supervision import Place
 
 _UP = ("STARTING", "RUNNING", "BACKOFF")
 

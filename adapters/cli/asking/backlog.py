@@ -7,7 +7,7 @@ from typing import IO
 
 import msgspec
 
-from adapters.cli.bus import Received
+from adapters.cli.asking.bus import Received
 
 _LENGTH_BYTES = 4
 MOST_IN_MEMORY = 10_000

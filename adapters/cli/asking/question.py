@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from adapters.cli.bus import Received
+from adapters.cli.asking.bus import Received
 from adapters.cli.errors import Unreachable
 from broker.contract.storage import ANSWER, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected

@@ -9,13 +9,13 @@ live.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adapters.cli import recorder
-from adapters.cli.answers import read_arrow
-from adapters.cli.backlog import Backlog
-from adapters.cli.bus import Bus, Received
-from adapters.cli.history import History, newest_at
-from adapters.cli.question import Part, Question
-from adapters.cli.result import ArrowRows
+from adapters.cli.asking import recorder
+from adapters.cli.asking.answers import read_arrow
+from adapters.cli.asking.backlog import Backlog
+from adapters.cli.asking.bus import Bus, Received
+from adapters.cli.asking.history import History, newest_at
+from adapters.cli.asking.question import Part, Question
+from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import QUERY, QueryEnd
 from broker.topics import matches
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from adapters.cli.answers import arrow_request
-from adapters.cli.messages import COLUMNS, selection
-from adapters.cli.result import ArrowRows
-from adapters.cli.session import Session
-from adapters.cli.topic_sql import Condition
+from adapters.cli.asking.answers import arrow_request
+from adapters.cli.asking.messages import COLUMNS, selection
+from adapters.cli.asking.session import Session
+from adapters.cli.asking.topic_sql import Condition
+from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import QueryRequest
 
 if TYPE_CHECKING:

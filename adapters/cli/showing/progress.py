@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.output import Output
+from adapters.cli.showing.output import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa

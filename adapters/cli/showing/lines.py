@@ -3,10 +3,10 @@
 import shutil
 from typing import IO
 
-from adapters.cli.messages import COLUMNS
-from adapters.cli.output import Format, csv_line, json_line
-from adapters.cli.result import Row
-from adapters.cli.values import as_cell
+from adapters.cli.asking.messages import COLUMNS
+from adapters.cli.showing.output import Format, csv_line, json_line
+from adapters.cli.showing.result import Row
+from adapters.cli.showing.values import as_cell
 
 _WIDEST_LINE = 100_000
 

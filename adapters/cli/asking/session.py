@@ -13,8 +13,8 @@ from adapters.cli.errors import NoRecorder, Unreachable
 from broker.settings import Settings
 
 if TYPE_CHECKING:
-    from adapters.cli.answers import Answer
-    from adapters.cli.bus import Bus
+    from adapters.cli.asking.answers import Answer
+    from adapters.cli.asking.bus import Bus
     from broker.contract.storage import QueryRequest
 
 
@@ -37,8 +37,8 @@ class Session:
             Unreachable: there is no broker.
             Refused: the broker does not accept the login.
         """
-        from adapters.cli.bus import connected
-        from adapters.cli.endpoint import endpoint_of
+        from adapters.cli.asking.bus import connected
+        from adapters.cli.asking.endpoint import endpoint_of
 
         return connected(endpoint_of(self.settings), session_expiry_s=session_expiry_s)
 
@@ -49,8 +49,8 @@ class Session:
             Unreachable: there is no broker.
             Refused: the broker does not accept the login.
         """
-        from adapters.cli.bus import connected
-        from adapters.cli.endpoint import endpoint_of
+        from adapters.cli.asking.bus import connected
+        from adapters.cli.asking.endpoint import endpoint_of
 
         return connected(replace(endpoint_of(self.settings), username=account, password=password))
 
@@ -61,7 +61,7 @@ class Session:
         Raises:
             CommandError: neither can answer, or the answer is an error.
         """
-        from adapters.cli import answers
+        from adapters.cli.asking import answers
 
         with ExitStack() as stack:
             try:
@@ -80,7 +80,7 @@ class Session:
             NoRecorder: the broker has none.
             Unreachable: there is no broker.
         """
-        from adapters.cli.recorder import is_online
+        from adapters.cli.asking.recorder import is_online
 
         with self.bus() as bus:
             if not is_online(bus):
@@ -89,7 +89,7 @@ class Session:
 
     @contextmanager
     def _ask_file(self, request: "QueryRequest", away: Unreachable) -> "Iterator[Answer]":
-        from adapters.cli import answers
+        from adapters.cli.asking import answers
 
         path = self.settings.database
         if not path.exists():
@@ -118,7 +118,7 @@ def rows_of(session: Session, sql: str, parameters: dict[str, Any] | None = None
     Raises:
         CommandError: nobody can answer, or the answer is an error.
     """
-    from adapters.cli.answers import arrow_request
+    from adapters.cli.asking.answers import arrow_request
 
     with session.ask(arrow_request(sql, parameters or {}, None, None)) as answer:
         columns = answer.rows.columns

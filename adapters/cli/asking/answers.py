@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.cli import recorder
-from adapters.cli.bus import Bus
+from adapters.cli.asking import recorder
+from adapters.cli.asking.bus import Bus
+from adapters.cli.asking.question import ARROW, Part, Question
 from adapters.cli.errors import Unreachable
-from adapters.cli.question import ARROW, Part, Question
-from adapters.cli.result import ArrowRows
+from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import AnswerFormat, QueryEnd, QueryRequest
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from adapters.cli import bus_errors
-from adapters.cli.endpoint import Endpoint
+from adapters.cli.asking import bus_errors
+from adapters.cli.asking.endpoint import Endpoint
 from adapters.cli.errors import ConnectionLost, Refused, Unreachable
 from broker.message import Publication
 

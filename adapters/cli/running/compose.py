@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from adapters.cli import health, preflight
+from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.declaration import OPERATOR
-from adapters.cli.endpoint import endpoint_of
 from adapters.cli.errors import CommandError, Failed
-from adapters.cli.orphans import BROKER, RECORDER
 from adapters.cli.registry import components
-from adapters.cli.runtime import Row, broker_note, own_broker
+from adapters.cli.running import health, preflight
+from adapters.cli.running.orphans import BROKER, RECORDER
+from adapters.cli.running.runtime import Row, broker_note, own_broker
 from broker import mosquitto
 from broker.contract.components import ComponentState
 from broker.credentials import write_private

@@ -1,6 +1,6 @@
 """What a broker's refusals mean, and what to do about them. Reason codes are those of MQTT 5, section 2.4."""
 
-from adapters.cli.endpoint import Endpoint
+from adapters.cli.asking.endpoint import Endpoint
 from adapters.cli.errors import CommandError, Refused, Unreachable
 
 _BAD_LOGIN = (0x86, 0x87, 0x8C)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.cli.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
+from adapters.cli.running.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 
 AUTOSTART = "_SCAUP_AUTOSTART"
 """Environment variable of the supervisor: whether it starts components by itself or `up` does, one group after the other."""

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import click
 
-from adapters.cli.bus import Bus, connected
-from adapters.cli.endpoint import Endpoint
+from adapters.cli.asking.bus import Bus, connected
+from adapters.cli.asking.endpoint import Endpoint
 from adapters.cli.errors import CommandError
 from broker.contract.components import STATE, ComponentState, Presence
 from broker.errors import Rejected

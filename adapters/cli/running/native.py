@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 
-from adapters.cli import guardian, health, logfiles, orphans, preflight, supervision
-from adapters.cli.control import ProcessInfo, Supervisor
-from adapters.cli.endpoint import endpoint_of
+from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.errors import CommandError, Failed, WrongUsage
-from adapters.cli.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 from adapters.cli.registry import package_of
-from adapters.cli.runtime import Row, broker_note, own_broker
-from adapters.cli.supervision import Place, Program
+from adapters.cli.running import guardian, health, logfiles, orphans, preflight, supervision
+from adapters.cli.running.control import ProcessInfo, Supervisor
+from adapters.cli.running.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
+from adapters.cli.running.runtime import Row, broker_note, own_broker
+from adapters.cli.running.supervision import Place, Program
 from broker import mosquitto
 from broker.contract.components import ComponentState
 from broker.credentials import write_private
@@ -120,7 +120,7 @@ class Native:
         if own_broker(self.settings):
             command = (str(mosquitto.find() or "mosquitto"), "-c", mosquitto.CONFIGURATION)
             programs.insert(0, Program(name=BROKER, command=command, directory=self.settings.data_dir, group=BROKER))
-        watch = (sys.executable, "-m", "adapters.cli.guardian", str(self.place.configuration))
+        watch = (sys.executable, "-m", "adapters.cli.running.guardian", str(self.place.configuration))
         return [*programs, Program(name=GUARDIAN, command=watch, directory=ROOT, group=GUARDIAN)]
 
     def last_lines(self, name: str) -> list[str]:

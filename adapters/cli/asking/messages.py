@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.cli.bus import Received
-from adapters.cli.output import Format
-from adapters.cli.topic_sql import Condition, topic_condition
+from adapters.cli.asking.bus import Received
+from adapters.cli.asking.topic_sql import Condition, topic_condition
+from adapters.cli.showing.output import Format
 
 COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
 """The columns of `messages` that a live message has too."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Generator
 
-from adapters.cli.bus import Bus, Received
+from adapters.cli.asking.bus import Bus, Received
+from adapters.cli.asking.question import Part, Question
 from adapters.cli.errors import CommandError, Failed, NoRecorder, Refused, Unreachable, WrongUsage
-from adapters.cli.question import Part, Question
 from broker.contract.components import STATE, ComponentState, Presence
 from broker.contract.storage import QueryEnd, QueryError
 from broker.errors import Rejected

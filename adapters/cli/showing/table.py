@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters.cli.result import Row
-from adapters.cli.values import as_cell, is_number
+from adapters.cli.showing.result import Row
+from adapters.cli.showing.values import as_cell, is_number
 
 _GAP = 2
 _NARROWEST_CUT = 10

@@ -1,6 +1,6 @@
 """Watches its parent, the supervisor. Should that die, it stops what is left of it and starts it again.
 
-The supervisor restarts everything else, this program too: `python -m adapters.cli.guardian supervisord.conf`.
+The supervisor restarts everything else, this program too: `python -m adapters.cli.running.guardian supervisord.conf`.
 """
 
 import logging
@@ -33,8 +33,8 @@ def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
 
 def supervisor_environment(environment: Mapping[str, str], mark: str, autostart: bool) -> dict[str, str]:
     """Return the environment of a new supervisor: what an earlier one left in ours must not reach it."""
-    from adapters.cli.orphans import MARK
-    from adapters.cli.supervision import AUTOSTART
+    from adapters.cli.running.orphans import MARK
+    from adapters.cli.running.supervision import AUTOSTART
 
     kept = {name: value for name, value in environment.items() if not name.startswith(("SUPERVISOR_", "PYTHONHOME"))}
     return {**kept, MARK: mark, AUTOSTART: "true" if autostart else "false"}
@@ -48,7 +48,7 @@ def watch(parent: int) -> None:
 
 def heal(configuration: Path) -> None:
     """Stop the orphans of the supervisor that started this process, in order, and start a new supervisor."""
-    from adapters.cli import orphans
+    from adapters.cli.running import orphans
 
     data_dir = configuration.parent
     log.warning("the supervisor has died: stopping what it had started")
@@ -78,7 +78,7 @@ def _supervisor() -> int:
     """The process id of the parent, or 0 if that died before we looked and somebody else is the parent now."""
     import psutil
 
-    from adapters.cli.orphans import MARK
+    from adapters.cli.running.orphans import MARK
 
     parent = os.getppid()
     try:

@@ -1,0 +1,1 @@
+"""Starting, watching and stopping the system, natively or in containers."""

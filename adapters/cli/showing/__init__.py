@@ -1,0 +1,1 @@
+"""Results as tables, CSV, JSON, Parquet or Markdown, and small charts."""
