@@ -26,7 +26,13 @@ class Bus(Protocol):
     """What the runtime gives to a service: a way to publish, and plant time."""
 
     def publish(self, publication: Publication) -> None:
-        """Queue a publication; it is sent in order, and again after a reconnect until the broker acknowledges it."""
+        """Queue a publication; it is sent in order, and again after a reconnect until the broker acknowledges it.
+
+        While the broker is away for long, the oldest beyond 100,000 are dropped, which is logged.
+
+        Raises:
+            InvalidTopic: the topic may not be published to.
+        """
         ...
 
     def now_s(self) -> float:
@@ -38,6 +44,6 @@ class Bus(Protocol):
 class Service(Component, Protocol):
     """A component with I/O of its own beside the bus: sockets, a database."""
 
-    async def serve(self, bus: Bus, ready: Callable[[], None]) -> None:
-        """Run until cancelled; call `ready` once when really working. Cancellation is the request to finish cleanly."""
+    async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
+        """Run until cancelled, which is the request to finish cleanly; tell `working` whenever it begins to work or ceases."""
         ...

@@ -9,19 +9,22 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gmqtt
 from gmqtt.mqtt.constants import MQTTCommands
 from gmqtt.mqtt.handler import MQTTConnectError
 
+from broker.address import Address
 from broker.errors import BrokerUnavailable, TakenOver
 from broker.outbox import Outbox
 from broker.packets import Delivery, acknowledgement, parse_publish, parse_reason, publish_complete
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 KEEP_ALIVE_S = 10
 ANSWER_TIMEOUT_S = 10
@@ -31,6 +34,8 @@ OUTBOX_CAPACITY = 100_000
 LARGEST_WINDOW = 1_000
 """Publications in flight at most, if the broker's receive maximum does not ask for fewer."""
 
+_FAILURE = 0x80
+"""Reason codes from here on say that something was refused or failed (section 2.4)."""
 _TAKEN_OVER = 0x8E
 _NOT_AUTHORIZED = 0x87
 _NEVER_RECONNECT = -2
@@ -49,17 +54,6 @@ class Subscription:
     no_local: bool = False
     retain_as_published: bool = False
     retain_handling: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where the broker is and who connects. `ca` is a PEM file: with it, the connection is TLS."""
-
-    host: str
-    port: int
-    username: str | None = None
-    password: str | None = None
-    ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,34 +168,54 @@ class Connection:
             await asyncio.wait({asyncio.ensure_future(self._client.disconnect())}, timeout=1)
 
     async def _connect(self) -> None:
-        address = self._address
-        where = f"{address.host}:{address.port}"
         await self._owner.before_connect()
-        self._lost = asyncio.get_running_loop().create_future()
-        subscribed = asyncio.get_running_loop().create_future()
-        session: list[bool] = []
-        client = self._new_client(session, subscribed)
+        where = f"{self._address.host}:{self._address.port}"
+        loop = asyncio.get_running_loop()
+        self._lost = loop.create_future()
+        session: asyncio.Future[bool] = loop.create_future()
+        granted: asyncio.Future[tuple[int, ...]] = loop.create_future()
+        client = self._new_client(session, granted)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await client.connect(address.host, address.port, ssl=_tls(address.ca), keepalive=KEEP_ALIVE_S)
-                await self._owner.on_session(bool(session and session[0]))
+                tls, address = _tls(self._address.ca), self._address
+                await self._or_lost(client.connect(address.host, address.port, ssl=tls, keepalive=KEEP_ALIVE_S))
+                await self._owner.on_session(await self._or_lost(session))
                 if self._options.subscriptions:
                     client.subscribe([_gmqtt_subscription(each) for each in self._options.subscriptions])
-                    await asyncio.wait({subscribed, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+                    self._check(await self._or_lost(granted))
         except MQTTConnectError as error:
             raise BrokerUnavailable(f"the broker at {where} refused {self._options.client_id}: {error}") from error
         except TimeoutError as error:
             raise BrokerUnavailable(f"the broker at {where} does not answer") from error
         except OSError as error:
             raise BrokerUnavailable(f"no broker at {where}: {error.strerror or error}") from error
-        if self._lost.done():
-            self._lost.result()
         self.connected = True
         log.info("connected to %s as %s", where, self._options.client_id)
         self._owner.on_up()
         self._send()
 
-    def _new_client(self, session: list[bool], subscribed: "asyncio.Future[None]") -> gmqtt.Client:
+    async def _or_lost(self, answer: Awaitable[T]) -> T:
+        """Wait for an answer of the broker, or for the end of the connection.
+
+        Raises:
+            BrokerUnavailable: the connection ended first.
+        """
+        assert self._lost is not None
+        waiting = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait([waiting, self._lost], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+            if not waiting.done():
+                self._lost.result()
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _check(self, granted: tuple[int, ...]) -> None:
+        for subscription, code in zip(self._options.subscriptions, granted, strict=False):
+            if code >= _FAILURE:
+                raise BrokerUnavailable(f"the broker refused the subscription to {subscription.filter} (0x{code:02X})")
+
+    def _new_client(self, session: "asyncio.Future[bool]", granted: "asyncio.Future[tuple[int, ...]]") -> gmqtt.Client:
         options = self._options
         properties: dict[str, Any] = {"receive_maximum": options.receive_maximum}
         if options.session_expiry_s:
@@ -218,12 +232,12 @@ class Connection:
         client.set_config({"reconnect_retries": _NEVER_RECONNECT})
 
         def on_connect(_client: gmqtt.Client, session_present: int, *_: Any) -> None:
-            session.append(bool(session_present))
+            session.set_result(bool(session_present))
             broker_window = client._package_handler._connack_properties.get("receive_maximum", [LARGEST_WINDOW])[0]
             self._window = min(LARGEST_WINDOW, broker_window - 1)
 
         client.on_connect = on_connect
-        client.on_subscribe = lambda *_: None if subscribed.done() else subscribed.set_result(None)
+        client.on_subscribe = lambda _client, _mid, codes, *_: None if granted.done() else granted.set_result(codes)
         client.on_disconnect = lambda _client, packet, *_: self._on_disconnect(packet)
         handlers = client._package_handler._handler_cache
         handlers[MQTTCommands.PUBLISH] = self._guarded(self._on_publish)
@@ -261,7 +275,7 @@ class Connection:
         self._client._package_handler._handle_puback_packet(command, body)
         packet_id, reason = parse_reason(body)
         message = self._outbox.acknowledged(packet_id)
-        if reason >= 0x80 and message is not None:
+        if reason >= _FAILURE and message is not None:
             self.refused += 1
             why = "the access rules do not allow it" if reason == _NOT_AUTHORIZED else f"reason code 0x{reason:02X}"
             log.error("the broker refused a publication to %s: %s", message.topic.decode(), why)
@@ -297,8 +311,8 @@ class Connection:
     def _disconnected(self) -> None:
         was_connected, self.connected = self.connected, False
         self._outbox.connection_lost()
-        if self._lost is not None and not self._lost.done():
-            self._lost.cancel()
+        if self._lost is not None and not self._lost.cancel() and not self._lost.cancelled():
+            self._lost.exception()  # it was raised where somebody waited; asyncio wants it to be looked at
         if self._client is not None and self._client._connection is not None:
             self._client._connection._transport.abort()
         self._client = None

@@ -1,7 +1,7 @@
 """What travels on the bus: received messages, publications, and the one `decode`."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import orjson
@@ -31,7 +31,7 @@ class Publication:
 
     topic: str
     payload: bytes
-    qos: int = 1
+    qos: Literal[0, 1] = 1
     retain: bool = False
     plant: bool = False
     correlation_data: bytes | None = None

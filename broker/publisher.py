@@ -8,6 +8,7 @@ from broker.clock import PlantClock
 from broker.connection import Connection
 from broker.message import Publication
 from broker.stamp import Stamp
+from broker.topics import validate_topic
 
 
 class Publisher:
@@ -20,7 +21,12 @@ class Publisher:
         self._seq = 0
 
     def publish(self, publication: Publication, connection: Connection) -> None:
-        """Stamp a publication and hand it to the connection."""
+        """Stamp a publication and hand it to the connection.
+
+        Raises:
+            InvalidTopic: the topic may not be published to: the broker would hang up, again after each reconnect.
+        """
+        validate_topic(publication.topic)
         self._seq += 1
         stamp = Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
         properties: dict[str, object] = {"user_property": [*stamp.user_properties(), *publication.properties]}

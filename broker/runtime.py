@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from broker.address import broker_address
 from broker.clock import PlantClock
 from broker.component import Component, Service
-from broker.connection import Address, Connection, Options, Owner, Subscription
+from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
-from broker.credentials import read_password
 from broker.declaration import Declaration
 from broker.errors import BusError, Rejected, TakenOver
 from broker.message import Message, Publication, decode
@@ -25,6 +25,7 @@ from broker.version import VERSION
 log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
+TAKEN_OVER_EXIT = 75
 LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
 SETTLE_S = 0.5
 """After a reconnect, how long to listen for another component of the same name before saying `online`."""
@@ -35,7 +36,8 @@ SHORTEST_TICK_S = 0.005
 def run(declaration: Declaration, build: Callable[[Settings], Component]) -> None:
     """Build a component and run it in the foreground until SIGTERM or SIGINT, then exit the process.
 
-    Exit code 0 after a clean stop, 1 when it could not start or was taken over.
+    Exit code 0 after a clean stop, 1 when it could not start, 75 when another instance took its place: a supervisor must not
+    start that one again, or both would push each other out for ever.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
@@ -43,6 +45,9 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
     try:
         settings = Settings.load()
         asyncio.run(_serve(declaration, build(settings), settings))
+    except TakenOver as error:
+        log.error("%s", error)
+        sys.exit(TAKEN_OVER_EXIT)
     except BusError as error:
         log.error("%s", error)
         sys.exit(1)
@@ -111,6 +116,10 @@ class Runtime(Owner):
         self._was_up = True
         asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
 
+    def on_down(self) -> None:
+        """Nothing is online without the broker."""
+        self._is_online = False
+
     def stop(self) -> None:
         """Ask for a clean stop."""
         self._stopping.set()
@@ -131,7 +140,7 @@ class Runtime(Owner):
         if self._declaration.tick_s is not None:
             work.append(("ticks", self._tick(self._clock.wall_s(self._declaration.tick_s))))
         if isinstance(self._component, Service):
-            work.append(("service", self._component.serve(self, self._on_ready)))
+            work.append(("service", self._component.serve(self, self._on_working)))
         return work
 
     async def _until_stopped(self, tasks: "list[asyncio.Task[None]]") -> None:
@@ -158,12 +167,16 @@ class Runtime(Owner):
         log.warning("rejected a message on %s: %s", delivery.topic, reason)
         self.publish(REJECTED.publication(rejected(delivery, reason), component=self._declaration.name))
 
-    def _on_ready(self) -> None:
-        self._ready = True
-        self._say_online()
+    def _on_working(self, working: bool) -> None:
+        self._ready = working
+        if working:
+            self._say_online()
+        elif self._is_online:
+            self._is_online = False
+            self.publish(self._presence(Presence.OFFLINE))
 
     def _say_online(self) -> None:
-        if self._ready and self._connection.connected:
+        if self._ready and self._connection.connected and not self._stopping.is_set() and not self._is_online:
             self.publish(self._presence(Presence.ONLINE))
             self._is_online = True
 
@@ -195,14 +208,6 @@ class Runtime(Owner):
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()
-
-
-def broker_address(settings: Settings, account: str) -> Address:
-    """Return where the broker is, with the given login or else the generated one of `account`, if it is there."""
-    username, password = settings.mqtt_username, settings.mqtt_password
-    if username is None and (generated := read_password(settings.data_dir, account)) is not None:
-        username, password = account, generated
-    return Address(host=settings.mqtt_host, port=settings.mqtt_port, username=username, password=password, ca=settings.mqtt_ca)
 
 
 def to_message(delivery: Delivery) -> Message:

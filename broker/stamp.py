@@ -54,6 +54,6 @@ def _instant(text: str | None) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):  # the year 1 with an offset is before all instants
         return None
-    return instant if instant.tzinfo else None

@@ -1,7 +1,7 @@
 """A stream: a family of topics with one payload shape, and how it is published."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from broker.message import Message, Publication, decode, encode
 from broker.topics import TopicTemplate
@@ -19,7 +19,7 @@ class Stream(Generic[P]):
     template: TopicTemplate
     payload: type[P]
     summary: str
-    qos: int = 1
+    qos: Literal[0, 1] = 1
     retain: bool = False
     plant: bool = False
 

@@ -108,4 +108,4 @@ class TopicTemplate:
 
 def _level_pattern(level: str) -> str:
     parameter = _PARAMETER.fullmatch(level)
-    return f"(?P<{parameter[1]}>[^/]+)" if parameter else re.escape(level)
+    return f"(?P<{parameter[1]}>[^/+#\\0]+)" if parameter else re.escape(level)

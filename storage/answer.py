@@ -1,58 +1,26 @@
 """Answers to queries: rows in bounded chunks, then a closing message with counts or the error."""
 
+import base64
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import duckdb
-import msgspec
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from broker.contract.storage import ANSWER, AnswerFormat, QueryEnd, QueryError, QueryRequest
+from broker.contract.storage import ANSWER, ARROW, FINAL, JSON, PART, AnswerFormat, QueryEnd, QueryError, QueryRequest
+from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
-from storage.errors import QueryFailed
-from storage.query import Limits, execute
+from storage.commit import Database
+from storage.errors import QueryFailed, StorageError
+from storage.query import Answer, Limits, execute
 
-ARROW = "application/vnd.apache.arrow.stream"
-JSON = "application/json"
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 256 * 1024
-
-
-def answer(message: Message, connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[Publication]:
-    """Answer one request on its response topic, chunk by chunk; the last publication has the user property `final`.
-
-    Raises:
-        Rejected: the request has no response topic that the recorder may publish to, so nobody can be told.
-    """
-    started_s = time.monotonic()
-    rows, chunks = 0, 0
-    columns: list[str] = []
-    truncated, error = False, None
-    try:
-        request = decode_request(message)
-        result = execute(connection, request, limits)
-        columns = result.schema.names
-        for table in _chunks(result):
-            rows, chunks = rows + table.num_rows, chunks + 1
-            yield _part(message, request.format, table, chunks)
-        truncated = result.truncated
-    except QueryFailed as failure:
-        error = failure.error
-    end = QueryEnd(rows, chunks, time.monotonic() - started_s, columns, truncated, error)
-    yield _publication(message, encode(end), JSON, ("final", "true"))
-
-
-def decode_request(message: Message) -> QueryRequest:
-    """Decode a request.
-
-    Raises:
-        QueryFailed: it is not JSON or has not the shape of a request.
-    """
-    try:
-        return decode(message.payload, QueryRequest)
-    except ValueError as error:
-        raise QueryFailed(QueryError("invalid", f"the request cannot be used: {error}")) from error
 
 
 def may_answer(message: Message) -> bool:
@@ -60,24 +28,59 @@ def may_answer(message: Message) -> bool:
     return message.response_topic is not None and ANSWER.parse(message.response_topic) is not None
 
 
-def _chunks(batches: Any) -> Iterator[pa.Table]:
+def answer(message: Message, database: Database, limits: Limits) -> Iterator[Publication]:
+    """Answer one request on its response topic, chunk by chunk; the last publication is marked as final.
+
+    Whatever goes wrong is told to the asker in that last message.
+    """
+    started_s = time.monotonic()
+    rows, chunks = 0, 0
+    columns: list[str] = []
+    truncated, error = False, None
+    try:
+        request = _request(message)
+        with database.cursor() as cursor:
+            result = execute(cursor, request, limits)
+            columns = result.schema.names
+            for table in _chunks(result):
+                rows, chunks = rows + table.num_rows, chunks + 1
+                yield _part(message, request.format, table, chunks)
+            truncated = result.truncated
+    except QueryFailed as failure:
+        error = failure.error
+    except StorageError as failure:
+        error = QueryError("failed", str(failure))
+    except (ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException, duckdb.Error) as failure:
+        log.exception("a query failed")
+        error = QueryError("failed", f"{type(failure).__name__}: {failure}")
+    end = QueryEnd(rows, chunks, time.monotonic() - started_s, columns, truncated, error)
+    yield _publication(message, encode(end), JSON, (FINAL, "true"))
+
+
+def _request(message: Message) -> QueryRequest:
+    try:
+        return decode(message.payload, QueryRequest)
+    except Rejected as error:
+        raise QueryFailed(QueryError("invalid", f"the request cannot be used: {error}")) from error
+
+
+def _chunks(result: Answer) -> Iterator[pa.Table]:
     """Gather batches to chunks of about `CHUNK_BYTES`; there is at least one, which tells the columns' types."""
     gathered: list[pa.RecordBatch] = []
-    sent = False
-    for batch in batches:
+    size, sent = 0, False
+    for batch in result:
         gathered.append(batch)
-        if sum(each.nbytes for each in gathered) >= CHUNK_BYTES:
+        size += batch.nbytes
+        if size >= CHUNK_BYTES:
             yield pa.Table.from_batches(gathered)
-            gathered, sent = [], True
+            gathered, size, sent = [], 0, True
     if gathered or not sent:
-        yield pa.Table.from_batches(gathered, schema=batches.schema)
+        yield pa.Table.from_batches(gathered, schema=result.schema)
 
 
 def _part(message: Message, form: AnswerFormat, table: pa.Table, number: int) -> Publication:
-    if form is AnswerFormat.ARROW:
-        return _publication(message, _arrow_stream(table), ARROW, ("part", str(number)))
-    rows = orjson.dumps(table.to_pylist(), default=_json_value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
-    return _publication(message, rows, JSON, ("part", str(number)))
+    payload, content_type = (_arrow_stream(table), ARROW) if form is AnswerFormat.ARROW else (_json(table), JSON)
+    return _publication(message, payload, content_type, (PART, str(number)))
 
 
 def _publication(message: Message, payload: bytes, content_type: str, mark: tuple[str, str]) -> Publication:
@@ -97,6 +100,29 @@ def _arrow_stream(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _json(table: pa.Table) -> bytes:
+    columns = [_plain(column) for column in table.columns]
+    rows = [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return orjson.dumps(rows, default=_json_value, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _plain(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column as JSON knows values: decimals as numbers; times as text, since Python has not all of DuckDB's."""
+    if pa.types.is_timestamp(column.type):
+        mark = "Z" if column.type.tz else ""
+        text = pc.strftime(column.cast(pa.timestamp(column.type.unit)), "%Y-%m-%dT%H:%M:%S")
+        return [None if value is None else value + mark for value in text.to_pylist()]
+    if pa.types.is_decimal(column.type):
+        return [_decimal(value) for value in column.to_pylist()]
+    return list(column.to_pylist())
+
+
+def _decimal(value: Any) -> int | float | None:
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() and abs(value) < 2**63 else float(value)
+
+
 def _json_value(value: Any) -> Any:
     """Say in JSON what JSON has no type for: bytes as base64, everything else as text."""
-    return msgspec.to_builtins(value) if isinstance(value, bytes | memoryview) else str(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

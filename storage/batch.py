@@ -42,7 +42,7 @@ def arrow_table(batch: list[Received], session: int, codes: StreamCodes) -> pa.T
     """Build the table of a batch that `session` of the broker delivered."""
     deliveries = [received.delivery for received in batch]
     payload, payload_raw = _payloads([delivery.payload for delivery in deliveries])
-    stamps = [_stamp(delivery.properties) if delivery.properties else NO_STAMP for delivery in deliveries]
+    stamps = [delivery_stamp(delivery) for delivery in deliveries]
     columns = [
         pa.array([received.at_us for received in batch], _TIMESTAMP),
         pa.array([stamp.plant_at for stamp in stamps], _TIMESTAMP),
@@ -79,8 +79,11 @@ def _text(payload: bytes) -> str | None:
         return None
 
 
-def _stamp(raw: bytes) -> Stamp:
+def delivery_stamp(delivery: Delivery) -> Stamp:
+    """Read who published a delivery; nothing where its properties are malformed."""
+    if not delivery.properties:
+        return NO_STAMP
     try:
-        return read_stamp(parse_properties(raw).user)
+        return read_stamp(parse_properties(delivery.properties).user)
     except MalformedPacket:
         return NO_STAMP

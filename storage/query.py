@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,15 +31,19 @@ TABLE_FUNCTIONS = frozenset(
 """Table functions that a query may use: every other one could read files or act on the database."""
 
 _ROWS_PER_BATCH = 2_048
+_FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query may use: rows and bytes of result, seconds from start to last row."""
+    """What one query may use."""
 
     max_rows: int = 1_000_000
+    """Rows of result."""
     max_bytes: int = 256 * 1024 * 1024
+    """Size of result in memory."""
     timeout_s: float = 60.0
+    """Seconds from start to last row."""
 
 
 def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
@@ -77,7 +82,7 @@ class Answer:
             connection.execute("BEGIN TRANSACTION READ ONLY")
             self._reader = connection.sql(request.sql, params=request.parameters or None).to_arrow_reader(_ROWS_PER_BATCH)
             self.schema: pa.Schema = self._reader.schema
-        except BaseException as error:
+        except _FAILURES as error:
             failure = self._failure(error)
             self._end()
             raise failure from error
@@ -94,7 +99,7 @@ class Answer:
                 if rows >= self._max_rows:
                     self.truncated = batch.num_rows < full.num_rows or self._has_more()
                     return
-        except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+        except _FAILURES as error:
             raise self._failure(error) from error
         finally:
             self._end()
@@ -104,24 +109,21 @@ class Answer:
 
     def _expire(self) -> None:
         self._expired.set()
-        self._connection.interrupt()
+        with suppress(duckdb.Error):  # it may just have ended
+            self._connection.interrupt()
 
     def _end(self) -> None:
         self._timer.cancel()
         self._reader = None
-        try:
+        with suppress(duckdb.Error):  # closed already, or nothing to roll back
             self._connection.execute("ROLLBACK")
-        except duckdb.Error:
-            self._connection.interrupt()
 
-    def _failure(self, error: BaseException) -> BaseException:
+    def _failure(self, error: BaseException) -> QueryFailed:
         if self._expired.is_set():
             return QueryFailed(_limit(f"stopped after {self._timeout_s:g} s", "make it cheaper, for instance with --since"))
         if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
             return QueryFailed(_limit("it needs more memory than the recorder allows", "select less, or aggregate"))
-        if isinstance(error, duckdb.Error | pa.ArrowException | OSError):
-            return QueryFailed(self._located(error))
-        return error
+        return QueryFailed(self._located(error))
 
     def _located(self, error: BaseException) -> QueryError:
         """Ask for the plan when the error came without its place in the SQL: binding it again says where."""
@@ -180,10 +182,10 @@ def describe(error: BaseException, sql: str) -> QueryError:
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     try:
-        row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+        rows = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     except duckdb.Error as error:
         raise QueryFailed(_refused(f"the statement cannot be checked: {describe(error, sql).message}")) from error
-    tree = json.loads(row[0]) if row else {"error": True}
+    tree = json.loads(rows[0][0])
     if tree["error"]:
         raise QueryFailed(_refused(f"the statement cannot be checked: {tree.get('error_message', 'no syntax tree')}"))
     return tree

@@ -6,17 +6,19 @@ the receive maximum are ever unacknowledged, so the last rows of the session hol
 """
 
 import hashlib
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from broker.packets import Delivery
+from storage.batch import delivery_stamp
 
 RECEIVE_MAXIMUM = 20_000
 """Unacknowledged deliveries at most: high enough never to stall the broker, far below the 65,535 packet identifiers."""
 
 _LAST_ROWS = """
-SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))) FROM (
-    SELECT packet_id, topic, payload, payload_raw, rowid AS row FROM messages
+SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))), qos, retain, boot, seq FROM (
+    SELECT *, rowid AS row FROM messages
     WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 10 FROM messages) AND session = $session AND packet_id IS NOT NULL
     ORDER BY row DESC LIMIT $rows
 ) ORDER BY row
@@ -26,8 +28,8 @@ SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))) FROM (
 class Committed:
     """What the previous connections of this session committed last, by packet identifier."""
 
-    def __init__(self, rows: list[tuple[int, str, str]]) -> None:
-        self._content = {packet_id: (topic, digest) for packet_id, topic, digest in rows}
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self._content = {packet_id: content for packet_id, *content in rows}
 
     @classmethod
     def load(cls, connection: DuckDBPyConnection, session: int) -> "Committed":
@@ -36,10 +38,13 @@ class Committed:
 
     def recognises(self, delivery: Delivery) -> bool:
         """Tell whether this is the second delivery of a committed message. Each is recognised once."""
-        if not delivery.dup or delivery.packet_id not in self._content:
-            return False
-        digest = hashlib.md5(delivery.payload, usedforsecurity=False).hexdigest()
-        if self._content[delivery.packet_id] != (delivery.topic, digest):
+        if not delivery.dup or self._content.get(delivery.packet_id) != _content(delivery):
             return False
         del self._content[delivery.packet_id]
         return True
+
+
+def _content(delivery: Delivery) -> list[Any]:
+    digest = hashlib.md5(delivery.payload, usedforsecurity=False).hexdigest()
+    stamp = delivery_stamp(delivery)
+    return [delivery.topic, digest, delivery.qos, delivery.retain, stamp.boot, stamp.seq]

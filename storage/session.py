@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from broker.connection import Address, Connection, Options, Owner, Subscription
+from broker.address import Address
+from broker.connection import Connection, Options, Owner, Subscription
 from broker.packets import Delivery
 from storage.batch import Received, arrow_table
 from storage.commit import Database
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 CLIENT_ID = "scaup-recorder"
 NEVER_EXPIRES = 0xFFFFFFFF
 LARGEST_BATCH = 10_000
+LARGEST_BATCH_BYTES = 16 * 1024 * 1024
+"""A batch is at most so long, unless one message alone is longer: it has to fit into the database's memory several times."""
 SMALL_BATCH = 500
 GATHER_S = 0.02
 """How long a small batch waits for company: bounds the commits per second at low rates, and their latency."""
@@ -63,22 +66,24 @@ class RecordingSession(Owner):
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._last_us = 0
-        self._ready: Callable[[], None] = lambda: None
+        self._last_us = self._committing = 0
+        self._working: Callable[[bool], None] = lambda working: None
         self._finishing = False
 
     @property
     def queued(self) -> int:
         """Messages received and not yet committed or being committed."""
-        return len(self._pending)
+        return len(self._pending) + self._committing
 
-    async def run(self, ready: Callable[[], None]) -> None:
+    async def run(self, working: Callable[[bool], None]) -> None:
         """Record until cancelled, then commit and acknowledge what has arrived, and leave.
+
+        `working` is told whenever recording begins and ceases to work.
 
         Raises:
             TakenOver: another recorder connected to the same broker.
         """
-        self._ready = ready
+        self._working = working
         connecting = asyncio.create_task(self.connection.run(), name="recording")
         writing = asyncio.create_task(self._write(), name="writing")
         try:
@@ -98,19 +103,23 @@ class RecordingSession(Owner):
     async def before_connect(self) -> None:
         """Commit what the lost connection delivered, and learn what may now be delivered again."""
         await self._idle.wait()
-        self._session = await self._in_writer(self._database.session)
-        self._committed = await self._in_writer(partial(self._database.committed, self._session))
+        self._session = await self._patiently(self._database.session)
+        self._committed = await self._patiently(partial(self._database.committed, self._session))
 
     async def on_session(self, present: bool) -> None:
         """Number a new session before anything is delivered in it: packet identifiers start again."""
         if not present:
             self._committed = Committed([])
-            self._session = await self._in_writer(self._database.begin_session)
+            self._session = await self._patiently(self._database.begin_session)
             log.info("the broker began a new session (%d)", self._session)
 
     def on_up(self) -> None:
         """Recording works."""
-        self._ready()
+        self._working(True)
+
+    def on_down(self) -> None:
+        """Nothing is delivered until the next connection."""
+        self._working(False)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Queue a message for the next batch, unless it is committed already."""
@@ -133,50 +142,74 @@ class RecordingSession(Owner):
     async def _write(self) -> None:
         while self._pending or not self._finishing:
             await self._arrived.wait()
-            started_s = time.monotonic()
             if len(self._pending) < SMALL_BATCH:
                 await asyncio.sleep(GATHER_S)
             if batch := self._take():
                 await self._commit(batch)
-                self._stats.commit_took(time.monotonic() - started_s)
             if not self._pending:
                 self._idle.set()
 
     def _take(self) -> list[Received]:
-        batch = self._pending[:LARGEST_BATCH]
-        del self._pending[:LARGEST_BATCH]
+        size, count = 0, 0
+        for received in self._pending[:LARGEST_BATCH]:
+            size += len(received.delivery.payload)
+            if count and size > LARGEST_BATCH_BYTES:
+                break
+            count += 1
+        batch = self._pending[:count]
+        del self._pending[:count]
         if not self._pending:
             self._arrived.clear()
         return batch
 
     async def _commit(self, batch: list[Received]) -> None:
         """Commit a batch, trying for as long as it takes: nothing is acknowledged, so nothing is lost meanwhile."""
-        retry_s = 0.1
-        while not await self._try_commit(batch):
-            await asyncio.sleep(retry_s)
-            retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+        self._committing = len(batch)
+        rejected = await self._patiently(_Storing(self._database, batch, self._session, self._codes).attempt)
+        self._committing = 0
+        self._stats.committed += len(batch)
+        self._stats.rejected += rejected
+        self._stats.commit_took(time.time() - batch[0].at_us / 1e6)
         self._acknowledge([received.delivery for received in batch])
         self._on_commit(batch)
 
-    async def _try_commit(self, batch: list[Received]) -> bool:
-        try:
-            self._stats.rejected += await self._in_writer(partial(self._store, batch))
-        except StorageError as error:
-            if self._stats.last_error != str(error):
-                log.error("%s; not acknowledging until it works again", error)
-            self._stats.last_error = str(error)
-            return False
-        if self._stats.last_error is not None:
-            log.info("recording again")
-        self._stats.last_error = None
-        self._stats.committed += len(batch)
-        return True
-
-    def _store(self, batch: list[Received]) -> int:
-        return self._database.commit(arrow_table(batch, self._session, self._codes))
+    async def _patiently(self, work: Callable[[], T]) -> T:
+        """Do something with the database, again and again with growing pauses while it or the disk fails."""
+        retry_s = 0.1
+        while True:
+            try:
+                done = await self._in_writer(work)
+            except (StorageError, OSError, MemoryError) as error:
+                if self._stats.last_error != str(error):
+                    log.error("%s; not acknowledging until it works again", error)
+                self._stats.last_error = str(error)
+            else:
+                if self._stats.last_error is not None:
+                    log.info("recording again")
+                self._stats.last_error = None
+                return done
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
     def _acknowledge(self, deliveries: list[Delivery]) -> None:
         self._stats.acknowledged += self.connection.acknowledge(deliveries)
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+
+class _Storing:
+    """One batch on its way into the database, however many attempts that takes."""
+
+    def __init__(self, database: Database, batch: list[Received], session: int, codes: StreamCodes) -> None:
+        self._database = database
+        self._make_table = partial(arrow_table, batch, session, codes)
+        self._failed_before = False
+
+    def attempt(self) -> int:
+        """Commit what no failed attempt turns out to have made durable; return how many rows were rejected."""
+        table = self._make_table()
+        if self._failed_before:
+            table = self._database.remaining(table)
+        self._failed_before = True
+        return self._database.commit(table)

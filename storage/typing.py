@@ -25,8 +25,14 @@ class Column:
 
 
 def text(name: str, key: str) -> Column:
-    """Declare a column of text; the payload must hold a string."""
-    return Column(name, _text_sql(key), (key,), f"{key} (text)")
+    """Declare a column of text; the payload must hold a string that is not empty."""
+    return Column(name, f"nullif({_text_sql(key)}, '')", (key,), f"{key} (text)")
+
+
+def literal(key: str, value: str) -> Column:
+    """Declare that a payload must say `value` under `key`; this is not stored."""
+    said = _text_sql(key)
+    return Column(f"{key}_said", f"CASE WHEN {said} = '{value}' THEN {said} END", (key,), f'{key} ("{value}")')
 
 
 def number(name: str, key: str) -> Column:
@@ -59,6 +65,8 @@ class TypedStream:
     table: str
     levels: tuple[str, ...]
     columns: tuple[Column, ...]
+    conditions: tuple[Column, ...] = ()
+    """What a payload must say besides, without a column of its own."""
 
     def insert_sql(self, code: int) -> str:
         """Return the statement that fills the table from the rows of the view `batch` whose `stream` is `code`."""
@@ -67,7 +75,7 @@ class TypedStream:
 
     def reject_sql(self, code: int) -> str:
         """Return the statement that lists in `rejected_message` the rows of `batch` that `insert_sql` leaves out."""
-        wanted = ", ".join(column.wanted for column in self.columns if column.required).replace("'", "''")
+        wanted = ", ".join(column.wanted for column in self._read if column.required).replace("'", "''")
         return f"""
             INSERT INTO rejected_message (received_at, event_at, component, topic, reason, payload, payload_raw)
             SELECT received_at, event_at, 'recorder', message_topic,
@@ -76,11 +84,15 @@ class TypedStream:
                 message_payload, message_payload_raw
             FROM ({self._projection(code)}) WHERE ({self._valid()}) IS NOT TRUE"""
 
+    @property
+    def _read(self) -> tuple[Column, ...]:
+        return self.columns + self.conditions
+
     def _projection(self, code: int) -> str:
-        shape = ", ".join(f'"{key}":"JSON"' for key in sorted({key for column in self.columns for key in column.keys}))
+        shape = ", ".join(f'"{key}":"JSON"' for key in sorted({key for column in self._read for key in column.keys}))
         parts = self.stream.template.text.split("/")
         levels = [f"split_part(message_topic, '/', {parts.index('{' + name + '}') + 1}) AS {name}" for name in self.levels]
-        columns = [f"{column.sql} AS {column.name}" for column in self.columns]
+        columns = [f"{column.sql} AS {column.name}" for column in self._read]
         kept = ["received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
         return f"""
             SELECT {", ".join([*kept, *levels, *columns])} FROM (
@@ -90,14 +102,20 @@ class TypedStream:
                 FROM batch WHERE stream = {code})"""
 
     def _valid(self) -> str:
-        return " AND ".join(f"{column.name} IS NOT NULL" for column in self.columns if column.required)
+        return " AND ".join(f"{column.name} IS NOT NULL" for column in self._read if column.required)
 
 
 _BASE64 = "json_extract_string(field.encoding, '$') IS NOT DISTINCT FROM 'base64'"
 _PAYLOAD = "json_extract_string(field.payload, '$')"
 
 TYPED_STREAMS = (
-    TypedStream(heating.READING, "room_temperature", ("room",), (text("sensor", "sensorID"), number("celsius", "value"))),
+    TypedStream(
+        heating.READING,
+        "room_temperature",
+        ("room",),
+        (text("sensor", "sensorID"), number("celsius", "value")),
+        (literal("type", "temperature"),),
+    ),
     TypedStream(heating.VALVE_LEVEL, "valve_level", ("room",), (integer("level", "level", 0, 100),)),
     TypedStream(
         components.STATE,
@@ -114,7 +132,11 @@ TYPED_STREAMS = (
             text("reason", "reason"),
             Column("payload", f"CASE WHEN NOT ({_BASE64}) THEN {_PAYLOAD} END", ("payload", "encoding"), "", required=False),
             Column(
-                "payload_raw", f"CASE WHEN {_BASE64} THEN TRY(from_base64({_PAYLOAD})) END", ("payload", "encoding"), "", False
+                "payload_raw",
+                f"CASE WHEN {_BASE64} THEN TRY(from_base64({_PAYLOAD})) END",
+                ("payload", "encoding"),
+                "",
+                required=False,
             ),
         ),
     ),

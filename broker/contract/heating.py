@@ -1,6 +1,6 @@
 """Heating: rooms, sensors, valves. The topics with a leading slash and their payloads are given from outside."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -9,6 +9,8 @@ from broker.topics import TopicTemplate
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
+LOWEST_SETPOINT_C, HIGHEST_SETPOINT_C = 5.0, 35.0
+
 Finite = Annotated[float, msgspec.Meta(gt=-1e9, lt=1e9)]
 
 
@@ -16,7 +18,7 @@ class TemperatureReading(msgspec.Struct, frozen=True):
     """One reading of one sensor, in °C."""
 
     sensor_id: Name = msgspec.field(name="sensorID")
-    type: str
+    type: Literal["temperature"]
     value: float
 
 
@@ -27,9 +29,9 @@ class ValveLevel(msgspec.Struct, frozen=True):
 
 
 class Setpoint(msgspec.Struct, frozen=True):
-    """Wanted room temperature in °C."""
+    """Wanted room temperature, 5 to 35 °C."""
 
-    celsius: float
+    celsius: Annotated[float, msgspec.Meta(ge=LOWEST_SETPOINT_C, le=HIGHEST_SETPOINT_C)]
 
 
 class IdentifiedRoom(msgspec.Struct, frozen=True):

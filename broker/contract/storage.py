@@ -9,6 +9,13 @@ import msgspec
 from broker.stream import AnyStream, Stream
 from broker.topics import TopicTemplate
 
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+"""Content types of an answer's chunks: a whole Arrow IPC stream each, or a JSON array of row objects each."""
+
+PART, FINAL = "part", "final"
+"""User properties of an answer's messages: the chunk's number, counted from 1, or `true` on the closing message."""
+
 
 class AnswerFormat(Enum):
     """How the rows of an answer are encoded."""
@@ -20,7 +27,8 @@ class AnswerFormat(Enum):
 class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One read-only SQL statement for the recorder, published with a response topic `storage/answer/{client}`.
 
-    `parameters` fill `?` or `$name`; `max_rows` and `timeout_s` can lower the recorder's own limits, not raise them.
+    `parameters` fill `?` or `$name`. `max_rows` and `timeout_s` (seconds from start to last row) can lower the recorder's own
+    limits, not raise them.
     """
 
     sql: Annotated[str, msgspec.Meta(min_length=1)]
@@ -38,22 +46,27 @@ class QueryError(msgspec.Struct, frozen=True, omit_defaults=True):
     position: int | None = None
 
 
-class QueryEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+class QueryEnd(msgspec.Struct, frozen=True):
     """The last message of every answer: what was sent before it, or the error.
 
-    `chunks` counts the messages before this one, `truncated` says that `max_rows` cut the result.
+    Every message of an answer has the request's correlation data. `chunks` counts the messages before this one, `truncated`
+    says that `max_rows` cut the result.
     """
 
     rows: int
     chunks: int
     elapsed_s: float
-    columns: list[str] = []
-    truncated: bool = False
-    error: QueryError | None = None
+    columns: list[str]
+    truncated: bool
+    error: QueryError | None
 
 
 class RecorderStats(msgspec.Struct, frozen=True):
-    """Counts since the recorder started, times in seconds over the last minute, sizes in bytes."""
+    """Counts of messages since the recorder started, sizes in bytes.
+
+    `commit_p50_s` and `commit_p99_s`: seconds from the arrival of a batch's first message to its commit, over the last minute.
+    `dropped` counts messages of QoS 0 for which there was no memory while nothing could be committed.
+    """
 
     at: datetime
     received: int

@@ -1,6 +1,9 @@
+import contextlib
+import threading
 from collections import namedtuple
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from broker.contract.components import REJECTED
@@ -8,7 +11,7 @@ from broker.runtime import rejected
 from storage.batch import Received, arrow_table
 from storage.commit import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
-from storage.typing import TYPED_STREAMS, StreamCodes
+from storage.typing import StreamCodes, TypedStream
 from tests.storage.conftest import Deliver
 
 READING = "/readings/room-1/temperature"
@@ -19,7 +22,8 @@ def store(database: Database, *batch: Received) -> int:
 
 
 def rows(database: Database, sql: str) -> list[tuple[object, ...]]:
-    return database.cursor().execute(sql).fetchall()
+    with database.cursor() as cursor:
+        return cursor.execute(sql).fetchall()
 
 
 def test_every_message_is_kept_byte_for_byte(database: Database, deliver: Deliver) -> None:
@@ -65,6 +69,9 @@ def test_readings_and_levels_become_typed_rows(database: Database, deliver: Deli
         (READING, b"[1]", "wrong shape"),
         (READING, b"null", "wrong shape"),
         (READING, b'{"sensorID":"s"}', "wrong shape"),
+        (READING, b'{"sensorID":"","type":"temperature","value":1}', "wrong shape"),
+        (READING, b'{"sensorID":"s","value":1}', "wrong shape"),
+        (READING, b'{"sensorID":"s","type":"humidity","value":1}', "wrong shape"),
         (READING, b'{"sensorID":7,"value":1}', "wrong shape"),
         (READING, b'{"sensorID":"s","value":"25"}', "wrong shape"),
         (READING, b'{"sensorID":"s","value":true}', "wrong shape"),
@@ -109,13 +116,31 @@ def test_rejected_messages_of_components_are_listed_whole(database: Database, de
     assert (text.encode() if isinstance(text, str) else raw) == payload
 
 
-def test_a_typed_table_that_fails_never_stops_the_raw_rows(
+def test_a_message_that_a_typed_table_refuses_is_kept_raw_and_alone(
     database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(TYPED_STREAMS[0]), "insert_sql", lambda self, code: "INSERT INTO nowhere VALUES (1)")
-    assert store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":1}')) == 1
-    assert rows(database, "SELECT count(*) FROM messages") == [(1,)]
+    insert_sql = TypedStream.insert_sql
+    strict = "CASE WHEN received_at IS NOT NULL AND sensor = 'bad' THEN error('no') END IS NULL AND"
+    monkeypatch.setattr(
+        TypedStream, "insert_sql", lambda self, code: insert_sql(self, code).replace("WHERE sensor", f"WHERE {strict} sensor")
+    )
+    names = ["a", "b", "bad", "c", "d"]
+    batch = [deliver(READING, b'{"sensorID":"%s","type":"temperature","value":1}' % name.encode()) for name in names]
+    assert store(database, *batch) == 1
+    assert rows(database, "SELECT count(*) FROM messages") == [(5,)]
+    assert rows(database, "SELECT sensor FROM room_temperature ORDER BY received_at") == [("a",), ("b",), ("c",), ("d",)]
     assert rows(database, "SELECT reason FROM rejected_message") == [("the typed table refused it",)]
+
+
+def test_what_a_failed_attempt_made_durable_is_known(database: Database, deliver: Deliver) -> None:
+    batch = arrow_table([deliver("t", name) for name in (b"a", b"b", b"c")], 1, StreamCodes())
+    assert database.remaining(batch).num_rows == 3
+    database.commit(batch.slice(0, 2))
+    assert database.remaining(batch).column("payload").to_pylist() == ["c"]
+    database.commit(database.remaining(batch))
+    assert database.remaining(batch).num_rows == 0
+    assert database.commit(database.remaining(batch)) == 0
+    assert rows(database, "SELECT payload FROM messages") == [("a",), ("b",), ("c",)]
 
 
 def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,13 +153,30 @@ def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, m
     assert rows(database, "SELECT count(*) FROM messages") == [(1,)]
 
 
-def test_a_database_that_failed_is_opened_again(database: Database, deliver: Deliver) -> None:
+def test_a_database_that_failed_is_opened_again_also_during_a_query(database: Database, deliver: Deliver) -> None:
     store(database, deliver("t", b"1"))
-    database._connection.close()
-    with pytest.raises(StorageError, match="the database failed"):
-        store(database, deliver("t", b"2"))
+    ended = threading.Event()
+
+    def long_query() -> None:
+        with contextlib.suppress(duckdb.Error), database.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c").fetchall()
+        ended.set()
+
+    query = threading.Thread(target=long_query)
+    query.start()
+    assert not ended.wait(0.3)
+    with pytest.raises(StorageError, match="the database failed"), database._writing():
+        raise duckdb.FatalException("the database has been invalidated")
+    assert ended.wait(10)
+    query.join()
     store(database, deliver("t", b"2"))
     assert rows(database, "SELECT payload FROM messages") == [("1",), ("2",)]
+
+
+def test_a_closed_database_lends_no_cursor(database: Database) -> None:
+    database.close()
+    with pytest.raises(StorageError, match="not open"), database.cursor():
+        pass
 
 
 def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver: Deliver) -> None:
@@ -151,7 +193,8 @@ def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver:
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     database = Database(tmp_path / "new.duckdb", 256, 1)
-    database.cursor().execute("INSERT INTO schema_migration VALUES (9999, 'future', now())")
+    with database.cursor() as cursor:
+        cursor.execute("INSERT INTO schema_migration VALUES (9999, 'future', now())")
     database.close()
     with pytest.raises(DatabaseTooNew, match="9999"):
         Database(tmp_path / "new.duckdb", 256, 1)

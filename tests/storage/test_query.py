@@ -13,12 +13,9 @@ from tests.storage.conftest import Deliver
 
 
 def ask(database: Database, sql: str, limits: Limits | None = None, **request: object) -> list[dict[str, object]]:
-    cursor = database.cursor()
-    try:
+    with database.cursor() as cursor:
         answer = execute(cursor, QueryRequest(sql=sql, **request), limits)  # type: ignore[arg-type]
         return [row for batch in answer for row in pa.Table.from_batches([batch]).to_pylist()]
-    finally:
-        cursor.close()
 
 
 def failure(database: Database, sql: str, limits: Limits | None = None) -> QueryFailed:
@@ -159,11 +156,10 @@ def test_a_query_that_eats_memory_is_stopped(database: Database, sql: str) -> No
 
 @pytest.mark.parametrize(("rows", "truncated"), [(1, True), (9_999, True), (10_000, False), (10_001, False)])
 def test_rows_are_limited_and_it_is_said(database: Database, rows: int, truncated: bool) -> None:
-    cursor = database.cursor()
-    answer = execute(cursor, QueryRequest(sql="SELECT * FROM range(10000)", max_rows=rows))
-    assert sum(batch.num_rows for batch in answer) == min(rows, 10_000)
-    assert answer.truncated is truncated
-    cursor.close()
+    with database.cursor() as cursor:
+        answer = execute(cursor, QueryRequest(sql="SELECT * FROM range(10000)", max_rows=rows))
+        assert sum(batch.num_rows for batch in answer) == min(rows, 10_000)
+        assert answer.truncated is truncated
 
 
 def test_a_request_cannot_raise_the_limits(database: Database) -> None:

@@ -24,6 +24,8 @@ def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver
     assert not committed.recognises(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
     assert not committed.recognises(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
     assert not committed.recognises(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
+    stamped = deliver("t", b"21", packet_id=7, dup=True, properties=b"\x26\0\3seq\0\x019").delivery
+    assert not committed.recognises(stamped), "other number within the publisher's start"
     assert not database.committed(session=2).recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
@@ -38,7 +40,8 @@ def test_the_last_use_of_an_identifier_counts(database: Database, deliver: Deliv
 def test_as_many_are_remembered_as_can_be_unacknowledged(database: Database, deliver: Deliver) -> None:
     count = RECEIVE_MAXIMUM + 5
     store(database, 1, *(deliver("t", b"%d" % n, packet_id=n + 1) for n in range(count)))
-    committed = Committed.load(database.cursor(), 1)
+    with database.cursor() as cursor:
+        committed = Committed.load(cursor, 1)
     assert not committed.recognises(deliver("t", b"4", packet_id=5, dup=True).delivery)
     assert committed.recognises(deliver("t", b"5", packet_id=6, dup=True).delivery)
     assert committed.recognises(deliver("t", b"%d" % (count - 1), packet_id=count, dup=True).delivery)

@@ -213,26 +213,46 @@ def test_a_second_recorder_refuses_to_start(recorder: RecorderProcess) -> None:
         assert Asking(client)("SELECT 1 AS one")[0] == [{"one": 1}]
 
 
-def test_a_query_without_a_usable_response_topic_is_rejected(recorder: RecorderProcess) -> None:
-    with connected_to(recorder.broker, "operator") as client:
+@pytest.mark.parametrize("response_topic", [None, "storage/answer/+", "storage/answer/#", "/actuators/room-1"])
+def test_a_query_without_a_usable_response_topic_is_rejected(recorder: RecorderProcess, response_topic: str | None) -> None:
+    with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker, "operator") as odd:
+        properties = Properties(PacketTypes.PUBLISH)
+        if response_topic:
+            vars(properties)["ResponseTopic"] = response_topic  # paho would refuse a wildcard, other clients may not
+        odd.publish("storage/query", '{"sql":"SELECT 1"}', qos=1, properties=properties).wait_for_publish(30)
         ask = Asking(client)
-        publish(client, "storage/query", '{"sql":"SELECT 1"}')
         until(lambda: ask("SELECT count(*) AS n FROM rejected_message WHERE component = 'recorder'")[0][0]["n"] == 1)
         rows, _ = ask("SELECT topic, reason FROM rejected_message")
         assert rows[0]["topic"] == "storage/query"
         assert "response topic" in rows[0]["reason"]
 
 
-def test_stopping_commits_what_arrived(recorder: RecorderProcess) -> None:
+def test_stopping_during_a_query_is_quick_and_clean(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
         Asking(client)("SELECT 1")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic, properties.CorrelationData = "storage/answer/asking", b"slow"
+        sql = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
+        client.publish("storage/query", json.dumps({"sql": sql}), qos=1, properties=properties).wait_for_publish(10)
+        publish(device, "/readings/stop/temperature", "x")
+        until(lambda: "x" in str(Asking(client)("SELECT payload FROM messages WHERE topic = '/readings/stop/temperature'")[0]))
+        started_s = time.monotonic()
+        assert recorder.stop() == 0
+        assert time.monotonic() - started_s < 8
+    wal = recorder.broker.settings.database.with_name("scaup.duckdb.wal")
+    assert not wal.exists(), "the database was not checkpointed and closed"
+    recorder.start()
+
+
+def test_stopping_commits_what_arrived(recorder: RecorderProcess) -> None:
+    with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
+        ask = Asking(client)
         for n in range(500):
             device.publish("/readings/stop/temperature", str(n), qos=1)
         device.publish("/readings/stop/temperature", "last", qos=1).wait_for_publish(30)
+        seen = ask("SELECT count(*) AS n FROM messages WHERE topic = '/readings/stop/temperature'")[0][0]["n"]
         assert recorder.stop() == 0
-    before = recorder.rows("SELECT count(*) FROM messages WHERE topic = '/readings/stop/temperature'")[0][0]
+    kept = recorder.rows("SELECT count(*), count(DISTINCT payload) FROM messages WHERE topic = '/readings/stop/temperature'")
+    assert seen == 501
+    assert kept == [(501, 501)]
     recorder.start()
-    with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
-        ask = Asking(client)
-        until(lambda: ask("SELECT count(*) AS n FROM messages WHERE topic = '/readings/stop/temperature'")[0][0]["n"] == 501)
-    assert before <= 501

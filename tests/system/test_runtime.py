@@ -13,14 +13,16 @@ import msgspec
 import pytest
 
 from broker.component import Bus
-from broker.connection import Address, Connection, Options, Owner, Subscription
+from broker.address import Address
+from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract import components, heating
 from broker.contract.components import Presence
 from broker.declaration import Declaration
 from broker.errors import Rejected, TakenOver
 from broker.message import Message, Publication
 from broker.packets import Delivery, parse_properties
-from broker.runtime import Runtime, broker_address
+from broker.address import broker_address
+from broker.runtime import Runtime
 from broker.settings import Settings
 from broker.stamp import read_stamp
 from tests.real_broker import RealBroker
@@ -62,9 +64,9 @@ class Service(Echo):
         self.may_work = asyncio.Event()
         self.finished = False
 
-    async def serve(self, bus: Bus, ready: Callable[[], None]) -> None:
+    async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
         await self.may_work.wait()
-        ready()
+        working(True)
         try:
             await asyncio.Event().wait()
         finally:

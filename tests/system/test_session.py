@@ -6,14 +6,15 @@ from pathlib import Path
 
 import gmqtt
 import paho.mqtt.client as paho
+import pyarrow as pa
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.connection import Connection, Options, Owner
-from broker.runtime import broker_address
+from broker.address import broker_address
 from broker.settings import Settings
 from storage.commit import Database
-from storage.errors import NoSpace
+from storage.errors import NoSpace, StorageError
 from storage.session import RecordingSession
 from storage.stats import Stats
 from tests.real_broker import RealBroker
@@ -31,7 +32,7 @@ class Recording:
         self._ready = asyncio.Event()
 
     async def __aenter__(self) -> "Recording":
-        self._task = asyncio.create_task(self.session.run(self._ready.set))
+        self._task = asyncio.create_task(self.session.run(lambda working: self._ready.set() if working else None))
         await asyncio.wait_for(self._ready.wait(), 20)
         return self
 
@@ -46,11 +47,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def publish_now(settings: Settings, count: int, qos: int) -> None:
+def publish_now(settings: Settings, count: int, qos: int, size: int = 0) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.connect(settings.mqtt_host, settings.mqtt_port)
     client.loop_start()
-    for sent in [client.publish("/readings/session/temperature", f"constant {n % 3}", qos=qos) for n in range(count)]:
+    for sent in [
+        client.publish("/readings/session/temperature", f"constant {n % 3}" + "x" * size, qos=qos) for n in range(count)
+    ]:
         sent.wait_for_publish(20)
     client.disconnect()
     client.loop_stop()
@@ -61,7 +64,8 @@ async def publish(settings: Settings, count: int, qos: int = 1) -> None:
 
 
 def recorded(database: Database) -> int:
-    row = database.cursor().execute("SELECT count(*) FROM messages WHERE topic LIKE '/readings/%'").fetchone()
+    with database.cursor() as cursor:
+        row = cursor.execute("SELECT count(*) FROM messages WHERE topic LIKE '/readings/%'").fetchone()
     assert row
     return int(row[0])
 
@@ -81,6 +85,45 @@ def test_what_was_committed_and_not_acknowledged_is_recognised(own_broker: RealB
             await until(lambda: recorded(database) >= 2 * COUNT)
         assert recorded(database) == 2 * COUNT
         assert again.stats.duplicates >= COUNT
+        database.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_that_failed_after_it_was_durable_is_not_repeated(
+    own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        database = Database(tmp_path / "late.duckdb", 256, 1)
+        async with Recording(own_broker.settings, database) as recording:
+            await until(lambda: recording.session.queued == 0)
+            commit, failures = database.commit, [True, True]
+
+            def fail_afterwards(table: pa.Table) -> int:
+                rejected = commit(table)
+                if failures:
+                    failures.pop()
+                    raise StorageError("the disk failed after the commit")
+                return rejected
+
+            monkeypatch.setattr(database, "commit", fail_afterwards)
+            await publish(own_broker.settings, COUNT)
+            await until(lambda: recording.stats.committed >= COUNT)
+            assert not failures
+            assert recorded(database) == COUNT
+        database.close()
+
+    asyncio.run(scenario())
+
+
+def test_large_messages_are_committed_in_small_batches(own_broker: RealBroker, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        database = Database(tmp_path / "large.duckdb", 512, 1)
+        async with Recording(own_broker.settings, database) as recording:
+            await until(lambda: recording.session.queued == 0)
+            await asyncio.to_thread(publish_now, own_broker.settings, 150, 1, 1_000_000)
+            await until(lambda: recording.stats.committed >= 150)
+        assert recorded(database) == 150
         database.close()
 
     asyncio.run(scenario())
@@ -127,7 +170,8 @@ def test_retained_messages_are_recorded_once_whatever_reconnects(own_broker: Rea
             async with Recording(own_broker.settings, database) as recording:
                 await publish(own_broker.settings, 1)
                 await until(lambda: recording.stats.committed >= 1 and recording.session.queued == 0)
-        rows = database.cursor().execute("SELECT retain FROM messages WHERE topic = 'heating/kept/setpoint'").fetchall()
+        with database.cursor() as cursor:
+            rows = cursor.execute("SELECT retain FROM messages WHERE topic = 'heating/kept/setpoint'").fetchall()
         assert rows == [(True,)]
         database.close()
 
