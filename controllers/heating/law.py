@@ -20,7 +20,7 @@ from controllers.heating.model import Belief
 CLOSING_S = 800.0
 """Wanted time constant of the closed loop, plus the transport time."""
 SOFT_START_S = 20 * 60.0
-SOFT_START_PCT = 40.0
+SOFT_START_PCT = 25.0
 """Highest level while nothing is known about a room: a quick one must not shoot over before it is known to be quick."""
 BAND_C = 0.12
 """A level change must be worth this much of the error, K, to be made."""

@@ -23,6 +23,9 @@ KNOWN_HOLD = 0.05
 """How well an earlier run's hold level is trusted, as a share of full heat."""
 DISTURBANCE_PER_ROOT_HOUR = 0.2
 """Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour."""
+SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
+"""The disturbance wanders as if the rate were at least this. It must not shrink with a falling rate: walls that take ever more
+heat would then look like a valve that does nothing, the rate would fall further, and the law would swing the valve."""
 LEAST_EFFECT_C = 0.01
 """A prediction that owes less than this to the valve teaches nothing."""
 MEMORY_S = 3 * HOUR_S
@@ -123,7 +126,8 @@ class RoomModel:
             return
         pieces = max(1, math.ceil(dt_s / LONGEST_STEP_S))
         piece_s = dt_s / pieces
-        wander = (DISTURBANCE_PER_ROOT_HOUR * self.rate_c_s) ** 2 * piece_s / HOUR_S
+        disturbed_c_s = DISTURBANCE_PER_ROOT_HOUR * max(self.rate_c_s, SLOWEST_DISTURBED_C_S)
+        wander = disturbed_c_s**2 * piece_s / HOUR_S
         for each in self._candidates:
             for _ in range(pieces):
                 each.advance(level_pct / 100, piece_s, wander)

@@ -1,6 +1,7 @@
 """What stands above the law: opened window, frost, no trustworthy sensor, a radiator that does not heat."""
 
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,9 +18,11 @@ WINDOW_FALL_C, WINDOW_WITHIN_S = 1.0, 600.0
 WINDOW_RATE_SHARE = 0.25
 """A room that answers quickly may fall by this share of what full heat would do in that time, and still be shut."""
 UNEXPLAINED_SHARE = 0.6
-WINDOW_LOWER_C, WINDOW_CLOSED_S = 0.05, 240.0
+WINDOW_LOWER_C, WINDOW_CLOSED_S = 0.05, 120.0
 """The window has been closed, or has done its work, when the room has not become this much colder for so long."""
 LONGEST_WINDOW_S, WINDOW_PAUSE_S = 20 * 60.0, 30 * 60.0
+WINDOW_REBOUND_S = 25 * 60.0
+"""For so long the walls warm the air again, which says nothing about the level that holds the room."""
 WINDOW_OTHER_SENSORS_C = 0.3
 """A step this large in the minute in which other sensors are used says nothing about windows."""
 WINDOW_ARMED_AFTER_S = 3600.0
@@ -65,13 +68,18 @@ class Alarm(enum.StrEnum):
 class WindowWatch:
     """Notices an opened window by a fall that the valve does not explain, and when it has been closed."""
 
-    __slots__ = ("_armed_s", "_lowest_c", "_lowest_s", "_past", "opened_s")
+    __slots__ = ("_armed_s", "_lowest_c", "_lowest_s", "_past", "_rebound_until_s", "opened_s")
 
     def __init__(self) -> None:
         self._past: deque[tuple[float, float, float]] = deque()  # time, room temperature, prediction error
         self.opened_s: float | None = None
         self._lowest_c = self._lowest_s = 0.0
         self._armed_s: float | None = None
+        self._rebound_until_s = -math.inf
+
+    def disturbs(self, now_s: float) -> bool:
+        """Tell whether a window is open or the room still recovers from one: then nothing can be learned."""
+        return self.opened_s is not None or now_s < self._rebound_until_s
 
     def watch(self, room_c: float, unexplained_c: float, rate_c_s: float, now_s: float) -> bool:
         """Take a room temperature, and tell whether a window is open.
@@ -109,6 +117,7 @@ class WindowWatch:
 
     def _end(self, now_s: float) -> bool:
         self.opened_s = None
+        self._rebound_until_s = now_s + WINDOW_REBOUND_S
         self._past.clear()
         self._armed_s = now_s + WINDOW_PAUSE_S
         return False

@@ -26,7 +26,6 @@ from controllers.heating.modes import (
 from controllers.heating.sensor import Reason
 
 DEFAULT_SETPOINT_C = 22.0
-LOWEST_SETPOINT_C, HIGHEST_SETPOINT_C = 5.0, 35.0
 HEATED_PCT = 30
 
 _NOTHING = Fused(room_c=None, used=(), left_out={}, unmoved_s=0.0, proven=False)
@@ -150,12 +149,12 @@ class RoomControl:
             self._model.start(room_c, self.setpoint_c, self.level, self._known)
             self._soft_until_s = now_s if self._known else now_s + SOFT_START_S
             return False
-        was_open = self._window.opened_s is not None
-        self._model.advance(self.level, dt_s, None if was_open else room_c)
+        was_disturbed = self._window.disturbs(now_s)
+        self._model.advance(self.level, dt_s, None if was_disturbed else room_c)
         window_open = self._window.watch(room_c, self._model.surprise_c, self._model.rate_c_s, now_s)
-        if window_open and not was_open and (before := self._keeper.before()):
+        if window_open and not was_disturbed and (before := self._keeper.before()):
             self._model.recall(before)
-        if window_open or was_open:
+        if window_open or was_disturbed:
             self._model.place(room_c)
         else:
             self._keeper.keep(self._model.knowledge(), now_s)

@@ -7,6 +7,9 @@ from broker.message import Message, Publication
 from controllers.heating.component import HeatingController
 from sim.rooms.component import Household, SimulatedRooms
 from sim.rooms.sensors import Fault
+from tests.bench.heating import play
+from tests.bench.laws import Shipped
+from tests.bench.plants import foreign_room
 
 DAY_S, TICK_S = 24 * 3600, 10
 
@@ -71,3 +74,10 @@ def test_a_controller_restarted_every_other_hour_still_holds() -> None:
     plant.run()
     assert plant.in_band() >= 0.97
     assert plant.rms_c() < 0.25
+
+
+@pytest.mark.parametrize(("room", "sensors"), [(701, 1), (115, 115)])
+def test_a_valve_that_does_little_when_wide_open_is_not_swung(room: int, sensors: int) -> None:
+    """Both rooms were swung all day, with false windows, while the identified rate was free to collapse."""
+    day = play(foreign_room("hot water, quick opening", room), Shipped(), sensors, ())
+    assert day.in_band >= 0.95

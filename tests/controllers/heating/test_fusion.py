@@ -129,6 +129,19 @@ def test_two_sensors_that_drift_apart_leave_the_warmer() -> None:
     assert fused.room_c == pytest.approx(22.0, abs=0.3)
 
 
+def test_of_two_equal_groups_the_one_that_was_far_stays_out() -> None:
+    feed = Feed()
+    feed.minutes(60, 22.0)
+    for minute in range(60):
+        warm_c = min(2.3, minute / 10) + 0.01 * (minute % 3)
+        feed.minutes(1, 22.0, {"c": 22.1 + warm_c, "d": 21.9 + warm_c})
+    for minute in range(20):
+        warm_c = 1.8 + 0.01 * (minute % 3)
+        fused = feed.minutes(1, 22.0, {"c": 22.1 + warm_c, "d": 21.9 + warm_c, "e": None})
+    assert fused.left_out == {"c": Reason.FAR, "d": Reason.FAR, "e": Reason.STALE}
+    assert fused.room_c == pytest.approx(22.0, abs=0.15)
+
+
 def test_one_sensor_is_enough() -> None:
     fusion = Fusion()
     fusion.read("a", 21.3, 0.0)

@@ -42,7 +42,15 @@ def test_a_quick_room_may_fall_deeper() -> None:
 def test_the_window_is_over_when_the_room_falls_no_further() -> None:
     watch = watching(0.3, 4, -0.3)
     answers = [watch.watch(20.5, 0.0, RATE_C_S, (75 + minute) * 60.0) for minute in range(8)]
-    assert answers == [True] * 4 + [False] * 4
+    assert answers == [True] * 2 + [False] * 6
+
+
+def test_a_room_is_disturbed_for_25_minutes_after_the_window() -> None:
+    watch = watching(0.3, 4, -0.3)
+    assert watch.disturbs(75 * 60.0)
+    minute = next(minute for minute in range(75, 90) if not watch.watch(20.5, 0.0, RATE_C_S, minute * 60.0))
+    assert watch.disturbs((minute + 25) * 60.0 - 1)
+    assert not watch.disturbs((minute + 25) * 60.0)
 
 
 def test_the_window_is_over_after_twenty_minutes_at_most() -> None:
