@@ -28,7 +28,7 @@ class Bus(Protocol):
     def publish(self, publication: Publication) -> None:
         """Queue a publication; it is sent in order, and again after a reconnect until the broker acknowledges it.
 
-        While the broker is away for long, the oldest beyond 100,000 are dropped, which is logged.
+        While the broker is away for long, the oldest beyond 10,000 are dropped, which is logged.
 
         Raises:
             InvalidTopic: the topic may not be published to.

@@ -2,7 +2,8 @@
 
 It stands on gmqtt for the socket, CONNECT, SUBSCRIBE, keep-alive and packet encoding. Three packets are taken over here, since
 gmqtt acknowledges before a message is handled and does not report why a publication was refused: PUBLISH and PUBREL in,
-PUBACK in. `tests/broker/test_connection.py` fails if a release of gmqtt moves the places where that is done.
+PUBACK in. `broker.reader` cuts the packets out of the stream. `tests/broker/test_connection.py` fails if a release of gmqtt
+moves the places where that is done.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from broker.address import Address
 from broker.errors import BrokerUnavailable, TakenOver
 from broker.outbox import Outbox
 from broker.packets import Delivery, acknowledgement, parse_publish, parse_reason, publish_complete
+from broker.reader import install
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ KEEP_ALIVE_S = 10
 ANSWER_TIMEOUT_S = 10
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 30.0
-OUTBOX_CAPACITY = 100_000
+OUTBOX_CAPACITY = 10_000
 LARGEST_WINDOW = 1_000
 """Publications in flight at most, if the broker's receive maximum does not ask for fewer."""
 
@@ -40,6 +42,8 @@ _TAKEN_OVER = 0x8E
 _NOT_AUTHORIZED = 0x87
 _NEVER_RECONNECT = -2
 """gmqtt reconnects by itself when this is 0 or more, and for ever when it is -1."""
+
+install()
 
 _gmqtt_log = logging.getLogger("gmqtt")
 _gmqtt_log.setLevel(logging.CRITICAL)
@@ -104,10 +108,10 @@ class Connection:
         self.refused = 0
         """Publications that the broker refused, since the start."""
 
-    def publish(self, message: gmqtt.Message) -> None:
-        """Send a message now, or as soon as there is a connection and room in the window."""
+    def publish(self, message: gmqtt.Message, urgent: bool = False) -> None:
+        """Send a message now, or as soon as there is a connection and room in the window; an urgent one before all others."""
         dropped = self._outbox.dropped
-        self._outbox.put(message)
+        self._outbox.put(message, urgent)
         self._drained.clear()
         if self._outbox.dropped > dropped == 0:
             log.error("the broker is away for long: publications are dropped, oldest first, %d kept", OUTBOX_CAPACITY)

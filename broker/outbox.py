@@ -21,12 +21,15 @@ class Outbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight)
 
-    def put(self, item: T) -> None:
-        """Append one publication."""
+    def put(self, item: T, urgent: bool = False) -> None:
+        """Append one publication, or put an urgent one before all that wait."""
         if len(self._waiting) >= self._capacity:
             self._waiting.popleft()
             self.dropped += 1
-        self._waiting.append(item)
+        if urgent:
+            self._waiting.appendleft(item)
+        else:
+            self._waiting.append(item)
 
     def take(self, window: int) -> T | None:
         """Remove the next publication to send, None while `window` are in flight or nothing waits."""

@@ -20,8 +20,8 @@ class Publisher:
         self._clock = clock
         self._seq = 0
 
-    def publish(self, publication: Publication, connection: Connection) -> None:
-        """Stamp a publication and hand it to the connection.
+    def publish(self, publication: Publication, connection: Connection, urgent: bool = False) -> None:
+        """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
 
         Raises:
             InvalidTopic: the topic may not be published to: the broker would hang up, again after each reconnect.
@@ -34,7 +34,7 @@ class Publisher:
             properties["correlation_data"] = publication.correlation_data
         if publication.content_type is not None:
             properties["content_type"] = publication.content_type
-        connection.publish(_packet(publication, properties))
+        connection.publish(_packet(publication, properties), urgent)
 
     def will(self, publication: Publication) -> gmqtt.Message:
         """Make a publication the will: stamped but not numbered, since the broker may never publish it."""

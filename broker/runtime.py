@@ -177,7 +177,7 @@ class Runtime(Owner):
 
     def _say_online(self) -> None:
         if self._ready and self._connection.connected and not self._stopping.is_set() and not self._is_online:
-            self.publish(self._presence(Presence.ONLINE))
+            self._publisher.publish(self._presence(Presence.ONLINE), self._connection, urgent=True)
             self._is_online = True
 
     def _hear_of_myself(self, delivery: Delivery) -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from broker.errors import InvalidTopic
 
 _MAX_BYTES = 65_535
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -18,7 +19,7 @@ def validate_topic(topic: str) -> str:
     """Return `topic` if it may be published to.
 
     Raises:
-        InvalidTopic: it is empty, longer than 65,535 bytes of UTF-8, or holds a wildcard or a null character.
+        InvalidTopic: it is empty, longer than 65,535 bytes of UTF-8, or holds a wildcard or a control character.
     """
     _check_text(topic)
     if "+" in topic or "#" in topic:
@@ -50,8 +51,8 @@ def matches(topic_filter: str, topic: str) -> bool:
 def _check_text(topic: str) -> None:
     if not topic:
         raise InvalidTopic("a topic must have at least one character")
-    if "\0" in topic:
-        raise InvalidTopic(f"topic {topic!r} contains a null character")
+    if _CONTROL.search(topic):
+        raise InvalidTopic(f"topic {topic!r} contains a control character: brokers may hang up on it")
     if len(topic.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
         raise InvalidTopic(f"topic of {len(topic)} characters is longer than {_MAX_BYTES} bytes")
 

@@ -1,8 +1,9 @@
 """Recognises messages that the broker delivers again although they are committed.
 
 A crash, or a lost connection, between commit and acknowledgement makes the broker deliver a message again: in the same session,
-with the DUP flag and the same packet identifier (MQTT 5 section 4.4). Identifiers come in sequence, and no more deliveries than
-the receive maximum are ever unacknowledged, so the last rows of the session hold every identifier that can come again.
+with the DUP flag and the same packet identifier (MQTT 5 section 4.4). Identifiers come in sequence, so the last 65,535 rows of
+the session hold every one that can come again. (The receive maximum would be a smaller bound, but Mosquitto 2.0.11 grants it
+anew on each reconnect: after a frozen recorder and a frozen broker, 56,000 committed messages came again.)
 """
 
 import hashlib
@@ -13,13 +14,14 @@ from duckdb import DuckDBPyConnection
 from broker.packets import Delivery
 from storage.batch import delivery_stamp
 
-RECEIVE_MAXIMUM = 20_000
-"""Unacknowledged deliveries at most: high enough never to stall the broker, far below the 65,535 packet identifiers."""
+RECEIVE_MAXIMUM = 10_000
+"""Unacknowledged deliveries per connection: high enough never to stall the broker, far below the packet identifiers."""
+PACKET_IDENTIFIERS = 65_535
 
 _LAST_ROWS = """
 SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))), qos, retain, boot, seq FROM (
     SELECT *, rowid AS row FROM messages
-    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 10 FROM messages) AND session = $session AND packet_id IS NOT NULL
+    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 4 FROM messages) AND session = $session AND packet_id IS NOT NULL
     ORDER BY row DESC LIMIT $rows
 ) ORDER BY row
 """
@@ -34,7 +36,7 @@ class Committed:
     @classmethod
     def load(cls, connection: DuckDBPyConnection, session: int) -> "Committed":
         """Read the last rows of `session` from the database."""
-        return cls(connection.execute(_LAST_ROWS, {"rows": RECEIVE_MAXIMUM, "session": session}).fetchall())
+        return cls(connection.execute(_LAST_ROWS, {"rows": PACKET_IDENTIFIERS, "session": session}).fetchall())
 
     def recognises(self, delivery: Delivery) -> bool:
         """Tell whether this is the second delivery of a committed message. Each is recognised once."""

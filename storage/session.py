@@ -180,16 +180,24 @@ class RecordingSession(Owner):
             try:
                 done = await self._in_writer(work)
             except (StorageError, OSError, MemoryError) as error:
-                if self._stats.last_error != str(error):
-                    log.error("%s; not acknowledging until it works again", error)
-                self._stats.last_error = str(error)
+                self._note_failure(str(error))
             else:
-                if self._stats.last_error is not None:
-                    log.info("recording again")
-                self._stats.last_error = None
+                self._note_success()
                 return done
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+
+    def _note_failure(self, reason: str) -> None:
+        if self._stats.last_error != reason:
+            log.error("%s; not acknowledging until it works again", reason)
+        self._stats.last_error = reason
+        self._working(False)
+
+    def _note_success(self) -> None:
+        if self._stats.last_error is not None:
+            log.info("recording again")
+            self._stats.last_error = None
+            self._working(self.connection.connected)
 
     def _acknowledge(self, deliveries: list[Delivery]) -> None:
         self._stats.acknowledged += self.connection.acknowledge(deliveries)

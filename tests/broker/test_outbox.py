@@ -64,3 +64,10 @@ def test_nothing_is_lost_or_reordered_whatever_happens(events: list[str]) -> Non
     while (item := outbox.take(10_000)) is not None:
         done.append(item)
     assert done == list(range(put))
+
+
+def test_an_urgent_one_goes_first() -> None:
+    outbox: Outbox[str] = Outbox(10)
+    outbox.put("state")
+    outbox.put("online", urgent=True)
+    assert [outbox.take(9), outbox.take(9)] == ["online", "state"]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from broker.errors import InvalidTopic
 from broker.topics import TopicTemplate, matches, validate_filter, validate_topic
 
-LEVEL = st.text(st.characters(exclude_characters="/+#\0", exclude_categories=["Cs"]), max_size=8)
+LEVEL = st.text(st.characters(exclude_characters="/+#", exclude_categories=["Cs", "Cc"]), max_size=8)
 
 
 @pytest.mark.parametrize("topic", ["a", "/", "/readings/room-1/temperature", " ", "ä/€", "a" * 65_535])
@@ -13,7 +13,7 @@ def test_valid_topics_are_returned(topic: str) -> None:
     assert validate_topic(topic) == topic
 
 
-@pytest.mark.parametrize("topic", ["", "a/+", "#", "a#", "a\0b", "a" * 65_536, "é" * 32_768])
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a#", "a\0b", "a\nb", "\x7f", "a" * 65_536, "é" * 32_768])
 def test_invalid_topics_are_refused(topic: str) -> None:
     with pytest.raises(InvalidTopic):
         validate_topic(topic)

@@ -1,0 +1,55 @@
+"""The packet reader under gmqtt: linear in the bytes received, and honest about when something was last heard.
+
+gmqtt's own reader copies and parses everything it has on each 64 KiB, which takes minutes for a message of 60 MB, and counts
+the broker as silent until that message is complete.
+"""
+
+import time
+from typing import Any
+
+from gmqtt.mqtt import connection as gmqtt_connection
+from gmqtt.mqtt.protocol import MQTTProtocol
+
+_CHUNK_BYTES = 256 * 1024
+_LONGEST_HEADER = 5
+"""Bytes: packet type and a remaining length of up to four (MQTT 5 section 2.1.1)."""
+
+
+def packet_bytes(buffer: bytes | bytearray) -> int:
+    """Return the length of the packet that `buffer` begins with, or one more than is there while its header is incomplete.
+
+    Raises:
+        ValueError: the remaining length has more than four bytes.
+    """
+    length = 0
+    for index in range(1, min(len(buffer), _LONGEST_HEADER)):
+        length |= (buffer[index] & 127) << 7 * (index - 1)
+        if buffer[index] < 128:
+            return 1 + index + length
+    if len(buffer) >= _LONGEST_HEADER:
+        raise ValueError("a remaining length has more than four bytes")
+    return len(buffer) + 1
+
+
+class Protocol(MQTTProtocol):  # type: ignore[misc]
+    """gmqtt's protocol with another read loop."""
+
+    async def _read_loop(self) -> None:
+        await self._connected.wait()
+        buffer = bytearray()
+        try:
+            while self._connected.is_set() and not self._transport.is_closing():
+                buffer += await self.read(_CHUNK_BYTES)
+                self._connection._last_data_in = time.monotonic()
+                if len(buffer) >= packet_bytes(buffer):
+                    del buffer[: self._read_packet(bytes(buffer))]
+        except ConnectionResetError:
+            return  # the end of the stream; gmqtt's connection_lost tells everybody
+        except ValueError:
+            self._transport.abort()
+
+
+def install() -> None:
+    """Make gmqtt use this reader for every connection of this process."""
+    connections: Any = gmqtt_connection
+    connections.MQTTProtocol = Protocol

@@ -1,0 +1,72 @@
+import asyncio
+import time
+
+import gmqtt
+import pytest
+from gmqtt.mqtt.package import PublishPacket
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.address import Address
+from broker.connection import Connection, Options, Owner, Subscription
+from broker.packets import Delivery
+from broker.reader import packet_bytes
+from tests.broker.test_packets import Protocol
+
+
+@given(st.integers(0, 70_000), st.integers(0, 8))
+def test_the_length_of_a_packet_is_known_from_its_header(size: int, shown: int) -> None:
+    _, packet = PublishPacket.build_package(gmqtt.Message("t", b"x" * size, qos=1), Protocol())
+    told = packet_bytes(packet[: 5 + shown])
+    assert told == len(packet)
+
+
+@pytest.mark.parametrize("start", [b"", b"\x30", b"\x30\x80", b"\x30\xff\xff\xff"])
+def test_an_incomplete_header_needs_one_more_byte(start: bytes) -> None:
+    assert packet_bytes(start) == len(start) + 1
+
+
+def test_a_length_of_more_than_four_bytes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="more than four"):
+        packet_bytes(b"\x30\xff\xff\xff\xff\x01")
+
+
+class Hearing(Owner):
+    def __init__(self) -> None:
+        self.heard: list[Delivery] = []
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        self.heard.append(delivery)
+
+
+def test_a_message_of_60_mb_is_read_in_seconds_whatever_the_pieces() -> None:
+    big, small = (gmqtt.Message("t", b"x" * size, qos=0) for size in (60_000_000, 3))
+    stream = b"".join(bytes(PublishPacket.build_package(each, Protocol())[1]) for each in (small, big, small, small))
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        subscribe = await reader.read(100)
+        writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x01" + stream)
+        await reader.read()
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(broker, "127.0.0.1", 0)
+        owner = Hearing()
+        address = Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+        connection = Connection(address, Options(client_id="big", subscriptions=(Subscription(filter="#"),)), owner)
+        started_s = time.monotonic()
+        running = asyncio.create_task(connection.run())
+        async with asyncio.timeout(30):
+            while len(owner.heard) < 4:
+                await asyncio.sleep(0.01)
+        assert time.monotonic() - started_s < 10
+        assert [len(each.payload) for each in owner.heard] == [3, 60_000_000, 3, 3]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(scenario())
