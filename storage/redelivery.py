@@ -2,8 +2,12 @@
 
 A crash, or a lost connection, between commit and acknowledgement makes the broker deliver a message again: in the same session,
 with the DUP flag and the same packet identifier (MQTT 5 section 4.4). Identifiers come in sequence, so the last 65,535 rows of
-the session hold every one that can come again. (The receive maximum would be a smaller bound, but Mosquitto 2.0.11 grants it
-anew on each reconnect: after a frozen recorder and a frozen broker, 56,000 committed messages came again.)
+the session hold each identifier once.
+
+The receive maximum should keep far fewer unacknowledged. But Mosquitto 2.0.11 no longer heeds it in a resumed session: it sends
+as much as the sockets take, and when they freeze with acknowledgements unread, more than 65,535 messages can come again. Older
+rows therefore count too where nothing else in sight has the same topic, payload and stamp: a payload that is sent over and over
+could be a new message, and a doubled one is better than a lost one.
 """
 
 import hashlib
@@ -15,15 +19,18 @@ from broker.packets import Delivery
 from storage.batch import delivery_stamp
 
 RECEIVE_MAXIMUM = 10_000
-"""Unacknowledged deliveries per connection: high enough never to stall the broker, far below the packet identifiers."""
+"""Unacknowledged deliveries: high enough never to stall the broker, far below the number of packet identifiers."""
 PACKET_IDENTIFIERS = 65_535
+ROWS_IN_SIGHT = 250_000
 
 _LAST_ROWS = """
-SELECT packet_id, topic, md5(coalesce(payload_raw, encode(payload))), qos, retain, boot, seq FROM (
-    SELECT *, rowid AS row FROM messages
-    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 4 FROM messages) AND session = $session AND packet_id IS NOT NULL
-    ORDER BY row DESC LIMIT $rows
-) ORDER BY row
+WITH sight AS (
+    SELECT *, rowid AS row, md5(coalesce(payload_raw, encode(payload))) AS digest FROM messages
+    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 2 FROM messages) AND session = $session AND packet_id IS NOT NULL
+    ORDER BY row DESC LIMIT $rows)
+SELECT packet_id, topic, digest, qos, retain, boot, seq FROM sight
+QUALIFY row_number() OVER (ORDER BY row DESC) <= $identifiers OR count(*) OVER (PARTITION BY topic, digest, boot, seq) = 1
+ORDER BY row
 """
 
 
@@ -31,22 +38,28 @@ class Committed:
     """What the previous connections of this session committed last, by packet identifier."""
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
-        self._content = {packet_id: content for packet_id, *content in rows}
+        self._contents: dict[int, list[tuple[Any, ...]]] = {}
+        for packet_id, *content in rows:
+            self._contents.setdefault(packet_id, []).append(tuple(content))
 
     @classmethod
     def load(cls, connection: DuckDBPyConnection, session: int) -> "Committed":
         """Read the last rows of `session` from the database."""
-        return cls(connection.execute(_LAST_ROWS, {"rows": PACKET_IDENTIFIERS, "session": session}).fetchall())
+        values = {"rows": ROWS_IN_SIGHT, "identifiers": PACKET_IDENTIFIERS, "session": session}
+        return cls(connection.execute(_LAST_ROWS, values).fetchall())
 
     def recognises(self, delivery: Delivery) -> bool:
         """Tell whether this is the second delivery of a committed message. Each is recognised once."""
-        if not delivery.dup or self._content.get(delivery.packet_id) != _content(delivery):
+        if not delivery.dup or (contents := self._contents.get(delivery.packet_id)) is None:
             return False
-        del self._content[delivery.packet_id]
+        content = _content(delivery)
+        if content not in contents:
+            return False
+        contents.remove(content)
         return True
 
 
-def _content(delivery: Delivery) -> list[Any]:
+def _content(delivery: Delivery) -> tuple[Any, ...]:
     digest = hashlib.md5(delivery.payload, usedforsecurity=False).hexdigest()
     stamp = delivery_stamp(delivery)
-    return [delivery.topic, digest, delivery.qos, delivery.retain, stamp.boot, stamp.seq]
+    return (delivery.topic, digest, delivery.qos, delivery.retain, stamp.boot, stamp.seq)

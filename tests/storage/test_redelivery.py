@@ -1,6 +1,8 @@
+import pytest
+
 from storage.batch import Received, arrow_table
 from storage.commit import Database
-from storage.redelivery import PACKET_IDENTIFIERS, Committed
+from storage.redelivery import PACKET_IDENTIFIERS
 from storage.typing import StreamCodes
 from tests.storage.conftest import Deliver
 
@@ -29,22 +31,23 @@ def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver
     assert not database.committed(session=2).recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
-def test_the_last_use_of_an_identifier_counts(database: Database, deliver: Deliver) -> None:
+def test_an_identifier_that_was_used_again_stands_for_both(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"old", packet_id=7))
     store(database, 1, deliver("t", b"new", packet_id=7))
     committed = database.committed(session=1)
-    assert not committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
     assert committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
+    assert not committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
 
 
-def test_as_many_are_remembered_as_there_are_identifiers(database: Database, deliver: Deliver) -> None:
-    count = PACKET_IDENTIFIERS + 5
-    store(database, 1, *(deliver("t", b"%d" % n, packet_id=n % PACKET_IDENTIFIERS + 1) for n in range(count)))
-    with database.cursor() as cursor:
-        committed = Committed.load(cursor, 1)
-    assert not committed.recognises(deliver("t", b"4", packet_id=5, dup=True).delivery)
-    assert committed.recognises(deliver("t", b"5", packet_id=6, dup=True).delivery)
-    assert committed.recognises(deliver("t", b"%d" % (count - 1), packet_id=5, dup=True).delivery)
+@pytest.mark.parametrize(("beyond", "payload", "recognised"), [(0, b"ON", True), (1, b"ON", False), (1, b"once", True)])
+def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
+    database: Database, deliver: Deliver, beyond: int, payload: bytes, recognised: bool
+) -> None:
+    store(database, 1, deliver("t", b"ON", packet_id=5), deliver("t", payload, packet_id=9))
+    store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS - 1 + beyond)))
+    committed = database.committed(session=1)
+    assert committed.recognises(deliver("t", payload, packet_id=9, dup=True).delivery) is recognised
 
 
 def test_sessions_are_numbered(database: Database) -> None:
