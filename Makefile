@@ -37,8 +37,9 @@ bench: ## Run the benches and print their numbers
 	@set -e; for file in $$(grep -l '__name__ == "__main__"' tests/bench/*.py); do \
 		echo "== $$file"; $(PYTHON) -m "$$(echo "$${file%.py}" | tr / .)"; done
 
-clean: ## Remove .venv, caches and var/ with everything recorded
-	@if [ -e var/plant-epoch ]; then echo "Scaup runs: make down first" >&2; exit 1; fi
+clean: ## Remove .venv, caches and var/ with everything recorded (not another SCAUP_DATA_DIR)
+	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.cli.commands.lifecycle runs 2>/dev/null; then \
+		echo "Scaup runs: make down first" >&2; exit 1; fi
 	rm -rf var .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

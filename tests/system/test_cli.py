@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from adapters.cli.asking.bus import PahoBus, connected
-from adapters.cli.asking.endpoint import Endpoint, endpoint_of
 from adapters.cli.errors import Refused, Unreachable
+from broker.address import Address, broker_address
+from broker.contract.heating import SETPOINT, Setpoint
 from broker.message import Publication
 from broker.settings import ROOT
 from tests import real_broker
@@ -77,8 +78,8 @@ def read(room: str, number: int) -> Publication:
     return Publication(topic=f"/readings/{room}/temperature", payload=json.dumps(payload).encode())
 
 
-def device(broker: RealBroker) -> Endpoint:
-    return Endpoint(host=broker.host, port=broker.port)
+def device(broker: RealBroker) -> Address:
+    return Address(host=broker.host, port=broker.port)
 
 
 def publish(broker: RealBroker, room: str, *numbers: int) -> None:
@@ -297,9 +298,24 @@ def test_doctor_is_content_with_what_runs(plant: RealBroker) -> None:
 
 def test_doctor_leaves_nothing_behind(plant: RealBroker) -> None:
     scaup(plant, "doctor")
-    with connected(endpoint_of(plant.settings)) as bus:
+    with connected(broker_address(plant.settings, "operator")) as bus:
         assert not [topic for topic in bus.retained("#") if "doctor" in topic]
         assert not [topic for topic in bus.retained("/#") if "doctor" in topic]
+
+
+def test_asking_for_retained_messages_leaves_live_ones_alone(plant: RealBroker, room: str) -> None:
+    setpoint = SETPOINT.publication(Setpoint(celsius=21.0), room=room)
+    with (
+        connected(broker_address(plant.settings, "operator")) as bus,
+        connected(broker_address(plant.settings, "operator")) as operator,
+    ):
+        bus.subscribe(setpoint.topic)
+        operator.publish(setpoint)
+        wait_until(lambda: setpoint.topic in operator.retained(setpoint.topic))
+        assert set(bus.retained("components/+/state")) == {"components/recorder/state"}
+        live = bus.receive(5)
+        assert live is not None
+        assert (live.topic, live.payload, live.retain) == (setpoint.topic, setpoint.payload, True)
 
 
 def test_status_is_light_enough_for_a_health_check(plant: RealBroker) -> None:
@@ -331,4 +347,4 @@ def test_the_bus_tells_what_happened(plant: RealBroker) -> None:
     with connected(device(plant)) as bus, pytest.raises(Refused, match=r"/actuators/x without a login.*0x87"):
         bus.publish(Publication(topic="/actuators/x", payload=b"{}"))
     with pytest.raises(Unreachable, match="no broker at"):
-        PahoBus(Endpoint(host="127.0.0.1", port=real_broker.free_ports(1)[0])).connect()
+        PahoBus(Address(host="127.0.0.1", port=real_broker.free_ports(1)[0])).connect()

@@ -1,5 +1,6 @@
 """`make up` and `make down` in the native runtime, with every component there is, on free ports."""
 
+import json
 import os
 import signal
 import socket
@@ -14,12 +15,12 @@ import psutil
 import pytest
 
 from adapters.cli.asking.bus import connected
-from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.errors import CommandError
 from adapters.cli.registry import components
-from adapters.cli.running import health, orphans
+from adapters.cli.running import guardian, health, orphans, supervision
 from adapters.cli.running.control import Supervisor
-from adapters.cli.running.supervision import Place
+from adapters.cli.running.supervision import TAKEN_OVER_EXIT, Place, Program
+from broker.address import broker_address
 from broker.contract import heating
 from broker.contract.components import Presence
 from broker.settings import ROOT, Settings
@@ -61,7 +62,7 @@ class Plant:
 
     def healthy(self) -> bool:
         try:
-            found = health.states(endpoint_of(self.settings))
+            found = health.states(broker_address(self.settings, "operator"))
         except CommandError:
             return False
         return all(name in found and found[name].state is Presence.ONLINE for name in components())
@@ -187,10 +188,79 @@ def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
     assert set(plant.pids()) == {"supervisord", "guardian", "broker", *components()}
 
 
+def test_supervisor_that_does_not_start_at_first_is_tried_again(plant: Plant) -> None:
+    log = plant.place.logs / "guardian.log"
+    aside = plant.place.configuration.rename(plant.place.configuration.with_suffix(".aside"))
+    try:
+        old = plant.kill("supervisord")
+        assert eventually(lambda: "next attempt" in log.read_text())
+    finally:
+        aside.rename(plant.place.configuration)
+    assert eventually(lambda: plant.pids().get("supervisord", old) != old)
+    assert eventually(plant.healthy)
+
+
+def test_only_a_program_whose_place_was_taken_is_not_restarted(tmp_path: Path) -> None:
+    codes = {"said-0": 0, "said-1": 1, "said-75": TAKEN_OVER_EXIT}
+    place = Place(data_dir=tmp_path.resolve())
+    place.logs.mkdir()
+    programs = [_program(name, f"import sys, time; time.sleep(1.5); sys.exit({code})") for name, code in codes.items()]
+    programs.append(_program("killed", "import time; time.sleep(600)"))
+    place.configuration.write_text(supervision.configuration(place, programs, {}))
+    supervisor, mark = Supervisor(place), orphans.new_mark(place.data_dir)
+    guardian.start_supervisor(place.configuration, mark, autostart=True)
+    try:
+        assert supervisor.wait(10)
+        seen: dict[str, set[int]] = {each.name: set() for each in programs}
+
+        def each_started_three_times() -> bool:
+            known = supervisor.processes()
+            for name, each in known.items():
+                seen[name] |= {each.pid} - {0}
+            if known["killed"].state == "RUNNING" and len(seen["killed"]) < 3:
+                os.kill(known["killed"].pid, signal.SIGKILL)
+            return all(len(pids) >= 3 for name, pids in seen.items() if name != "said-75")
+
+        assert eventually(each_started_three_times)
+        assert len(seen["said-75"]) == 1
+        assert supervisor.processes()["said-75"].state == "EXITED"
+    finally:
+        supervisor.shut_down()
+        orphans.stop(mark)
+
+
+def _program(name: str, code: str) -> Program:
+    return Program(name=name, command=(sys.executable, "-c", code), directory=ROOT, group=orphans.COMPONENTS)
+
+
+def test_a_component_whose_place_was_taken_gives_way_until_the_next_up(plant: Plant) -> None:
+    name = next(each for each in components() if each != "recorder")
+    other = subprocess.Popen(
+        [sys.executable, "-m", "adapters.cli.main", "run", name],
+        cwd=ROOT,
+        env=plant.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert eventually(lambda: Supervisor(plant.place).processes()[name].state == "EXITED")
+        assert eventually(plant.healthy), "the other one is there"
+        assert name not in plant.pids()
+        assert other.poll() is None
+    finally:
+        other.terminate()
+        assert other.wait(20) == 0
+    status = plant.make("status")
+    assert status.returncode == 1
+    assert json.loads(next(line for line in status.stdout.splitlines() if f'"{name}"' in line))["state"] == "offline"
+    assert plant.make("up").returncode == 0
+    assert plant.healthy()
+
+
 def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None:
     setpoint = heating.SETPOINT.publication(heating.Setpoint(celsius=19.5), room="room-lifecycle")
     topic = setpoint.topic
-    with connected(endpoint_of(plant.settings)) as bus:
+    with connected(broker_address(plant.settings, "operator")) as bus:
         bus.publish(setpoint)
     saved = plant.settings.data_dir / "broker" / "mosquitto.db"
     published_at = time.time()
@@ -198,7 +268,7 @@ def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None
     before = plant.kill("broker")
     assert eventually(lambda: plant.pids().get("broker", before) != before)
     assert eventually(plant.healthy)
-    with connected(endpoint_of(plant.settings)) as bus:
+    with connected(broker_address(plant.settings, "operator")) as bus:
         assert bus.retained(topic)[topic].payload == setpoint.payload
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.cli.asking import recorder
 from adapters.cli.asking.bus import Bus
-from adapters.cli.asking.question import ARROW, Part, Question
+from adapters.cli.asking.question import Part, Question
 from adapters.cli.errors import Unreachable
 from adapters.cli.showing.result import ArrowRows
-from broker.contract.storage import AnswerFormat, QueryEnd, QueryRequest
+from broker.contract.storage import ARROW, AnswerFormat, QueryEnd, QueryRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,9 +21,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from adapters.cli.asking import bus_errors
-from adapters.cli.asking.endpoint import Endpoint
 from adapters.cli.errors import ConnectionLost, Refused, Unreachable
+from broker.address import Address
 from broker.message import Publication
+from broker.topics import matches
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
@@ -86,9 +87,10 @@ class Bus(Protocol):
 class PahoBus:
     """A connection to a broker by MQTT 5. Use `connected` to make one that closes itself."""
 
-    def __init__(self, endpoint: Endpoint, client_id: str | None = None, session_expiry_s: int = 0) -> None:
+    def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
         self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
-        self._endpoint, self._session_expiry_s = endpoint, session_expiry_s
+        self._address, self._session_expiry_s = address, session_expiry_s
+        self._where = bus_errors.where(address)
         self._inbox: deque[Received] = deque()
         self._recent: deque[int] = deque(maxlen=_REMEMBERED_PACKETS)
         self._connack: int | None = None
@@ -106,19 +108,19 @@ class PahoBus:
             Unreachable: there is no broker, or it does not answer or does not speak MQTT 5.
             Refused: the broker does not accept the login.
         """
-        self._connack, where = None, self._endpoint.where
+        self._connack = None
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._session_expiry_s
         try:
             self._client.connect(
-                self._endpoint.host, self._endpoint.port, KEEP_ALIVE_S, clean_start=not resume, properties=properties
+                self._address.host, self._address.port, KEEP_ALIVE_S, clean_start=not resume, properties=properties
             )
         except (OSError, ValueError) as error:
-            raise bus_errors.no_broker(where, str(getattr(error, "strerror", None) or error)) from error
+            raise bus_errors.no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
         if not self._step_until(lambda: self._connack is not None, CONNECT_TIMEOUT_S, lost_is_error=False):
-            raise bus_errors.no_broker(where, self._reason or "it does not answer")
+            raise bus_errors.no_broker(self._address, self._reason or "it does not answer")
         if self._connack:
-            raise bus_errors.login_refused(self._endpoint, self._connack)
+            raise bus_errors.login_refused(self._address, self._connack)
         return self._session_present
 
     def close(self) -> None:
@@ -134,24 +136,30 @@ class PahoBus:
             Refused: the broker does not allow it.
             Unreachable: the connection was lost or the broker does not answer.
         """
-        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        self._subscribe(filters, SubscribeOptions.RETAIN_DO_NOT_SEND, retain_as_published=True)
 
     def retained(self, *filters: str) -> dict[str, Received]:
         """Return the retained messages on these filters by topic.
 
         A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought.
+        The filters must not overlap with those of `subscribe`, since they are unsubscribed again. What arrives meanwhile on
+        those of `subscribe` stays to be received, with its retain flag or without.
 
         Raises:
             Refused: the broker does not allow it.
             Unreachable: the connection was lost or the broker does not answer.
         """
-        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
-        self._subscribe(filters, retain_handling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        if not any(each.retain for each in self._inbox):  # a broker that sends them late
-            self._step_until(lambda: bool(self._inbox), _STRAGGLERS_S)
+        live, self._inbox = self._inbox, deque()
+        self._subscribe(filters, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE, retain_as_published=False)
+        self._subscribe(filters, SubscribeOptions.RETAIN_DO_NOT_SEND, retain_as_published=False)
+
+        def asked_for(each: Received) -> bool:
+            return each.retain and any(matches(one, each.topic) for one in filters)
+
+        self._step_until(lambda: any(map(asked_for, self._inbox)), _STRAGGLERS_S)  # a broker may send them late
         self._client.unsubscribe(list(filters))
-        found = {each.topic: each for each in self._inbox if each.retain}
-        self._inbox = deque(each for each in self._inbox if not each.retain)
+        found = {each.topic: each for each in self._inbox if asked_for(each)}
+        self._inbox = live + deque(each for each in self._inbox if not asked_for(each))
         return found
 
     def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
@@ -163,7 +171,7 @@ class PahoBus:
         """
         reason = self.try_publish(publication, response_topic, expiry_s)
         if reason >= 0x80:
-            raise bus_errors.publication_refused(self._endpoint, publication.topic, reason)
+            raise bus_errors.publication_refused(self._address, publication.topic, reason)
         return reason != _NO_SUBSCRIBERS
 
     def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
@@ -175,7 +183,7 @@ class PahoBus:
         properties = self._properties(publication, response_topic, expiry_s)
         sent = self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
         if not self._step_until(lambda: sent.mid in self._published, ANSWER_TIMEOUT_S):
-            raise Unreachable(f"the broker at {self._endpoint.where} did not acknowledge a message", "see `scaup doctor`")
+            raise Unreachable(f"the broker at {self._where} did not acknowledge a message", "see `scaup doctor`")
         return self._published.pop(sent.mid)
 
     def receive(self, timeout_s: float) -> Received | None:
@@ -191,10 +199,10 @@ class PahoBus:
     def _new_client(self) -> paho.Client:
         client = paho.Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False)
         client.connect_timeout = CONNECT_TIMEOUT_S
-        if self._endpoint.username is not None:
-            client.username_pw_set(self._endpoint.username, self._endpoint.password)
-        if self._endpoint.ca:
-            _use_tls(client, self._endpoint.ca)
+        if self._address.username is not None:
+            client.username_pw_set(self._address.username, self._address.password)
+        if self._address.ca:
+            _use_tls(client, self._address.ca)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -206,6 +214,8 @@ class PahoBus:
 
     def _on_connect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
         self._connack, self._session_present = code.value, bool(flags.session_present)
+        if not self._session_present:
+            self._recent.clear()  # packet identifiers begin anew with a session
 
     def _on_disconnect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -214,7 +224,8 @@ class PahoBus:
     def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
         if message.dup and message.mid in self._recent:
             return  # received before the connection was lost, but the acknowledgement did not arrive
-        self._recent.append(message.mid)
+        if message.qos:  # at QoS 0 there is no packet identifier
+            self._recent.append(message.mid)
         properties = message.properties
         self._inbox.append(
             Received(
@@ -238,14 +249,14 @@ class PahoBus:
             if self._client.loop(min(left_s, _STEP_S)) != paho.MQTT_ERR_SUCCESS and not done():
                 if not lost_is_error:
                     return False
-                raise ConnectionLost(f"the connection to the broker at {self._endpoint.where} was lost {self._reason}".rstrip())
+                raise ConnectionLost(f"the connection to the broker at {self._where} was lost {self._reason}".rstrip())
         return True
 
-    def _subscribe(self, filters: tuple[str, ...], retain_handling: int) -> None:
-        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=retain_handling)
+    def _subscribe(self, filters: tuple[str, ...], retain_handling: int, *, retain_as_published: bool) -> None:
+        options = SubscribeOptions(qos=1, retainAsPublished=retain_as_published, retainHandling=retain_handling)
         _, mid = self._client.subscribe([(each, options) for each in filters])
         if mid is None or not self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S):
-            raise Unreachable(f"the broker at {self._endpoint.where} does not answer a subscription", "see `scaup doctor`")
+            raise Unreachable(f"the broker at {self._where} does not answer a subscription", "see `scaup doctor`")
         refused = [each for each, code in zip(filters, self._granted.pop(mid), strict=False) if code >= 0x80]
         if refused:
             raise Refused(f"the broker refused the subscription to {', '.join(refused)}", "ask for less, or log in")
@@ -268,14 +279,14 @@ class PahoBus:
 
 
 @contextmanager
-def connected(endpoint: Endpoint, client_id: str | None = None, session_expiry_s: int = 0) -> Iterator[PahoBus]:
+def connected(address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> Iterator[PahoBus]:
     """Connect for the time of a `with` block.
 
     Raises:
         Unreachable: there is no broker, or it does not answer.
         Refused: the broker does not accept the login.
     """
-    bus = PahoBus(endpoint, client_id, session_expiry_s)
+    bus = PahoBus(address, client_id, session_expiry_s)
     bus.connect()
     try:
         yield bus

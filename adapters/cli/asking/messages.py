@@ -5,10 +5,9 @@ from typing import Any
 
 from adapters.cli.asking.bus import Received
 from adapters.cli.asking.topic_sql import Condition, topic_condition
+from adapters.cli.showing.lines import COLUMNS
 from adapters.cli.showing.output import Format
-
-COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
-"""The columns of `messages` that a live message has too."""
+from broker.stamp import read_stamp
 
 _SHOWN = "received_at, topic, coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload"
 
@@ -29,18 +28,18 @@ def selection(topic_filter: str, since_at: datetime | None) -> Condition:
 def live_row(received: Received) -> tuple[Any, ...]:
     """Return a received message as a row of `COLUMNS`; stamps that are not what Scaup writes are left out."""
     text, raw = _text(received.payload)
-    seq = received.property("seq")
+    stamp = read_stamp(received.user)
     return (
         received.at,
-        _instant(received.property("plant-time")),
+        stamp.plant_at,
         received.topic,
         text,
         raw,
         received.qos,
         received.retain,
-        received.property("source"),
-        received.property("boot"),
-        int(seq) if seq and seq.isascii() and seq.isdigit() and len(seq) < 19 else None,
+        stamp.source,
+        stamp.boot,
+        stamp.seq,
     )
 
 
@@ -49,11 +48,3 @@ def _text(payload: bytes) -> tuple[str | None, bytes | None]:
         return payload.decode(), None
     except UnicodeDecodeError:
         return None, payload
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return instant.astimezone(UTC) if instant is not None and instant.tzinfo else None

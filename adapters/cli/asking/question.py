@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 from adapters.cli.asking.bus import Received
 from adapters.cli.errors import Unreachable
-from broker.contract.storage import ANSWER, QUERY, QueryEnd, QueryRequest
+from broker.contract.storage import ANSWER, FINAL, JSON, PART, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected
 from broker.message import Publication, decode, encode
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Question:
             topic=QUERY.template.topic(),
             payload=encode(self.request),
             correlation_data=self.correlation_data,
-            content_type="application/json",
+            content_type=JSON,
         )
 
     def is_itself(self, received: Received) -> bool:
@@ -58,9 +56,9 @@ class Question:
         Raises:
             Unreachable: a part is missing, or the message does not follow the protocol.
         """
-        if received.property("final") == "true":
+        if received.property(FINAL) == "true":
             return self._end(received)
-        number = _number(received.property("part"))
+        number = _number(received.property(PART))
         if number <= self._parts:
             return None
         if number != self._parts + 1:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.cli.declaration import OPERATOR
 from adapters.cli.errors import NoRecorder, Unreachable
+from broker.address import Address, broker_address
 from broker.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ class Session:
         """
         return Settings.load()
 
+    @property
+    def _address(self) -> Address:
+        return broker_address(self.settings, OPERATOR.name)
+
     def bus(self, session_expiry_s: int = 0) -> "AbstractContextManager[Bus]":
         """Connect to the broker for the time of a `with` block.
 
@@ -38,9 +44,8 @@ class Session:
             Refused: the broker does not accept the login.
         """
         from adapters.cli.asking.bus import connected
-        from adapters.cli.asking.endpoint import endpoint_of
 
-        return connected(endpoint_of(self.settings), session_expiry_s=session_expiry_s)
+        return connected(self._address, session_expiry_s=session_expiry_s)
 
     def login(self, account: str | None, password: str | None) -> "AbstractContextManager[Bus]":
         """Connect with another account, or without one, for the time of a `with` block.
@@ -50,9 +55,8 @@ class Session:
             Refused: the broker does not accept the login.
         """
         from adapters.cli.asking.bus import connected
-        from adapters.cli.asking.endpoint import endpoint_of
 
-        return connected(replace(endpoint_of(self.settings), username=account, password=password))
+        return connected(replace(self._address, username=account, password=password))
 
     @contextmanager
     def ask(self, request: "QueryRequest") -> "Iterator[Answer]":

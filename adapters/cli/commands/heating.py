@@ -17,11 +17,10 @@ from adapters.cli.options import Instant, Room, examples, output_options
 from adapters.cli.showing.chart import bars, chart
 from adapters.cli.showing.output import Format, Output
 from adapters.cli.showing.result import Rows
-from broker.contract.heating import SETPOINT, STATE, Setpoint
+from broker.contract.heating import HIGHEST_SETPOINT_C, LOWEST_SETPOINT_C, SETPOINT, STATE, Setpoint
 from broker.errors import Rejected
 from broker.message import decode_json
 
-LOWEST_C, HIGHEST_C = 5.0, 35.0
 _MOST_CHARTS = 3
 _LABELS = 10
 _FOR_PEOPLE: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -58,7 +57,8 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
 
     For each room, or for ROOM only: temperature, setpoint, valve level, mode, left-out sensors and alarms now; over the period
     the lowest, mean and highest temperature, the share of time within 0.5 °C of the setpoint, the RMS error, the valve's travel
-    (the sum of its movements) and the changes of mode. Time is plant time: at scale 60 an hour shows 60 hours.
+    (the sum of its movements) and the changes of mode. They are weighted by plant time: at scale 60 an hour shows 60 hours.
+    What lies between two starts of the controller is not counted.
     """
     statement = heating_sql.report(room, since_at)
     rows = rows_of(session, statement.sql, statement.parameters)
@@ -79,7 +79,7 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
 
 @heating.command(epilog=examples("scaup heating setpoint room-1 21.5"))
 @click.argument("room", type=Room())
-@click.argument("celsius", type=click.FloatRange(LOWEST_C, HIGHEST_C))
+@click.argument("celsius", type=click.FloatRange(LOWEST_SETPOINT_C, HIGHEST_SETPOINT_C))
 @output_options
 @click.pass_obj
 def setpoint(session: Session, room: str, celsius: float, output: Output) -> None:

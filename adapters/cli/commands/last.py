@@ -4,9 +4,10 @@ from datetime import datetime
 
 import click
 
-from adapters.cli.asking.messages import COLUMNS, selection, shown_columns
+from adapters.cli.asking.messages import selection, shown_columns
 from adapters.cli.asking.session import Session, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
+from adapters.cli.showing.lines import COLUMNS
 from adapters.cli.showing.output import Output
 
 _SQL = """

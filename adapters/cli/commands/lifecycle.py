@@ -87,6 +87,12 @@ def need_broker() -> None:
         preflight.ensure_broker()
 
 
+@click.command(hidden=True)
+def runs() -> None:
+    """Tell by the exit code, 0 or 1, whether a system shall run on the data directory: what `make clean` asks first."""
+    raise SystemExit(not _epoch_file(_settings()).exists())
+
+
 def engine_answers() -> bool:
     """Tell whether a container engine with Compose answers within three seconds."""
     docker = shutil.which("docker")
@@ -180,4 +186,4 @@ def _epoch_file(settings: Settings) -> Path:
 
 
 if __name__ == "__main__":
-    click.Group(commands=[up, down, logs, prepare, need_broker])()
+    click.Group(commands=[up, down, logs, prepare, need_broker, runs])()

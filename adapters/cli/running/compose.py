@@ -4,20 +4,18 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.declaration import OPERATOR
 from adapters.cli.errors import CommandError, Failed
 from adapters.cli.registry import components
-from adapters.cli.running import health, preflight
-from adapters.cli.running.orphans import BROKER, RECORDER
-from adapters.cli.running.runtime import Row, broker_note, own_broker
+from adapters.cli.running import preflight, rollout
+from adapters.cli.running.orphans import BROKER
+from adapters.cli.running.runtime import Row, own_broker
 from broker import mosquitto
 from broker.contract.components import ComponentState
 from broker.credentials import write_private
@@ -26,9 +24,6 @@ from broker.settings import ROOT, Settings
 FILE = ROOT / "docker-compose.yml"
 SETUP = "setup"
 BROKER_LIMIT_S = 30.0
-RECORDER_LIMIT_S = 30.0
-HEALTHY_LIMIT_S = 60.0
-LAST_LINES = 15
 
 
 def prepare_volume(settings: Settings) -> None:
@@ -85,7 +80,13 @@ class Compose:
             raise
         self._fetch_account()
         before = self._wait_for_broker()
-        self._start_components({name: state for name, state in before.items() if name not in running}, environment)
+        missing = rollout.start_components(
+            self.settings, self.components, before, lambda names: self._start_those_down(names, environment)
+        )
+        if missing:
+            for name in missing:
+                self._show(name)
+            raise Failed(f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above says why")
 
     def stop(self) -> bool:
         """Stop and remove the containers, in order; the volume stays."""
@@ -97,13 +98,9 @@ class Compose:
 
     def rows(self) -> list[Row]:
         """Return what runs where, the broker first."""
-        containers, found = self._containers(), health.states(endpoint_of(self.settings))
-        notes = {RECORDER: "scaup.duckdb on the volume scaup_data", BROKER: broker_note(self.settings)}
-        rows = []
-        for name in (BROKER, *self.components):
-            state = found[name].state.value if name in found else "online" if name == BROKER else "unknown"
-            rows.append(Row(name=name, where=containers.get(name, "no container"), state=state, note=notes.get(name, "")))
-        return rows
+        containers = self._containers()
+        where = {name: containers.get(name, "no container") for name in (BROKER, *self.components)}
+        return rollout.rows(self.settings, where, "scaup.duckdb on the volume scaup_data")
 
     def logs(self, name: str | None, lines: int, follow: bool) -> None:
         """Write the logs of one service or of all to standard output."""
@@ -140,28 +137,19 @@ class Compose:
 
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
-            return health.wait_for_broker(endpoint_of(self.settings), BROKER_LIMIT_S)
+            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
         except CommandError:
             self._show(BROKER)
             raise
 
-    def _start_components(self, stale: Mapping[str, ComponentState], environment: Mapping[str, str]) -> None:
-        """Start the recorder first, so that it hears everything, and then the others even if it does not come up."""
-        deadline_s = time.monotonic() + HEALTHY_LIMIT_S
-        missing: list[str] = []
-        recorder = [name for name in self.components if name == RECORDER]
-        others = [name for name in self.components if name != RECORDER]
-        for names, limit_s in ((recorder, RECORDER_LIMIT_S), (others, HEALTHY_LIMIT_S)):
-            if names:
-                if not self._containers().keys() >= set(names):
-                    click.echo(f"starting {', '.join(names)}", err=True)
-                self._compose("up", "--detach", "--no-build", "--no-deps", *names, environment=environment)
-            left_s = min(limit_s, deadline_s - time.monotonic())
-            missing = health.wait_until_online(endpoint_of(self.settings), [*missing, *names], stale, left_s)
-        if missing:
-            for name in missing:
-                self._show(name)
-            raise Failed(f"not online after {HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above says why")
+    def _start_those_down(self, names: list[str], environment: Mapping[str, str]) -> list[str]:
+        running = self._containers()
+        down = [name for name in names if name not in running]
+        if down:
+            click.echo(f"starting {', '.join(down)}", err=True)
+        if names:
+            self._compose("up", "--detach", "--no-build", "--no-deps", *names, environment=environment)
+        return down
 
     def _containers(self, *options: str) -> dict[str, str]:
         """Return the name of the container of every service that runs."""
@@ -171,7 +159,7 @@ class Compose:
         return {each["Service"]: each["Name"] for each in found}
 
     def _show(self, name: str) -> None:
-        click.echo(self._compose("logs", "--no-color", "--tail", str(LAST_LINES), name), err=True)
+        click.echo(self._compose("logs", "--no-color", "--tail", str(rollout.LAST_LINES), name), err=True)
 
     def _compose(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
         command = self._command(words)

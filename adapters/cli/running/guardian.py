@@ -14,6 +14,8 @@ from pathlib import Path
 from broker.settings import ROOT
 
 LOOK_EVERY_S = 0.25
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+"""Between two attempts to start the supervisor."""
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
     """Start a supervisor; it detaches itself from this process.
 
     Raises:
-        subprocess.CalledProcessError: it does not start, `output` says why.
+        subprocess.SubprocessError: it does not start, or not in time; `reason` says why.
+        OSError: no process can be started now.
     """
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
     environment = supervisor_environment(os.environ, mark, autostart)
@@ -47,17 +50,34 @@ def watch(parent: int) -> None:
 
 
 def heal(configuration: Path) -> None:
-    """Stop the orphans of the supervisor that started this process, in order, and start a new supervisor."""
+    """Stop the orphans of the supervisor that started this process, in order, and start a new supervisor.
+
+    Nobody starts this process again, so what fails is tried again, for as long as `plant-epoch` says that the system shall run.
+    """
     from adapters.cli.running import orphans
 
-    data_dir = configuration.parent
     log.warning("the supervisor has died: stopping what it had started")
-    stopped = orphans.stop(os.environ[orphans.MARK])
-    if not (data_dir / "plant-epoch").exists():
-        log.info("%d processes stopped; `make down` is at work, so nothing is started again", stopped)
-        return
-    log.info("%d processes stopped, starting the supervisor again", stopped)
-    start_supervisor(configuration, orphans.new_mark(data_dir), autostart=True)
+    mark, pause_s = os.environ[orphans.MARK], FIRST_PAUSE_S
+    while True:
+        try:
+            stopped = orphans.stop(mark)
+            if not (configuration.parent / "plant-epoch").exists():
+                log.info("%d processes stopped; `make down` is at work, so nothing is started again", stopped)
+                return
+            log.info("%d processes stopped, starting the supervisor again", stopped)
+            mark = orphans.new_mark(configuration.parent)
+            start_supervisor(configuration, mark, autostart=True)
+            return
+        except (subprocess.SubprocessError, OSError) as error:
+            log.error("that failed, next attempt in %.1f s: %s", pause_s, reason(error))
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def reason(error: Exception) -> str:
+    """Return why the supervisor did not start: what it said itself, where it said something."""
+    said = (error.stderr or error.stdout) if isinstance(error, subprocess.CalledProcessError) else None
+    return str(said or error).strip()
 
 
 def main() -> None:
@@ -67,11 +87,7 @@ def main() -> None:
         filename=configuration.parent / "logs" / "guardian.log", level=logging.INFO, format="%(asctime)s guardian %(message)s"
     )
     watch(_supervisor())
-    try:
-        heal(configuration)
-    except subprocess.CalledProcessError as error:
-        log.error("the supervisor does not start: %s", error.stderr or error.stdout)
-        sys.exit(1)
+    heal(configuration)
 
 
 def _supervisor() -> int:

@@ -7,8 +7,8 @@ from contextlib import suppress
 import click
 
 from adapters.cli.asking.bus import Bus, connected
-from adapters.cli.asking.endpoint import Endpoint
 from adapters.cli.errors import CommandError
+from broker.address import Address
 from broker.contract.components import STATE, ComponentState, Presence
 from broker.errors import Rejected
 from broker.message import decode
@@ -16,14 +16,14 @@ from broker.message import decode
 LOOK_EVERY_S = 0.2
 
 
-def states(endpoint: Endpoint) -> dict[str, ComponentState]:
+def states(address: Address) -> dict[str, ComponentState]:
     """Return the retained state of every component that the broker knows.
 
     Raises:
         Unreachable: there is no broker, or it does not answer.
         Refused: it does not accept the operator's login.
     """
-    with connected(endpoint) as bus:
+    with connected(address) as bus:
         return _states(bus)
 
 
@@ -35,7 +35,7 @@ def not_online(wanted: Collection[str], found: Mapping[str, ComponentState], bef
     return [name for name in wanted if not _online(found.get(name), before.get(name))]
 
 
-def wait_for_broker(endpoint: Endpoint, limit_s: float) -> dict[str, ComponentState]:
+def wait_for_broker(address: Address, limit_s: float) -> dict[str, ComponentState]:
     """Wait until the broker answers, and return the states that it has retained.
 
     Raises:
@@ -44,7 +44,7 @@ def wait_for_broker(endpoint: Endpoint, limit_s: float) -> dict[str, ComponentSt
     deadline_s = time.monotonic() + limit_s
     while True:
         try:
-            return states(endpoint)
+            return states(address)
         except CommandError:  # also a login that is refused: the broker may just be reading new accounts
             if time.monotonic() > deadline_s:
                 raise
@@ -52,12 +52,12 @@ def wait_for_broker(endpoint: Endpoint, limit_s: float) -> dict[str, ComponentSt
 
 
 def wait_until_online(
-    endpoint: Endpoint, wanted: Collection[str], before: Mapping[str, ComponentState], limit_s: float
+    address: Address, wanted: Collection[str], before: Mapping[str, ComponentState], limit_s: float
 ) -> list[str]:
     """Wait until all of `wanted` are online; return those that are not after `limit_s`."""
     deadline_s, missing = time.monotonic() + limit_s, list(wanted)
     while missing:
-        with suppress(CommandError), connected(endpoint) as bus:
+        with suppress(CommandError), connected(address) as bus:
             while (missing := _announced(missing, _states(bus), before)) and time.monotonic() < deadline_s:
                 time.sleep(LOOK_EVERY_S)
         if time.monotonic() > deadline_s:

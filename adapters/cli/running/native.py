@@ -3,20 +3,18 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from adapters.cli.asking.endpoint import endpoint_of
 from adapters.cli.errors import CommandError, Failed, WrongUsage
 from adapters.cli.registry import package_of
-from adapters.cli.running import guardian, health, logfiles, orphans, preflight, supervision
+from adapters.cli.running import guardian, logfiles, orphans, preflight, rollout, supervision
 from adapters.cli.running.control import ProcessInfo, Supervisor
 from adapters.cli.running.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
-from adapters.cli.running.runtime import Row, broker_note, own_broker
+from adapters.cli.running.runtime import Row, own_broker
 from adapters.cli.running.supervision import Place, Program
 from broker import mosquitto
 from broker.contract.components import ComponentState
@@ -26,9 +24,6 @@ from broker.settings import ROOT, Settings
 
 SUPERVISOR_LIMIT_S = 10.0
 BROKER_LIMIT_S = 20.0
-RECORDER_LIMIT_S = 20.0
-HEALTHY_LIMIT_S = 60.0
-LAST_LINES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +70,9 @@ class Native:
             self._refresh(text)
         else:
             self._launch(text)
-        self._start_components(self._wait_for_broker())
+        before = self._wait_for_broker()
+        if missing := rollout.start_components(self.settings, self.components, before, self._start_those_down):
+            self._not_healthy(missing)
 
     def stop(self) -> bool:
         """Stop everything, cleanly and in order; tell whether there was anything."""
@@ -95,13 +92,10 @@ class Native:
 
     def rows(self) -> list[Row]:
         """Return what runs where, the broker first."""
-        known, found = self.supervisor.processes(), health.states(endpoint_of(self.settings))
-        notes = {RECORDER: str(self.settings.database), BROKER: broker_note(self.settings)}
-        rows = []
-        for name in [BROKER] * own_broker(self.settings) + [*self.components]:
-            state = found[name].state.value if name in found else "online" if name == BROKER else "unknown"
-            rows.append(Row(name=name, where=f"pid {known[name].pid}", state=state, note=notes.get(name, "")))
-        return rows
+        known = self.supervisor.processes()
+        names = [BROKER] * own_broker(self.settings) + [*self.components]
+        where = {name: f"pid {known[name].pid}" if name in known and known[name].pid else "not running" for name in names}
+        return rollout.rows(self.settings, where, str(self.settings.database))
 
     def logs(self, name: str | None, lines: int, follow: bool) -> None:
         """Write the logs of one program or of all to standard output.
@@ -126,7 +120,7 @@ class Native:
     def last_lines(self, name: str) -> list[str]:
         """Return the end of a program's log."""
         path = self.place.logs / f"{name}.log"
-        return path.read_text(errors="replace").splitlines()[-LAST_LINES:] if path.is_file() else []
+        return path.read_text(errors="replace").splitlines()[-rollout.LAST_LINES :] if path.is_file() else []
 
     def _launch(self, text: str) -> None:
         orphans.stop(orphans.mark_prefix(self.settings.data_dir))
@@ -140,8 +134,8 @@ class Native:
         try:
             guardian.start_supervisor(self.place.configuration, orphans.new_mark(self.settings.data_dir), autostart=False)
         except (subprocess.SubprocessError, OSError) as error:
-            said = getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error)
-            raise Failed(f"the supervisor does not start: {said.strip()}", f"see {self.place.logs}/supervisord.log") from error
+            fix = f"see {self.place.logs}/supervisord.log"
+            raise Failed(f"the supervisor does not start: {guardian.reason(error)}", fix) from error
         if not self.supervisor.wait(SUPERVISOR_LIMIT_S):
             raise Failed("the supervisor does not answer", f"see {self.place.logs}/supervisord.log")
 
@@ -160,25 +154,11 @@ class Native:
 
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
-            return health.wait_for_broker(endpoint_of(self.settings), BROKER_LIMIT_S)
+            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
         except CommandError as error:
             if own_broker(self.settings):
                 self._show(BROKER)
             raise Failed(f"the broker is not healthy: {error.message}", error.fix or "make logs shows more") from error
-
-    def _start_components(self, before: Mapping[str, ComponentState]) -> None:
-        """Start the recorder first, so that it hears everything, and then the others even if it does not come up."""
-        deadline_s = time.monotonic() + HEALTHY_LIMIT_S
-        stale: dict[str, ComponentState] = {}
-        missing: list[str] = []
-        for group, limit_s in ((RECORDER, RECORDER_LIMIT_S), (COMPONENTS, HEALTHY_LIMIT_S)):
-            names = [name for name in self.components if _group(name) == group]
-            started = self._start_those_down(names)
-            stale |= {name: before[name] for name in started if name in before}
-            left_s = min(limit_s, deadline_s - time.monotonic())
-            missing = health.wait_until_online(endpoint_of(self.settings), [*missing, *names], stale, left_s)
-        if missing:
-            self._not_healthy(missing)
 
     def _start_those_down(self, names: list[str]) -> list[str]:
         known = self.supervisor.processes()
@@ -193,7 +173,7 @@ class Native:
         for name in missing:
             self._show(name)
         raise Failed(
-            f"not online after {HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}",
+            f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}",
             f"the log above says why ({self.place.logs} has all of it); make down stops what runs",
         )
 

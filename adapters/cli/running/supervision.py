@@ -19,6 +19,9 @@ LONGEST_SOCKET_PATH = 90
 _PRIORITIES = {BROKER: 1, RECORDER: 2, COMPONENTS: 3, GUARDIAN: 4}
 """The supervisor starts the lowest first and stops it last."""
 
+TAKEN_OVER_EXIT = 75
+"""Exit code of a component whose place another instance took: that of `broker.runtime`, which is too slow to load for this."""
+
 _STOP_WAIT_S = {BROKER: 30, RECORDER: 30, COMPONENTS: 10, GUARDIAN: 2}
 
 
@@ -103,14 +106,20 @@ serverurl=unix://{_escaped(place.socket)}
 
 
 def _program(place: Place, program: Program) -> str:
-    """Restarted whenever it ends; the wait before it grows by a second with each start that fails at once, never giving up."""
+    """Restarted whenever it ends; the wait before it grows by a second with each start that fails at once, never giving up.
+
+    Only one whose place was taken is left alone: started again it would be the later one, and two systems on one broker would
+    push each other out for ever. `exitcodes` names what is expected and so not restarted; a signal never is. The supervisor
+    does not look at them within `startsecs`: one that gives way in its first second is started once more.
+    """
     by_itself = "true" if program.group in (BROKER, GUARDIAN) else f"%(ENV_{AUTOSTART})s"
     return f"""\
 [program:{program.name}]
 command={_escaped(shlex.join(program.command))}
 directory={_escaped(program.directory)}
 autostart={by_itself}
-autorestart=true
+autorestart=unexpected
+exitcodes={TAKEN_OVER_EXIT}
 startsecs=1
 startretries=1000
 stopsignal=TERM

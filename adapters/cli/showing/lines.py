@@ -3,16 +3,18 @@
 import shutil
 from typing import IO
 
-from adapters.cli.asking.messages import COLUMNS
 from adapters.cli.showing.output import Format, csv_line, json_line
 from adapters.cli.showing.result import Row
 from adapters.cli.showing.values import as_cell
+
+COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
+"""The columns of `messages` that a live message has too."""
 
 _WIDEST_LINE = 100_000
 
 
 class LineWriter:
-    """Writes messages (rows of `messages.COLUMNS`) to a file; for people: time, topic and payload on one line."""
+    """Writes messages (rows of `COLUMNS`) to a file; for people: time, topic and payload on one line."""
 
     def __init__(self, file: IO[bytes], output_format: Format, on_terminal: bool) -> None:
         self._file, self._format, self._on_terminal = file, output_format, on_terminal

@@ -45,12 +45,14 @@ class FakeRecorder:
         self.error: dict[str, Any] | None = None
         self._count = 0
 
-    def record(self, topic: str, payload: str | bytes, at: datetime | None = None, event_at: datetime | None = None) -> None:
+    def record(
+        self, topic: str, payload: str | bytes, at: datetime | None = None, event_at: datetime | None = None, boot: str = "b"
+    ) -> None:
         self._count += 1
         raw = payload if isinstance(payload, bytes) else None
         text = None if isinstance(payload, bytes) else payload
         received_at = at or START_AT + timedelta(seconds=self._count)
-        row = [received_at, event_at, topic, text, raw, 1, False, "test", "b", self._count, 0]
+        row = [received_at, event_at, topic, text, raw, 1, False, "test", boot, self._count, 0]
         self.database.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def answer(self, payload: bytes) -> Answer:
@@ -80,7 +82,7 @@ class FakeRecorder:
 
     @staticmethod
     def _end(rows: int, chunks: int, **more: Any) -> tuple[bytes, str | None, tuple[tuple[str, str], ...]]:
-        end = {"rows": rows, "chunks": chunks, "elapsed_s": 0.001, **more}
+        end = {"rows": rows, "chunks": chunks, "elapsed_s": 0.001, "columns": [], "truncated": False, "error": None, **more}
         return json.dumps(end).encode(), "application/json", (("final", "true"),)
 
 

@@ -142,7 +142,7 @@ def test_the_history_ends_with_the_question_itself() -> None:
 def _end(follower: Follower) -> Received:
     return Received(
         topic=follower.question.response_topic,
-        payload=b'{"rows":0,"chunks":0,"elapsed_s":0.1}',
+        payload=b'{"rows":0,"chunks":0,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}',
         at=START_AT,
         correlation_data=follower.question.correlation_data,
         user=(("final", "true"),),

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from adapters.cli.asking import heating_sql
 from adapters.cli.commands.heating import attention, room_chart
 from adapters.cli.showing.chart import bars, chart
 from tests.adapters.cli.conftest import Scaup
@@ -25,6 +26,13 @@ def say(recorder: FakeRecorder, minute: int, room: str = "room-1", **state: obje
     }
     at = START_AT + timedelta(minutes=minute)
     recorder.record(f"heating/{room}/state", json.dumps(said), at, at)
+
+
+def say_in_run(recorder: FakeRecorder, boot: str, wall_s: float, plant_s: float, **state: object) -> None:
+    """Say a state `wall_s` after the start of all, in a run whose plant time is then `plant_s`."""
+    said = {"temperature": 22.0, "setpoint": 22.0, "level": 10, "mode": "heating", **state}
+    at, event_at = START_AT + timedelta(seconds=wall_s), START_AT + timedelta(seconds=plant_s)
+    recorder.record("heating/room-1/state", json.dumps(said), at, event_at, boot)
 
 
 def report(scaup: Scaup, *arguments: str) -> list[dict[str, object]]:
@@ -65,6 +73,35 @@ def test_a_gap_is_not_counted_as_hours_of_comfort(scaup: Scaup, recorder: FakeRe
     say(recorder, 24 * 60, temperature=20.0)
     say(recorder, 25 * 60, temperature=20.0)
     assert report(scaup)[0]["in_band_pct"] == 50.0
+
+
+def test_two_runs_that_overlap_in_plant_time_are_not_mixed(scaup: Scaup, recorder: FakeRecorder) -> None:
+    # At scale 60: the first run is 30 plant minutes long when, after 40 s, the second begins at a plant time of 40 s.
+    say_in_run(recorder, "first", 0, 0, temperature=20.0, level=100)
+    say_in_run(recorder, "first", 10, 600, temperature=21.0, level=80)
+    say_in_run(recorder, "first", 30, 1800, temperature=22.0, level=20, mode="safe")
+    say_in_run(recorder, "second", 41, 100, temperature=23.0, level=0)
+    say_in_run(recorder, "second", 51, 700, temperature=22.0, level=10)
+    say_in_run(recorder, "second", 61, 1300, temperature=22.0, level=15)
+    (found,) = report(scaup)
+    counted_s = 1800 + 1200
+    assert found["in_band_pct"] == round(100 * 600 / counted_s, 1)
+    assert found["mean_c"] == pytest.approx((20 * 600 + 21 * 1200 + 23 * 600 + 22 * 600) / counted_s, abs=0.01)
+    assert found["rms_k"] == pytest.approx(((4 * 600 + 1 * 1200 + 1 * 600) / counted_s) ** 0.5, abs=1e-3)
+    assert (found["travel_pct"], found["mode_changes"]) == (20 + 60 + 10 + 5, 1)
+    assert found["plant_h"] == pytest.approx(counted_s / 3600, abs=1e-3)
+    now = (found["temperature_c"], found["level_pct"], found["mode"])
+    assert now == (22.0, 15, "heating"), "the second run, though the first was later in plant time"
+
+
+def test_a_chart_shows_two_runs_one_after_the_other(recorder: FakeRecorder) -> None:
+    for wall_s, plant_s, celsius in ((0, 0, 18.0), (10, 600, 19.0)):
+        say_in_run(recorder, "first", wall_s, plant_s, temperature=celsius)
+    for wall_s, plant_s, celsius in ((20, 20, 20.0), (30, 620, 21.0)):
+        say_in_run(recorder, "second", wall_s, plant_s, temperature=celsius)
+    statement = heating_sql.series("room-1", START_AT, points=4)
+    rows = recorder.database.execute(statement.sql, statement.parameters).fetchall()
+    assert [(row[-1], row[1]) for row in rows] == [(0, 18.0), (1, 19.0), (2, 20.0), (3, 21.0)]
 
 
 def test_messages_that_are_no_state_are_left_out(scaup: Scaup, recorder: FakeRecorder) -> None:

@@ -58,5 +58,12 @@ def test_down_before_anything_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "nothing runs" in result.output
 
 
+def test_make_clean_is_told_whether_the_system_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path))
+    assert CliRunner().invoke(lifecycle.runs).exit_code == 1
+    (tmp_path / "plant-epoch").touch()
+    assert CliRunner().invoke(lifecycle.runs).exit_code == 0
+
+
 def test_columns_are_aligned() -> None:
     assert columns([("a", "bb", ""), ("ccc", "d", "e")]) == ["a    bb", "ccc  d   e"]

@@ -8,6 +8,7 @@ from adapters.cli.declaration import OPERATOR
 from adapters.cli.registry import components
 from adapters.cli.running.native import Native
 from adapters.cli.running.supervision import AUTOSTART, LONGEST_SOCKET_PATH, Place, Program, configuration
+from broker.runtime import TAKEN_OVER_EXIT
 from broker.settings import ROOT, Settings
 
 
@@ -57,12 +58,13 @@ def test_supervisor_stops_components_then_the_recorder_then_the_broker(tmp_path:
     assert priority["broker"] < priority["recorder"] < text.getint("group:components", "priority") < priority["guardian"]
 
 
-def test_every_program_is_restarted_for_ever_and_its_log_is_bounded(tmp_path: Path) -> None:
+def test_every_program_is_restarted_for_ever_unless_its_place_was_taken_and_its_log_is_bounded(tmp_path: Path) -> None:
     made = native(tmp_path)
     text = parsed(configuration(made.place, made.programs(), {}))
     for program in made.programs():
         section = f"program:{program.name}"
-        assert text.getboolean(section, "autorestart")
+        assert text.get(section, "autorestart") == "unexpected"
+        assert text.getint(section, "exitcodes") == TAKEN_OVER_EXIT
         assert text.getint(section, "startretries") >= 1000
         assert text.get(section, "stdout_logfile") == str(tmp_path / "logs" / f"{program.name}.log")
         assert text.get(section, "stdout_logfile_maxbytes") == "5MB"

@@ -25,7 +25,7 @@ def part(question: Question, number: object, payload: bytes = b"[]") -> Received
 
 
 def end(question: Question, **fields: Any) -> Received:
-    given = {"rows": 0, "chunks": 0, "elapsed_s": 0.1, **fields}
+    given = {"rows": 0, "chunks": 0, "elapsed_s": 0.1, "columns": [], "truncated": False, "error": None, **fields}
     return message(question, json.dumps(given).encode(), (("final", "true"),))
 
 
