@@ -12,8 +12,8 @@ import gmqtt
 import msgspec
 import pytest
 
+from broker.address import Address, broker_address
 from broker.component import Bus
-from broker.address import Address
 from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract import components, heating
 from broker.contract.components import Presence
@@ -21,7 +21,6 @@ from broker.declaration import Declaration
 from broker.errors import Rejected, TakenOver
 from broker.message import Message, Publication
 from broker.packets import Delivery, parse_properties
-from broker.address import broker_address
 from broker.runtime import Runtime
 from broker.settings import Settings
 from broker.stamp import read_stamp

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.connection import Connection, Options, Owner
 from broker.address import broker_address
+from broker.connection import Connection, Options, Owner
 from broker.settings import Settings
 from storage.commit import Database
 from storage.errors import NoSpace, StorageError

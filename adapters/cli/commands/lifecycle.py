@@ -46,13 +46,18 @@ def up() -> None:
 
 
 @click.command(epilog=examples("scaup down"))
-def down() -> None:
+@click.option("--force", is_flag=True, help="Stop even if the disk is too full for the broker to save what is queued.")
+def down(force: bool) -> None:
     """Stop everything cleanly: nothing recorded is lost, no process and no port is left."""
+    from adapters.cli.running import preflight
+
     settings = _settings()
     if not settings.data_dir.is_dir():
         click.echo("nothing runs", err=True)
         return
     with _alone(settings.data_dir):
+        if not force:
+            preflight.check_room_to_save(settings.data_dir)
         _epoch_file(settings).unlink(missing_ok=True)
         stopped = [runtime.stop() for runtime in _present(settings)]
     click.echo("everything is stopped" if any(stopped) else "nothing runs", err=True)
@@ -61,7 +66,14 @@ def down() -> None:
 @click.command(epilog=examples("scaup logs heating -f"))
 @click.argument("name", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
-@click.option("-n", "--lines", default=50, show_default=True, help="Lines of the past to begin with, for each component.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="Lines of the past to begin with, for each component.",
+)
 def logs(name: str | None, follow: bool, lines: int) -> None:
     """Show what the components log, or one of them: NAME, which may be `broker` too."""
     settings = _settings()

@@ -1,4 +1,4 @@
-"""What must be true before anything is started: Python, disk, broker, ports. Every error names the fix."""
+"""What must be true before anything is started or stopped: Python, disk, broker, ports. Every error names the fix."""
 
 import errno
 import os
@@ -74,6 +74,24 @@ def check_disk(data_dir: Path) -> None:
         raise Failed(
             f"only {free // 1024**2} MB are free where {data_dir} is, {LEAST_FREE_BYTES // 1024**2} MB are needed",
             "free some space, or choose another disk with SCAUP_DATA_DIR=…",
+        )
+
+
+def check_room_to_save(data_dir: Path) -> None:
+    """Check that the broker of this data directory, if it runs, can save all that it has in memory when it is stopped.
+
+    Raises:
+        Failed: free disk is less than its memory.
+    """
+    from adapters.cli.running import orphans
+
+    brokers = [each.process for each in orphans.find(orphans.mark_prefix(data_dir)) if each.group == orphans.BROKER]
+    needed = sum(each.memory_info().rss for each in brokers)
+    free = shutil.disk_usage(data_dir).free
+    if free < needed:
+        raise Failed(
+            f"only {free // 1024**2} MB are free: the broker could not save what is queued, up to {needed // 1024**2} MB of it",
+            "free some space first; or lose what is queued with: scaup down --force",
         )
 
 

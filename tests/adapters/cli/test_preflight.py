@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapters.cli.errors import Failed, WrongUsage
-from adapters.cli.running import preflight
+from adapters.cli.running import orphans, preflight
 from broker import mosquitto
 from broker.declaration import Declaration
 from broker.settings import Settings
@@ -87,3 +87,20 @@ def test_missing_broker_that_cannot_be_installed_names_the_command(monkeypatch: 
 def test_install_command_of_other_systems(monkeypatch: pytest.MonkeyPatch, manager: str, command: str) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: name if name == manager else None)
     assert command in preflight.install_command()
+
+
+@pytest.mark.parametrize(("free_mb", "refused"), [(9, True), (10, False)])
+def test_a_stop_that_would_lose_the_queue_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mb: int, refused: bool
+) -> None:
+    broker = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=10 * 1024**2))
+    others = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=10**9))
+    members = [orphans.Member(broker, orphans.BROKER), orphans.Member(others, orphans.COMPONENTS)]  # type: ignore[arg-type]
+    monkeypatch.setattr(orphans, "find", lambda _prefix: members)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_mb * 1024**2))
+    if refused:
+        with pytest.raises(Failed, match="could not save what is queued") as caught:
+            preflight.check_room_to_save(tmp_path)
+        assert "--force" in caught.value.fix
+    else:
+        preflight.check_room_to_save(tmp_path)
