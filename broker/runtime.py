@@ -203,8 +203,7 @@ class Runtime(Owner):
 
     async def _leave(self) -> None:
         if self._connection.connected:
-            if self._is_online:
-                self.publish(self._presence(Presence.OFFLINE))
+            self.publish(self._presence(Presence.OFFLINE))
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()

@@ -26,6 +26,12 @@ SELECT received_at, event_at, topic, payload, payload_raw, qos, retain, source, 
 
 QUERIES_END_S = 5.0
 
+_DURABLE = """
+SELECT count(*) FROM messages SEMI JOIN batch ON messages.received_at = batch.received_at AND messages.topic = batch.topic
+    AND messages.session = batch.session AND messages.packet_id IS NOT DISTINCT FROM batch.packet_id
+WHERE messages.received_at BETWEEN (SELECT min(received_at) FROM batch) AND (SELECT max(received_at) FROM batch)
+"""
+
 _NOTHING_ELSE_HELPS = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 """Errors that a smaller batch would not avoid: the disk, or a database that DuckDB has given up on."""
 
@@ -68,15 +74,17 @@ class Database:
     def remaining(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
 
-        Arrival times grow from row to row within a session, and rows become durable in their order.
+        Rows become durable in their order, so those that are there are the first ones. A row is known by its arrival time in
+        microseconds together with its topic and packet identifier, whatever the clock did since.
 
         Raises:
             StorageError: the database failed.
         """
-        first = table.slice(0, 1).select(["received_at", "session"]).to_pylist()[0]
-        sql = "SELECT count(*) FROM messages WHERE received_at >= $received_at AND session = $session"
         with self._writing() as connection:
-            return table.slice(_number(connection.execute(sql, first)))
+            connection.register("batch", table)
+            durable = _number(connection.execute(_DURABLE))
+            connection.unregister("batch")
+        return table.slice(durable)
 
     def begin_session(self) -> int:
         """Note that the broker began a new session, and return its number.

@@ -61,6 +61,15 @@ async def attempt(peer: Peer, **options: object) -> str:
     return "nothing"
 
 
+async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, granted: bytes = b"\x01") -> None:
+    """Answer CONNECT and SUBSCRIBE."""
+    await reader.read(100)
+    writer.write(CONNACK)
+    subscribe = await reader.read(100)
+    writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00" + granted)
+    await writer.drain()
+
+
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(10)
 
@@ -68,37 +77,23 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(10)
     writer.write(b"\x20\x03\x00\x87\x00")
-    await writer.drain()
     await reader.read()
 
 
 async def refuse_subscription(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read(100)
-    writer.write(CONNACK)
-    subscribe = await reader.read(100)
-    writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")
-    await writer.drain()
+    await accept(reader, writer, granted=b"\x87")
     await reader.read()
 
 
 async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read(100)
-    writer.write(CONNACK)
-    subscribe = await reader.read(100)
-    writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x01" + b"\x32\x03\x00\x09t")
-    await writer.drain()
+    await accept(reader, writer)
+    writer.write(b"\x32\x03\x00\x09t")
     await reader.read()
 
 
 async def push_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read(100)
-    writer.write(CONNACK)
-    subscribe = await reader.read(100)
-    writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x01")
-    await writer.drain()
-    await asyncio.sleep(0.1)
+    await accept(reader, writer)
     writer.write(b"\xe0\x02\x8e\x00")
-    await writer.drain()
     await reader.read()
 
 

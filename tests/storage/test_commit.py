@@ -116,6 +116,16 @@ def test_rejected_messages_of_components_are_listed_whole(database: Database, de
     assert (text.encode() if isinstance(text, str) else raw) == payload
 
 
+def test_rows_of_an_earlier_run_whose_clock_was_ahead_are_not_taken_for_this_batch(
+    database: Database, deliver: Deliver
+) -> None:
+    early = deliver("t", b"new")
+    store(database, deliver("t", b"old"), deliver("t", b"older"))
+    between = Received(early.at_us + 1, deliver("u", b"other").delivery)
+    batch = arrow_table([early, between, deliver("t", b"last")], 1, StreamCodes())
+    assert database.remaining(batch).num_rows == 3
+
+
 def test_a_message_that_a_typed_table_refuses_is_kept_raw_and_alone(
     database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
