@@ -1,33 +1,47 @@
 """The database and its one writer: a batch becomes durable in one transaction, or not at all."""
 
 import logging
-import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from storage.errors import DatabaseLocked, NoSpace, StorageError
+from broker.contract.storage import Drift
+from storage.drift import DriftWatch
+from storage.errors import ArchiveFailed, NoSpace, StorageError
+from storage.files import file_size, first_line, hold_lock, opening_error, remove_leftovers, sync_file, sync_folder, wal_path
 from storage.migrate import migrate
 from storage.redelivery import Committed
 from storage.typing import TYPED_STREAMS
+from storage.views import define_views, last_number, literal
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-_INSERT = """
-INSERT INTO messages (received_at, event_at, topic, payload, payload_raw, qos, retain, source, boot, seq, session, packet_id)
-SELECT received_at, event_at, topic, payload, payload_raw, qos, retain, source, boot, seq, session, packet_id FROM batch
-"""
+_INSERT = "INSERT INTO live.messages SELECT * EXCLUDE (stream) FROM batch"
 
 QUERIES_END_S = 5.0
 
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch: how many rows were rejected, and what was new about the payloads."""
+
+    rejected: int = 0
+    drifts: tuple[Drift, ...] = ()
+
+    def __add__(self, other: "Stored") -> "Stored":
+        return Stored(self.rejected + other.rejected, self.drifts + other.drifts)
+
+
 _DURABLE = """
-SELECT count(*) FROM messages SEMI JOIN batch ON messages.received_at = batch.received_at AND messages.topic = batch.topic
+SELECT count(*) FROM live.messages SEMI JOIN batch ON messages.received_at = batch.received_at AND messages.topic = batch.topic
     AND messages.session = batch.session AND messages.packet_id IS NOT DISTINCT FROM batch.packet_id
 WHERE messages.received_at BETWEEN (SELECT min(received_at) FROM batch) AND (SELECT max(received_at) FROM batch)
 """
@@ -51,15 +65,25 @@ class Database:
             DatabaseTooNew: it was written by a newer release.
             StorageError: it cannot be opened.
         """
-        self.path = path
+        self.path = path.resolve()
+        self.archive = self.path.with_name("archive")
+        self.compacting = self.path.with_name("compacting")
         self._memory_mb, self._min_free_bytes = memory_mb, min_free_mb * 1024 * 1024
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
         self._cursors_change = threading.Condition()
+        self._last_number = 0
+        self._drift = DriftWatch()
+        self._replacing = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection: duckdb.DuckDBPyConnection | None = self._open()
+        self._lock = hold_lock(self.path)
+        try:
+            self._connection: duckdb.DuckDBPyConnection | None = self._open()
+        except StorageError:
+            self._lock.close()
+            raise
 
-    def commit(self, table: pa.Table) -> int:
-        """Make a batch durable: raw rows, typed rows and rejected rows. Return how many rows were rejected.
+    def commit(self, table: pa.Table) -> Stored:
+        """Make a batch durable: raw rows, typed rows and rejected rows.
 
         Raises:
             NoSpace: free disk is below the floor; nothing was written.
@@ -69,7 +93,19 @@ class Database:
         if self.free_bytes < self._min_free_bytes:
             raise NoSpace(f"only {self.free_bytes >> 20} MiB of disk are free at {self.path.parent}: make room")
         with self._writing() as connection:
-            return _commit(connection, table)
+            stored = _commit(connection, self._numbered(table), self._drift)
+        self._last_number += table.num_rows
+        return stored
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last message that is durable, 0 before the first."""
+        return self._last_number
+
+    def _numbered(self, table: pa.Table) -> pa.Table:
+        first = self._last_number + 1
+        numbers = pa.array(range(first, first + table.num_rows), pa.int64())
+        return table.add_column(0, pa.field("number", pa.int64()), numbers)
 
     def remaining(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
@@ -106,14 +142,64 @@ class Database:
         with self._writing() as connection:
             return _number(connection.execute("SELECT coalesce(max(session), 0) FROM mqtt_session"))
 
-    def committed(self, session: int) -> Committed:
-        """Return what was committed last in a session, to recognise what is delivered again.
+    def committed(self, session: int, until_number: int) -> Committed:
+        """Return what was committed last in a session, up to a message, to recognise what is delivered again.
 
         Raises:
             StorageError: the database failed.
         """
         with self._writing() as connection:
-            return Committed.load(connection, session)
+            return Committed.load(connection, session, until_number)
+
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do some writing in one transaction, which an error of `work` rolls back.
+
+        Raises:
+            StorageError: the database failed, or what `work` raises.
+        """
+        with self._writing() as connection:
+            connection.execute("BEGIN")
+            try:
+                done = work(connection)
+                connection.execute("COMMIT")
+            except (duckdb.Error, StorageError):
+                _roll_back(connection)
+                raise
+        return done
+
+    def replace(self, finish: Callable[[duckdb.DuckDBPyConnection], Path]) -> None:
+        """Put another file in this database's place, which `finish` completes and names.
+
+        Queries that run are given 5 s to end; new ones wait. The renaming is what makes the change, at once and for good.
+
+        Raises:
+            ArchiveFailed: this database could not be closed cleanly; it stays in place.
+            StorageError: the database failed, or what `finish` raises.
+        """
+        self._replacing = True
+        try:
+            with self._cursors_change:
+                self._cursors_change.wait_for(lambda: not self._cursors, QUERIES_END_S)
+            with self._writing() as connection:
+                new = finish(connection)
+            self._shut()
+            left = [each for each in (wal_path(self.path), wal_path(new)) if each.exists()]
+            if left:
+                raise ArchiveFailed(f"{left[0]} is left after closing: the database was not replaced")
+            sync_file(new)
+            new.rename(self.path)
+            sync_folder(self.path.parent)
+            self._connection = self._open()
+        finally:
+            self._replacing = False
+            with self._cursors_change:
+                self._cursors_change.notify_all()
+
+    def queries_ended(self, patience_s: float) -> bool:
+        """Wait until every query that runs now has ended; tell whether they did."""
+        with self._cursors_change:
+            running = set(self._cursors)
+            return self._cursors_change.wait_for(lambda: not running & self._cursors, patience_s)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -122,6 +208,8 @@ class Database:
         Raises:
             StorageError: the database is not open.
         """
+        with self._cursors_change:
+            self._cursors_change.wait_for(lambda: not self._replacing, 2 * QUERIES_END_S)
         if (connection := self._connection) is None:
             raise StorageError("the database is not open: the recorder's log says why")
         try:
@@ -140,6 +228,10 @@ class Database:
 
     def close(self) -> None:
         """Stop all queries, checkpoint and close the file. A query that cannot be interrupted is waited for, up to 5 s."""
+        self._shut()
+        self._lock.close()
+
+    def _shut(self) -> None:
         connection, self._connection = self._connection, None
         with self._cursors_change:
             for cursor in self._cursors:
@@ -156,8 +248,7 @@ class Database:
     @property
     def file_sizes(self) -> tuple[int, int]:
         """Sizes of the database file and of its write-ahead log, in bytes."""
-        wal = self.path.with_name(self.path.name + ".wal")
-        return _size(self.path), _size(wal)
+        return file_size(self.path), file_size(wal_path(self.path))
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -167,7 +258,7 @@ class Database:
         try:
             yield self._connection
         except duckdb.Error as error:
-            self.close()
+            self._shut()
             raise StorageError(f"the database failed: {first_line(error)}") from error
 
     def _open(self) -> duckdb.DuckDBPyConnection:
@@ -180,6 +271,7 @@ class Database:
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
         }
+        shutil.rmtree(self.compacting, ignore_errors=True)
         try:
             connection = duckdb.connect(str(self.path), config=config)
         except duckdb.Error as error:
@@ -187,8 +279,10 @@ class Database:
         try:
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             migrate(connection)
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+            remove_leftovers(connection, self.archive)
+            define_views(connection, self.archive)
+            self._last_number = last_number(connection)
+            lock(connection, self.archive, self.compacting)
         except duckdb.Error as error:
             _close(connection)
             raise opening_error(self.path, error) from error
@@ -198,58 +292,54 @@ class Database:
         return connection
 
 
-def opening_error(path: Path, error: duckdb.Error) -> StorageError:
-    """Turn DuckDB's error on opening a file into one that names the fix."""
-    holder = re.search(r"PID (\d+)", str(error))
-    if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
-        who = f"process {holder[1]}" if holder else "another process"
-        return DatabaseLocked(f"{path} is held by {who}: only one recorder may run on a database")
-    return StorageError(f"{path} cannot be opened: {first_line(error)}")
+def lock(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:
+    """Take from every connection to this database the access to files, but for those in `folders`, and to all settings."""
+    allowed = ", ".join(literal(f"{folder}/") for folder in folders)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return str(error).strip().partition("\n")[0]
-
-
-def _commit(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> int:
+def _commit(connection: duckdb.DuckDBPyConnection, table: pa.Table, drift: DriftWatch) -> Stored:
     """Commit with typed rows. What is too large, or refused by a typed table, is halved until one message stands alone."""
     if table.num_rows == 0:
-        return 0
+        return Stored()
     try:
-        return _transaction(connection, table, typed=True)
+        return _transaction(connection, table, drift)
     except duckdb.Error as error:
         if isinstance(error, _NOTHING_ELSE_HELPS):
             raise
         if table.num_rows > 1:
             middle = table.num_rows // 2
-            return _commit(connection, table.slice(0, middle)) + _commit(connection, table.slice(middle))
+            return _commit(connection, table.slice(0, middle), drift) + _commit(connection, table.slice(middle), drift)
         if isinstance(error, duckdb.OutOfMemoryException):
             raise
         log.error("a typed table refused a message, kept raw: %s", first_line(error))
-        return _transaction(connection, table, typed=False)
+        return _transaction(connection, table, None)
 
 
-def _transaction(connection: duckdb.DuckDBPyConnection, table: pa.Table, typed: bool) -> int:
+def _transaction(connection: duckdb.DuckDBPyConnection, table: pa.Table, drift: DriftWatch | None) -> Stored:
+    """Store a batch in one transaction, with typed rows unless there is no `drift` to look at."""
     connection.register("batch", table)
     connection.execute("BEGIN")
     try:
         connection.execute(_INSERT)
-        rejected = _type_rows(connection, table) if typed else _reject_rows(connection)
+        rejected = _reject_rows(connection) if drift is None else _type_rows(connection, table)
         connection.execute("COMMIT")
     except duckdb.Error:
         _roll_back(connection)
         raise
+    drifts = () if drift is None else drift.look(connection, rejected)
     connection.unregister("batch")
-    return rejected
+    return Stored(rejected, drifts)
 
 
 def _type_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> int:
-    rejected = 0
+    rejected, first_number = 0, table.column("number")[0].as_py()
     for code, rows in _rows_by_stream(table).items():
         typed = TYPED_STREAMS[code]
         inserted = _number(connection.execute(typed.insert_sql(code)))
-        if inserted < rows:
+        if inserted < rows or _number(connection.execute(typed.incomplete_sql(first_number))):
             rejected += _number(connection.execute(typed.reject_sql(code)))
     return rejected
 
@@ -257,8 +347,8 @@ def _type_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> int:
 def _reject_rows(connection: duckdb.DuckDBPyConnection) -> int:
     return _number(
         connection.execute(
-            "INSERT INTO rejected_message SELECT received_at, event_at, 'recorder', topic, 'the typed table refused it', "
-            "payload, payload_raw FROM batch WHERE stream >= 0"
+            "INSERT INTO live.rejected_message SELECT number, received_at, event_at, 'recorder', topic, "
+            "'the typed table refused it', payload, payload_raw FROM batch WHERE stream >= 0"
         )
     )
 
@@ -292,10 +382,3 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
         connection.close()
     except duckdb.Error as error:
         log.warning("while closing: %s", first_line(error))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -12,9 +12,15 @@ MIN_FREE = Variable(
     name="SCAUP_MIN_FREE_MB", default="200", meaning="free disk in MiB below which the recorder stops committing, and says so"
 )
 
+RETENTION = Variable(
+    name="SCAUP_RETENTION",
+    default="",
+    meaning="retention policy, a file; empty: storage/retention.conf, which keeps everything",
+)
+
 DECLARATION = Declaration(
     name="recorder",
     summary="records every message into DuckDB and answers SQL about it",
-    publishes=(storage.STATS, storage.ANSWER),
-    variables=(MEMORY, MIN_FREE),
+    publishes=(storage.STATS, storage.ANSWER, storage.DRIFT),
+    variables=(MEMORY, MIN_FREE, RETENTION),
 )

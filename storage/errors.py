@@ -5,6 +5,9 @@ StorageError
 ├── DatabaseLocked   another process has the database open; the text says which
 ├── DatabaseTooNew   the database was written by a newer release
 ├── NoSpace          there is too little free disk to commit safely
+├── InvalidPolicy    the retention policy cannot be read
+├── ArchiveFailed    a day could not be archived, restored or compacted; everything is as before
+├── InvalidRequest   what is asked of the storage cannot be done as asked
 └── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what the asker is told
 """
 
@@ -29,6 +32,18 @@ class DatabaseTooNew(StorageError):
 
 class NoSpace(StorageError):
     """Free disk is below the floor; nothing is committed or acknowledged until there is more."""
+
+
+class InvalidPolicy(StorageError):
+    """The retention policy cannot be read; the text says which line and why."""
+
+
+class ArchiveFailed(StorageError):
+    """A day could not be archived or restored, or the database not be compacted. What is recorded is as it was before."""
+
+
+class InvalidRequest(StorageError):
+    """What is asked of the storage cannot be done as asked; the text says how it can."""
 
 
 class QueryFailed(StorageError):

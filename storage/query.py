@@ -5,7 +5,6 @@ table functions that read the database, a read-only transaction, no access to fi
 opened), a time limit, a row limit and the database's memory limit.
 """
 
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -17,11 +16,14 @@ from typing import Any
 
 import duckdb
 import msgspec
+import orjson
 import pyarrow as pa
 
 from broker.contract.storage import QueryError, QueryRequest
-from storage.commit import opening_error
+from storage.commit import lock
 from storage.errors import DatabaseMissing, QueryFailed
+from storage.files import opening_error
+from storage.views import define_views
 
 _DATABASE_FUNCTIONS = "columns constraints functions indexes memory schemas settings tables types views"
 TABLE_FUNCTIONS = frozenset(
@@ -30,6 +32,10 @@ TABLE_FUNCTIONS = frozenset(
 )
 """Table functions that a query may use: every other one could read files or act on the database."""
 
+LONGEST_SQL = 64 * 1024
+"""Characters. DuckDB's planner takes seconds, without a way to stop it, or all of its stack for much longer statements."""
+
+_FILE_NAME = re.compile(r"[/\\.*?\[]")
 _ROWS_PER_BATCH = 2_048
 _FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
 
@@ -60,9 +66,14 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(path), read_only=True, config={"python_enable_replacements": False})
     except duckdb.Error as error:
         raise opening_error(path, error) from error
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    try:
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        archive = path.resolve().with_name("archive")
+        define_views(connection, archive, temporary=True)
+        lock(connection, archive)
+    except duckdb.Error as error:
+        connection.close()
+        raise opening_error(path, error) from error
     return connection
 
 
@@ -79,10 +90,11 @@ class Answer:
         self._timer.daemon = True
         self._timer.start()
         try:
+            check(connection, request.sql)
             connection.execute("BEGIN TRANSACTION READ ONLY")
             self._reader = connection.sql(request.sql, params=request.parameters or None).to_arrow_reader(_ROWS_PER_BATCH)
             self.schema: pa.Schema = self._reader.schema
-        except _FAILURES as error:
+        except (QueryFailed, *_FAILURES) as error:
             failure = self._failure(error)
             self._end()
             raise failure from error
@@ -91,10 +103,12 @@ class Answer:
         rows, size = 0, 0
         try:
             for full in self._reader:
+                if self._expired.is_set():  # while nobody fetched, there was nothing to interrupt
+                    raise QueryFailed(self._too_long())
                 batch = full.slice(0, self._max_rows - rows)
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 if size > self._limits.max_bytes:
-                    raise QueryFailed(_limit(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less"))
+                    raise QueryFailed(limit(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less"))
                 yield batch
                 if rows >= self._max_rows:
                     self.truncated = batch.num_rows < full.num_rows or self._has_more()
@@ -120,10 +134,15 @@ class Answer:
 
     def _failure(self, error: BaseException) -> QueryFailed:
         if self._expired.is_set():
-            return QueryFailed(_limit(f"stopped after {self._timeout_s:g} s", "make it cheaper, for instance with --since"))
+            return QueryFailed(self._too_long())
+        if isinstance(error, QueryFailed):
+            return error
         if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
-            return QueryFailed(_limit("it needs more memory than the recorder allows", "select less, or aggregate"))
+            return QueryFailed(limit("it needs more memory than the recorder allows", "select less, or aggregate"))
         return QueryFailed(self._located(error))
+
+    def _too_long(self) -> QueryError:
+        return limit(f"stopped after {self._timeout_s:.3g} s", "make it cheaper, for instance with --since")
 
     def _located(self, error: BaseException) -> QueryError:
         """Ask for the plan when the error came without its place in the SQL: binding it again says where."""
@@ -145,7 +164,6 @@ def execute(connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits
     Raises:
         QueryFailed: it is refused, wrong, or was stopped; also while the batches are read.
     """
-    check(connection, request.sql)
     return Answer(connection, request, limits or Limits())
 
 
@@ -155,6 +173,8 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     Raises:
         QueryFailed: it is something else (`refused`) or no SQL (`invalid`).
     """
+    if len(sql) > LONGEST_SQL:
+        raise QueryFailed(limit(f"SQL of more than {LONGEST_SQL:,} characters", "give long lists as parameters"))
     try:
         statements = connection.extract_statements(sql)
         kinds = [statement.type for statement in statements]
@@ -164,9 +184,18 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryFailed(_refused(f"one statement is allowed, this has {len(kinds)}"))
     if kinds != [duckdb.StatementType.SELECT]:
         raise QueryFailed(_refused("only SELECT is allowed: recorded data is never changed"))
-    for function in _table_functions(_syntax_tree(connection, sql)):
+    for node in _nodes(_syntax_tree(connection, sql)):
+        _check_source(node)
+
+
+def _check_source(node: dict[str, Any]) -> None:
+    """Check what one part of a query reads from. A table's name may be a file's: DuckDB would read that."""
+    if node.get("type") == "TABLE_FUNCTION":
+        function = str(node.get("function", {}).get("function_name", "?")).lower()
         if function not in TABLE_FUNCTIONS:
             raise QueryFailed(_refused(f"the table function {function}() is not allowed"))
+    elif node.get("type") == "BASE_TABLE" and _FILE_NAME.search(str(node.get("table_name"))):
+        raise QueryFailed(_refused(f"{node['table_name']!r} could be a file: only tables can be read"))
 
 
 def describe(error: BaseException, sql: str) -> QueryError:
@@ -185,21 +214,24 @@ def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
         rows = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     except duckdb.Error as error:
         raise QueryFailed(_refused(f"the statement cannot be checked: {describe(error, sql).message}")) from error
-    tree = json.loads(rows[0][0])
+    try:
+        tree = orjson.loads(rows[0][0])
+    except orjson.JSONDecodeError as error:
+        raise QueryFailed(_refused("the statement is nested too deeply to be checked")) from error
     if tree["error"]:
         raise QueryFailed(_refused(f"the statement cannot be checked: {tree.get('error_message', 'no syntax tree')}"))
     return tree
 
 
-def _table_functions(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("type") == "TABLE_FUNCTION":
-            yield str(node.get("function", {}).get("function_name", "?")).lower()
-        for child in node.values():
-            yield from _table_functions(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _table_functions(child)
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            yield node
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
 
 
 def _before_excerpt(lines: list[str]) -> list[str]:
@@ -224,5 +256,6 @@ def _refused(message: str) -> QueryError:
     return QueryError("refused", message)
 
 
-def _limit(message: str, fix: str) -> QueryError:
+def limit(message: str, fix: str) -> QueryError:
+    """Say which limit a query met, and what helps."""
     return QueryError("limit", f"{message}: {fix}")

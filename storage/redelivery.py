@@ -25,17 +25,17 @@ ROWS_IN_SIGHT = 250_000
 
 _LAST_ROWS = """
 WITH sight AS (
-    SELECT *, rowid AS row, md5(coalesce(payload_raw, encode(payload))) AS digest FROM messages
-    WHERE rowid >= (SELECT coalesce(max(rowid), 0) - $rows * 2 FROM messages) AND session = $session AND packet_id IS NOT NULL
-    ORDER BY row DESC LIMIT $rows)
+    SELECT *, md5(coalesce(payload_raw, encode(payload))) AS digest FROM messages
+    WHERE number BETWEEN $until - $rows * 2 AND $until AND session = $session AND packet_id IS NOT NULL
+    ORDER BY number DESC LIMIT $rows)
 SELECT packet_id, topic, digest, qos, retain, boot, seq FROM sight
-QUALIFY row_number() OVER (ORDER BY row DESC) <= $identifiers OR count(*) OVER (PARTITION BY topic, digest, boot, seq) = 1
-ORDER BY row
+QUALIFY row_number() OVER (ORDER BY number DESC) <= $identifiers OR count(*) OVER (PARTITION BY topic, digest, boot, seq) = 1
+ORDER BY number
 """
 
 
 class Committed:
-    """What the previous connections of this session committed last, by packet identifier."""
+    """What the previous connections of a session committed last, by packet identifier."""
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
         self._contents: dict[int, list[tuple[Any, ...]]] = {}
@@ -43,9 +43,9 @@ class Committed:
             self._contents.setdefault(packet_id, []).append(tuple(content))
 
     @classmethod
-    def load(cls, connection: DuckDBPyConnection, session: int) -> "Committed":
-        """Read the last rows of `session` from the database."""
-        values = {"rows": ROWS_IN_SIGHT, "identifiers": PACKET_IDENTIFIERS, "session": session}
+    def load(cls, connection: DuckDBPyConnection, session: int, until: int) -> "Committed":
+        """Read the last rows of `session` from the database, up to message number `until`."""
+        values = {"rows": ROWS_IN_SIGHT, "identifiers": PACKET_IDENTIFIERS, "session": session, "until": until}
         return cls(connection.execute(_LAST_ROWS, values).fetchall())
 
     def recognises(self, delivery: Delivery) -> bool:

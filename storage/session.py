@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from broker.address import Address
 from broker.connection import Connection, Options, Owner, Subscription
+from broker.contract.storage import Drift
 from broker.packets import Delivery
 from storage.batch import Received, arrow_table
-from storage.commit import Database
+from storage.commit import Database, Stored
 from storage.errors import StorageError
 from storage.redelivery import RECEIVE_MAXIMUM, Committed
 from storage.stats import Stats
@@ -39,16 +40,17 @@ FINISH_S = 4.0
 
 _EVERYTHING = Subscription(filter="#", qos=2, no_local=True, retain_as_published=True, retain_handling=1)
 
+OnCommit = Callable[[list[Received], tuple[Drift, ...]], None]
 T = TypeVar("T")
 
 
 class RecordingSession(Owner):
     """Records everything the broker delivers to one session that never expires.
 
-    `on_commit` is called with each committed batch, in order.
+    `on_commit` is called with each committed batch, in order, and with what was new about its payloads.
     """
 
-    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: Callable[[list[Received]], None]) -> None:
+    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: OnCommit) -> None:
         options = Options(
             client_id=CLIENT_ID,
             subscriptions=(_EVERYTHING,),
@@ -60,8 +62,8 @@ class RecordingSession(Owner):
         self._database, self._stats, self._on_commit = database, stats, on_commit
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._codes = StreamCodes()
-        self._committed = Committed([])
-        self._session = 0
+        self._committed: Committed | None = None
+        self._session = self._before_number = 0
         self._pending: list[Received] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -69,6 +71,10 @@ class RecordingSession(Owner):
         self._last_us = self._committing = 0
         self._working: Callable[[bool], None] = lambda working: None
         self._finishing = False
+
+    def in_writer(self, work: Callable[[], T]) -> T:
+        """Run something in the thread that writes to the database, and wait for it. Not for the event loop's own thread."""
+        return self._writer.submit(work).result()
 
     @property
     def queued(self) -> int:
@@ -101,15 +107,14 @@ class RecordingSession(Owner):
             self._writer.shutdown()
 
     async def before_connect(self) -> None:
-        """Commit what the lost connection delivered, and learn what may now be delivered again."""
+        """Commit what the lost connection delivered: all of it, and nothing later, may now be delivered again."""
         await self._idle.wait()
         self._session = await self._patiently(self._database.session)
-        self._committed = await self._patiently(partial(self._database.committed, self._session))
+        self._committed, self._before_number = None, self._database.last_number
 
     async def on_session(self, present: bool) -> None:
         """Number a new session before anything is delivered in it: packet identifiers start again."""
         if not present:
-            self._committed = Committed([])
             self._session = await self._patiently(self._database.begin_session)
             log.info("the broker began a new session (%d)", self._session)
 
@@ -122,12 +127,9 @@ class RecordingSession(Owner):
         self._working(False)
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Queue a message for the next batch, unless it is committed already."""
+        """Queue a message for the next batch."""
         self._stats.received += 1
-        if delivery.dup and self._committed.recognises(delivery):
-            self._stats.duplicates += 1
-            self._acknowledge([delivery])
-        elif delivery.qos or len(self._pending) < LARGEST_QUEUE:
+        if delivery.qos or len(self._pending) < LARGEST_QUEUE:
             self._pending.append(Received(self._now_us(), delivery))
             self._arrived.set()
             self._idle.clear()
@@ -144,7 +146,7 @@ class RecordingSession(Owner):
             await self._arrived.wait()
             if len(self._pending) < SMALL_BATCH:
                 await asyncio.sleep(GATHER_S)
-            if batch := self._take():
+            if batch := await self._unknown(self._take()):
                 await self._commit(batch)
             if not self._pending:
                 self._idle.set()
@@ -162,16 +164,35 @@ class RecordingSession(Owner):
             self._arrived.clear()
         return batch
 
+    async def _unknown(self, batch: list[Received]) -> list[Received]:
+        """Return what of a batch is not committed yet, and acknowledge the rest again.
+
+        What earlier connections committed is read from the database when the first DUP flag of a connection asks for it.
+        """
+        if not any(received.delivery.dup for received in batch):
+            return batch
+        self._committing = len(batch)
+        if (committed := self._committed) is None:
+            load = partial(self._database.committed, self._session, self._before_number)
+            committed = self._committed = await self._patiently(load)
+        known = [each.delivery for each in batch if each.delivery.dup and committed.recognises(each.delivery)]
+        self._stats.duplicates += len(known)
+        self._acknowledge(known)
+        again = {id(delivery) for delivery in known}
+        new = [received for received in batch if id(received.delivery) not in again]
+        self._committing = len(new)
+        return new
+
     async def _commit(self, batch: list[Received]) -> None:
         """Commit a batch, trying for as long as it takes: nothing is acknowledged, so nothing is lost meanwhile."""
         self._committing = len(batch)
-        rejected = await self._patiently(_Storing(self._database, batch, self._session, self._codes).attempt)
+        stored = await self._patiently(_Storing(self._database, batch, self._session, self._codes).attempt)
         self._committing = 0
         self._stats.committed += len(batch)
-        self._stats.rejected += rejected
+        self._stats.rejected += stored.rejected
         self._stats.commit_took(time.time() - batch[0].at_us / 1e6)
         self._acknowledge([received.delivery for received in batch])
-        self._on_commit(batch)
+        self._on_commit(batch, stored.drifts)
 
     async def _patiently(self, work: Callable[[], T]) -> T:
         """Do something with the database, again and again with growing pauses while it or the disk fails."""
@@ -214,8 +235,8 @@ class _Storing:
         self._make_table = partial(arrow_table, batch, session, codes)
         self._failed_before = False
 
-    def attempt(self) -> int:
-        """Commit what no failed attempt turns out to have made durable; return how many rows were rejected."""
+    def attempt(self) -> Stored:
+        """Commit what no failed attempt turns out to have made durable."""
         table = self._make_table()
         if self._failed_before:
             table = self._database.remaining(table)

@@ -1,12 +1,21 @@
 """Typed tables beside `messages`: one `TypedStream` says how a stream's payload becomes columns.
 
-A new kind of device is one entry in `TYPED_STREAMS` and one migration that creates its table.
+A new kind of device is one entry in `TYPED_STREAMS` and one migration that creates its table in the schema `live`.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 from broker.contract import components, heating
 from broker.stream import AnyStream
+
+
+class Need(Enum):
+    """What it means when a payload has not what a column wants."""
+
+    IDENTITY = "there is no typed row"
+    MEASURED = "the column is null, and the message is listed in `rejected_message`"
+    OPTIONAL = "the column is null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,31 +23,37 @@ class Column:
     """One column of a typed table.
 
     `sql` is an expression over the struct `field`, which holds the JSON text of each of `keys`; it is null where the payload
-    has not what is `wanted`.
+    has not what is `wanted`. `json_types` are DuckDB's names for what JSON may say under the first key.
     """
 
     name: str
     sql: str
     keys: tuple[str, ...]
     wanted: str
-    required: bool = True
+    json_types: frozenset[str]
+    need: Need = Need.MEASURED
 
 
-def text(name: str, key: str) -> Column:
+_TEXT = frozenset({"VARCHAR"})
+_NUMBER = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"})
+
+
+def text(name: str, key: str, need: Need = Need.MEASURED) -> Column:
     """Declare a column of text; the payload must hold a string that is not empty."""
-    return Column(name, f"nullif({_text_sql(key)}, '')", (key,), f"{key} (text)")
+    return Column(name, f"nullif({_text_sql(key)}, '')", (key,), f"{key} (text)", _TEXT, need)
 
 
 def literal(key: str, value: str) -> Column:
     """Declare that a payload must say `value` under `key`; this is not stored."""
     said = _text_sql(key)
-    return Column(f"{key}_said", f"CASE WHEN {said} = '{value}' THEN {said} END", (key,), f'{key} ("{value}")')
+    sql = f"CASE WHEN {said} = '{value}' THEN {said} END"
+    return Column(f"{key}_said", sql, (key,), f'{key} ("{value}")', _TEXT, Need.IDENTITY)
 
 
 def number(name: str, key: str) -> Column:
     """Declare a column of finite numbers; the payload must hold a number, not a numeric string and not a boolean."""
     value = _number_sql(key)
-    return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)")
+    return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)", _NUMBER)
 
 
 def integer(name: str, key: str, low: int, high: int) -> Column:
@@ -46,7 +61,7 @@ def integer(name: str, key: str, low: int, high: int) -> Column:
     value = _number_sql(key)
     valid = f"{value} BETWEEN {low} AND {high} AND {value} = floor({value})"
     wanted = f"{key} (a whole number from {low} to {high})"
-    return Column(name, f"CASE WHEN {valid} THEN {value}::BIGINT END", (key,), wanted)
+    return Column(name, f"CASE WHEN {valid} THEN {value}::BIGINT END", (key,), wanted, _NUMBER)
 
 
 def _text_sql(key: str) -> str:
@@ -68,52 +83,94 @@ class TypedStream:
     conditions: tuple[Column, ...] = ()
     """What a payload must say besides, without a column of its own."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the table that the stream fills."""
+        return ("number", "received_at", "event_at", *self.levels, *(column.name for column in self.columns))
+
+    @property
+    def keys(self) -> dict[str, frozenset[str]]:
+        """The fields of the payload that are known, with what JSON types they may have."""
+        return {key: column.json_types for column in self._read for key in column.keys}
+
+    def rows_sql(self, source: str) -> str:
+        """Return the query for the typed rows of `source`, which has the columns of `messages`."""
+        return f"SELECT {', '.join(self.names)} FROM ({self._projection(source)}) WHERE {self._identified}"
+
     def insert_sql(self, code: int) -> str:
         """Return the statement that fills the table from the rows of the view `batch` whose `stream` is `code`."""
-        names = ", ".join(["received_at", "event_at", *self.levels, *(column.name for column in self.columns)])
-        return f"INSERT INTO {self.table} ({names}) SELECT {names} FROM ({self._projection(code)}) WHERE {self._valid()}"
+        return f"INSERT INTO live.{self.table} ({', '.join(self.names)}) {self.rows_sql(_of_batch(code))}"
+
+    def incomplete_sql(self, first_number: int) -> str:
+        """Return the query for the number of typed rows from `first_number` on that lack a measured value."""
+        return f"SELECT count(*) FROM live.{self.table} WHERE number >= {first_number} AND NOT ({_all_there(self._measured)})"
 
     def reject_sql(self, code: int) -> str:
-        """Return the statement that lists in `rejected_message` the rows of `batch` that `insert_sql` leaves out."""
-        wanted = ", ".join(column.wanted for column in self._read if column.required).replace("'", "''")
+        """Return the statement that lists in `rejected_message` the rows of `batch` that are not typed, or not completely."""
         return f"""
-            INSERT INTO rejected_message (received_at, event_at, component, topic, reason, payload, payload_raw)
-            SELECT received_at, event_at, 'recorder', message_topic,
+            INSERT INTO live.rejected_message (number, received_at, event_at, component, topic, reason, payload, payload_raw)
+            {self.rejects_sql(_of_batch(code))}"""
+
+    def rejects_sql(self, source: str) -> str:
+        """Return the query for what of `source` belongs into `rejected_message`."""
+        wanted = ", ".join(column.wanted for column in self._read if column.need is not Need.OPTIONAL).replace("'", "''")
+        return f"""
+            SELECT number, received_at, event_at, 'recorder' AS component, message_topic AS topic,
                 CASE WHEN message_payload IS NULL THEN 'not UTF-8' WHEN message_payload = '' THEN 'empty payload'
-                     WHEN NOT json_valid(message_payload) THEN 'not JSON' ELSE 'wrong shape: needs {wanted}' END,
-                message_payload, message_payload_raw
-            FROM ({self._projection(code)}) WHERE ({self._valid()}) IS NOT TRUE"""
+                     WHEN NOT json_valid(message_payload) THEN 'not JSON' ELSE 'wrong shape: needs {wanted}' END AS reason,
+                message_payload AS payload, message_payload_raw AS payload_raw
+            FROM ({self._projection(source)}) WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
 
     @property
     def _read(self) -> tuple[Column, ...]:
         return self.columns + self.conditions
 
-    def _projection(self, code: int) -> str:
-        shape = ", ".join(f'"{key}":"JSON"' for key in sorted({key for column in self._read for key in column.keys}))
+    @property
+    def _measured(self) -> list[Column]:
+        return [column for column in self._read if column.need is Need.MEASURED]
+
+    @property
+    def _identified(self) -> str:
+        identity = [column for column in self._read if column.need is Need.IDENTITY]
+        return f"is_object AND {_all_there(identity)}"
+
+    def _projection(self, source: str) -> str:
+        shape = ", ".join(f'"{key}":"JSON"' for key in sorted(self.keys))
         parts = self.stream.template.text.split("/")
         levels = [f"split_part(message_topic, '/', {parts.index('{' + name + '}') + 1}) AS {name}" for name in self.levels]
         columns = [f"{column.sql} AS {column.name}" for column in self._read]
-        kept = ["received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
+        kept = ["number", "received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
+        is_object = "coalesce(ltrim(message_payload, e' \\t\\r\\n')[1] = '{' AND field IS NOT NULL, false) AS is_object"
         return f"""
-            SELECT {", ".join([*kept, *levels, *columns])} FROM (
-                SELECT received_at, event_at, topic AS message_topic, payload AS message_payload,
+            SELECT {", ".join([*kept, is_object, *levels, *columns])} FROM (
+                SELECT number, received_at, event_at, topic AS message_topic, payload AS message_payload,
                     payload_raw AS message_payload_raw,
                     CASE WHEN json_valid(payload) THEN json_transform(payload, '{{{shape}}}') END AS field
-                FROM batch WHERE stream = {code})"""
+                FROM {source})"""
 
-    def _valid(self) -> str:
-        return " AND ".join(f"{column.name} IS NOT NULL" for column in self._read if column.required)
+
+def _of_batch(code: int) -> str:
+    return f"(SELECT * FROM batch WHERE stream = {code})"
+
+
+def _all_there(columns: list[Column]) -> str:
+    return " AND ".join(f"{column.name} IS NOT NULL" for column in columns) or "true"
 
 
 _BASE64 = "json_extract_string(field.encoding, '$') IS NOT DISTINCT FROM 'base64'"
 _PAYLOAD = "json_extract_string(field.payload, '$')"
+
+
+def _rejected_payload(name: str, sql: str) -> Column:
+    return Column(name, sql, ("payload", "encoding", "at", "size"), "", _TEXT | _NUMBER, Need.OPTIONAL)
+
 
 TYPED_STREAMS = (
     TypedStream(
         heating.READING,
         "room_temperature",
         ("room",),
-        (text("sensor", "sensorID"), number("celsius", "value")),
+        (text("sensor", "sensorID", Need.IDENTITY), number("celsius", "value")),
         (literal("type", "temperature"),),
     ),
     TypedStream(heating.VALVE_LEVEL, "valve_level", ("room",), (integer("level", "level", 0, 100),)),
@@ -128,16 +185,10 @@ TYPED_STREAMS = (
         "rejected_message",
         ("component",),
         (
-            text("topic", "topic"),
-            text("reason", "reason"),
-            Column("payload", f"CASE WHEN NOT ({_BASE64}) THEN {_PAYLOAD} END", ("payload", "encoding"), "", required=False),
-            Column(
-                "payload_raw",
-                f"CASE WHEN {_BASE64} THEN TRY(from_base64({_PAYLOAD})) END",
-                ("payload", "encoding"),
-                "",
-                required=False,
-            ),
+            text("topic", "topic", Need.IDENTITY),
+            text("reason", "reason", Need.IDENTITY),
+            _rejected_payload("payload", f"CASE WHEN NOT ({_BASE64}) THEN {_PAYLOAD} END"),
+            _rejected_payload("payload_raw", f"CASE WHEN {_BASE64} THEN TRY(from_base64({_PAYLOAD})) END"),
         ),
     ),
 )

@@ -5,8 +5,9 @@ import pytest
 
 from broker.contract.storage import ARROW, JSON, AnswerFormat, QueryEnd, QueryRequest
 from broker.message import Message, Publication, decode, decode_json, encode
-from storage.answer import answer, may_answer
+from storage.answer import answer, closing, may_answer, request_of
 from storage.commit import Database
+from storage.errors import QueryFailed
 from storage.query import Limits
 
 TOPIC = "storage/answer/me"
@@ -15,7 +16,10 @@ TOPIC = "storage/answer/me"
 def ask(database: Database, request: object) -> tuple[list[Publication], QueryEnd]:
     payload = request if isinstance(request, bytes) else encode(request)
     message = Message(topic="storage/query", payload=payload, response_topic=TOPIC, correlation_data=b"7")
-    *parts, end = answer(message, database, Limits(timeout_s=5))
+    try:
+        *parts, end = answer(message, request_of(message), database, Limits(timeout_s=5))
+    except QueryFailed as failure:
+        parts, end = [], closing(message, failure.error)
     assert {(each.topic, each.correlation_data) for each in (*parts, end)} == {(TOPIC, b"7")}
     assert [each.properties for each in parts] == [(("part", str(n + 1)),) for n in range(len(parts))]
     assert end.properties == (("final", "true"),)

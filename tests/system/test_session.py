@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from broker.address import broker_address
 from broker.connection import Connection, Options, Owner
 from broker.settings import Settings
-from storage.commit import Database
+from storage.commit import Database, Stored
 from storage.errors import NoSpace, StorageError
 from storage.session import RecordingSession
 from storage.stats import Stats
@@ -28,7 +28,7 @@ class Recording:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.stats = Stats()
-        self.session = RecordingSession(broker_address(settings, "recorder"), database, self.stats, lambda batch: None)
+        self.session = RecordingSession(broker_address(settings, "recorder"), database, self.stats, lambda batch, drifts: None)
         self._ready = asyncio.Event()
 
     async def __aenter__(self) -> "Recording":
@@ -99,12 +99,12 @@ def test_a_commit_that_failed_after_it_was_durable_is_not_repeated(
             await until(lambda: recording.session.queued == 0)
             commit, failures = database.commit, [True, True]
 
-            def fail_afterwards(table: pa.Table) -> int:
-                rejected = commit(table)
+            def fail_afterwards(table: pa.Table) -> Stored:
+                stored = commit(table)
                 if failures:
                     failures.pop()
                     raise StorageError("the disk failed after the commit")
-                return rejected
+                return stored
 
             monkeypatch.setattr(database, "commit", fail_afterwards)
             await publish(own_broker.settings, COUNT)

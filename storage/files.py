@@ -1,0 +1,88 @@
+"""The database's files on disk: who holds them, what belongs to them, and how they become durable."""
+
+import fcntl
+import os
+import re
+from pathlib import Path
+from typing import IO
+
+import duckdb
+
+from storage.errors import DatabaseLocked, StorageError
+
+
+def hold_lock(path: Path) -> IO[str]:
+    """Hold the place of a database's one writer until the returned file is closed, also while the database file is replaced.
+
+    Raises:
+        DatabaseLocked: another process holds it.
+    """
+    lock = path.with_name(path.name + ".lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        raise _locked(path, holder) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def remove_leftovers(connection: duckdb.DuckDBPyConnection, archive: Path) -> None:
+    """Remove the archive's files that are not complete, or no longer part of it. Files that nobody noted are left alone."""
+    for (path,) in connection.execute("SELECT path FROM archive_file WHERE state <> 'archived'").fetchall():
+        for file in (archive / path, part_path(archive / path)):
+            file.unlink(missing_ok=True)
+        connection.execute("DELETE FROM archive_file WHERE path = ? AND state <> 'archived'", [path])
+
+
+def part_path(path: Path) -> Path:
+    """Return the name of a file while it is being written."""
+    return path.with_name(path.name + ".part")
+
+
+def wal_path(path: Path) -> Path:
+    """Return the name of a database's write-ahead log."""
+    return path.with_name(path.name + ".wal")
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+sync_folder = sync_file
+"""Make a folder's entries durable."""
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def opening_error(path: Path, error: duckdb.Error) -> StorageError:
+    """Turn DuckDB's error on opening a file into one that names the fix."""
+    holder = re.search(r"PID (\d+)", str(error))
+    if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
+        return _locked(path, holder[1] if holder else "")
+    return StorageError(f"{path} cannot be opened: {first_line(error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return str(error).strip().partition("\n")[0]
+
+
+def _locked(path: Path, holder: str) -> DatabaseLocked:
+    who = f"process {holder}" if holder else "another process"
+    return DatabaseLocked(f"{path} is held by {who}: only one recorder may run on a database")
