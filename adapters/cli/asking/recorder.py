@@ -67,7 +67,7 @@ def take(question: Question, received: Received) -> Part | QueryEnd | None:
         NoRecorder: the recorder says that it stops.
         CommandError: the answer is an error.
     """
-    if received.topic == STATE_TOPIC and _presence(received) is Presence.OFFLINE:
+    if says_offline(received):
         raise NoRecorder("the recorder stopped before it had answered", f"ask again when it is back; {_LOOK}")
     if not question.is_answer(received):
         return None
@@ -75,6 +75,11 @@ def take(question: Question, received: Received) -> Part | QueryEnd | None:
     if isinstance(event, QueryEnd) and event.error is not None:
         raise query_error(event.error, question.request.sql)
     return event
+
+
+def says_offline(received: Received) -> bool:
+    """Tell whether this is the recorder's word that it stops."""
+    return received.topic == STATE_TOPIC and _presence(received) is Presence.OFFLINE
 
 
 def silent(patience_s: float) -> Unreachable:

@@ -1,0 +1,77 @@
+"""`scaup archive`."""
+
+from datetime import date
+
+import click
+
+from adapters.cli.asking.request import carry_out
+from adapters.cli.asking.session import Session, hint, rows_of
+from adapters.cli.options import examples, output_options
+from adapters.cli.showing.output import Output
+from adapters.cli.showing.progress import Steps
+from adapters.cli.showing.result import Rows
+from broker.contract.storage import Action, StorageRequest
+
+_LIST = """
+SELECT day, sum(rows) FILTER (name = 'messages')::BIGINT AS messages, list(DISTINCT name ORDER BY name) AS tables,
+    count(*) AS files, sum(bytes)::BIGINT AS bytes, max(archived_at) AS archived_at
+FROM archive_file WHERE state = 'archived' GROUP BY day ORDER BY day
+"""
+_COLUMNS = ("day", "messages", "tables", "files", "bytes", "archived_at")
+
+
+class Day(click.ParamType):  # type: ignore[type-arg]
+    """A day, UTC, as 2026-01-31."""
+
+    name = "day"
+
+    def convert(self, value: str | date, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day, or fail with what is accepted."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no day: write it as 2026-01-31 (UTC)", param, ctx)
+
+
+@click.group()
+def archive() -> None:
+    """Move days that are over into Parquet files, list them, and bring them back.
+
+    The recorder does this by itself each day; queries see live and archived messages alike. How long what is kept says the
+    retention policy (SCAUP_RETENTION).
+    """
+
+
+@archive.command(epilog=examples("scaup archive run", "scaup archive run 2026-01-31"))
+@click.argument("day", type=Day(), required=False)
+@click.pass_obj
+def run(session: Session, day: date | None) -> None:
+    """Archive now: every day that is over, or one DAY, also if it was restored before."""
+    _carry_out(session, StorageRequest(action=Action.ARCHIVE, day=day))
+
+
+@archive.command(name="list", epilog=examples("scaup archive list -o csv"))
+@output_options
+@click.pass_obj
+def list_days(session: Session, output: Output) -> None:
+    """List the archived days with their messages, tables and size."""
+    rows = rows_of(session, _LIST)
+    if not rows:
+        hint("no day is archived yet: one moves there when it is over (UTC), or with `scaup archive run`")
+    output.write(Rows(_COLUMNS, [tuple(each[name] for name in _COLUMNS) for each in rows]))
+
+
+@archive.command(epilog=examples("scaup archive restore 2026-01-31"))
+@click.argument("day", type=Day())
+@click.pass_obj
+def restore(session: Session, day: date) -> None:
+    """Bring an archived DAY back into the database, where it stays until `scaup archive run DAY`."""
+    _carry_out(session, StorageRequest(action=Action.RESTORE, day=day))
+
+
+def _carry_out(session: Session, request: StorageRequest) -> None:
+    with Steps() as steps:
+        done = carry_out(session, request, lambda progress: steps.show(progress.doing, progress.done, progress.total))
+    click.echo(done)
