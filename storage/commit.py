@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from broker.contract.storage import Drift
+from broker.packets import Delivery
 from storage.drift import DriftWatch
 from storage.errors import ArchiveFailed, NoSpace, StorageError
 from storage.files import file_size, first_line, hold_lock, opening_error, remove_leftovers, sync_file, sync_folder, wal_path
@@ -142,14 +143,14 @@ class Database:
         with self._writing() as connection:
             return _number(connection.execute("SELECT coalesce(max(session), 0) FROM mqtt_session"))
 
-    def committed(self, session: int, until_number: int) -> Committed:
-        """Return what was committed last in a session, up to a message, to recognise what is delivered again.
+    def again(self, committed: Committed, deliveries: list[Delivery]) -> list[Delivery]:
+        """Return those of `deliveries` that are second deliveries of what is `committed`.
 
         Raises:
             StorageError: the database failed.
         """
         with self._writing() as connection:
-            return Committed.load(connection, session, until_number)
+            return committed.again(connection, deliveries)
 
     def transact(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do some writing in one transaction, which an error of `work` rolls back.

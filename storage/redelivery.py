@@ -10,7 +10,6 @@ rows therefore count too where nothing else in sight has the same topic, payload
 could be a new message, and a doubled one is better than a lost one.
 """
 
-import hashlib
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -21,45 +20,71 @@ from storage.batch import delivery_stamp
 RECEIVE_MAXIMUM = 10_000
 """Unacknowledged deliveries: high enough never to stall the broker, far below the number of packet identifiers."""
 PACKET_IDENTIFIERS = 65_535
-ROWS_IN_SIGHT = 250_000
+MESSAGES_IN_SIGHT = 500_000
 
-_LAST_ROWS = """
-WITH sight AS (
-    SELECT *, md5(coalesce(payload_raw, encode(payload))) AS digest FROM messages
-    WHERE number BETWEEN $until - $rows * 2 AND $until AND session = $session AND packet_id IS NOT NULL
-    ORDER BY number DESC LIMIT $rows)
-SELECT packet_id, topic, digest, qos, retain, boot, seq FROM sight
-QUALIFY row_number() OVER (ORDER BY number DESC) <= $identifiers OR count(*) OVER (PARTITION BY topic, digest, boot, seq) = 1
-ORDER BY number
+_IN_SIGHT = "number BETWEEN $until - $sight AND $until AND session = $session AND packet_id IS NOT NULL"
+_FIRST_CERTAIN = f"""
+SELECT coalesce(min(number), 0) FROM (SELECT number FROM messages WHERE {_IN_SIGHT} ORDER BY number DESC LIMIT $identifiers)
+"""
+_CANDIDATES = f"""
+SELECT packet_id, number, topic, coalesce(payload_raw, encode(payload)), qos, retain, boot, seq FROM messages
+WHERE {_IN_SIGHT} AND packet_id IN (SELECT unnest($identifiers)) ORDER BY number DESC
+"""
+_UNIQUE = f"""
+SELECT number FROM (
+    SELECT min(number) AS number FROM messages WHERE {_IN_SIGHT}
+    GROUP BY topic, payload, payload_raw, boot, seq HAVING count(*) = 1)
+WHERE number IN (SELECT unnest($numbers))
 """
 
 
 class Committed:
-    """What the previous connections of a session committed last, by packet identifier."""
+    """What earlier connections of a session committed, up to the message `until`. Nothing is read before it is asked for."""
 
-    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
-        self._contents: dict[int, list[tuple[Any, ...]]] = {}
-        for packet_id, *content in rows:
-            self._contents.setdefault(packet_id, []).append(tuple(content))
+    def __init__(self, session: int, until: int) -> None:
+        self._values = {"session": session, "until": until, "sight": MESSAGES_IN_SIGHT}
+        self._first_certain: int | None = None
+        self._recognised: set[int] = set()
 
-    @classmethod
-    def load(cls, connection: DuckDBPyConnection, session: int, until: int) -> "Committed":
-        """Read the last rows of `session` from the database, up to message number `until`."""
-        values = {"rows": ROWS_IN_SIGHT, "identifiers": PACKET_IDENTIFIERS, "session": session, "until": until}
-        return cls(connection.execute(_LAST_ROWS, values).fetchall())
+    def again(self, connection: DuckDBPyConnection, deliveries: list[Delivery]) -> list[Delivery]:
+        """Return those of `deliveries` that are second deliveries of committed messages. Each message is recognised once."""
+        flagged = [delivery for delivery in deliveries if delivery.dup]
+        matched = self._match(flagged, self._candidates(connection, flagged))
+        certain = self._certain(connection, matched)
+        self._recognised.update(certain)
+        return [delivery for number, delivery in matched.items() if number in certain]
 
-    def recognises(self, delivery: Delivery) -> bool:
-        """Tell whether this is the second delivery of a committed message. Each is recognised once."""
-        if not delivery.dup or (contents := self._contents.get(delivery.packet_id)) is None:
-            return False
-        content = _content(delivery)
-        if content not in contents:
-            return False
-        contents.remove(content)
-        return True
+    def _candidates(self, connection: DuckDBPyConnection, deliveries: list[Delivery]) -> dict[int, dict[int, tuple[Any, ...]]]:
+        """Return by identifier, then by number, newest first, what rows with the identifiers of `deliveries` hold."""
+        values = {**self._values, "identifiers": sorted({delivery.packet_id for delivery in deliveries})}
+        found: dict[int, dict[int, tuple[Any, ...]]] = {}
+        for packet_id, number, *content in connection.execute(_CANDIDATES, values).fetchall():
+            if number not in self._recognised:
+                found.setdefault(packet_id, {})[number] = tuple(content)
+        return found
+
+    @staticmethod
+    def _match(deliveries: list[Delivery], candidates: dict[int, dict[int, tuple[Any, ...]]]) -> dict[int, Delivery]:
+        """Return the deliveries whose content a candidate has, by the candidate's number."""
+        matched = {}
+        for delivery in deliveries:
+            rows, content = candidates.get(delivery.packet_id, {}), _content(delivery)
+            if (number := next((each for each, row in rows.items() if row == content), None)) is not None:
+                del rows[number]
+                matched[number] = delivery
+        return matched
+
+    def _certain(self, connection: DuckDBPyConnection, matched: dict[int, Delivery]) -> set[int]:
+        if self._first_certain is None:
+            values = {**self._values, "identifiers": PACKET_IDENTIFIERS}
+            self._first_certain = int(connection.execute(_FIRST_CERTAIN, values).fetchall()[0][0])
+        older = [number for number in matched if number < self._first_certain]
+        if not older:
+            return {*matched}
+        unique = connection.execute(_UNIQUE, {**self._values, "numbers": older}).fetchall()
+        return {*matched} - {*older} | {number for (number,) in unique}
 
 
 def _content(delivery: Delivery) -> tuple[Any, ...]:
-    digest = hashlib.md5(delivery.payload, usedforsecurity=False).hexdigest()
     stamp = delivery_stamp(delivery)
-    return (delivery.topic, digest, delivery.qos, delivery.retain, stamp.boot, stamp.seq)
+    return (delivery.topic, delivery.payload, delivery.qos, delivery.retain, stamp.boot, stamp.seq)

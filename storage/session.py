@@ -62,8 +62,8 @@ class RecordingSession(Owner):
         self._database, self._stats, self._on_commit = database, stats, on_commit
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._codes = StreamCodes()
-        self._committed: Committed | None = None
-        self._session = self._before_number = 0
+        self._session = 0
+        self._committed = Committed(0, 0)
         self._pending: list[Received] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -110,7 +110,7 @@ class RecordingSession(Owner):
         """Commit what the lost connection delivered: all of it, and nothing later, may now be delivered again."""
         await self._idle.wait()
         self._session = await self._patiently(self._database.session)
-        self._committed, self._before_number = None, self._database.last_number
+        self._committed = Committed(self._session, self._database.last_number)
 
     async def on_session(self, present: bool) -> None:
         """Number a new session before anything is delivered in it: packet identifiers start again."""
@@ -165,17 +165,12 @@ class RecordingSession(Owner):
         return batch
 
     async def _unknown(self, batch: list[Received]) -> list[Received]:
-        """Return what of a batch is not committed yet, and acknowledge the rest again.
-
-        What earlier connections committed is read from the database when the first DUP flag of a connection asks for it.
-        """
-        if not any(received.delivery.dup for received in batch):
+        """Return what of a batch is not committed yet, and acknowledge the rest again."""
+        flagged = [received.delivery for received in batch if received.delivery.dup]
+        if not flagged:
             return batch
         self._committing = len(batch)
-        if (committed := self._committed) is None:
-            load = partial(self._database.committed, self._session, self._before_number)
-            committed = self._committed = await self._patiently(load)
-        known = [each.delivery for each in batch if each.delivery.dup and committed.recognises(each.delivery)]
+        known = await self._patiently(partial(self._database.again, self._committed, flagged))
         self._stats.duplicates += len(known)
         self._acknowledge(known)
         again = {id(delivery) for delivery in known}

@@ -1,8 +1,9 @@
 import pytest
 
+from broker.packets import Delivery
 from storage.batch import Received, arrow_table
 from storage.commit import Database
-from storage.redelivery import PACKET_IDENTIFIERS
+from storage.redelivery import PACKET_IDENTIFIERS, Committed
 from storage.typing import StreamCodes
 from tests.storage.conftest import Deliver
 
@@ -11,9 +12,19 @@ def store(database: Database, session: int, *batch: Received) -> None:
     database.commit(arrow_table(list(batch), session, StreamCodes()))
 
 
+class Recognition:
+    """Asks for one delivery at a time."""
+
+    def __init__(self, database: Database, session: int = 1) -> None:
+        self._database, self._committed = database, Committed(session, database.last_number)
+
+    def recognises(self, delivery: Delivery) -> bool:
+        return self._database.again(self._committed, [delivery]) == [delivery]
+
+
 def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"\xff", packet_id=8))
-    committed = database.committed(session=1, until_number=database.last_number)
+    committed = Recognition(database)
     assert committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
     assert committed.recognises(deliver("t", b"\xff", packet_id=8, dup=True).delivery)
     assert not committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
@@ -21,21 +32,21 @@ def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliv
 
 def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"21", qos=0))
-    committed = database.committed(session=1, until_number=database.last_number)
+    committed = Recognition(database)
     assert not committed.recognises(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
     assert not committed.recognises(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
     assert not committed.recognises(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
     assert not committed.recognises(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
     stamped = deliver("t", b"21", packet_id=7, dup=True, properties=b"\x26\0\3seq\0\x019").delivery
     assert not committed.recognises(stamped), "other number within the publisher's start"
-    other = database.committed(session=2, until_number=database.last_number)
+    other = Recognition(database, session=2)
     assert not other.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
 def test_an_identifier_that_was_used_again_stands_for_both(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"old", packet_id=7))
     store(database, 1, deliver("t", b"new", packet_id=7))
-    committed = database.committed(session=1, until_number=database.last_number)
+    committed = Recognition(database)
     assert committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
     assert committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
     assert not committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
@@ -47,8 +58,28 @@ def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
 ) -> None:
     store(database, 1, deliver("t", b"ON", packet_id=5), deliver("t", payload, packet_id=9))
     store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS - 1 + beyond)))
-    committed = database.committed(session=1, until_number=database.last_number)
+    committed = Recognition(database)
     assert committed.recognises(deliver("t", payload, packet_id=9, dup=True).delivery) is recognised
+
+
+def test_the_newest_of_the_same_is_meant(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"ON", packet_id=9))
+    store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9))
+    assert Recognition(database).recognises(deliver("t", b"ON", packet_id=9, dup=True).delivery)
+
+
+def test_what_was_committed_later_is_not_looked_at(database: Database, deliver: Deliver) -> None:
+    recognition = Recognition(database)
+    store(database, 1, deliver("t", b"21", packet_id=7))
+    assert not recognition.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deliver) -> None:
+    batch = [deliver("t", b"same", packet_id=1 + n // 2) for n in range(10)]
+    store(database, 1, *batch)
+    deliveries = [deliver("t", b"same", packet_id=1 + n // 3, dup=True).delivery for n in range(15)]
+    found = database.again(Committed(1, database.last_number), deliveries)
+    assert sorted(each.packet_id for each in found) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_sessions_are_numbered(database: Database) -> None:
