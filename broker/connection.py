@@ -21,7 +21,7 @@ from gmqtt.mqtt.handler import MQTTConnectError
 from broker.address import Address
 from broker.errors import BrokerUnavailable, TakenOver
 from broker.outbox import Outbox
-from broker.packets import Delivery, acknowledgement, parse_publish, parse_reason, publish_complete
+from broker.packets import Delivery, acknowledgement, parse_publish, parse_publishes, parse_reason, publish_complete
 from broker.reader import install
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Options:
     receive_maximum: int = 1_000
     will: gmqtt.Message | None = None
     acknowledge: bool = True
-    """Acknowledge each delivery when `on_delivery` returns; otherwise the owner calls `acknowledge` later."""
+    """Acknowledge deliveries when `on_deliveries` returns; otherwise the owner calls `acknowledge` later."""
 
 
 class Owner:
@@ -85,8 +85,8 @@ class Owner:
     def on_up(self) -> None:
         """All subscriptions are in place."""
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """A PUBLISH packet arrived. Must not block."""
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """PUBLISH packets arrived. Must not block."""
 
     def on_down(self) -> None:
         """The connection was lost."""
@@ -104,6 +104,7 @@ class Connection:
         self._window = LARGEST_WINDOW
         self._lost: asyncio.Future[None] | None = None
         self._leaving = False
+        self._topics: dict[bytes, str] = {}
         self.connected = False
         self.refused = 0
         """Publications that the broker refused, since the start."""
@@ -244,6 +245,7 @@ class Connection:
         client.on_subscribe = lambda _client, _mid, codes, *_: None if granted.done() else granted.set_result(codes)
         client.on_disconnect = lambda _client, packet, *_: self._on_disconnect(packet)
         handlers = client._package_handler._handler_cache
+        client._package_handler.take_publishes = self._take_publishes
         handlers[MQTTCommands.PUBLISH] = self._guarded(self._on_publish)
         handlers[MQTTCommands.PUBREL] = self._guarded(self._on_pubrel)
         handlers[MQTTCommands.PUBACK] = self._guarded(self._on_puback)
@@ -263,11 +265,25 @@ class Connection:
 
         return guarded
 
+    def _take_publishes(self, data: bytes, position: int) -> int:
+        """Take what packets of the usual form there are; any other one goes through gmqtt to `_on_publish`."""
+        if self._lost is None or self._lost.done():
+            return position
+        deliveries, position = parse_publishes(data, position, self._topics)
+        try:
+            if deliveries:
+                self._take(deliveries)
+        except Exception as error:
+            self._lost.set_exception(error)
+        return position
+
     def _on_publish(self, command: int, body: bytes) -> None:
-        delivery = parse_publish(command, body)
-        self._owner.on_delivery(delivery)
+        self._take([parse_publish(command, body)])
+
+    def _take(self, deliveries: list[Delivery]) -> None:
+        self._owner.on_deliveries(deliveries)
         if self._options.acknowledge:
-            self.acknowledge((delivery,))
+            self.acknowledge(deliveries)
 
     def _on_pubrel(self, _command: int, body: bytes) -> None:
         packet_id, _reason = parse_reason(body)

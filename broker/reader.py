@@ -5,10 +5,14 @@ the broker as silent until that message is complete.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gmqtt.mqtt import connection as gmqtt_connection
 from gmqtt.mqtt.protocol import MQTTProtocol
+
+TakePublishes = Callable[[bytes, int], int]
+"""Takes the PUBLISH packets that follow each other in some bytes from a position on, and returns where they end."""
 
 _CHUNK_BYTES = 256 * 1024
 _LONGEST_HEADER = 5
@@ -42,11 +46,24 @@ class Protocol(MQTTProtocol):  # type: ignore[misc]
                 buffer += await self.read(_CHUNK_BYTES)
                 self._connection._last_data_in = time.monotonic()
                 if len(buffer) >= packet_bytes(buffer):
-                    del buffer[: self._read_packet(bytes(buffer))]
+                    del buffer[: self._take(bytes(buffer))]
         except ConnectionResetError:
             return  # the end of the stream; gmqtt's connection_lost tells everybody
         except ValueError:
             self._transport.abort()
+
+    def _take(self, data: bytes) -> int:
+        """Hand over the complete packets of `data`, runs of PUBLISH packets at once; return how many bytes they have."""
+        take_publishes: TakePublishes = self._connection._handler.take_publishes
+        position = 0
+        while position < len(data):
+            position = take_publishes(data, position)
+            length = packet_bytes(data[position : position + _LONGEST_HEADER])
+            if length > len(data) - position:
+                break
+            self._read_packet(data[position : position + length])
+            position += length
+        return position
 
 
 def install() -> None:

@@ -96,8 +96,12 @@ class Runtime(Owner):
             await self._leave()
             await _cancel([connection])
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """Hand a delivery to the component, and publish what it answers."""
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Hand each delivery to the component, and publish what it answers."""
+        for delivery in deliveries:
+            self._hear(delivery)
+
+    def _hear(self, delivery: Delivery) -> None:
         if delivery.topic == self._own_topic:
             self._hear_of_myself(delivery)
             return

@@ -1,6 +1,6 @@
 """From deliveries to one Arrow table: a row per message, in the order of arrival."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -30,8 +30,7 @@ SCHEMA = pa.schema(
 """The columns of `messages`, and `stream`: the place in `TYPED_STREAMS`, -1 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One delivery and when it arrived, in microseconds of wall time since 1970."""
 
     at_us: int

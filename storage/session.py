@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from broker.address import Address
 from broker.connection import Connection, Options, Owner, Subscription
-from broker.contract.storage import Drift
+from broker.contract.storage import QUERY, Drift
 from broker.packets import Delivery
 from storage.batch import Received, arrow_table
 from storage.commit import Database, Stored
@@ -31,13 +31,14 @@ LARGEST_BATCH_BYTES = 16 * 1024 * 1024
 """A batch is at most so long, unless one message alone is longer: it has to fit into the database's memory several times."""
 SMALL_BATCH = 500
 GATHER_S = 0.02
-"""How long a small batch waits for company: bounds the commits per second at low rates, and their latency."""
+"""How long a small batch waits for company, unless somebody waits for an answer: bounds the commits per second at low rates."""
 LARGEST_QUEUE = 200_000
 """Messages in memory at which those of QoS 0, which nobody will deliver again, are dropped and counted."""
 LONGEST_RETRY_S = 5.0
 FINISH_S = 4.0
 """How long a clean stop waits for the last commits; what is not acknowledged by then is delivered again."""
 
+_QUESTION = QUERY.template.text
 _EVERYTHING = Subscription(filter="#", qos=2, no_local=True, retain_as_published=True, retain_handling=1)
 
 OnCommit = Callable[[list[Received], tuple[Drift, ...]], None]
@@ -68,7 +69,8 @@ class RecordingSession(Owner):
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._last_us = self._committing = 0
+        self._committing = 0
+        self._last_us = 0  # arrival times grow with every message of this run, whatever happens to the clock: they order them
         self._working: Callable[[bool], None] = lambda working: None
         self._finishing = False
 
@@ -126,25 +128,23 @@ class RecordingSession(Owner):
         """Nothing is delivered until the next connection."""
         self._working(False)
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """Queue a message for the next batch."""
-        self._stats.received += 1
-        if delivery.qos or len(self._pending) < LARGEST_QUEUE:
-            self._pending.append(Received(self._now_us(), delivery))
-            self._arrived.set()
-            self._idle.clear()
-        else:
-            self._stats.dropped += 1
-
-    def _now_us(self) -> int:
-        """Wall time that grows with every message of this run, whatever happens to the clock: it orders them."""
-        self._last_us = max(self._last_us + 1, time.time_ns() // 1000)
-        return self._last_us
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Queue messages for the next batch."""
+        self._stats.received += len(deliveries)
+        if len(self._pending) >= LARGEST_QUEUE:
+            kept = [delivery for delivery in deliveries if delivery.qos]
+            self._stats.dropped += len(deliveries) - len(kept)
+            deliveries = kept
+        first_us = max(self._last_us + 1, time.time_ns() // 1000)
+        self._last_us = first_us + len(deliveries)
+        self._pending.extend(map(Received, range(first_us, self._last_us), deliveries))
+        self._arrived.set()
+        self._idle.clear()
 
     async def _write(self) -> None:
         while self._pending or not self._finishing:
             await self._arrived.wait()
-            if len(self._pending) < SMALL_BATCH:
+            if len(self._pending) < SMALL_BATCH and not any(each.delivery.topic == _QUESTION for each in self._pending):
                 await asyncio.sleep(GATHER_S)
             if batch := await self._unknown(self._take()):
                 await self._commit(batch)

@@ -95,7 +95,8 @@ class TypedStream:
 
     def rows_sql(self, source: str) -> str:
         """Return the query for the typed rows of `source`, which has the columns of `messages`."""
-        return f"SELECT {', '.join(self.names)} FROM ({self._projection(source)}) WHERE {self._identified}"
+        projected = f"WITH projected AS MATERIALIZED ({self._projection(source)})"  # else DuckDB reads the JSON twice
+        return f"{projected} SELECT {', '.join(self.names)} FROM projected WHERE {self._identified}"
 
     def insert_sql(self, code: int) -> str:
         """Return the statement that fills the table from the rows of the view `batch` whose `stream` is `code`."""

@@ -8,14 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.packets import (
+    Delivery,
     MalformedPacket,
     PublishProperties,
     acknowledgement,
     parse_properties,
     parse_publish,
+    parse_publishes,
     parse_reason,
     publish_complete,
 )
+from broker.reader import packet_bytes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
@@ -113,3 +116,68 @@ def test_reason_codes() -> None:
     assert parse_reason(b"\x00\x07\x87\x00") == (7, 0x87)
     with pytest.raises(MalformedPacket):
         parse_reason(b"\x00")
+
+
+@st.composite
+def publish_packets(draw: st.DrawFn) -> bytes:
+    message = gmqtt.Message(
+        draw(st.sampled_from(["t", "a/b", "é", "x" * 200])),
+        draw(st.binary(max_size=300)) + b"x" * draw(st.sampled_from([0, 100, 20_000])),
+        qos=draw(st.integers(0, 2)),
+        retain=draw(st.booleans()),
+        user_property=draw(st.lists(st.tuples(st.text("abc", max_size=9), st.text("abc", max_size=60)), min_size=1, max_size=3)),
+    )
+    return bytes(PublishPacket.build_package(message, Protocol())[1])
+
+
+def one_by_one(buffer: bytes) -> tuple[list[Delivery], int]:
+    """Read packet by packet, up to the first that is not a whole PUBLISH packet: the other way to the same result."""
+    found: list[Delivery] = []
+    position = 0
+    while position < len(buffer):
+        try:
+            length = packet_bytes(buffer[position : position + 5])
+        except ValueError:
+            break
+        if length > len(buffer) - position or buffer[position] & 0xF0 != 0x30:
+            break
+        header = 1 + next(n for n in range(1, 5) if buffer[position + n] < 128)
+        try:
+            found.append(parse_publish(buffer[position], buffer[position + header : position + length]))
+        except MalformedPacket:
+            break
+        position += length
+    return found, position
+
+
+@given(st.lists(publish_packets(), max_size=6), st.binary(max_size=8), st.integers(0, 30))
+def test_runs_of_packets_are_read_like_one_by_one(packets: list[bytes], other: bytes, cut: int) -> None:
+    stream = b"".join(packets)
+    buffer = stream[: len(stream) - cut] if cut else stream + other
+    found, position = parse_publishes(buffer, 0, {})
+    expected, end = one_by_one(buffer)
+    assert found == expected[: len(found)], "what is read is right"
+    assert position <= end
+    if position < end:
+        assert buffer[position] & 0xF0 == 0x30, "the rest is for the other reader"
+
+
+@given(st.binary(max_size=60), st.integers(0, 3))
+def test_no_bytes_make_a_run_wrong(body: bytes, start: int) -> None:
+    buffer = bytes([0x30 | (body[0] & 15 if body else 0)]) + body
+    found, position = parse_publishes(buffer, min(start, len(buffer) - 1), {})
+    assert position <= len(buffer)
+    if start == 0:
+        assert found == one_by_one(buffer)[0][: len(found)]
+
+
+def test_a_run_ends_at_what_is_unusual() -> None:
+    usual = bytes(PublishPacket.build_package(gmqtt.Message("t", b"1", qos=1), Protocol())[1])
+    long_properties = gmqtt.Message("t", b"2", qos=1, user_property=[("name", "v" * 200)])
+    unusual = bytes(PublishPacket.build_package(long_properties, Protocol())[1])
+    topics: dict[bytes, str] = {}
+    found, position = parse_publishes(usual * 3 + unusual + usual, 0, topics)
+    assert ([each.payload for each in found], position) == ([b"1"] * 3, 3 * len(usual))
+    assert topics == {b"t": "t"}
+    found, position = parse_publishes(usual * 2 + b"\xd0\x00" + usual, 0, topics)
+    assert (len(found), position) == (2, 2 * len(usual))

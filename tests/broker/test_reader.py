@@ -35,8 +35,8 @@ class Hearing(Owner):
     def __init__(self) -> None:
         self.heard: list[Delivery] = []
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        self.heard.append(delivery)
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        self.heard += deliveries
 
 
 def test_a_message_of_60_mb_is_read_in_seconds_whatever_the_pieces() -> None:

@@ -80,8 +80,8 @@ class Watcher(Owner):
         options = Options(client_id=client_id, subscriptions=(Subscription(filter="#", retain_as_published=True),))
         self.connection = Connection(broker_address(broker.settings, account), options, self)
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        self.heard.append(delivery)
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        self.heard += deliveries
 
     def on(self, topic: str) -> list[Delivery]:
         return [delivery for delivery in self.heard if delivery.topic == topic]

@@ -7,15 +7,11 @@ import click
 from adapters.cli.asking.messages import selection, shown_columns
 from adapters.cli.asking.session import Session, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.showing.lines import COLUMNS
 from adapters.cli.showing.output import Output
 
 _SQL = """
-SELECT {shown} FROM (
-    SELECT unnest(arg_max({struct}, received_at)) FROM messages WHERE {condition} GROUP BY messages.topic
-) ORDER BY topic
+SELECT {shown} FROM messages WHERE number IN (SELECT max(number) FROM messages WHERE {condition} GROUP BY topic) ORDER BY topic
 """
-_STRUCT = "{" + ", ".join(f"'{name}': {name}" for name in COLUMNS) + "}"
 
 
 @click.command(epilog=examples("scaup last 'heating/+/state' -o jsonl"))
@@ -31,7 +27,7 @@ def last(session: Session, topic_filter: str, since_at: datetime | None, output:
     from adapters.cli.asking.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
-    sql = _SQL.format(shown=shown_columns(output.format), struct=_STRUCT, condition=condition.sql)
+    sql = _SQL.format(shown=shown_columns(output.format), condition=condition.sql)
     with session.ask(arrow_request(sql, condition.parameters, None, None)) as answer:
         output.write(answer.rows)
         if answer.truncated:
