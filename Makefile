@@ -1,10 +1,13 @@
 # What one types. RUNTIME=native or RUNTIME=docker chooses where `up` runs; every setting: .venv/bin/scaup config
 .DEFAULT_GOAL := help
-.PHONY: setup up down status logs test check bench clean help
+.PHONY: setup up down status logs test check bench crash-test clean help
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export RUNTIME
 PYTHON := .venv/bin/python
 SCAUP := .venv/bin/scaup
+OLDEST := PYTHONPATH=.venv/duckdb-oldest $(PYTHON)
+OLDEST_LOCK := requirements-oldest.lock
+RECORDING_TESTS := tests/storage tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
 
 setup: ## Prepare .venv, with .venv/bin/scaup in it; start nothing
 	@bin/setup
@@ -24,6 +27,8 @@ logs: setup ## Show what the components log (make logs NAME=heating; scaup logs 
 test: check ## Lint, check types and run every test, with a real broker
 	@$(PYTHON) -m adapters.cli.commands.lifecycle need-broker
 	$(PYTHON) -m pytest -q
+	@$(OLDEST) -c 'import duckdb as d; print("== duckdb", d.__version__); assert d.__version__ in open("$(OLDEST_LOCK)").read()'
+	$(OLDEST) -m pytest -q $(RECORDING_TESTS)
 
 check: ## Lint, check formatting, types and which package imports which
 	@bin/setup dev
@@ -37,6 +42,10 @@ bench: ## Run the benches and print their numbers
 	@set -e; for file in $$(grep -l '__name__ == "__main__"' tests/bench/*.py); do \
 		echo "== $$file"; $(PYTHON) -m "$$(echo "$${file%.py}" | tr / .)"; done
 
+crash-test: ## Kill recorder and broker under load, freeze them, fill the disk; count what is lost or doubled
+	@bin/setup dev
+	@$(PYTHON) -m tests.crash
+
 clean: ## Remove .venv, caches and var/ with everything recorded (not another SCAUP_DATA_DIR)
 	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.cli.commands.lifecycle runs 2>/dev/null; then \
 		echo "Scaup runs: make down first" >&2; exit 1; fi
@@ -44,4 +53,4 @@ clean: ## Remove .venv, caches and var/ with everything recorded (not another SC
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
