@@ -22,12 +22,14 @@ class Declaration:
     nothing that is not named here. Each component's state and rejected messages are implied.
 
     `subscribes` and `publishes` are streams of `broker.contract`; `tick_s` is the time between two calls of `on_tick` in
-    seconds of plant time, None for a component that only answers messages.
+    seconds of plant time, None for a component that only answers messages. `publishes_also` are filters of topics that it
+    publishes to without being the one who says what they mean.
     """
 
     name: str
     summary: str
     subscribes: tuple[AnyStream, ...] = ()
     publishes: tuple[AnyStream, ...] = ()
+    publishes_also: tuple[str, ...] = ()
     tick_s: float | None = None
     variables: tuple[Variable, ...] = ()

@@ -83,8 +83,8 @@ def parse_publish(flags: int, body: bytes) -> Delivery:
 def parse_publishes(buffer: bytes, position: int, topics: dict[bytes, str]) -> tuple[list[Delivery], int]:
     """Read the PUBLISH packets that follow each other in `buffer` from `position` on, and return where they end.
 
-    Whatever is not complete, not of the usual form, or not a PUBLISH packet ends them: `parse_publish` says what it is. `topics`
-    remembers decoded topics from call to call. One loop without a call for each packet: twice as fast as packet by packet.
+    Whatever is not complete, not of the usual form, or not a PUBLISH packet ends them: `parse_publish` says what it is.
+    `topics` remembers decoded topics from call to call. One loop without a call for each packet takes a third of the time.
     """
     deliveries: list[Delivery] = []
     append = deliveries.append

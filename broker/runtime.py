@@ -13,6 +13,7 @@ from broker.clock import PlantClock
 from broker.component import Component, Service
 from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
+from broker.contract.replay import MARK
 from broker.declaration import Declaration
 from broker.errors import BusError, Rejected, TakenOver
 from broker.message import Message, Publication, decode
@@ -102,6 +103,8 @@ class Runtime(Owner):
             self._hear(delivery)
 
     def _hear(self, delivery: Delivery) -> None:
+        if _is_replayed(delivery):
+            return
         if delivery.topic == self._own_topic:
             self._hear_of_myself(delivery)
             return
@@ -211,6 +214,16 @@ class Runtime(Owner):
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()
+
+
+def _is_replayed(delivery: Delivery) -> bool:
+    """Tell whether this was published once before: nothing new has happened."""
+    if MARK.encode() not in delivery.properties:
+        return False
+    try:
+        return any(name == MARK for name, _ in parse_properties(delivery.properties).user)
+    except MalformedPacket:
+        return False  # whoever reads it says what is wrong
 
 
 def to_message(delivery: Delivery) -> Message:

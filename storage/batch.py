@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from broker.contract import replay
 from broker.packets import Delivery, MalformedPacket, parse_properties
 from broker.stamp import NO_STAMP, Stamp, read_stamp
 from storage.typing import StreamCodes
@@ -55,9 +56,14 @@ def arrow_table(batch: list[Received], session: int, codes: StreamCodes) -> pa.T
         pa.array([stamp.seq for stamp in stamps], pa.int64()),
         pa.array([session] * len(batch), pa.int32()),
         pa.array([delivery.packet_id or None for delivery in deliveries], pa.uint16()),
-        pa.array([codes[delivery.topic] for delivery in deliveries], pa.int16()),
+        pa.array([_code(stamp, delivery, codes) for stamp, delivery in zip(stamps, deliveries, strict=True)], pa.int16()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _code(stamp: Stamp, delivery: Delivery, codes: StreamCodes) -> int:
+    """A replayed message is no new measurement, whatever its topic: it stays out of the typed tables."""
+    return -1 if stamp.source == replay.SOURCE else codes[delivery.topic]
 
 
 def _payloads(payloads: list[bytes]) -> tuple[pa.Array, pa.Array]:

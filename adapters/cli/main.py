@@ -21,6 +21,15 @@ COMMANDS = {
     "topics": (f"{_COMMANDS}.topics:topics", "List the recorded topics."),
     "last": (f"{_COMMANDS}.last:last", "Show the last message of each topic."),
     "tail": (f"{_COMMANDS}.tail:tail", "Show messages: the last ones, then live ones with -f."),
+    "gaps": (f"{_COMMANDS}.gaps:gaps", "List what publishers sent and the recording has not, has twice, or has late."),
+    "verify": (f"{_COMMANDS}.verify:verify", "Balance the whole recording, and name every difference."),
+    "views": (f"{_COMMANDS}.views:views", "List typed views of recorded topics; with FILTER: create one."),
+    "archive": (f"{_COMMANDS}.archive:archive", "Move days that are over into Parquet files, list them, and bring them back."),
+    "export": (
+        f"{_COMMANDS}.export:export",
+        "Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size.",
+    ),
+    "replay": (f"{_COMMANDS}.replay:replay", "Publish recorded messages again, with their original spacing."),
     "heating": (f"{_COMMANDS}.heating:heating", "Heating: how well the rooms do, and their setpoints."),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }

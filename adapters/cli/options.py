@@ -148,6 +148,11 @@ def since_option(
     )
 
 
+def until_option(help_text: str) -> Callable[[F], F]:
+    """Add `--until TIME`, as `until_at`."""
+    return click.option("--until", "until_at", type=Instant(), help=help_text)
+
+
 def topic_filter_argument(command: F) -> F:
     """Add the optional argument FILTER, `#` by default, as `topic_filter`."""
     return click.argument("topic_filter", metavar="[FILTER]", type=TopicFilter(), default="#")(command)

@@ -125,7 +125,7 @@ def publish_packets(draw: st.DrawFn) -> bytes:
         draw(st.binary(max_size=300)) + b"x" * draw(st.sampled_from([0, 100, 20_000])),
         qos=draw(st.integers(0, 2)),
         retain=draw(st.booleans()),
-        user_property=draw(st.lists(st.tuples(st.text("abc", max_size=9), st.text("abc", max_size=60)), min_size=1, max_size=3)),
+        user_property=draw(st.lists(st.tuples(st.text("abc", max_size=9), st.text("abc", max_size=60)), min_size=1)),
     )
     return bytes(PublishPacket.build_package(message, Protocol())[1])
 

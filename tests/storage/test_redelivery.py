@@ -64,7 +64,9 @@ def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
 
 def test_the_newest_of_the_same_is_meant(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"ON", packet_id=9))
-    store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9))
+    store(
+        database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9)
+    )
     assert Recognition(database).recognises(deliver("t", b"ON", packet_id=9, dup=True).delivery)
 
 

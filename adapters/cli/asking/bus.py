@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -24,6 +24,7 @@ from adapters.cli.asking import bus_errors
 from adapters.cli.errors import ConnectionLost, Refused, Unreachable
 from broker.address import Address
 from broker.message import Publication
+from broker.packets import UserProperties, pack_user_properties, parse_reason
 from broker.topics import matches
 
 CONNECT_TIMEOUT_S = 3.0
@@ -32,6 +33,11 @@ KEEP_ALIVE_S = 60
 _STEP_S = 0.5
 _STRAGGLERS_S = 0.15
 _REMEMBERED_PACKETS = 1_000
+_WINDOW = 500
+"""Messages of `post` on their way at most; fewer where the broker's receive maximum is smaller."""
+_WINDOW_BYTES = 16 * 1024 * 1024
+_POSTED_TIMEOUT_S = 30.0
+_QOS_2 = 2
 
 _NO_SUBSCRIBERS = 0x10
 
@@ -79,6 +85,18 @@ class Bus(Protocol):
         """Publish and return the reason code of the broker's acknowledgement."""
         ...
 
+    def post(self, publication: Publication, qos: int) -> None:
+        """Publish as it is, without a stamp of this connection, and go on: `settle` waits for the acknowledgements."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until everything posted is acknowledged."""
+        ...
+
+    def idle(self, duration_s: float) -> None:
+        """Let time pass, and answer the broker meanwhile."""
+        ...
+
     def receive(self, timeout_s: float) -> Received | None:
         """Return the next message, None if there is none in time."""
         ...
@@ -98,6 +116,9 @@ class PahoBus:
         self._reason = ""
         self._granted: dict[int, list[int]] = {}
         self._published: dict[int, int] = {}
+        self._posted: dict[int, tuple[str, int]] = {}
+        self._posted_bytes = self._posted_qos = 0
+        self._window = _WINDOW
         self._boot, self._seq = secrets.token_hex(8), 0
         self._client = self._new_client()
 
@@ -186,6 +207,47 @@ class PahoBus:
             raise Unreachable(f"the broker at {self._where} did not acknowledge a message", "see `scaup doctor`")
         return self._published.pop(sent.mid)
 
+    def post(self, publication: Publication, qos: int) -> None:
+        """Publish as it is, without a stamp of this connection, and go on; waits only while too much is on its way.
+
+        The broker takes messages in the order of these calls. One of QoS 2 is its own only after a second handshake, so others
+        wait for that.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        if self._posted_qos == _QOS_2 != qos:
+            self.settle()
+        elif len(self._posted) >= self._window or self._posted_bytes >= _WINDOW_BYTES:
+            self._settle(self._window // 2, _WINDOW_BYTES // 2)
+        properties = _PackedProperties(publication.properties)
+        sent = self._client.publish(publication.topic, publication.payload, qos, publication.retain, properties)  # type: ignore[arg-type]
+        if sent.rc == paho.MQTT_ERR_NO_CONN:
+            raise self._lost()
+        self._posted[sent.mid] = (publication.topic, len(publication.payload))
+        self._posted_bytes += len(publication.payload)
+        self._posted_qos = qos
+
+    def settle(self) -> None:
+        """Wait until everything posted is acknowledged, or at QoS 0 written.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        self._settle(0, 0)
+
+    def idle(self, duration_s: float) -> None:
+        """Let time pass, and answer the broker meanwhile.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            ConnectionLost: the connection was lost.
+        """
+        self._step_until(lambda: False, duration_s)
+        self._account()
+
     def receive(self, timeout_s: float) -> Received | None:
         """Return the next message, None if there is none in time.
 
@@ -196,9 +258,27 @@ class PahoBus:
             self._step_until(lambda: bool(self._inbox), timeout_s)
         return self._inbox.popleft() if self._inbox else None
 
-    def _new_client(self) -> paho.Client:
-        client = paho.Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False)
+    def _settle(self, most: int, most_bytes: int) -> None:
+        """Wait until so little is on its way."""
+        while len(self._posted) > most or self._posted_bytes > most_bytes:
+            if not self._step_until(lambda: bool(self._published), _POSTED_TIMEOUT_S):
+                raise Unreachable(f"the broker at {self._where} does not acknowledge messages", "see `scaup doctor`")
+            self._account()
+
+    def _account(self) -> None:
+        """Note what was acknowledged, or at QoS 0 written."""
+        while self._published:
+            mid, reason = self._published.popitem()
+            reason = self._client.refused_at_pubrec.pop(mid, reason)
+            topic, size = self._posted.pop(mid, ("", 0))
+            self._posted_bytes -= size
+            if reason >= 0x80 and topic:
+                raise bus_errors.publication_refused(self._address, topic, reason)
+
+    def _new_client(self) -> "_Client":
+        client = _Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False)
         client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages = 0  # counted here: paho looks at all of them for each acknowledgement
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         if self._address.ca:
@@ -212,8 +292,9 @@ class PahoBus:
         client.on_publish = lambda _client, _userdata, mid, code, _properties: self._published.update({mid: code.value})
         return client
 
-    def _on_connect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
+    def _on_connect(self, _client: object, _userdata: object, flags: Any, code: Any, properties: object) -> None:
         self._connack, self._session_present = code.value, bool(flags.session_present)
+        self._window = min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW))
         if not self._session_present:
             self._recent.clear()  # packet identifiers begin anew with a session
 
@@ -249,8 +330,11 @@ class PahoBus:
             if self._client.loop(min(left_s, _STEP_S)) != paho.MQTT_ERR_SUCCESS and not done():
                 if not lost_is_error:
                     return False
-                raise ConnectionLost(f"the connection to the broker at {self._where} was lost {self._reason}".rstrip())
+                raise self._lost()
         return True
+
+    def _lost(self) -> ConnectionLost:
+        return ConnectionLost(f"the connection to the broker at {self._where} was lost {self._reason}".rstrip())
 
     def _subscribe(self, filters: tuple[str, ...], retain_handling: int, *, retain_as_published: bool) -> None:
         options = SubscribeOptions(qos=1, retainAsPublished=retain_as_published, retainHandling=retain_handling)
@@ -276,6 +360,31 @@ class PahoBus:
             if value is not None:
                 setattr(properties, name, value)
         return properties
+
+
+class _Client(paho.Client):
+    """paho, which itself goes on as if nothing were wrong when a broker refuses a message of QoS 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.refused_at_pubrec: dict[int, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def _handle_pubrec(self) -> MQTTErrorCode:
+        mid, reason = parse_reason(bytes(self._in_packet["packet"]))
+        if reason >= 0x80:
+            self.refused_at_pubrec[mid] = reason
+        return super()._handle_pubrec()
+
+
+class _PackedProperties:
+    """User properties for paho, whose own packing of them takes longer than all the rest of a publication."""
+
+    def __init__(self, user: UserProperties) -> None:
+        self._packed = pack_user_properties(user)
+
+    def pack(self) -> bytes:
+        """Return the properties as they are sent, their length first."""
+        return self._packed
 
 
 @contextmanager

@@ -8,8 +8,8 @@ one start to the next.
 from datetime import datetime
 
 from adapters.cli.asking.messages import selection
-from adapters.cli.asking.topic_sql import Condition
 from broker.contract.heating import STATE
+from storage.topic_sql import Condition
 
 BAND_K = 0.5
 """Half the width of the band around the setpoint in which a room counts as comfortable."""

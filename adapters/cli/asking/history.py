@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from adapters.cli.asking.answers import arrow_request
 from adapters.cli.asking.messages import selection
 from adapters.cli.asking.session import Session
-from adapters.cli.asking.topic_sql import Condition
 from adapters.cli.showing.lines import COLUMNS
 from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import QueryRequest
+from storage.topic_sql import Condition
 
 if TYPE_CHECKING:
     import pyarrow as pa

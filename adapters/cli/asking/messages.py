@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters.cli.asking.bus import Received
-from adapters.cli.asking.topic_sql import Condition, topic_condition
 from adapters.cli.showing.lines import COLUMNS
 from adapters.cli.showing.output import Format
 from broker.stamp import read_stamp
+from storage.topic_sql import Condition, topic_condition
 
 _SHOWN = "received_at, topic, coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload"
 

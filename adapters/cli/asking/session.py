@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Session:
     """One run of the command line. Tests put a bus of their own here."""
 
+    _said_file = False
+    """Whether it was said that the file answers: once is enough for a command that asks many questions."""
+
     @cached_property
     def settings(self) -> Settings:
         """The settings.
@@ -98,7 +101,9 @@ class Session:
         path = self.settings.database
         if not path.exists():
             raise Unreachable(f"{away.message}, and there is no database at {path}", _START)
-        hint(f"{away.message}: answering from {path.name} itself")
+        if not self._said_file:
+            hint(f"{away.message}: answering from {path.name} itself")
+            self._said_file = True
         with answers.from_file(path, request) as answer:
             yield answer
 

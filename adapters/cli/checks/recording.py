@@ -44,6 +44,8 @@ def statistics(stats: RecorderStats, now_at: datetime) -> Finding:
         return failed("recorder", f"silent: {detail}", f"start it with `make up`; {_LOGS}")
     if stats.last_error:
         return failed("recorder", f"{stats.last_error}; {detail}", f"{_LOGS}; it goes on by itself when the cause is gone")
+    if stats.warning:
+        return warning("recorder", f"{stats.warning}; {detail}", f"{_LOGS}; `scaup config` shows SCAUP_RETENTION")
     if max(behind, stats.queued) > MOST_BEHIND:
         return warning(
             "recorder", f"behind: {detail}", "nothing is lost while the broker's queue has room; slow the publishers"

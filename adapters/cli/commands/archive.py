@@ -35,7 +35,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no day: write it as 2026-01-31 (UTC)", param, ctx)
 
 
-@click.group()
+@click.group(epilog=examples("scaup archive list"))
 def archive() -> None:
     """Move days that are over into Parquet files, list them, and bring them back.
 

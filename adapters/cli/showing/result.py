@@ -59,9 +59,11 @@ class ArrowRows:
         self.columns = _distinct(self.schema.names)
 
     def rows(self) -> Iterator[Row]:
-        """Return the rows as Python values."""
+        """Return the rows as Python values; dates that Python has no value for are text."""
+        from storage.values import python_values
+
         for batch in self.source:
-            yield from zip(*(plain(column).to_pylist() for column in batch.columns), strict=True)
+            yield from zip(*(python_values(plain(column)) for column in batch.columns), strict=True)
 
     def batches(self) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
         """Return the rows as they are."""

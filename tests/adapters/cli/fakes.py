@@ -21,7 +21,7 @@ from broker.topics import matches
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 SCHEMA = """
-CREATE TABLE messages (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, payload_raw BLOB,
+CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, payload_raw BLOB,
     qos UTINYINT, retain BOOLEAN, source VARCHAR, boot VARCHAR, seq BIGINT, packet_id USMALLINT);
 CREATE TABLE room_temperature (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, room VARCHAR, sensor VARCHAR, celsius DOUBLE);
 CREATE TABLE valve_level (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, room VARCHAR, level UTINYINT);
@@ -52,8 +52,8 @@ class FakeRecorder:
         raw = payload if isinstance(payload, bytes) else None
         text = None if isinstance(payload, bytes) else payload
         received_at = at or START_AT + timedelta(seconds=self._count)
-        row = [received_at, event_at, topic, text, raw, 1, False, "test", boot, self._count, 0]
-        self.database.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        row = [self._count, received_at, event_at, topic, text, raw, 1, False, "test", boot, self._count, 0]
+        self.database.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def answer(self, payload: bytes) -> Answer:
         request = json.loads(payload)
@@ -107,6 +107,8 @@ class FakeBus:
     may_publish: tuple[str, ...] = ()
     client_id: str = "scaup-cli-test"
     published: list[tuple[Publication, int | None]] = field(default_factory=list)
+    posted: list[tuple[Publication, int]] = field(default_factory=list)
+    idled_s: float = 0.0
     inbox: deque[Received] = field(default_factory=deque)
     filters: set[str] = field(default_factory=set)
 
@@ -140,6 +142,17 @@ class FakeBus:
     def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
         self.published.append((publication, expiry_s))
         return 0 if any(matches(each, publication.topic) for each in self.may_publish) else 0x87
+
+    def post(self, publication: Publication, qos: int) -> None:
+        if self.refuse:
+            raise Refused(f"the broker refused a message to {publication.topic}: not authorized (0x87)", "log in")
+        self.posted.append((publication, qos))
+
+    def settle(self) -> None:
+        pass
+
+    def idle(self, duration_s: float) -> None:
+        self.idled_s += duration_s
 
     def deliver(
         self,

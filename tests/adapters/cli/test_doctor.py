@@ -180,6 +180,7 @@ def stats(**fields: object) -> RecorderStats:
         ({"queued": 50_001}, WARNING),
         ({"received": 30, "duplicates": 20}, OK),
         ({"last_error": "disk full"}, FAILED),
+        ({"warning": "the archive is not up to date"}, WARNING),
     ],
 )
 def test_recorder_statistics(fields: dict[str, object], verdict: Verdict) -> None:

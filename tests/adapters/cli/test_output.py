@@ -76,6 +76,15 @@ def test_instants_are_shown_in_utc_whatever_their_zone() -> None:
     assert as_cell(next(result.rows())[0]) == "2026-01-31 08:00:00.123Z"
 
 
+def test_dates_that_python_has_not_are_shown_as_text() -> None:
+    table = (
+        duckdb.connect()
+        .sql("SELECT 'infinity'::DATE AS a, TIMESTAMP '290000-01-01' AS b, [DATE '-infinity'] AS c")
+        .to_arrow_table()
+    )
+    assert list(ArrowRows(table.schema, table.to_batches()).rows()) == [("infinity", "290000-01-01 00:00:00", ["-infinity"])]
+
+
 def test_columns_of_the_same_name_stay_apart() -> None:
     batch = pa.record_batch([pa.array([1]), pa.array([2]), pa.array([3])], ["a", "a", "a_1"])
     result = ArrowRows(batch.schema, [batch])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.cli.asking.topic_sql import topic_condition
 from broker.topics import matches
+from storage.topic_sql import topic_condition
 
 DATABASE = duckdb.connect()
 LEVEL = st.sampled_from(["", "a", "b", "a.b", "A", "room-1", "$x", "é", "a b", "(", "a\nb", "%", "_"])

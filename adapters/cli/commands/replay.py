@@ -1,0 +1,199 @@
+"""`scaup replay`."""
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from adapters.cli.asking.session import Session, hint, warn
+from adapters.cli.errors import CommandError, Refused, WrongUsage
+from adapters.cli.options import examples, output_options, since_option, topic_filter_argument, until_option
+from adapters.cli.showing.output import Output
+from adapters.cli.showing.progress import Progress, duration
+from adapters.cli.showing.result import Rows
+from broker.contract.replay import PREFIX
+from broker.errors import InvalidTopic
+
+if TYPE_CHECKING:
+    from adapters.cli.asking.export import Selection
+    from adapters.cli.asking.replaying import Run, Span
+
+_AS_FAST_AS_POSSIBLE = 0.0
+_LATE_S = 1.0
+_ALLOWED = (
+    "this account may publish below replay/, and to the original topics what a device may; `make up` makes the rules anew"
+)
+_SPEED_HELP = "Times as fast as it was recorded; 0 or max: as fast as the broker takes it."
+_PREFIX_HELP = "Goes before each topic; '' means the original topics themselves."
+
+
+class Speed(click.ParamType):  # type: ignore[type-arg]
+    """A factor of time; 0 for no pauses at all."""
+
+    name = "factor"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the factor, or fail with what is accepted."""
+        if value == "max":
+            return _AS_FAST_AS_POSSIBLE
+        try:
+            factor = float(value)
+        except ValueError:
+            factor = -1.0
+        if not 0 <= factor < float("inf"):
+            self.fail(f"{value!r} is not a speed: give a number such as 1, 10 or 0.5, or max", param, ctx)
+        return factor
+
+
+class Prefix(click.ParamType):  # type: ignore[type-arg]
+    """What goes before a topic."""
+
+    name = "prefix"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return a prefix that can go before every topic, or fail with the rule that it breaks."""
+        from storage.replay import valid_prefix
+
+        try:
+            return valid_prefix(value)
+        except InvalidTopic as error:
+            self.fail(f"{error}. Examples: {PREFIX}, {PREFIX}monday/", param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is asked for."""
+
+    selection: "Selection"
+    found: "Span"
+    speed: float
+    prefix: str
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long it takes in wall seconds, None where nobody knows."""
+        return None if self.speed == _AS_FAST_AS_POSSIBLE else self.found.duration_s / self.speed
+
+
+@click.command(
+    epilog=examples(
+        "scaup replay '/readings/#' --since 1h --speed 10",
+        "scaup replay --since 2026-01-31T08:00 --until 2026-01-31T09:00 --speed max --dry-run",
+    )
+)
+@topic_filter_argument
+@since_option("Only what was received at this time or later.")
+@until_option("Only what was received before this time.")
+@click.option("--all", "everything", is_flag=True, help="From the beginning of the recording, instead of --since.")
+@click.option("--speed", type=Speed(), default="1", show_default=True, metavar="FACTOR", help=_SPEED_HELP)
+@click.option("--to-prefix", "prefix", type=Prefix(), default=PREFIX, show_default=True, help=_PREFIX_HELP)
+@click.option("--dry-run", is_flag=True, help="Publish nothing: show what would be, topic by topic.")
+@output_options
+@click.pass_obj
+def replay(
+    session: Session,
+    topic_filter: str,
+    since_at: datetime | None,
+    until_at: datetime | None,
+    everything: bool,
+    speed: float,
+    prefix: str,
+    dry_run: bool,
+    output: Output,
+) -> None:
+    """Publish recorded messages again, with their original spacing.
+
+    FILTER is an MQTT filter with + and #; without it, every topic. Messages keep their payload, their QoS and the order of
+    their arrival. They are never retained, and each is marked: its user property `replayed` says when the original was
+    received, `replayed-source`, `replayed-boot` and `replayed-seq` are the original's stamp, and its own `source` is `replay`.
+    What was recorded before this command began is replayed, and nothing that comes later.
+
+    The prefix goes before the whole topic: /readings/room-1/temperature becomes replay//readings/room-1/temperature, and taking
+    the prefix away gives the original back. To the original topics, the broker lets the operator publish only what a device
+    may.
+
+    Never replayed: what was itself a replay, storage/query, storage/answer, storage/stats, storage/drift, and $SYS. A message
+    of QoS 0 that the broker refuses is lost without a word, since QoS 0 has no acknowledgement.
+    """
+    from adapters.cli.asking import replaying
+    from adapters.cli.asking.export import MESSAGES, select
+
+    _check_period(since_at, until_at, everything=everything)
+    condition = replaying.replayable(topic_filter, prefix, since_at, until_at)
+    selection = select(session, MESSAGES, condition, replaying.COLUMNS)
+    _check_numbered(selection)
+    plan = _Plan(selection, replaying.span(session, selection), speed, prefix)
+    if dry_run:
+        _show(session, plan, output)
+    else:
+        _replay(session, plan, output)
+
+
+def _check_period(since_at: datetime | None, until_at: datetime | None, *, everything: bool) -> None:
+    if since_at is None and not everything:
+        raise WrongUsage(
+            "from when on?", "for example scaup replay '/readings/#' --since 1h --speed 10; --all replays the whole recording"
+        )
+    if since_at is not None and everything:
+        raise WrongUsage("--all and --since contradict each other", "leave one of them out")
+    if since_at is not None and until_at is not None and until_at <= since_at:
+        raise WrongUsage("--until is not after --since", "a time ago counts back from now: --since 2h --until 1h")
+
+
+def _check_numbered(selection: "Selection") -> None:
+    if "number" not in selection.schema.names:
+        raise WrongUsage("the database is of an earlier release", "start the recorder once: it brings the database up to date")
+
+
+def _show(session: Session, plan: _Plan, output: Output) -> None:
+    from adapters.cli.asking import replaying
+
+    found = replaying.topics(session, plan.selection, plan.found)
+    rows = [(each["topic"], plan.prefix + each["topic"], *list(each.values())[1:]) for each in found]
+    output.write(Rows(("topic", "to", "messages", "first_at", "last_at"), rows))
+    takes = "as fast as the broker takes them" if plan.duration_s is None else f"in {duration(plan.duration_s)}"
+    hint(f"would publish {plan.found.extent.rows:,} messages of {duration(plan.found.duration_s)} {takes}")
+
+
+def _replay(session: Session, plan: _Plan, output: Output) -> None:
+    from adapters.cli.asking import replaying
+    from storage.replay import Replay
+
+    if not plan.prefix:
+        warn("publishing to the original topics: whoever does not look at the mark takes these messages for new ones")
+    total = plan.found.extent.rows
+    with session.bus() as bus, Progress(total, "messages", visible=not output.on_terminal) as bar:
+        run = replaying.Run(bus, Replay(secrets.token_hex(8), plan.prefix, plan.speed or None), bar, plan.duration_s)
+        try:
+            run.publish(replaying.recorded(session, plan.selection, plan.found))
+        except (CommandError, KeyboardInterrupt) as stopped:
+            with suppress(CommandError):
+                if isinstance(stopped, KeyboardInterrupt):
+                    bus.settle()
+            bar.clear()
+            hint(_how_far(run, total))
+            if isinstance(stopped, Refused):
+                raise Refused(stopped.message, _ALLOWED) from stopped
+            raise
+    _tell(plan, run, output)
+
+
+def _how_far(run: "Run", total: int) -> str:
+    if run.last_at is None:
+        return f"stopped before the first of {total:,} messages"
+    return f"stopped after {run.published:,} of {total:,} messages, the last one of {run.last_at.isoformat()}"
+
+
+def _tell(plan: _Plan, run: "Run", output: Output) -> None:
+    found = plan.found
+    columns = ("published", "skipped", "first_at", "last_at", "elapsed_s")
+    output.write(Rows(columns, [(run.published, run.skipped, found.first_at, found.last_at, round(run.elapsed_s, 3))]))
+    if not found.extent.rows:
+        hint("nothing was recorded there and then: `scaup topics` shows what was")
+    if run.skipped:
+        warn(f"{run.skipped:,} messages were skipped: with the prefix, their topics are not ones to publish to")
+    if run.behind_s > _LATE_S:
+        warn(f"up to {run.behind_s:.1f} s behind the schedule: --speed {plan.speed:g} is more than goes through")

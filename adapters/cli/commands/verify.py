@@ -1,0 +1,73 @@
+"""`scaup verify`."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapters.cli.asking.session import Session, hint
+from adapters.cli.options import examples, output_options, since_option
+from adapters.cli.showing.output import Format, Output
+from adapters.cli.showing.result import Rows
+
+if TYPE_CHECKING:
+    from adapters.cli.ledger.line import Line
+
+_FOR_PEOPLE = ("check", "name", "expected", "found", "verdict", "means")
+_COLUMNS = (
+    *("check", "name", "boot", "expected", "found", "expired", "before", "missing", "surplus", "different"),
+    *("verdict", "means"),
+)
+
+
+@click.command(epilog=examples("scaup verify", "scaup verify --since 1d -o json"))
+@since_option("Only what was recorded since then.")
+@click.option("--all", "every", is_flag=True, help="A line for each start of a publisher and each file, also if balanced.")
+@output_options
+@click.pass_context
+def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: Output) -> None:
+    """Balance the whole recording, and name every difference.
+
+    \b
+    publisher  numbers published by each start = recorded + expired + before the recording + missing
+    numbers    the database's own count of messages = rows in messages + expired, none twice
+    typed      rows of each typed table = what the raw messages give, value by value
+    archive    rows of each archived file = rows that messages shows of it
+
+    While the recorder records, the balance is that of the last message at the start of the command. Exits with 1 where a line
+    does not balance: something is missing or surplus (recorded twice, or written by hand), or has other values.
+
+    Not to be seen: a changed payload whose change is in no typed column (all of it, on topics without a typed table), and a
+    removed message of such a topic that was the last one of all.
+    """  # noqa: D301 - click's mark for lines that are not wrapped
+    from adapters.cli.ledger.asking import asking, progress
+    from adapters.cli.ledger.balance import verify as balance
+    from adapters.cli.ledger.line import summed
+
+    session: Session = ctx.obj
+    with asking(session) as ask, progress("verifying") as started:
+        window, lines = balance(ask, since_at, started)
+    shown = lines if every else list(summed(lines))
+    if output.format in (Format.TABLE, Format.MARKDOWN):
+        output.write(Rows(_FOR_PEOPLE, [_short(line) for line in shown]))
+    else:
+        output.write(Rows(_COLUMNS, [_full(line) for line in shown]))
+    wrong = sum(not line.balanced for line in lines)
+    what = f"messages {window.low:,} to {window.high:,}" if window.high >= window.low else "no messages"
+    hint(f"{what}: {f'{wrong} of {len(lines)} lines do not balance' if wrong else 'everything balances'}")
+    if wrong:
+        ctx.exit(1)
+
+
+def _short(line: "Line") -> tuple[Any, ...]:
+    name = line.name if line.boot is None else f"{line.name} {line.boot}"
+    return line.check, name, line.expected, line.found, _verdict(line), line.means or None
+
+
+def _full(line: "Line") -> tuple[Any, ...]:
+    counts = line.expected, line.found, line.expired, line.before, line.missing, line.surplus, line.different
+    return line.check, line.name, line.boot, *counts, _verdict(line), line.means or None
+
+
+def _verdict(line: "Line") -> str:
+    return "ok" if line.balanced else "failed"

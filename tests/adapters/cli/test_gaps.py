@@ -1,0 +1,275 @@
+"""scaup gaps, and the books behind it."""
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.cli.ledger.book import Book, Expired, Kind, Run
+from tests.adapters.cli.conftest import Scaup
+from tests.adapters.cli.recording import START_AT, Recording
+
+DAY = date(2026, 1, 31)
+LATER = 100
+"""Seconds into the recording: too late to have published before it."""
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    made = Recording(tmp_path)
+    yield made
+    made.database.close()
+
+
+def gaps(scaup: Scaup, recording: Recording, *arguments: str) -> tuple[int, list[tuple[Any, ...]], Result]:
+    with recording.closed() as session:
+        result = scaup("gaps", *arguments, session=session)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    return result.exit_code, [(each["kind"], each["first_seq"], each["last_seq"], each["count"]) for each in rows], result
+
+
+@pytest.mark.parametrize(
+    ("seqs", "code", "found"),
+    [
+        ([1], 0, []),
+        ([1, 2, 3], 0, []),
+        ([1, 2, 4], 1, [("missing", 3, 3, 1)]),
+        ([1, 5, 9], 1, [("missing", 2, 4, 3), ("missing", 6, 8, 3)]),
+        ([1, 2, 2, 3], 1, [("doubled", 2, 2, 1)]),
+        ([1, 2, 3, 1, 2, 3, 4], 1, [("doubled", 1, 3, 3)]),
+        ([1, 3, 2, 4], 0, [("late", 2, 2, 1)]),
+        ([1, 4, 2, 3, 5], 0, [("late", 2, 3, 2)]),
+        ([2, 1], 0, [("late", 1, 1, 1)]),
+        ([1, 4, 2], 1, [("late", 2, 2, 1), ("missing", 3, 3, 1)]),
+        ([1, 3, 2, 2], 1, [("late", 2, 2, 1), ("doubled", 2, 2, 1)]),
+        ([1, 5, 4, 3, 2, 3], 1, [("late", 2, 2, 1), ("late", 3, 3, 1), ("doubled", 3, 3, 1), ("late", 4, 4, 1)]),
+    ],
+)
+def test_what_is_found_in_one_start(
+    scaup: Scaup, recording: Recording, seqs: list[int], code: int, found: list[tuple[Any, ...]]
+) -> None:
+    recording.publish("heating", *seqs)
+    exit_code, rows, result = gaps(scaup, recording)
+    assert (exit_code, sorted(rows)) == (code, sorted(found)), result.stderr
+
+
+def test_nothing_recorded_and_nothing_of_a_source(scaup: Scaup, recording: Recording) -> None:
+    code, rows, result = gaps(scaup, recording)
+    assert (code, rows, "no stamped messages" in result.stderr) == (0, [], True)
+    code, rows, result = gaps(scaup, recording, "heating")
+    assert (code, rows, "no messages of heating" in result.stderr) == (0, [], True)
+
+
+def test_starts_and_sources_are_not_mixed_and_devices_do_not_count(scaup: Scaup, recording: Recording) -> None:
+    for seq in range(1, 5):
+        recording.publish("heating", seq, boot="b1")
+        recording.read(20.0)
+        recording.publish("heating", seq, boot="b2")
+        recording.publish("energy", seq, boot="b1")
+    code, rows, result = gaps(scaup, recording)
+    assert (code, rows) == (0, [])
+    assert "12 messages of publishers in 3 starts" in result.stderr
+
+
+def test_only_one_source_is_asked_for(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 3)
+    recording.publish("energy", 1, 4)
+    assert gaps(scaup, recording, "energy")[:2] == (1, [("missing", 2, 3, 2)])
+
+
+def test_a_hole_lies_between_the_instants_of_its_neighbours(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, at_s=10)
+    recording.publish("heating", 5, at_s=20)
+    row = json.loads(gaps(scaup, recording)[2].stdout)
+    assert (row["source"], row["boot"]) == ("heating", "b1")
+    assert (row["after_at"], row["before_at"]) == ("2026-01-31T08:00:10Z", "2026-01-31T08:00:20Z")
+
+
+def test_a_table_for_people_names_the_kinds(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 1, 4)
+    text = gaps_table(scaup, recording)
+    assert "missing" in text
+    assert "doubled" in text
+
+
+def gaps_table(scaup: Scaup, recording: Recording) -> str:
+    with recording.closed() as session:
+        return scaup("gaps", "-o", "table", session=session).stdout
+
+
+@pytest.mark.parametrize(
+    ("first_s", "seqs", "code", "found"),
+    [
+        (1, [7, 8], 0, [("before the recording", 1, 6, 6)]),
+        (61, [7, 8], 0, [("before the recording", 1, 6, 6)]),
+        (62, [7, 8], 1, [("missing", 1, 6, 6)]),
+        (62, [1, 2], 0, []),
+    ],
+)
+def test_a_start_that_was_heard_of_at_once_had_begun_before_the_recording(
+    scaup: Scaup, recording: Recording, first_s: int, seqs: list[int], code: int, found: list[tuple[Any, ...]]
+) -> None:
+    recording.read(20.0)
+    recording.publish("heating", *seqs, at_s=first_s)
+    assert gaps(scaup, recording)[:2] == (code, found)
+
+
+def test_retained_messages_of_before_the_recording_leave_no_gap_behind_them(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 500, retain=True, at_s=0)
+    recording.publish("heating", 900, 901, at_s=LATER)
+    recording.publish("heating", 903, at_s=LATER)
+    code, rows, _ = gaps(scaup, recording)
+    before = [("before the recording", 2, 499, 498), ("before the recording", 501, 899, 399)]
+    assert (code, rows) == (1, [*before, ("missing", 902, 902, 1)])
+
+
+@pytest.mark.parametrize(
+    ("removed", "counted", "found"),
+    [
+        ((3, 4), 2, []),
+        ((3, 4, 6), 2, [("missing", 3, 6, 1)]),
+        ((3, 4), 3, []),
+    ],
+)
+def test_what_expired_is_not_missing(
+    scaup: Scaup, recording: Recording, removed: tuple[int, ...], counted: int, found: list[tuple[Any, ...]]
+) -> None:
+    recording.read(20.0)
+    recording.publish("heating", *range(1, 9), at_s=LATER)
+    recording.change(
+        f"DELETE FROM live.messages WHERE seq IN {removed}",
+        f"INSERT INTO expired_message VALUES ('{DAY + timedelta(days=1)}', 'heating', 'b1', {counted}, now())",
+        "UPDATE live.messages SET received_at = received_at + INTERVAL 1 DAY WHERE seq BETWEEN 1 AND 8",
+    )
+    assert gaps(scaup, recording)[:2] == (len(found), found)
+
+
+def test_only_what_was_recorded_since_is_looked_at(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 3, 4)
+    recording.publish("heating", 5, 6, 8, 9, at_s=3600)
+    recording.publish("energy", 2, at_s=3600)
+    code, rows, _ = gaps(scaup, recording, "--since", "2026-01-31T08:30:00Z")
+    assert (code, rows) == (1, [("missing", 1, 1, 1), ("missing", 7, 7, 1)])
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "found"),
+    [
+        ([1, 2, 4], [3, 5], [("late", 3, 3, 1)]),
+        ([1, 2, 3], [3, 4], [("doubled", 3, 3, 1)]),
+        ([1, 2], [4], [("missing", 3, 3, 1)]),
+        ([1, 2], [3], []),
+    ],
+)
+def test_what_belongs_to_messages_before_the_window(
+    scaup: Scaup, recording: Recording, before: list[int], since: list[int], found: list[tuple[Any, ...]]
+) -> None:
+    recording.publish("heating", *before)
+    recording.publish("heating", *since, at_s=3600)
+    assert gaps(scaup, recording, "--since", "2026-01-31T08:30:00Z")[1] == found
+
+
+def test_nothing_since_then(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 3)
+    assert gaps(scaup, recording, "--since", "2026-02-01")[:2] == (0, [])
+
+
+def test_over_the_bus_a_message_that_was_overtaken_is_waited_for(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 3)
+    session = recording.online()
+    asked = session._bus.recorder  # type: ignore[union-attr]
+    assert asked is not None
+    answer = asked.answer
+
+    def late(payload: bytes) -> Any:
+        if b"edges" in payload and len(asked.requests) < 8:
+            recording.publish("heating", 2)
+        return answer(payload)
+
+    asked.answer = late  # type: ignore[method-assign]
+    result = scaup("gaps", session=session)
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_limit_of_the_recorder_is_met_with_smaller_pieces(
+    scaup: Scaup, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording.publish("heating", *range(1, 40, 2))
+    session = recording.online()
+    session._bus.recorder.most_rows = 7  # type: ignore[union-attr]
+    monkeypatch.setattr("adapters.cli.ledger.reading.PIECE", 1_000)
+    result = scaup("gaps", session=session)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (1, 19)
+
+
+def test_a_database_of_an_earlier_release_is_named(scaup: Scaup) -> None:
+    result = scaup("gaps")
+    assert result.exit_code == 1
+    assert "earlier release" in result.stderr
+
+
+def test_without_recorder_and_file_nobody_can_answer(scaup: Scaup, tmp_path: Path, recording: Recording) -> None:
+    with recording.closed() as session:
+        (recording.folder / "scaup.duckdb").unlink()
+        assert scaup("gaps", session=session).exit_code == 3
+
+
+def book_of(seqs: list[int], rng: random.Random | None = None) -> Book:
+    book = Book("heating", "b1")
+    while seqs:
+        length = 1
+        while length < len(seqs) and seqs[length] == seqs[0] + length and not (rng and rng.random() < 0.3):
+            length += 1
+        book.add(Run(seqs[0], seqs[length - 1], START_AT, START_AT))
+        seqs = seqs[length:]
+    return book
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_a_book_counts_as_one_counts_by_hand(seqs: list[int], rng: random.Random) -> None:
+    book = book_of(seqs, rng)
+    findings = book.findings(None)
+    known: set[int] = set()
+    expected: dict[Kind, list[int]] = {Kind.DOUBLED: [], Kind.LATE: []}
+    for seq in seqs:
+        if seq in known:
+            expected[Kind.DOUBLED].append(seq)
+        elif seq < max(known, default=0):
+            expected[Kind.LATE].append(seq)
+        known.add(seq)
+    expected[Kind.MISSING] = [seq for seq in range(1, max(seqs)) if seq not in known]
+    for kind, wanted in expected.items():
+        found = [seq for each in findings if each.kind is kind for seq in range(each.first, each.last + 1)]
+        assert sorted(found) == sorted(wanted)
+        assert sum(each.count for each in findings if each.kind is kind) == len(wanted)
+    assert (book.recorded, book.doubled, book.published) == (len(known), len(seqs) - len(known), max(seqs))
+
+
+@pytest.mark.parametrize(("expired", "kinds"), [(3, []), (2, [Kind.MISSING]), (4, [])])
+def test_missing_beyond_what_expired_is_one_finding(expired: int, kinds: list[Kind]) -> None:
+    days = Expired(expired, DAY, DAY)
+    found = book_of([1, 3, 4, 7]).findings(None, days)
+    assert [each.kind for each in found] == kinds
+    assert [(each.first, each.last, each.count) for each in found] == ([(2, 6, 1)] if kinds else [])
+
+
+def test_what_expired_on_the_first_day_may_have_been_before_the_recording() -> None:
+    found = book_of([1, 9]).findings(START_AT + timedelta(hours=1), Expired(3, DAY, DAY))
+    assert [(each.kind, each.count) for each in found] == [(Kind.BEFORE, 4)]
+
+
+def test_holes_after_the_days_of_what_expired_are_missing() -> None:
+    book = Book("heating", "b1")
+    book.add(Run(1, 5, START_AT, START_AT))
+    later = datetime(2026, 2, 3, tzinfo=UTC)
+    book.add(Run(8, 9, later, later))
+    book.add(Run(11, 11, later, later))
+    found = book.findings(None, Expired(2, DAY, DAY))
+    assert [(each.kind, each.first, each.last) for each in found] == [(Kind.MISSING, 10, 10)]
