@@ -32,7 +32,7 @@ class BrokerUnavailable(BusError):
 
 
 class TakenOver(BusError):
-    """Another client connected with this client id and this one was disconnected for it (MQTT 5 section 3.1.4)."""
+    """Another client has, or took, this one's place: only one may have a client id (MQTT 5 section 3.1.4)."""
 
 
 class CannotStart(BusError):

@@ -43,17 +43,19 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
     )
+    code = 0
     try:
         settings = Settings.load()
         asyncio.run(_serve(declaration, build(settings), settings))
     except TakenOver as error:
         log.error("%s", error)
-        sys.exit(TAKEN_OVER_EXIT)
+        code = TAKEN_OVER_EXIT
     except BusError as error:
         log.error("%s", error)
-        sys.exit(1)
-    log.info("stopped")
-    sys.exit(0)
+        code = 1
+    else:
+        log.info("stopped")
+    sys.exit(code)  # not above: the error would keep alive what it was raised in
 
 
 async def _serve(declaration: Declaration, component: Component, settings: Settings) -> None:

@@ -1,10 +1,15 @@
 """Start the recorder."""
 
-from broker.errors import CannotStart
+import asyncio
+
+from broker.address import Address, broker_address
+from broker.errors import CannotStart, TakenOver
 from broker.runtime import run
 from broker.settings import Settings
+from storage.alone import other_recorder
 from storage.declaration import DECLARATION
 from storage.errors import StorageError
+from storage.files import hold_lock
 from storage.memory import limit_address_space
 from storage.recorder import Recorder
 
@@ -14,13 +19,25 @@ def build(settings: Settings) -> Recorder:
 
     Raises:
         CannotStart: another recorder holds it, or it cannot be opened.
+        TakenOver: another recorder records on the same broker.
     """
     try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        hold_lock(settings.database).close()
+        _refuse_a_second(broker_address(settings, DECLARATION.name))
         recorder = Recorder(settings)
     except StorageError as error:
         raise CannotStart(str(error)) from error
     limit_address_space()
     return recorder
+
+
+def _refuse_a_second(address: Address) -> None:
+    if (boot := asyncio.run(other_recorder(address))) is not None:
+        raise TakenOver(
+            f"another recorder (boot {boot}) records on {address.host}:{address.port} already: stop it first (make down "
+            "where it was started), or use another broker (SCAUP_MQTT_PORT)"
+        )
 
 
 def main() -> None:

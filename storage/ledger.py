@@ -22,7 +22,7 @@ refused AS MATERIALIZED (
     FROM messages JOIN (SELECT DISTINCT number, topic FROM rejected_message
                         WHERE component = 'recorder' AND reason = '{_REFUSED}' AND {_IN_PIECE}) AS listed
         ON messages.number = listed.number AND messages.topic = listed.topic
-    WHERE messages.{_IN_PIECE})"""  # noqa: S608 - constants
+    WHERE messages.{_IN_PIECE})"""
 """Messages that a typed table refused: kept raw, and listed whole."""
 
 _COUNTS = """
@@ -64,11 +64,11 @@ class TypedTable:
     def _sides(self) -> str:
         # A union gives both sides the same types, without which equal values have different hashes.
         names = ", ".join(self.columns)
-        found = f"SELECT {names} FROM {self.name} WHERE {_IN_PIECE}"  # noqa: S608 - declared names
+        found = f"SELECT {names} FROM {self.name} WHERE {_IN_PIECE}"
         return f"""WITH {_REFUSED_ROWS}, sides AS (
             SELECT number, wanted, hash({names}) AS content FROM (
                 SELECT true AS wanted, {names} FROM ({self.wanted_sql})
-                UNION ALL SELECT false AS wanted, {names} FROM ({found})))"""  # noqa: S608 - declared names
+                UNION ALL SELECT false AS wanted, {names} FROM ({found})))"""
 
 
 def typed_tables() -> tuple[TypedTable, ...]:
@@ -91,10 +91,10 @@ def _table(name: str, streams: list[TypedStream]) -> TypedTable:
         wanted += [typed.rejects_sql(_messages(typed)) for typed in TYPED_STREAMS]
         wanted.append("SELECT * FROM refused")
     shown = ", ".join(columns)
-    return TypedTable(name, columns, " UNION ALL ".join(f"SELECT {shown} FROM ({each})" for each in wanted))  # noqa: S608
+    return TypedTable(name, columns, " UNION ALL ".join(f"SELECT {shown} FROM ({each})" for each in wanted))
 
 
 def _messages(typed: TypedStream) -> str:
     topics = topic_sql(typed.stream.template)
     new = f"source IS DISTINCT FROM {literal(replay.SOURCE)} AND number NOT IN (SELECT number FROM refused)"
-    return f"(SELECT * FROM messages WHERE {_IN_PIECE} AND {topics} AND {new})"  # noqa: S608
+    return f"(SELECT * FROM messages WHERE {_IN_PIECE} AND {topics} AND {new})"

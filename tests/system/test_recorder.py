@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -211,6 +212,31 @@ def test_a_second_recorder_refuses_to_start(recorder: RecorderProcess) -> None:
         assert f"process {recorder.running.pid}" in second.stderr
         assert "Traceback" not in second.stderr
         assert Asking(client)("SELECT 1 AS one")[0] == [{"one": 1}]
+
+
+def test_a_second_recorder_with_another_database_refuses_to_start(recorder: RecorderProcess, tmp_path: Path) -> None:
+    environment = {**recorder.broker.environment, "SCAUP_DATA_DIR": str(tmp_path / "other")}
+    second = subprocess.run(
+        [sys.executable, "-m", "storage"], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert second.returncode == 75, second.stderr
+    assert "another recorder (boot " in second.stderr
+    assert "stop it first" in second.stderr
+    with connected_to(recorder.broker) as client:
+        publish(client, "/readings/still/temperature", b'{"sensorID":"s","type":"temperature","value":20}')
+    assert recorder.running is not None
+    assert recorder.running.poll() is None
+
+
+def test_a_recorder_whose_last_word_was_online_is_not_waited_for_long(own_broker: RealBroker) -> None:
+    with connected_to(own_broker, "recorder") as client:
+        client.publish("components/recorder/state", '{"state":"online","boot":"gone","version":"1"}', 1, True).wait_for_publish(
+            5
+        )
+    process = RecorderProcess(own_broker)
+    process.start()
+    until(lambda: b"as scaup-recorder" in (own_broker.data_dir / "recorder.log").read_bytes())
+    assert process.stop() == 0
 
 
 @pytest.mark.parametrize("response_topic", [None, "storage/answer/+", "storage/answer/#", "/actuators/room-1"])

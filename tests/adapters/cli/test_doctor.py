@@ -165,6 +165,7 @@ def stats(**fields: object) -> RecorderStats:
         "wal_bytes": 1,
         "free_bytes": 1,
         "last_error": None,
+        "warning": None,
         **fields,
     }
     return RecorderStats(**{name: given[name] for name in RecorderStats.__struct_fields__})  # type: ignore[arg-type]
