@@ -6,6 +6,7 @@ CommandError          exit code
 ├── Unreachable       3  the broker or the recorder is not there
 │   ├── ConnectionLost   the broker went away in the middle
 │   └── NoRecorder       there is a broker, but no recorder on it
+├── Stalled           3  there is a recorder, but it cannot commit now
 └── Refused           4  the broker's access rules or the recorder's limits say no
 """
 
@@ -61,6 +62,12 @@ class ConnectionLost(Unreachable):
 
 class NoRecorder(Unreachable):
     """There is a broker, but no recorder says that it is online."""
+
+
+class Stalled(CommandError):
+    """There is a recorder, but it can neither commit nor answer now: its file is open, so nobody else can read it either."""
+
+    exit_code = 3
 
 
 class Refused(CommandError):

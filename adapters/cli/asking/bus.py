@@ -6,6 +6,7 @@ callbacks for callers, and Ctrl-C arrives where the work is. What is received me
 """
 
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -283,6 +284,7 @@ class PahoBus:
             client.username_pw_set(self._address.username, self._address.password)
         if self._address.ca:
             _use_tls(client, self._address.ca)
+        client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -412,3 +414,8 @@ def _use_tls(client: paho.Client, ca: str) -> None:
         client.tls_set(ca_certs=ca)
     except OSError as error:
         raise Unreachable(f"SCAUP_MQTT_CA {ca}: {error.strerror or error}", "name a readable PEM file") from error
+
+
+def _send_at_once(_client: object, _userdata: object, connection: Any) -> None:
+    """A question must not wait 40 ms behind its own acknowledgements (Nagle's algorithm meets delayed ACKs)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

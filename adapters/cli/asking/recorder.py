@@ -1,19 +1,22 @@
 """Asking the recorder over MQTT."""
 
 from collections.abc import Generator
+from datetime import UTC, datetime
 
 from adapters.cli.asking.bus import Bus, Received
 from adapters.cli.asking.question import Part, Question
-from adapters.cli.errors import CommandError, Failed, NoRecorder, Refused, Unreachable, WrongUsage
+from adapters.cli.errors import CommandError, Failed, NoRecorder, Refused, Stalled, Unreachable, WrongUsage
 from broker.contract.components import STATE, ComponentState, Presence
-from broker.contract.storage import QueryEnd, QueryError
+from broker.contract.storage import STATS, QueryEnd, QueryError, RecorderStats
 from broker.errors import Rejected
 from broker.message import decode
 
 PATIENCE_S = 65.0
 """How long to wait for the first part of an answer, and between two: longer than the recorder's own longest query."""
 _GRACE_S = 5.0
+_STALLED_S = 10.0
 
+STATS_TOPIC = STATS.template.topic()
 STATE_TOPIC = STATE.template.topic(component="recorder")
 _LOOK = "see `scaup logs recorder` and `scaup doctor`"
 
@@ -22,6 +25,27 @@ def is_online(bus: Bus) -> bool:
     """Tell whether a recorder says that it is online."""
     retained = bus.retained(STATE_TOPIC).get(STATE_TOPIC)
     return retained is not None and _presence(retained) is Presence.ONLINE
+
+
+def refuse_stalled(bus: Bus) -> None:
+    """Tell apart a recorder that is away from one that runs and cannot commit: it says why, every second.
+
+    Raises:
+        Stalled: it said so just now.
+    """
+    retained = bus.retained(STATS_TOPIC).get(STATS_TOPIC)
+    if retained is None:
+        return
+    try:
+        stats = decode(retained.payload, RecorderStats)
+    except Rejected:
+        return
+    age_s = (datetime.now(UTC) - stats.at).total_seconds()
+    if stats.last_error is not None and age_s < _STALLED_S:
+        raise Stalled(
+            f"the recorder cannot commit now, and answers when it can: {stats.last_error}",
+            "nothing is lost meanwhile: it is not acknowledged, so the broker keeps it; `scaup doctor` looks further",
+        )
 
 
 def put(bus: Bus, question: Question, patience_s: float | None = None) -> float:

@@ -85,12 +85,14 @@ class Session:
 
         Raises:
             NoRecorder: the broker has none.
+            Stalled: it has one that cannot commit now.
             Unreachable: there is no broker.
         """
-        from adapters.cli.asking.recorder import is_online
+        from adapters.cli.asking.recorder import is_online, refuse_stalled
 
         with self.bus() as bus:
             if not is_online(bus):
+                refuse_stalled(bus)
                 raise NoRecorder(f"no recorder is online at {self.settings.mqtt_host}:{self.settings.mqtt_port}", _START)
             yield bus
 

@@ -21,8 +21,8 @@ from broker.topics import matches
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 SCHEMA = """
-CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, payload_raw BLOB,
-    qos UTINYINT, retain BOOLEAN, source VARCHAR, boot VARCHAR, seq BIGINT, packet_id USMALLINT);
+CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR,
+    payload_raw BLOB, qos UTINYINT, retain BOOLEAN, source VARCHAR, boot VARCHAR, seq BIGINT, packet_id USMALLINT);
 CREATE TABLE room_temperature (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, room VARCHAR, sensor VARCHAR, celsius DOUBLE);
 CREATE TABLE valve_level (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, room VARCHAR, level UTINYINT);
 CREATE VIEW warm_room AS SELECT * FROM room_temperature WHERE celsius > 22;

@@ -1,13 +1,14 @@
 """query, tables, topics, last, tail: what they ask, what they print, how they end."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from adapters.cli.errors import CommandError
+from broker.contract.storage import RecorderStats
 from broker.settings import Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import SCHEMA, START_AT, FakeBus, FakeRecorder, FakeSession
@@ -267,3 +268,15 @@ def test_every_error_has_an_exit_code_of_the_documentation() -> None:
         return {error}.union(*(all_below(each) for each in error.__subclasses__()))
 
     assert {each.exit_code for each in all_below(CommandError)} == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(("age_s", "stalled"), [(0, True), (60, False)])
+def test_a_recorder_that_cannot_commit_says_why(scaup: Scaup, bus: FakeBus, age_s: float, stalled: bool) -> None:
+    said = {name: 1 for name in RecorderStats.__struct_fields__}
+    said |= {"at": (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(), "last_error": "the disk is full", "warning": None}
+    bus.retain("components/recorder/state", '{"state":"offline","boot":"b","version":"1"}')
+    bus.retain("storage/stats", json.dumps(said))
+    result = scaup("query", "SELECT 1")
+    assert result.exit_code == 3
+    assert ("the disk is full" in result.stderr) is stalled
+    assert ("there is no database" in result.stderr) is not stalled
