@@ -272,8 +272,9 @@ def test_every_error_has_an_exit_code_of_the_documentation() -> None:
 
 @pytest.mark.parametrize(("age_s", "stalled"), [(0, True), (60, False)])
 def test_a_recorder_that_cannot_commit_says_why(scaup: Scaup, bus: FakeBus, age_s: float, stalled: bool) -> None:
-    said = {name: 1 for name in RecorderStats.__struct_fields__}
-    said |= {"at": (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(), "last_error": "the disk is full", "warning": None}
+    at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
+    counts = dict.fromkeys(RecorderStats.__struct_fields__, 1)
+    said = {**counts, "at": at, "last_error": "the disk is full", "warning": None}
     bus.retain("components/recorder/state", '{"state":"offline","boot":"b","version":"1"}')
     bus.retain("storage/stats", json.dumps(said))
     result = scaup("query", "SELECT 1")
