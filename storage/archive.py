@@ -8,19 +8,20 @@ is removed at the next opening (`storage/files.py`).
 
 import hashlib
 import logging
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from duckdb import DuckDBPyConnection, Error
+from duckdb import DuckDBPyConnection, Error, OutOfMemoryException
 
 from storage.commit import Database
 from storage.errors import ArchiveFailed, StorageError
-from storage.files import first_line, part_path, sync_file, sync_folder
+from storage.files import first_line, part_path, remove_unfinished, sync_file, sync_folder
 from storage.views import define_views, identifier, literal, read_files, tables
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ PART_ROWS = 1_000_000
 """Messages in one file at most: sorting them has to fit into the database's memory."""
 READERS_END_S = 70.0
 """How long an obsolete file waits for queries that may read it: longer than any query may take."""
+RESTORED_TIMES = 10
+"""How much larger than its files in the archive a day may be in the database."""
 
 InWriter = Callable[[Callable[[], T]], T]
 """Runs something in the thread that writes to the database."""
@@ -49,6 +52,11 @@ class Part:
     def condition(self) -> str:
         """The rows of a live table that belong to it."""
         return f"number BETWEEN {self.first} AND {self.last} AND {within(self.day)}"
+
+    def halves(self) -> "tuple[Part, Part]":
+        """Return the rows of the first half of the numbers, and the others."""
+        middle = (self.first + self.last) // 2
+        return Part(self.day, self.first, middle), Part(self.day, middle + 1, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +99,10 @@ class Archive:
         return [day for (day,) in self.query(sql, {"end": today - timedelta(days=live_days)})]
 
     def days_with_means(self, today: date) -> list[date]:
-        """Return the days that are over and have means that are not archived yet."""
-        return [
-            day
-            for (day,) in self.query(
-                "SELECT DISTINCT received_at::DATE FROM live.message_mean WHERE received_at < $end", {"end": today}
-            )
-        ]
+        """Return the days that are over and have means that are not archived yet; not those that were brought back."""
+        sql = """SELECT DISTINCT received_at::DATE AS day FROM live.message_mean
+                 WHERE received_at < $end AND day NOT IN (SELECT day FROM restored_day) ORDER BY day"""
+        return [day for (day,) in self.query(sql, {"end": today})]
 
     def archived_days(self) -> list[date]:
         """Return the days that are in the archive, oldest first."""
@@ -122,18 +127,22 @@ class Archive:
         """Bring a day back from the archive into the live tables, to stay until it is archived on demand.
 
         Raises:
-            ArchiveFailed: the day is not in the archive, or a file of it is damaged; what is not restored stays archived.
+            ArchiveFailed: the day is not in the archive, a file of it is damaged, or the disk is too full; it stays archived.
             StorageError: the database failed.
         """
         files = self.files(day)
         if not files:
             raise ArchiveFailed(f"{day} is not in the archive: `scaup archive list` shows what is")
-        restored = 0
-        self._in_writer(lambda: self.database.transact(lambda connection: _note_restored(connection, day)))
-        for done, file in enumerate(files):
+        for file in files:
+            self._check_whole(file)
+        self._check_room(day)
+        restored = done = 0
+        self._transact(lambda connection: _note_restored(connection, day))
+        for _, part in groupby(sorted(files, key=_numbers), key=_numbers):
             tell(f"restoring {day}", done, len(files))
-            rows = self._transact(partial(self._restore_file, file=file))
-            restored += rows if file.table == "messages" else 0
+            together = list(part)
+            restored += self._transact(partial(self._restore_part, files=together))
+            done += len(together)
         self.remove_obsolete()
         tell(f"restoring {day}", len(files), len(files))
         return restored
@@ -152,24 +161,29 @@ class Archive:
             ArchiveFailed: the file cannot be written, or has not the rows that it should have.
         """
         path = self.root / file.path
-        wanted = _content(cursor, f"({rows_sql})")
-        if not wanted[0]:
-            return None
         try:
+            wanted = _content(cursor, f"({rows_sql})")
+            if not wanted[0]:
+                return None
             self._copy(cursor, rows_sql, file, path)
             found = _content(cursor, read_files([part_path(path)]))
             if found != wanted:
                 raise ArchiveFailed(f"{path} has {found[0]} rows with checksum {found[1]}, it should have {wanted}")
             digest = _sha256(part_path(path))
             part_path(path).rename(path)
-            sync_folder(path.parent)
-            sync_folder(self.root)
+            for folder in (path.parent, self.root, self.root.parent):
+                sync_folder(folder)
             return Written(file, wanted[0], path.stat().st_size, digest)
         except (Error, OSError) as error:
             raise ArchiveFailed(f"{path} could not be written: {first_line(error)}") from error
 
     def switch(self, old: Iterable[ArchiveFile], new: list[Written], also: Callable[[DuckDBPyConnection], None]) -> None:
-        """Replace files of the views by others, and do what belongs to it, in one transaction."""
+        """Replace files of the views by others, and do what belongs to it, in one transaction.
+
+        Raises:
+            ArchiveFailed: a new file is gone, since the database had to be opened again meanwhile; nothing was replaced.
+            StorageError: the database failed, or what `also` raises.
+        """
 
         def work(connection: DuckDBPyConnection) -> None:
             for file in old:
@@ -181,20 +195,30 @@ class Archive:
 
         self._transact(work)
 
-    def note_writing(self, files: list[ArchiveFile]) -> None:
-        """Note files that are about to be written, so that a crash leaves nothing that nobody knows."""
+    @contextmanager
+    def writing(self, files: list[ArchiveFile]) -> Iterator[None]:
+        """Note files that are about to be written, so that neither a crash nor a failure leaves any that nobody knows."""
 
-        def work(connection: DuckDBPyConnection) -> None:
+        def note(connection: DuckDBPyConnection) -> None:
+            self._remove_unfinished(connection)
             for file in files:
-                connection.execute("DELETE FROM archive_file WHERE path = ?", [file.path])
                 _note(connection, file, "writing", None)
 
-        self._transact(work)
+        self._transact(note)
+        try:
+            yield
+        finally:
+            with suppress(StorageError, OSError):  # the next opening, or the next file, removes them
+                self._transact(self._remove_unfinished)
+
+    def _remove_unfinished(self, connection: DuckDBPyConnection) -> None:
+        remove_unfinished(connection, self.root)
 
     def new_file(self, table: str, part: Part, columns: Iterable[str]) -> ArchiveFile:
         """Choose a name that no file has yet."""
         stem, count = f"day={part.day}/{table}-{part.first:012d}", 1
-        while (self.root / (path := f"{stem}{'' if count == 1 else f'-{count}'}.parquet")).exists():
+        noted = {path for (path,) in self.query("SELECT path FROM archive_file")}
+        while (path := f"{stem}{'' if count == 1 else f'-{count}'}.parquet") in noted or (self.root / path).exists():
             count += 1
         return ArchiveFile(path, table, part, tuple(columns))
 
@@ -205,7 +229,7 @@ class Archive:
             return
         for path in paths:
             (self.root / path).unlink(missing_ok=True)
-            if not any((self.root / path).parent.iterdir()):
+            with suppress(OSError):  # it has other files
                 (self.root / path).parent.rmdir()
         self._transact(lambda connection: _forget_paths(connection, paths))
 
@@ -232,15 +256,17 @@ class Archive:
     def _parts(self, day: date) -> list[Part]:
         names = [name for name, columns in self._tables().items() if "number" in columns]
         numbers = " UNION ALL ".join(f"SELECT number FROM live.{identifier(name)} WHERE {within(day)}" for name in names)
-        ((first, last),) = self.query(f"SELECT min(number), max(number) FROM ({numbers})")
-        if first is None:
-            return []
-        return [Part(day, start, min(start + PART_ROWS - 1, last)) for start in range(first, last + 1, PART_ROWS)]
+        sql = f"SELECT min(number), max(number) FROM ({numbers}) GROUP BY number // {PART_ROWS} ORDER BY ALL"
+        return [Part(day, first, last) for first, last in self.query(sql)]
 
     def _move_part(self, part: Part) -> int:
         files = [self.new_file(name, part, columns) for name, columns in self._tables().items() if "number" in columns]
-        written = self._write_live(files, {file.table: part.condition for file in files})
-        self._switch_live(written, {file.table: part.condition for file in files})
+        try:
+            written = self._move_rows(files, part.condition)
+        except ArchiveFailed as error:
+            if not isinstance(error.__cause__, OutOfMemoryException) or part.first == part.last:
+                raise
+            return sum(self._move_part(half) for half in part.halves())
         return sum(each.rows for each in written if each.file.table == "messages")
 
     def move_means(self, day: date) -> None:
@@ -252,30 +278,56 @@ class Archive:
         """
         columns = self._tables()["message_mean"]
         file = self.new_file("message_mean", Part(day, 0, 0), columns)
-        condition = {"message_mean": within(day)}
-        self._switch_live(self._write_live([file], condition), condition)
+        self._move_rows([file], within(day))
 
-    def _write_live(self, files: list[ArchiveFile], conditions: dict[str, str]) -> list[Written]:
-        self.note_writing(files)
+    def _move_rows(self, files: list[ArchiveFile], condition: str) -> list[Written]:
+        with self.writing(files):
+            written = self._write_live(files, condition)
+            self._switch_live(files, written, condition)
+        return written
+
+    def _write_live(self, files: list[ArchiveFile], condition: str) -> list[Written]:
         written = []
         with self.database.cursor() as cursor:
             for file in files:
                 names = ", ".join(identifier(column) for column in file.columns)
-                rows_sql = f"SELECT {names} FROM live.{identifier(file.table)} WHERE {conditions[file.table]}"
+                rows_sql = f"SELECT {names} FROM live.{identifier(file.table)} WHERE {condition}"
                 if (each := self.write(file, rows_sql, cursor)) is not None:
                     written.append(each)
         return written
 
-    def _switch_live(self, written: list[Written], conditions: dict[str, str]) -> None:
+    def _switch_live(self, files: list[ArchiveFile], written: list[Written], condition: str) -> None:
+        rows = {each.file.table: each.rows for each in written}
+
         def remove(connection: DuckDBPyConnection) -> None:
-            for each in written:
-                name = identifier(each.file.table)
-                removed = _count(connection.execute(f"DELETE FROM live.{name} WHERE {conditions[each.file.table]}"))
-                if removed != each.rows:
-                    raise ArchiveFailed(f"{each.file.path} has {each.rows} rows, {removed} are live: nothing was moved")
-            connection.execute("DELETE FROM archive_file WHERE state = 'writing'")
+            for file in files:
+                removed = _count(connection.execute(f"DELETE FROM live.{identifier(file.table)} WHERE {condition}"))
+                if removed != (wanted := rows.get(file.table, 0)):
+                    raise ArchiveFailed(f"{file.path} has {wanted} rows, {removed} are live: nothing was moved")
+                connection.execute("DELETE FROM restored_day WHERE day = ?", [file.part.day])
 
         self.switch((), written, remove)
+
+    def _check_whole(self, file: ArchiveFile) -> None:
+        ((noted,),) = self.query("SELECT sha256 FROM archive_file WHERE path = $path", {"path": file.path})
+        path = self.root / file.path
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise ArchiveFailed(f"{path} cannot be read: {error.strerror}; bring it back from a copy") from error
+        if found != noted:
+            raise ArchiveFailed(f"{path} is damaged (its SHA-256 is not the one noted); bring it back from a copy")
+
+    def _check_room(self, day: date) -> None:
+        ((size,),) = self.query("SELECT sum(bytes) FROM archive_file WHERE state = 'archived' AND day = $day", {"day": day})
+        if (free := self.database.free_bytes) < (needed := size * RESTORED_TIMES):
+            raise ArchiveFailed(f"restoring {day} may take {needed >> 20} MiB of disk, {free >> 20} MiB are free: make room")
+
+    def _restore_part(self, connection: DuckDBPyConnection, files: list[ArchiveFile]) -> int:
+        """Restore files with the same messages together: a message and its typed rows are never apart."""
+        rows = {file.path: self._restore_file(connection, file) for file in files}
+        define_views(connection, self.root)
+        return sum(rows[file.path] for file in files if file.table == "messages")
 
     def _restore_file(self, connection: DuckDBPyConnection, file: ArchiveFile) -> int:
         names = ", ".join(identifier(column) for column in file.columns)
@@ -287,7 +339,6 @@ class Archive:
         if restored != noted:
             raise ArchiveFailed(f"{file.path} has {restored} rows, {noted} were archived: it is damaged, and stays where it is")
         connection.execute("UPDATE archive_file SET state = 'obsolete' WHERE path = ?", [file.path])
-        define_views(connection, self.root)
         return restored
 
     def _copy(self, cursor: DuckDBPyConnection, rows_sql: str, file: ArchiveFile, path: Path) -> None:
@@ -304,9 +355,8 @@ def within(day: date) -> str:
     return f"received_at >= {begin} AND received_at < {end}"
 
 
-def enough_room(root: Path, needed_bytes: int) -> bool:
-    """Tell whether the disk has room for a copy of so many bytes."""
-    return shutil.disk_usage(root.parent).free > needed_bytes
+def _numbers(file: ArchiveFile) -> tuple[int, int]:
+    return file.part.first, file.part.last
 
 
 def _content(cursor: DuckDBPyConnection, source: str) -> tuple[int, int]:
@@ -330,8 +380,9 @@ def _note_restored(connection: DuckDBPyConnection, day: date) -> None:
 
 
 def _note_archived(connection: DuckDBPyConnection, written: Written) -> None:
-    connection.execute("DELETE FROM archive_file WHERE path = ?", [written.file.path])
-    connection.execute("DELETE FROM restored_day WHERE day = ?", [written.file.part.day])
+    noted = connection.execute("DELETE FROM archive_file WHERE path = ? AND state = 'writing'", [written.file.path])
+    if not _count(noted):
+        raise ArchiveFailed(f"{written.file.path} was removed when the database was opened again: archive it once more")
     _note(connection, written.file, "archived", written)
 
 

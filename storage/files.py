@@ -33,10 +33,18 @@ def hold_lock(path: Path) -> IO[str]:
 
 def remove_leftovers(connection: duckdb.DuckDBPyConnection, archive: Path) -> None:
     """Remove the archive's files that are not complete, or no longer part of it. Files that nobody noted are left alone."""
-    for (path,) in connection.execute("SELECT path FROM archive_file WHERE state <> 'archived'").fetchall():
+    remove_unfinished(connection, archive)
+    for (path,) in connection.execute("SELECT path FROM archive_file WHERE state = 'obsolete'").fetchall():
+        (archive / path).unlink(missing_ok=True)
+        connection.execute("DELETE FROM archive_file WHERE path = ? AND state = 'obsolete'", [path])
+
+
+def remove_unfinished(connection: duckdb.DuckDBPyConnection, archive: Path) -> None:
+    """Remove the archive's files that are noted as `writing`, complete or not."""
+    for (path,) in connection.execute("SELECT path FROM archive_file WHERE state = 'writing'").fetchall():
         for file in (archive / path, part_path(archive / path)):
             file.unlink(missing_ok=True)
-        connection.execute("DELETE FROM archive_file WHERE path = ? AND state <> 'archived'", [path])
+        connection.execute("DELETE FROM archive_file WHERE path = ? AND state = 'writing'", [path])
 
 
 def part_path(path: Path) -> Path:

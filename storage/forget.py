@@ -5,13 +5,17 @@ means stay in `message_mean` where the policy keeps them.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from duckdb import DuckDBPyConnection
+from duckdb import DuckDBPyConnection, Error
 
 from storage.archive import Archive, ArchiveFile, Tell, Written
+from storage.errors import ArchiveFailed
+from storage.files import first_line
 from storage.retention import Policy
 from storage.views import read_files
 
@@ -50,11 +54,16 @@ class Retention:
             StorageError: the database failed.
         """
         days = [day for day in self._archive.archived_days() if self._policy.may_forget(day, self._today)]
-        forgotten = 0
+        forgotten, failures = 0, list[ArchiveFailed]()
         for done, day in enumerate(days):
             tell("forgetting what is not kept", done, len(days))
-            forgotten += self._forget_day(day, early=False)
+            try:
+                forgotten += self._forget_day(day, early=False)
+            except ArchiveFailed as failure:  # a damaged file must not keep everything else for ever
+                failures.append(failure)
         self._archive.remove_obsolete()
+        if failures:
+            raise ArchiveFailed("; ".join(map(str, failures)))
         return forgotten
 
     def hold_floor(self, tell: Tell) -> int:
@@ -90,7 +99,7 @@ class Retention:
 
     def _gone(self, messages: ArchiveFile, early: bool) -> pa.Table:
         """Return the topics of a file that are no longer kept, and whether their means are."""
-        topics = [topic for (topic,) in self._read(f"SELECT DISTINCT topic FROM {self._source(messages)}")]
+        topics = self._topics(messages)
         day = messages.part.day
         gone = [topic for topic in topics if self._policy.expired(topic, day, self._today, early)]
         means = [not self._policy.means_expired(topic, day, self._today, early) for topic in gone]
@@ -100,16 +109,16 @@ class Retention:
         archive, source = self._archive, self._source(messages)
         numbers = f"(SELECT number FROM {source} WHERE topic IN (SELECT topic FROM gone))"
         new = [(archive.new_file(old.table, old.part, old.columns), old) for old in (messages, *typed)]
-        archive.note_writing([file for file, _ in new])
-        with archive.database.cursor() as cursor:
-            cursor.register("gone", gone)
-            written = []
-            for file, old in new:
-                rows_sql = f"SELECT * FROM {self._source(old)} WHERE number NOT IN {numbers}"
-                written.append(archive.write(file, rows_sql, cursor))
-            means = cursor.sql(_MEANS.format(messages=source)).to_arrow_table()
-            counts = _counts(cursor, source)
-        self._switch([messages, *typed], written, means, counts, messages.part.day)
+        with archive.writing([file for file, _ in new]):
+            with _reading(messages), archive.database.cursor() as cursor:
+                cursor.register("gone", gone)
+                written = []
+                for file, old in new:
+                    rows_sql = f"SELECT * FROM {self._source(old)} WHERE number NOT IN {numbers}"
+                    written.append(archive.write(file, rows_sql, cursor))
+                means = cursor.sql(_MEANS.format(messages=source)).to_arrow_table()
+                counts = _counts(cursor, source)
+            self._switch([messages, *typed], written, means, counts, messages.part.day)
         return sum(count for *_, count in counts)
 
     def _switch(
@@ -126,34 +135,37 @@ class Retention:
             connection.register("means", means)
             connection.execute("INSERT INTO live.message_mean BY NAME SELECT * FROM means")
             connection.unregister("means")
-            connection.execute("DELETE FROM archive_file WHERE state = 'writing'")
 
         self._archive.switch(old, [each for each in written if each is not None], note)
 
     def _rewrite_means(self, means: ArchiveFile, early: bool) -> None:
         archive, source, day = self._archive, self._source(means), means.part.day
-        topics = [topic for (topic,) in self._read(f"SELECT DISTINCT topic FROM {source}")]
-        gone = [topic for topic in topics if self._policy.means_expired(topic, day, self._today, early)]
+        gone = [topic for topic in self._topics(means) if self._policy.means_expired(topic, day, self._today, early)]
         if not gone:
             return
         file = archive.new_file(means.table, means.part, means.columns)
-        archive.note_writing([file])
-        with archive.database.cursor() as cursor:
-            cursor.register("gone", pa.table({"topic": pa.array(gone, pa.string())}))
-            kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM gone)"
-            written = archive.write(file, kept, cursor)
-        done = [written] if written is not None else []
-        archive.switch([means], done, _drop_unwritten)
+        with archive.writing([file]):
+            with archive.database.cursor() as cursor:
+                cursor.register("gone", pa.table({"topic": pa.array(gone, pa.string())}))
+                kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM gone)"
+                written = archive.write(file, kept, cursor)
+            archive.switch([means], [written] if written is not None else [], lambda connection: None)
 
     def _source(self, file: ArchiveFile) -> str:
         return read_files([self._archive.root / file.path])
 
-    def _read(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._archive.query(sql)
+    def _topics(self, file: ArchiveFile) -> list[str]:
+        with _reading(file), self._archive.database.cursor() as cursor:
+            found = cursor.execute(f"SELECT DISTINCT topic FROM {self._source(file)}").fetchall()
+        return [topic for (topic,) in found]
 
 
-def _drop_unwritten(connection: DuckDBPyConnection) -> None:
-    connection.execute("DELETE FROM archive_file WHERE state = 'writing'")
+@contextmanager
+def _reading(file: ArchiveFile) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        raise ArchiveFailed(f"{file.path} cannot be read, nothing of it was forgotten: {first_line(error)}") from error
 
 
 def _counts(cursor: DuckDBPyConnection, source: str) -> list[tuple[Any, ...]]:

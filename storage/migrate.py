@@ -1,8 +1,9 @@
 """Numbered SQL migrations, each applied once, in order, in a transaction of its own."""
 
+from contextlib import suppress
 from importlib.resources import files
 
-from duckdb import DuckDBPyConnection
+from duckdb import DuckDBPyConnection, Error
 
 from storage.errors import DatabaseTooNew
 
@@ -33,9 +34,14 @@ def migrate(connection: DuckDBPyConnection) -> list[int]:
 
 def _apply(connection: DuckDBPyConnection, number: int, name: str, sql: str) -> None:
     connection.execute("BEGIN")
-    connection.execute(sql)
-    connection.execute("INSERT INTO schema_migration VALUES (?, ?, now())", [number, name])
-    connection.execute("COMMIT")
+    try:
+        connection.execute(sql)
+        connection.execute("INSERT INTO schema_migration VALUES (?, ?, now())", [number, name])
+        connection.execute("COMMIT")
+    except Error:
+        with suppress(Error):  # a failed COMMIT has ended the transaction
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _available() -> dict[int, tuple[str, str]]:

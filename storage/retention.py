@@ -12,7 +12,6 @@ Durations are days (`7d`), weeks (`2w`), months of 30 days (`6mo`) or years of 3
 """
 
 import re
-import shlex
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,6 +25,8 @@ _BYTES = {"MB": 1_000_000, "GB": 1_000_000_000, "TB": 1_000_000_000_000}
 _KEEP = re.compile(r"keep (\d+)(d|w|mo|y) (raw|15-min means)")
 _SIZE = re.compile(r"(\d+) ?(MB|GB|TB)")
 _LIVE = re.compile(r"(\d+)(d|w|mo|y)")
+_FIRST_WORD = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^\s"']\S*))(?=\s|$)""")
+_LONGEST_LIVE_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def read_policy(path: Path) -> Policy:
         InvalidPolicy: it cannot be read, or a line is wrong; the text says which and why.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # as editors of some systems write it
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidPolicy(f"the retention policy {path} cannot be read: {error}; SCAUP_RETENTION names it") from error
     return parse_policy(text, str(path))
@@ -94,19 +95,21 @@ def parse_policy(text: str, name: str = "the retention policy") -> Policy:
         InvalidPolicy: a line is wrong; the text says which and why.
     """
     rules: list[Rule] = []
-    settings = {"floor": 0, "live": 0}
+    settings: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         try:
             words = _words(line)
             if not words:
                 continue
             if words[0] in settings:
-                settings[words[0]] = _size(words[1:]) if words[0] == "floor" else _live(words[1:])
+                raise ValueError(f"{words[0]!r} is set twice: keep one of the lines")
+            if words[0] in _SETTINGS:
+                settings[words[0]] = _SETTINGS[words[0]](words[1:])
             else:
                 rules.append(_rule(words[0], " ".join(words[1:])))
         except (ValueError, InvalidTopic) as error:
             raise InvalidPolicy(f"{name}, line {number}: {error}") from error
-    return Policy(tuple(rules), settings["floor"], settings["live"])
+    return Policy(tuple(rules), settings.get("floor", 0), settings.get("live", 0))
 
 
 def _words(line: str) -> list[str]:
@@ -115,11 +118,13 @@ def _words(line: str) -> list[str]:
     everything = re.match(r"#\s+(keep \d|forever\b)", stripped)
     if stripped.startswith("#") and not everything:
         return []
-    quoted = shlex.shlex(stripped, posix=True, punctuation_chars=False)
-    quoted.whitespace_split, quoted.commenters = True, ""
-    words = list(quoted)
-    comment = next((n for n, word in enumerate(words) if n and word.startswith("#")), len(words))
-    return words[:comment]
+    if not stripped:
+        return []
+    first = _FIRST_WORD.match(stripped)
+    if first is None:
+        raise ValueError(f"a quote is not closed in {stripped!r}: a topic filter with spaces stands between two of them")
+    word = next(group for group in first.groups() if group is not None)
+    return [word, *re.split(r"(?:^|\s)#", stripped[first.end() :])[0].split()]
 
 
 def _rule(topic_filter: str, kept: str) -> Rule:
@@ -131,9 +136,13 @@ def _rule(topic_filter: str, kept: str) -> Rule:
         found = _KEEP.fullmatch(clause.strip())
         if found is None:
             raise ValueError(f"{clause.strip()!r} should be 'forever', 'keep 7d raw' or 'keep 1y 15-min means'")
+        if found[3] in days:
+            raise ValueError(f"{found[3]!r} is said twice: how long?")
         days[found[3]] = int(found[1]) * _DAYS[found[2]]
     if "raw" not in days:
         raise ValueError("means are kept of what is no longer kept raw: add for instance 'keep 7d raw'")
+    if 0 < days.get("15-min means", 0) <= days["raw"]:
+        raise ValueError("means are kept of what is no longer kept raw: keep them for longer than it, or not at all")
     return Rule(topic_filter, days["raw"], days.get("15-min means", 0))
 
 
@@ -148,4 +157,9 @@ def _live(words: list[str]) -> int:
     found = _LIVE.fullmatch(" ".join(words))
     if found is None:
         raise ValueError("how long days stay in the database file is a duration such as 'live 1d'")
-    return int(found[1]) * _DAYS[found[2]]
+    if (days := int(found[1]) * _DAYS[found[2]]) > _LONGEST_LIVE_DAYS:
+        raise ValueError(f"days can stay in the database file for {_LONGEST_LIVE_DAYS} days at most")
+    return days
+
+
+_SETTINGS = {"floor": _size, "live": _live}

@@ -4,32 +4,59 @@ The definitions hold the archive's absolute path, so they are made anew at each 
 relative ones, but its wall around the archive's folder (`allowed_directories`) then refuses them (1.5.5 and 2.0.0).
 """
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
-from duckdb import DuckDBPyConnection
+from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error
+
+from storage.files import file_size, first_line
+
+log = logging.getLogger(__name__)
 
 _TABLES = """
 SELECT table_name, list(column_name ORDER BY ordinal_position) FROM information_schema.columns
-WHERE table_schema = 'live' GROUP BY table_name
+WHERE table_schema = 'live' AND table_catalog = current_database() GROUP BY table_name
 """
-_FILES = "SELECT name, path, columns FROM archive_file WHERE state = 'archived' ORDER BY day, path"
+_FILES = "SELECT name, path, columns, bytes FROM archive_file WHERE state = 'archived' ORDER BY day, path"
 _LAST_NUMBER = """
 SELECT greatest(0, (SELECT max(number) FROM live.messages),
-                (SELECT max(last_number) FROM archive_file WHERE state = 'archived'))
+                (SELECT max(last_number) FROM archive_file WHERE state = 'archived'),
+                (SELECT count(*) FROM live.messages)
+                + coalesce((SELECT sum(rows) FROM archive_file WHERE state = 'archived' AND name = 'messages'), 0)
+                + coalesce((SELECT sum(messages) FROM expired_message), 0))
 """
+"""The highest number may be forgotten, but how many there were is known: numbers have no gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    columns: tuple[str, ...]
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        return file_size(self.path) == self.size
 
 
 def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool = False) -> None:
-    """Define all views, `temporary` ones where the database is open for reading only. A file of the first schema needs none."""
+    """Define all views, `temporary` ones where the database is open for reading only. A file of the first schema needs none.
+
+    A view with a file that is missing or damaged answers every query with an error that names the file: recording goes on.
+    """
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'archive_file'").fetchall():
         return
-    files: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
-    for name, path, columns in connection.execute(_FILES).fetchall():
-        files.setdefault(name, []).append((archive / path, tuple(columns)))
+    files: dict[str, list[_File]] = {}
+    for name, path, columns, size in connection.execute(_FILES).fetchall():
+        files.setdefault(name, []).append(_File(archive / path, tuple(columns), size))
     for table, columns in connection.execute(_TABLES).fetchall():
-        _define(connection, table, _union(table, columns, files.get(table, [])), temporary)
+        _define_union(connection, table, columns, files.get(table, []), temporary)
     for name, query in connection.execute("SELECT name, query FROM recorded_view").fetchall():
-        _define(connection, name, query, temporary)
+        try:
+            _define(connection, name, query, temporary)
+        except (BinderException, CatalogException) as error:
+            log.error("the view %s no longer fits what is recorded: %s", name, first_line(error))
 
 
 def last_number(connection: DuckDBPyConnection) -> int:
@@ -63,10 +90,28 @@ def _define(connection: DuckDBPyConnection, name: str, query: str, temporary: bo
     connection.execute(f"CREATE OR REPLACE {kind} {identifier(name)} AS {query}")
 
 
-def _union(table: str, columns: list[str], files: list[tuple[Path, tuple[str, ...]]]) -> str:
+def _define_union(connection: DuckDBPyConnection, table: str, columns: list[str], files: list[_File], temporary: bool) -> None:
     live = f"SELECT {', '.join(identifier(column) for column in columns)} FROM live.{identifier(table)}"
+    damaged = next((file.path for file in files if not file.whole), None)
+    reason = f"{damaged} of the archive is missing or damaged: bring it back from a copy" if damaged else ""
+    if not reason:
+        try:
+            _define(connection, table, live + _archived(files), temporary)
+        except Error as error:
+            reason = f"the archive cannot be read: {first_line(error)}"
+    if reason:
+        log.error("%s cannot be queried: %s", table, reason)
+        _define(connection, table, f"{live} UNION ALL {_always_failing(columns, reason)}", temporary)
+
+
+def _always_failing(columns: list[str], reason: str) -> str:
+    """Return a SELECT that fails even where a query asks for no column or filters all rows: an aggregate is never skipped."""
+    names = ", ".join(f"failure AS {identifier(column)}" for column in columns)
+    return f"SELECT {names} FROM (SELECT max(error({literal(reason)})) AS failure FROM range(1)) WHERE failure IS NULL"
+
+
+def _archived(files: list[_File]) -> str:
     if not files:
-        return live
-    same = len({columns for _, columns in files}) == 1
-    archived = read_files([path for path, _ in files], same)
-    return f"{live} UNION ALL BY NAME SELECT * FROM {archived}"
+        return ""
+    same = len({file.columns for file in files}) == 1
+    return f" UNION ALL BY NAME SELECT * FROM {read_files([file.path for file in files], same)}"
