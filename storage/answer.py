@@ -18,6 +18,7 @@ from broker.message import Message, Publication, decode, encode
 from storage.commit import Database
 from storage.errors import QueryFailed, StorageError
 from storage.query import Answer, Limits, execute, limit
+from storage.values import has_common_year, instant_text, python_values
 
 log = logging.getLogger(__name__)
 
@@ -152,12 +153,21 @@ def _json(table: pa.Table) -> bytes:
 def _plain(column: pa.ChunkedArray) -> list[Any]:
     """Return a column as JSON knows values: decimals as numbers; times as text, since Python has not all of DuckDB's."""
     if pa.types.is_timestamp(column.type):
-        mark = "Z" if column.type.tz else ""
-        text = pc.strftime(column.cast(pa.timestamp(column.type.unit)), "%Y-%m-%dT%H:%M:%S")
-        return [None if value is None else value + mark for value in text.to_pylist()]
+        return _instants(column)
     if pa.types.is_decimal(column.type):
         return [_decimal(value) for value in column.to_pylist()]
-    return list(column.to_pylist())
+    return python_values(column)
+
+
+def _instants(column: pa.ChunkedArray) -> list[str | None]:
+    unit, mark = column.type.unit, "Z" if column.type.tz else ""
+    numbers = column.cast(pa.int64()).to_pylist()
+    texts = pc.strftime(column.cast(pa.timestamp(unit)), "%Y-%m-%dT%H:%M:%S").to_pylist()
+    return [None if number is None else _instant(number, text, unit, mark) for number, text in zip(numbers, texts, strict=True)]
+
+
+def _instant(number: int, text: str, unit: str, mark: str) -> str:
+    return text + mark if has_common_year(number, unit) else instant_text(number, unit, mark, separator="T")
 
 
 def _decimal(value: Any) -> int | float | None:

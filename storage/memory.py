@@ -1,16 +1,51 @@
 """The last wall against queries that eat memory: some functions ignore DuckDB's own limit and would get the process killed."""
 
+import ctypes
 import resource
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 HEADROOM_BYTES = 4 * 1024**3
+RESERVE_BYTES = 128 * 1024**2
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_FROM_RESERVE_BYTES = 4 * 1024**2
 
 
 def limit_address_space() -> None:
     """Let this process grow by 4 GiB of address space at most: beyond that, the query that asks gets an error."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    _keep_reserve()
+    pages = _pages()
     if not pages:
         return
     limit = pages * resource.getpagesize() + HEADROOM_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def address_space_left() -> int:
+    """Return how many bytes this process may still grow by; very many where there is no limit or nobody says."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _pages()
+    return sys.maxsize if soft == resource.RLIM_INFINITY or not pages else soft - pages * resource.getpagesize()
+
+
+def _pages() -> int:
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) if statm.exists() else 0
+
+
+def _keep_reserve() -> None:
+    """Have glibc keep address space for Python, whose event loop would fail while a query holds all the rest.
+
+    DuckDB allocates elsewhere. What nobody touches takes no memory. See mallopt(3).
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+        libc.mallopt(_MMAP_THRESHOLD, _FROM_RESERVE_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, RESERVE_BYTES * 5 // 4)
+        libc.mallopt(_TOP_PAD, RESERVE_BYTES)
+        block = libc.malloc(ctypes.c_size_t(_FROM_RESERVE_BYTES - 4096))
+        libc.free(block)

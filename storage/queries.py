@@ -1,6 +1,7 @@
 """Queries that run or wait: clients take turns, and whatever a query does, its asker gets an answer in time.
 
-A query occupies a thread of its own. Python can leave such a thread alone but not end it, and DuckDB can neither interrupt one
+A running query occupies a thread. All threads exist from the start: when memory is short, new ones cannot be made, or abort
+the process. Python can leave a thread alone but not end it, and DuckDB can neither interrupt one
 call of a scalar function nor, here and there, its planner. So an answer that is overdue is closed for it, while its thread and
 its turn stay taken until DuckDB returns. When all turns are taken that way, others are told so at once.
 """
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Any
 
 from broker.contract.storage import QueryError, QueryRequest
@@ -21,6 +23,7 @@ from broker.message import Message, Publication
 from storage.answer import answer, closing, request_of
 from storage.commit import Database
 from storage.errors import QueryFailed
+from storage.memory import address_space_left
 from storage.query import Limits, limit
 
 AT_ONCE = 6
@@ -31,8 +34,14 @@ WAITING_PER_CLIENT = 25
 GRACE_S = 2.0
 """How long an interrupted query may take to say so itself. The command line waits for 5 s beyond the query's own time."""
 
+LEAST_MEMORY_BYTES = 1024**3
+"""Address space below which no query begins: so many at once could get the process aborted."""
+
 _NICENESS = 15
 """Ingest goes first. With 4 heavy queries and 20,000 messages/s on two busy cores, 5,900/s were committed without this."""
+
+_STACK_BYTES = 16 * 1024 * 1024
+"""DuckDB reads and plans nested statements recursively; where `ulimit -s` is unlimited, a thread would have 2 MiB."""
 
 _AGAIN = "ask again later"
 _STUCK = "cannot be interrupted and go on"
@@ -92,8 +101,10 @@ class Turns:
     def _serve(self) -> None:
         while self._running.total() < self._at_once and (client := self._next()) is not None:
             turns = self._waiting.pop(client)
-            turns.popleft().set_result(None)
-            self._running[client] += 1
+            turn = turns.popleft()
+            if not turn.cancelled():
+                turn.set_result(None)
+                self._running[client] += 1
             if turns:
                 self._waiting[client] = turns  # behind the others
 
@@ -101,13 +112,13 @@ class Turns:
         return next((client for client in self._waiting if self._running[client] < self._per_client), None)
 
     def _forget(self, client: str, turn: asyncio.Future[None]) -> None:
-        if not turn.cancelled():  # it was served at the same moment
+        turns = self._waiting.get(client, deque())
+        if turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[client]
+        elif not turn.cancelled():  # it was served at the same moment
             self.leave(client)
-            return
-        turns = self._waiting[client]
-        turns.remove(turn)
-        if not turns:
-            del self._waiting[client]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,8 @@ class Queries:
     def __init__(self, database: Database, send: Callable[[Publication], Awaitable[None]], limits: Limits) -> None:
         self._database, self._send, self._limits = database, send, limits
         self._turns = Turns()
+        self._threads = [_Thread() for _ in range(AT_ONCE)]
+        self._idle = list(self._threads)
         self._answering: set[asyncio.Task[None]] = set()
 
     def take(self, message: Message) -> None:
@@ -148,12 +161,16 @@ class Queries:
             task.cancel()
 
     async def ended(self) -> None:
-        """Wait until no answer is sent any more."""
+        """Wait until no answer is sent any more, and let the threads end."""
         await asyncio.gather(*self._answering, return_exceptions=True)
+        for thread in self._threads:
+            thread.end()
 
     async def _answer(self, message: Message) -> None:
         try:
             asked = self._asked(message)
+            if address_space_left() < LEAST_MEMORY_BYTES:
+                raise QueryFailed(limit("queries that run take all the memory there is for them", _AGAIN))
             await self._turns.take(asked.client, asked.timeout_s)
         except QueryFailed as failure:
             await self._send(closing(message, failure.error))
@@ -168,17 +185,29 @@ class Queries:
     async def _run(self, asked: _Asked) -> None:
         """Send an answer; give the turn back when its thread has left the database, however long after that."""
         limits = replace(self._limits, timeout_s=asked.left_s)
-        steps = _Steps(answer(asked.message, asked.request, self._database, limits))
-        stuck = False
+        publications = answer(asked.message, asked.request, self._database, limits)
+        thread, stuck, sent = self._idle.pop(), False, 0
         try:
-            while (publication := await steps.next(asked.left_s + GRACE_S)) is not None:
+            while (publication := await self._next(thread, publications, asked)) is not None:
                 await self._send(publication)
+                sent += 1
         except TimeoutError:
             stuck = True
             self._turns.stuck(asked.client)
-            await self._send(closing(asked.message, _overdue(asked), steps.done))
+            await self._send(closing(asked.message, _overdue(asked), sent))
         finally:
-            steps.close(lambda: self._turns.leave(asked.client, stuck=stuck))
+            loop = asyncio.get_running_loop()
+            closed = thread.do(publications.close)  # it waits there for the step that goes on, if any
+            closed.add_done_callback(lambda _: _call(loop, lambda: self._ended(thread, asked.client, stuck)))
+
+    async def _next(self, thread: "_Thread", answers: Generator[Publication], asked: _Asked) -> Publication | None:
+        async with asyncio.timeout(asked.left_s + GRACE_S):
+            publication: Publication | None = await asyncio.wrap_future(thread.do(lambda: next(answers, None)))
+        return publication
+
+    def _ended(self, thread: "_Thread", client: str, stuck: bool) -> None:
+        self._idle.append(thread)
+        self._turns.leave(client, stuck=stuck)
 
 
 def _overdue(asked: _Asked) -> QueryError:
@@ -187,58 +216,42 @@ def _overdue(asked: _Asked) -> QueryError:
     )
 
 
-class _Steps:
-    """A generator whose every step runs in a thread that nobody has to wait for, not even the interpreter at its end."""
+class _Thread:
+    """A thread that does one thing after the other, and that nobody has to wait for, not even the interpreter at its end."""
 
-    def __init__(self, publications: Generator[Publication]) -> None:
-        self._publications = publications
-        self._busy = threading.Lock()
-        self.done = 0
+    def __init__(self) -> None:
+        self._work: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
+        usual = threading.stack_size(_STACK_BYTES)
+        threading.Thread(target=self._run, name="query", daemon=True).start()
+        threading.stack_size(usual)
 
-    async def next(self, timeout_s: float) -> Publication | None:
-        """Return the next publication, None after the last.
+    def do(self, work: Callable[[], Any]) -> "Future[Any]":
+        """Do something after what the thread is doing; whoever stops waiting for it does not cancel it."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._work.put((work, future))
+        return future
 
-        Raises:
-            TimeoutError: it takes longer, and goes on.
-        """
-        async with asyncio.timeout(timeout_s):
-            publication: Publication | None = await asyncio.wrap_future(_in_thread(self._step))
-        self.done += publication is not None
-        return publication
+    def end(self) -> None:
+        """Do nothing more after what the thread is doing."""
+        self._work.put(None)
 
-    def close(self, then: Callable[[], object]) -> None:
-        """Let the generator return what it holds once its step has ended, and then call back in the event loop."""
-        loop = asyncio.get_running_loop()
-
-        def close() -> None:
-            with self._busy:
-                self._publications.close()
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(then)
-
-        _in_thread(close)
-
-    def _step(self) -> Publication | None:
-        with self._busy:
-            return next(self._publications, None)
-
-
-def _in_thread(work: Callable[[], Any]) -> "Future[Any]":
-    """Run something in a daemon thread: those of `concurrent.futures` would keep a stopped recorder from ending."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()  # whoever stops waiting for it does not cancel it
-
-    def run() -> None:
+    def _run(self) -> None:
         _give_way()
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+        while (next_work := self._work.get()) is not None:
+            work, future = next_work
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del work, future, next_work  # or an answer's rows would stay until the next query
 
-    threading.Thread(target=run, name="query", daemon=True).start()
-    return future
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and the process is about to
+        loop.call_soon_threadsafe(what)
 
 
 def _give_way() -> None:

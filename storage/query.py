@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from broker.contract.storage import QueryError, QueryRequest
 from storage.commit import lock
+from storage.deadline import Deadlines
 from storage.errors import DatabaseMissing, QueryFailed
 from storage.files import opening_error
 from storage.views import define_views
@@ -37,6 +38,8 @@ LONGEST_SQL = 64 * 1024
 
 _FILE_NAME = re.compile(r"[/\\.*?\[]")
 _ROWS_PER_BATCH = 2_048
+_WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, pa.ArrowInvalid)
+_deadlines = Deadlines()
 _FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
 
 
@@ -85,10 +88,8 @@ class Answer:
         self._max_rows = min(request.max_rows or limits.max_rows, limits.max_rows)
         self._timeout_s = min(request.timeout_s or limits.timeout_s, limits.timeout_s)
         self._expired = threading.Event()
-        self._timer = threading.Timer(self._timeout_s, self._expire)
         self.truncated = False
-        self._timer.daemon = True
-        self._timer.start()
+        self._deadline = _deadlines.add(self._timeout_s, self._expire)
         try:
             check(connection, request.sql)
             connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -123,11 +124,10 @@ class Answer:
 
     def _expire(self) -> None:
         self._expired.set()
-        with suppress(duckdb.Error):  # it may just have ended
-            self._connection.interrupt()
+        self._connection.interrupt()
 
     def _end(self) -> None:
-        self._timer.cancel()
+        self._deadline.cancel()
         self._reader = None
         with suppress(duckdb.Error):  # closed already, or nothing to roll back
             self._connection.execute("ROLLBACK")
@@ -137,8 +137,6 @@ class Answer:
             return QueryFailed(self._too_long())
         if isinstance(error, QueryFailed):
             return error
-        if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
-            return QueryFailed(limit("it needs more memory than the recorder allows", "select less, or aggregate"))
         return QueryFailed(self._located(error))
 
     def _too_long(self) -> QueryError:
@@ -175,10 +173,12 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """
     if len(sql) > LONGEST_SQL:
         raise QueryFailed(limit(f"SQL of more than {LONGEST_SQL:,} characters", "give long lists as parameters"))
+    if "\0" in sql:
+        raise QueryFailed(_refused("SQL has no NUL characters"))  # not every DuckDB reads on after one
     try:
         statements = connection.extract_statements(sql)
         kinds = [statement.type for statement in statements]
-    except duckdb.Error as error:
+    except (duckdb.Error, MemoryError) as error:
         raise QueryFailed(describe(error, sql)) from error
     if len(kinds) != 1:
         raise QueryFailed(_refused(f"one statement is allowed, this has {len(kinds)}"))
@@ -200,20 +200,31 @@ def _check_source(node: dict[str, Any]) -> None:
 
 def describe(error: BaseException, sql: str) -> QueryError:
     """Say what is wrong with a query, and where in its text, from DuckDB's error."""
+    if _is_short_of_memory(error):
+        return limit("it needs more memory than the recorder allows", "select less, or aggregate")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     message = "\n".join(line for line in _before_excerpt(lines) if line)
     message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", message)
     if isinstance(error, duckdb.PermissionException):
         return _refused(message)
-    wrong = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)
-    return QueryError("invalid" if isinstance(error, wrong) else "failed", message, _position(lines, sql))
+    return QueryError("invalid" if isinstance(error, _WRONG) else "failed", message, _position(lines, sql))
+
+
+def _is_short_of_memory(error: BaseException) -> bool:
+    """DuckDB has a class for its own limit; what meets the limit of the process, or the planner's, only says so."""
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
+        return True
+    return re.search(r"bad.alloc|alloc\w* fail|fail\w* to alloc|not alloc", str(error), re.IGNORECASE) is not None
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     try:
         rows = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     except duckdb.Error as error:
-        raise QueryFailed(_refused(f"the statement cannot be checked: {describe(error, sql).message}")) from error
+        described = describe(error, sql)
+        if described.kind != "limit":
+            described = _refused(f"the statement cannot be checked: {described.message}")
+        raise QueryFailed(described) from error
     try:
         tree = orjson.loads(rows[0][0])
     except orjson.JSONDecodeError as error:

@@ -48,6 +48,13 @@ def rows(database: Database, sql: str) -> object:
         ("TIMESTAMPTZ '2026-01-31 08:00:00.5+01'", "2026-01-31T07:00:00.500000Z"),
         ("TIMESTAMP_NS '2026-01-31 08:00:00.123456789'", "2026-01-31T08:00:00.123456789"),
         ("DATE '2026-01-31'", "2026-01-31"),
+        ("'infinity'::DATE", "infinity"),
+        ("'-infinity'::TIMESTAMP", "-infinity"),
+        ("'infinity'::TIMESTAMPTZ", "infinity"),
+        ("TIMESTAMPTZ '290000-01-31 08:00:00Z'", "290000-01-31T08:00:00Z"),
+        ("TIMESTAMP '9999-12-31 23:59:59'", "9999-12-31T23:59:59.000000"),
+        ("TIMESTAMP '0100-01-31 (BC) 08:00:00'", "0100-01-31T08:00:00 (BC)"),
+        ("[DATE '290000-01-31']", ["290000-01-31"]),
         ("'nan'::DOUBLE", None),
     ],
 )
