@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+import duckdb
 import pytest
 
 from tests import real_broker
 from tests.real_broker import RealBroker
+
+
+def pytest_report_header() -> str:
+    return f"duckdb {duckdb.__version__}"
 
 
 @pytest.fixture(scope="session")
