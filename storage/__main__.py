@@ -5,9 +5,9 @@ import asyncio
 from broker.address import Address, broker_address
 from broker.errors import CannotStart, TakenOver
 from broker.runtime import run
-from broker.settings import Settings
+from broker.settings import Settings, positive_int
 from storage.alone import other_recorder
-from storage.declaration import DECLARATION
+from storage.declaration import DECLARATION, MEMORY
 from storage.errors import StorageError
 from storage.files import hold_lock
 from storage.memory import limit_address_space
@@ -22,13 +22,12 @@ def build(settings: Settings) -> Recorder:
         TakenOver: another recorder records on the same broker.
     """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
         hold_lock(settings.database).close()
         _refuse_a_second(broker_address(settings, DECLARATION.name))
         recorder = Recorder(settings)
     except StorageError as error:
         raise CannotStart(str(error)) from error
-    limit_address_space()
+    limit_address_space(positive_int(MEMORY.name, settings.value(MEMORY), 1_000_000))
     return recorder
 
 

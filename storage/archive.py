@@ -208,7 +208,7 @@ class Archive:
         try:
             yield
         finally:
-            with suppress(StorageError, OSError):  # the next opening, or the next file, removes them
+            with suppress(StorageError, OSError, RuntimeError):  # the next opening, or the next file, removes them
                 self._transact(self._remove_unfinished)
 
     def _remove_unfinished(self, connection: DuckDBPyConnection) -> None:
@@ -222,16 +222,19 @@ class Archive:
             count += 1
         return ArchiveFile(path, table, part, tuple(columns))
 
-    def remove_obsolete(self) -> None:
-        """Remove the files that are no longer part of the views, once no query can read them any more."""
+    def remove_obsolete(self) -> bool:
+        """Remove the files that are no longer part of the views, once no query can read them; tell whether none is left."""
         paths = [path for (path,) in self.query("SELECT path FROM archive_file WHERE state = 'obsolete'")]
-        if not paths or not self.database.queries_ended(READERS_END_S):
-            return
+        if not paths:
+            return True
+        if not self.database.queries_ended(READERS_END_S):
+            return False
         for path in paths:
             (self.root / path).unlink(missing_ok=True)
             with suppress(OSError):  # it has other files
                 (self.root / path).parent.rmdir()
         self._transact(lambda connection: _forget_paths(connection, paths))
+        return True
 
     def query(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Ask the database on a connection of its own.

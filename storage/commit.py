@@ -47,18 +47,23 @@ SELECT count(*) FROM live.messages SEMI JOIN batch ON messages.received_at = bat
 WHERE messages.received_at BETWEEN (SELECT min(received_at) FROM batch) AND (SELECT max(received_at) FROM batch)
 """
 
-_NOTHING_ELSE_HELPS = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
+_OPEN_AGAIN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 """Errors that a smaller batch would not avoid: the disk, or a database that DuckDB has given up on."""
+
+
+def _raise_stuck() -> None:
+    raise StorageError("a query that cannot be interrupted keeps the failed database open: it opens again when that ends")
 
 
 class Database:
     """Owns the database file.
 
     One thread writes: everything but `cursor`, `free_bytes` and `file_sizes` belongs to it. Each query has a cursor of its own,
-    which this class knows, so that no running query can keep a failed database from being closed and opened again.
+    which this class knows: running queries are interrupted before a failed database is closed and opened again. One that
+    cannot be interrupted keeps DuckDB from opening it: then `on_stuck` is called, which may end the process.
     """
 
-    def __init__(self, path: Path, memory_mb: int, min_free_mb: int) -> None:
+    def __init__(self, path: Path, memory_mb: int, min_free_mb: int, on_stuck: Callable[[], None] = _raise_stuck) -> None:
         """Open the file, create it if need be, bring its schema up to date and lock the configuration.
 
         Raises:
@@ -73,9 +78,9 @@ class Database:
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
         self._cursors_change = threading.Condition()
         self._last_number = 0
+        self._unsure, self._on_stuck = False, on_stuck
         self._drift = DriftWatch()
         self._replacing = False
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = hold_lock(self.path)
         try:
             self._connection: duckdb.DuckDBPyConnection | None = self._open()
@@ -94,19 +99,12 @@ class Database:
         if self.free_bytes < self._min_free_bytes:
             raise NoSpace(f"only {self.free_bytes >> 20} MiB of disk are free at {self.path.parent}: make room")
         with self._writing() as connection:
-            stored = _commit(connection, self._numbered(table), self._drift)
-        self._last_number += table.num_rows
-        return stored
+            return self._commit(connection, table)
 
     @property
     def last_number(self) -> int:
         """The number of the last message that is durable, 0 before the first."""
         return self._last_number
-
-    def _numbered(self, table: pa.Table) -> pa.Table:
-        first = self._last_number + 1
-        numbers = pa.array(range(first, first + table.num_rows), pa.int64())
-        return table.add_column(0, pa.field("number", pa.int64()), numbers)
 
     def remaining(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
@@ -150,7 +148,7 @@ class Database:
             StorageError: the database failed.
         """
         with self._writing() as connection:
-            return committed.again(connection, deliveries)
+            return committed.again(connection, self.archive, deliveries)
 
     def transact(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do some writing in one transaction, which an error of `work` rolls back.
@@ -158,29 +156,23 @@ class Database:
         Raises:
             StorageError: the database failed, or what `work` raises.
         """
-        with self._writing() as connection:
-            connection.execute("BEGIN")
-            try:
-                done = work(connection)
-                connection.execute("COMMIT")
-            except (duckdb.Error, StorageError):
-                _roll_back(connection)
-                raise
-        return done
+        with self._writing() as connection, self._transaction(connection):
+            return work(connection)
 
     def replace(self, finish: Callable[[duckdb.DuckDBPyConnection], Path]) -> None:
         """Put another file in this database's place, which `finish` completes and names.
 
-        Queries that run are given 5 s to end; new ones wait. The renaming is what makes the change, at once and for good.
+        Queries that run are given 5 s to end and then interrupted; new ones wait. The renaming is what makes the change, at
+        once and for good.
 
         Raises:
-            ArchiveFailed: this database could not be closed cleanly; it stays in place.
+            ArchiveFailed: a query cannot be interrupted, or this database not be closed cleanly; it stays in place.
             StorageError: the database failed, or what `finish` raises.
         """
         self._replacing = True
         try:
-            with self._cursors_change:
-                self._cursors_change.wait_for(lambda: not self._cursors, QUERIES_END_S)
+            if not (self.queries_ended(QUERIES_END_S) or self._interrupt_queries()):
+                raise ArchiveFailed("a query runs that cannot be interrupted: the database is replaced another time")
             with self._writing() as connection:
                 new = finish(connection)
             self._shut()
@@ -188,6 +180,7 @@ class Database:
             if left:
                 raise ArchiveFailed(f"{left[0]} is left after closing: the database was not replaced")
             sync_file(new)
+            sync_folder(self.path.parent)  # that the old file has no log any more, before there is a new one
             new.rename(self.path)
             sync_folder(self.path.parent)
             self._connection = self._open()
@@ -232,14 +225,24 @@ class Database:
         self._shut()
         self._lock.close()
 
-    def _shut(self) -> None:
+    def _shut(self) -> bool:
+        """Close the file; tell whether it is closed, or a query keeps it open."""
         connection, self._connection = self._connection, None
+        ended = self._interrupt_queries()
+        if connection is not None:
+            _close(connection)
+        return ended
+
+    def _give_up(self) -> None:
+        if not self._shut():
+            self._on_stuck()
+
+    def _interrupt_queries(self) -> bool:
+        """Interrupt every query; tell whether all of them ended within 5 s."""
         with self._cursors_change:
             for cursor in self._cursors:
                 _interrupt(cursor)
-            self._cursors_change.wait_for(lambda: not self._cursors, QUERIES_END_S)
-        if connection is not None:
-            _close(connection)
+            return self._cursors_change.wait_for(lambda: not self._cursors, QUERIES_END_S)
 
     @property
     def free_bytes(self) -> int:
@@ -253,14 +256,64 @@ class Database:
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend the connection; after a failure close it: an invalidated database refuses everything until opened again."""
+        """Lend the connection. After a failure that leaves it unusable, or unsure what is durable, it is opened again."""
         if self._connection is None:
             self._connection = self._open()
         try:
             yield self._connection
         except duckdb.Error as error:
-            self._shut()
+            if self._unsure or isinstance(error, _OPEN_AGAIN) or not _is_usable(self._connection):
+                self._give_up()
             raise StorageError(f"the database failed: {first_line(error)}") from error
+        except BaseException:
+            if self._unsure or not _is_usable(self._connection):
+                self._give_up()
+            raise
+        finally:
+            self._unsure = False
+
+    @contextmanager
+    def _transaction(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Begin, and at the end commit; whatever happens before that is rolled back. A COMMIT that fails may be durable."""
+        connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._unsure = not _roll_back(connection)
+            raise
+        self._unsure = True
+        connection.execute("COMMIT")
+        self._unsure = False
+
+    def _commit(self, connection: duckdb.DuckDBPyConnection, table: pa.Table) -> Stored:
+        """Commit with typed rows. What is too large, or refused by a typed table, is halved until one message stands alone."""
+        if table.num_rows == 0:
+            return Stored()
+        try:
+            return self._store(connection, table, typed=True)
+        except duckdb.Error as error:
+            if self._unsure or isinstance(error, _OPEN_AGAIN):
+                raise
+            if table.num_rows > 1:
+                middle = table.num_rows // 2
+                return self._commit(connection, table.slice(0, middle)) + self._commit(connection, table.slice(middle))
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise
+            log.error("a typed table refused a message, kept raw: %s", first_line(error))
+            return self._store(connection, table, typed=False)
+
+    def _store(self, connection: duckdb.DuckDBPyConnection, table: pa.Table, typed: bool) -> Stored:
+        """Store a batch in one transaction. Its numbers are given for good as soon as it is durable."""
+        first = self._last_number + 1
+        numbers = pa.array(range(first, first + table.num_rows), pa.int64())
+        connection.register("batch", table.add_column(0, pa.field("number", pa.int64()), numbers))
+        with self._transaction(connection):
+            connection.execute(_INSERT)
+            rejected = _type_rows(connection, table, first) if typed else _reject_rows(connection)
+        self._last_number += table.num_rows
+        drifts = self._drift.look(connection, rejected) if typed else ()
+        connection.unregister("batch")
+        return Stored(rejected, drifts)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
@@ -284,7 +337,7 @@ class Database:
             define_views(connection, self.archive)
             self._last_number = last_number(connection)
             lock(connection, self.archive, self.compacting)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             _close(connection)
             raise opening_error(self.path, error) from error
         except StorageError:
@@ -301,42 +354,8 @@ def lock(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _commit(connection: duckdb.DuckDBPyConnection, table: pa.Table, drift: DriftWatch) -> Stored:
-    """Commit with typed rows. What is too large, or refused by a typed table, is halved until one message stands alone."""
-    if table.num_rows == 0:
-        return Stored()
-    try:
-        return _transaction(connection, table, drift)
-    except duckdb.Error as error:
-        if isinstance(error, _NOTHING_ELSE_HELPS):
-            raise
-        if table.num_rows > 1:
-            middle = table.num_rows // 2
-            return _commit(connection, table.slice(0, middle), drift) + _commit(connection, table.slice(middle), drift)
-        if isinstance(error, duckdb.OutOfMemoryException):
-            raise
-        log.error("a typed table refused a message, kept raw: %s", first_line(error))
-        return _transaction(connection, table, None)
-
-
-def _transaction(connection: duckdb.DuckDBPyConnection, table: pa.Table, drift: DriftWatch | None) -> Stored:
-    """Store a batch in one transaction, with typed rows unless there is no `drift` to look at."""
-    connection.register("batch", table)
-    connection.execute("BEGIN")
-    try:
-        connection.execute(_INSERT)
-        rejected = _reject_rows(connection) if drift is None else _type_rows(connection, table)
-        connection.execute("COMMIT")
-    except duckdb.Error:
-        _roll_back(connection)
-        raise
-    drifts = () if drift is None else drift.look(connection, rejected)
-    connection.unregister("batch")
-    return Stored(rejected, drifts)
-
-
-def _type_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> int:
-    rejected, first_number = 0, table.column("number")[0].as_py()
+def _type_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table, first_number: int) -> int:
+    rejected = 0
     for code, rows in _rows_by_stream(table).items():
         typed = TYPED_STREAMS[code]
         inserted = _number(connection.execute(typed.insert_sql(code)))
@@ -364,11 +383,23 @@ def _number(result: duckdb.DuckDBPyConnection) -> int:
     return int(rows[0][0])
 
 
-def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+def _is_usable(connection: duckdb.DuckDBPyConnection | None) -> bool:
+    """Tell whether a connection still works: a result that was not read to its end keeps it busy for ever."""
+    try:
+        return connection is not None and connection.execute("SELECT 1").fetchall() == [(1,)]
+    except (duckdb.Error, MemoryError):
+        return False
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Roll back; tell whether no transaction is open now."""
     try:
         connection.execute("ROLLBACK")
-    except duckdb.Error:
-        log.debug("nothing to roll back")
+    except duckdb.TransactionException:
+        return True  # an error has ended it already
+    except (duckdb.Error, MemoryError):
+        return False
+    return True
 
 
 def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:

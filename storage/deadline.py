@@ -3,13 +3,15 @@
 import atexit
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import duckdb
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(order=True, slots=True)
@@ -23,6 +25,16 @@ class Deadline:
     def cancel(self) -> None:
         """Let it pass."""
         self.ring = None
+
+
+def _ring(ring: Callable[[], None]) -> None:
+    """This thread must outlive whatever happens: without it no query has an end."""
+    try:
+        ring()
+    except duckdb.Error:
+        pass  # what should be interrupted has just ended
+    except Exception:
+        log.exception("a query was not interrupted")
 
 
 class Deadlines:
@@ -50,8 +62,7 @@ class Deadlines:
     def _watch(self) -> None:
         while (deadline := self._next()) is not None:
             if (ring := deadline.ring) is not None:
-                with suppress(duckdb.Error):
-                    ring()
+                _ring(ring)
             del deadline, ring  # or a connection would stay until the next one
 
     def _next(self) -> Deadline | None:

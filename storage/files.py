@@ -16,15 +16,19 @@ def hold_lock(path: Path) -> IO[str]:
 
     Raises:
         DatabaseLocked: another process holds it.
+        StorageError: the folder cannot be written to.
     """
-    lock = path.with_name(path.name + ".lock").open("a+")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock").open("a+")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read().strip()
         lock.close()
         raise _locked(path, holder) from error
+    except OSError as error:
+        raise opening_error(path, error) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
@@ -78,8 +82,8 @@ def file_size(path: Path) -> int:
         return 0
 
 
-def opening_error(path: Path, error: duckdb.Error) -> StorageError:
-    """Turn DuckDB's error on opening a file into one that names the fix."""
+def opening_error(path: Path, error: Exception) -> StorageError:
+    """Turn an error on opening a file into one that names the fix."""
     holder = re.search(r"PID (\d+)", str(error))
     if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
         return _locked(path, holder[1] if holder else "")

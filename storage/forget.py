@@ -83,7 +83,8 @@ class Retention:
                     "free disk is below the floor of the retention policy: %d messages of %s were forgotten early", gone, day
                 )
             forgotten += gone
-            self._archive.remove_obsolete()
+            if not self._archive.remove_obsolete():
+                break  # a query still reads files: what they take is not free yet, and no reason to forget more
         return forgotten
 
     def _forget_day(self, day: date, early: bool) -> int:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 from storage.archive import Archive, Tell
 from storage.commit import Database
 from storage.compact import compact, worth_compacting
-from storage.errors import InvalidRequest
+from storage.errors import ArchiveFailed, InvalidRequest
 from storage.forget import Retention
 from storage.retention import Policy
 
@@ -38,7 +39,9 @@ class Housekeeping:
         self._archive = Archive(database, in_writer)
 
     def tidy(self, policy: Policy, today: date, tell: Tell, day: date | None = None) -> Tidied:
-        """Archive the days that are over, or one of them, then forget and compact.
+        """Make room if there is too little, archive the days that are over, or one of them, then forget and compact.
+
+        A step that fails does not keep the others from being done.
 
         Raises:
             InvalidRequest: the day is not over.
@@ -47,13 +50,27 @@ class Housekeeping:
         """
         if day is not None and day >= today:
             raise InvalidRequest(f"{day} is not over: only days before {today} (UTC) can be archived")
+        before, failures = sum(self._database.file_sizes), list[str]()
+        forgotten = _attempt(lambda: self.hold_floor(policy, today, tell), failures)
         days = self._archive.closed_days(today, policy.live_days) if day is None else [day]
-        before = sum(self._database.file_sizes)
-        moved = sum(self._archive.move(each, tell) for each in days)
-        forgotten = self.forget(policy, today, tell)
+        moved = sum(_attempt(partial(self._archive.move, each, tell), failures) for each in days)
+        forgotten += _attempt(lambda: self.forget(policy, today, tell), failures)
         if worth_compacting(self._database, moved):
-            compact(self._database, self._in_writer, tell)
+            _attempt(lambda: compact(self._database, self._in_writer, tell)[1], failures)
+        if failures:
+            raise ArchiveFailed("; ".join(failures))
         return Tidied(len(days), moved, forgotten, before, sum(self._database.file_sizes))
+
+    def hold_floor(self, policy: Policy, today: date, tell: Tell) -> int:
+        """Forget early what may be forgotten while free disk is below the policy's floor; return how many messages.
+
+        Raises:
+            ArchiveFailed: a file could not be rewritten; it stays.
+            StorageError: the database failed.
+        """
+        if self._database.free_bytes >= policy.floor_bytes or not policy.forgets:
+            return 0
+        return Retention(self._archive, policy, today).hold_floor(tell)
 
     def forget(self, policy: Policy, today: date, tell: Tell) -> int:
         """Forget what the policy does not keep, and more where the disk is nearly full; return how many messages.
@@ -62,10 +79,7 @@ class Housekeeping:
             ArchiveFailed: a file could not be rewritten; it stays.
             StorageError: the database failed.
         """
-        retention = Retention(self._archive, policy, today)
-        forgotten = retention.forget(tell)
-        if self._database.free_bytes < policy.floor_bytes:
-            forgotten += retention.hold_floor(tell)
+        forgotten = Retention(self._archive, policy, today).forget(tell) + self.hold_floor(policy, today, tell)
         for each in self._archive.days_with_means(today):
             self._archive.move_means(each)
         return forgotten
@@ -78,3 +92,11 @@ class Housekeeping:
             StorageError: the database failed.
         """
         return self._archive.restore(day, tell)
+
+
+def _attempt(step: Callable[[], int], failures: list[str]) -> int:
+    try:
+        return step()
+    except ArchiveFailed as failure:
+        failures.append(str(failure))
+        return 0

@@ -13,13 +13,13 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _FROM_RESERVE_BYTES = 4 * 1024**2
 
 
-def limit_address_space() -> None:
-    """Let this process grow by 4 GiB of address space at most: beyond that, the query that asks gets an error."""
+def limit_address_space(memory_mb: int) -> None:
+    """Let this process grow by the database's own memory and 4 GiB at most: beyond that, the query that asks gets an error."""
     _keep_reserve()
     pages = _pages()
     if not pages:
         return
-    limit = pages * resource.getpagesize() + HEADROOM_BYTES
+    limit = pages * resource.getpagesize() + memory_mb * 1024**2 + HEADROOM_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 

@@ -7,8 +7,6 @@ its turn stay taken until DuckDB returns. When all turns are taken that way, oth
 """
 
 import asyncio
-import os
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator
@@ -24,6 +22,7 @@ from storage.answer import answer, closing, request_of
 from storage.commit import Database
 from storage.errors import QueryFailed
 from storage.memory import address_space_left
+from storage.priority import give_way
 from storage.query import Limits, limit
 
 AT_ONCE = 6
@@ -37,8 +36,6 @@ GRACE_S = 2.0
 LEAST_MEMORY_BYTES = 1024**3
 """Address space below which no query begins: so many at once could get the process aborted."""
 
-_NICENESS = 15
-"""Ingest goes first. With 4 heavy queries and 20,000 messages/s on two busy cores, 5,900/s were committed without this."""
 
 _STACK_BYTES = 16 * 1024 * 1024
 """DuckDB reads and plans nested statements recursively; where `ulimit -s` is unlimited, a thread would have 2 MiB."""
@@ -237,7 +234,7 @@ class _Thread:
         self._work.put(None)
 
     def _run(self) -> None:
-        _give_way()
+        give_way()
         while (next_work := self._work.get()) is not None:
             work, future = next_work
             try:
@@ -252,10 +249,3 @@ class _Thread:
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop has ended, and the process is about to
         loop.call_soon_threadsafe(what)
-
-
-def _give_way() -> None:
-    """Lower this thread's priority, which Linux has for each; DuckDB works in the thread that asks, and in others beside it."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

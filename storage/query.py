@@ -228,7 +228,7 @@ def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     try:
         tree = orjson.loads(rows[0][0])
     except orjson.JSONDecodeError as error:
-        raise QueryFailed(_refused("the statement is nested too deeply to be checked")) from error
+        raise QueryFailed(_refused("it cannot be checked: it is nested too deeply, or has a number out of range")) from error
     if tree["error"]:
         raise QueryFailed(_refused(f"the statement cannot be checked: {tree.get('error_message', 'no syntax tree')}"))
     return tree

@@ -72,7 +72,8 @@ def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> Recor
     ((messages, fields, numbers, others),) = connection.execute(_SHAPES.format(condition=condition)).fetchall()
     if not messages:
         raise InvalidRequest(f"nothing was recorded on {topic_filter}: `scaup topics {literal(topic_filter)}` lists topics")
-    columns = _levels(topic_filter) | _fields(connection, condition, json.loads(fields) if fields else {})
+    levels = _levels(topic_filter)
+    columns = levels | _fields(connection, condition, json.loads(fields) if fields else {}, {*_FIXED, "value", *levels})
     if others:
         columns["value"] = _NUMBER_ALONE if numbers == others else _TEXT_ALONE
     if not columns:
@@ -90,9 +91,8 @@ def _levels(topic_filter: str) -> dict[str, str]:
     return {f"level_{n}": f"split_part(topic, '/', {n})" for n, level in enumerate(levels, 1) if level == "+"}
 
 
-def _fields(connection: DuckDBPyConnection, condition: str, structure: Any) -> dict[str, str]:
+def _fields(connection: DuckDBPyConnection, condition: str, structure: Any, taken: set[str]) -> dict[str, str]:
     columns: dict[str, str] = {}
-    taken = {*_FIXED, "value"}
     for field, kind in structure.items() if isinstance(structure, dict) else ():
         name = _free_name(field or "empty", taken)
         taken.add(name.lower())

@@ -1,7 +1,10 @@
 """The recorder: the recording session, the answers to queries, and the numbers about both."""
 
 import asyncio
+import logging
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from broker.address import broker_address
@@ -26,6 +29,8 @@ from storage.retention import read_policy
 from storage.session import RecordingSession
 from storage.stats import Stats
 
+log = logging.getLogger(__name__)
+
 _UNSENT_CHUNKS = 32
 """Chunks of answers on their way at most: a slow reader holds its query back, not the recorder's memory."""
 
@@ -45,7 +50,7 @@ class Recorder:
         min_free_mb = positive_int(MIN_FREE.name, settings.value(MIN_FREE), 1_000_000)
         policy = Path(settings.value(RETENTION) or SHIPPED_POLICY)
         read_policy(policy)
-        self.database = Database(settings.database, memory_mb, min_free_mb)
+        self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
         self._stats = Stats()
         address = broker_address(settings, DECLARATION.name)
         self._session = RecordingSession(address, self.database, self._stats, self._on_commit)
@@ -83,7 +88,8 @@ class Recorder:
     async def _report(self, bus: Bus) -> None:
         while True:
             await asyncio.sleep(1)
-            bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
+            with suppress(OSError):  # the disk is away: the session says so as soon as something is to be committed
+                bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
 
     def _on_commit(self, batch: list[Received], drifts: tuple[Drift, ...]) -> None:
         """Answer the queries of a batch that is committed: they see every message that came before them."""
@@ -107,3 +113,9 @@ class Recorder:
         self._publisher.publish(publication, self._session.connection)
         while self._session.connection.unsent > _UNSENT_CHUNKS:  # noqa: ASYNC110 - polled, to keep the connection simple
             await asyncio.sleep(0.005)
+
+
+def _end_process() -> None:
+    """End like a crash, which loses nothing: the supervisor starts a new process, which can open the database."""
+    log.critical("the database has to be opened again, and a query that cannot be interrupted keeps it open: starting anew")
+    os._exit(1)

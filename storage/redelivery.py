@@ -10,12 +10,14 @@ rows therefore count too where nothing else in sight has the same topic, payload
 could be a new message, and a doubled one is better than a lost one.
 """
 
+from pathlib import Path
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from broker.packets import Delivery
 from storage.batch import delivery_stamp
+from storage.views import messages_since
 
 RECEIVE_MAXIMUM = 10_000
 """Unacknowledged deliveries: high enough never to stall the broker, far below the number of packet identifiers."""
@@ -24,15 +26,15 @@ MESSAGES_IN_SIGHT = 500_000
 
 _IN_SIGHT = "number BETWEEN $until - $sight AND $until AND session = $session AND packet_id IS NOT NULL"
 _FIRST_CERTAIN = f"""
-SELECT coalesce(min(number), 0) FROM (SELECT number FROM messages WHERE {_IN_SIGHT} ORDER BY number DESC LIMIT $identifiers)
+SELECT coalesce(min(number), 0) FROM (SELECT number FROM {{messages}} WHERE {_IN_SIGHT} ORDER BY number DESC LIMIT $identifiers)
 """
 _CANDIDATES = f"""
-SELECT packet_id, number, topic, coalesce(payload_raw, encode(payload)), qos, retain, boot, seq FROM messages
+SELECT packet_id, number, topic, coalesce(payload_raw, encode(payload)), qos, retain, boot, seq FROM {{messages}}
 WHERE {_IN_SIGHT} AND packet_id IN (SELECT unnest($identifiers)) ORDER BY number DESC
 """
 _UNIQUE = f"""
 SELECT number FROM (
-    SELECT min(number) AS number FROM messages WHERE {_IN_SIGHT}
+    SELECT min(number) AS number FROM {{messages}} WHERE {_IN_SIGHT}
     GROUP BY topic, payload, payload_raw, boot, seq HAVING count(*) = 1)
 WHERE number IN (SELECT unnest($numbers))
 """
@@ -42,13 +44,15 @@ class Committed:
     """What earlier connections of a session committed, up to the message `until`. Nothing is read before it is asked for."""
 
     def __init__(self, session: int, until: int) -> None:
+        self._messages = ""
         self._values = {"session": session, "until": until, "sight": MESSAGES_IN_SIGHT}
         self._first_certain: int | None = None
         self._recognised: set[int] = set()
 
-    def again(self, connection: DuckDBPyConnection, deliveries: list[Delivery]) -> list[Delivery]:
+    def again(self, connection: DuckDBPyConnection, archive: Path, deliveries: list[Delivery]) -> list[Delivery]:
         """Return those of `deliveries` that are second deliveries of committed messages. Each message is recognised once."""
         flagged = [delivery for delivery in deliveries if delivery.dup]
+        self._messages = messages_since(connection, archive, self._values["until"] - MESSAGES_IN_SIGHT)
         matched = self._match(flagged, self._candidates(connection, flagged))
         certain = self._certain(connection, matched)
         self._recognised.update(certain)
@@ -58,7 +62,7 @@ class Committed:
         """Return by identifier, then by number, newest first, what rows with the identifiers of `deliveries` hold."""
         values = {**self._values, "identifiers": sorted({delivery.packet_id for delivery in deliveries})}
         found: dict[int, dict[int, tuple[Any, ...]]] = {}
-        for packet_id, number, *content in connection.execute(_CANDIDATES, values).fetchall():
+        for packet_id, number, *content in connection.execute(_CANDIDATES.format(messages=self._messages), values).fetchall():
             if number not in self._recognised:
                 found.setdefault(packet_id, {})[number] = tuple(content)
         return found
@@ -77,11 +81,13 @@ class Committed:
     def _certain(self, connection: DuckDBPyConnection, matched: dict[int, Delivery]) -> set[int]:
         if self._first_certain is None:
             values = {**self._values, "identifiers": PACKET_IDENTIFIERS}
-            self._first_certain = int(connection.execute(_FIRST_CERTAIN, values).fetchall()[0][0])
+            self._first_certain = int(
+                connection.execute(_FIRST_CERTAIN.format(messages=self._messages), values).fetchall()[0][0]
+            )
         older = [number for number in matched if number < self._first_certain]
         if not older:
             return {*matched}
-        unique = connection.execute(_UNIQUE, {**self._values, "numbers": older}).fetchall()
+        unique = connection.execute(_UNIQUE.format(messages=self._messages), {**self._values, "numbers": older}).fetchall()
         return {*matched} - {*older} | {number for (number,) in unique}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +21,7 @@ from storage.commit import Database
 from storage.errors import InvalidRequest, StorageError
 from storage.files import first_line
 from storage.housekeeping import Housekeeping
+from storage.priority import give_way
 from storage.recorded_views import create, drop, infer
 from storage.retention import read_policy
 from storage.stats import Stats
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 SHIPPED_POLICY = Path(__file__).with_name("retention.conf")
 _LOOK_S = 60.0
 """How often it is looked whether a day is over, or the disk nearly full."""
+_AGAIN_S = 600.0
+"""How long after a run that failed, or could not make room, the next one comes."""
 _TELL_S = 0.2
 _FAILURES = (StorageError, duckdb.Error, OSError, MemoryError, RuntimeError)
 
@@ -42,7 +46,7 @@ class Requests:
     def __init__(self, database: Database, in_writer: InWriter, policy: Path, send: Send, stats: Stats) -> None:
         self._database, self._in_writer, self._policy, self._send, self._stats = database, in_writer, policy, send, stats
         self._housekeeping = Housekeeping(database, in_writer)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping", initializer=give_way)
         self._answering: set[asyncio.Task[None]] = set()
 
     def take(self, message: Message) -> None:
@@ -53,12 +57,13 @@ class Requests:
 
     async def run(self) -> None:
         """Archive each day when it is over, and forget what the policy does not keep, until cancelled."""
-        tidied: date | None = None
+        tidied, again_s = datetime.min.replace(tzinfo=UTC).date(), 0.0
         while True:
             await asyncio.sleep(_LOOK_S)
-            if (today := datetime.now(UTC).date()) != tidied or self._database.free_bytes < self._floor_bytes():
-                await self._tidy_quietly(today)
-                tidied = today
+            today, now_s = datetime.now(UTC).date(), time.monotonic()
+            if (today != tidied or self._is_short()) and now_s >= again_s:
+                tidied = today if await self._tidy_quietly(today) else tidied
+                again_s = time.monotonic() + (0 if today == tidied and not self._is_short() else _AGAIN_S)
 
     def stop(self) -> None:
         """Answer no more. What runs ends when the database is closed; every step of it can be interrupted."""
@@ -66,27 +71,26 @@ class Requests:
             task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _floor_bytes(self) -> int:
-        with suppress(StorageError):  # the next run says so
-            return read_policy(self._policy).floor_bytes
-        return 0
+    def _is_short(self) -> bool:
+        with suppress(StorageError, OSError):  # the next run says so
+            return self._database.free_bytes < read_policy(self._policy).floor_bytes
+        return False
 
-    async def _tidy_quietly(self, today: date) -> None:
+    async def _tidy_quietly(self, today: date) -> bool:
         try:
             done = await self._in_thread(partial(self._tidy, today, None, lambda *_: None))
         except _FAILURES as error:
             self._stats.warning = f"the archive is not up to date: {first_line(error)}"
             log.error("%s", self._stats.warning)
-        else:
-            log.info("%s", done)
-            self._stats.warning = self._space_warning()
+            return False
+        log.info("%s", done)
+        self._stats.warning = self._space_warning()
+        return True
 
     def _space_warning(self) -> str | None:
-        free, floor = self._database.free_bytes, self._floor_bytes()
-        if free >= floor:
+        if not self._is_short():
             return None
-        left = f"{free >> 20} MiB of disk are free, the policy's floor is {floor >> 20} MiB"
-        warning = f"{left}, and what is left shall be kept"
+        warning = "free disk is below the floor of the retention policy, and all that is left shall be kept"
         log.warning("%s: make room, or keep less (SCAUP_RETENTION)", warning)
         return warning
 
@@ -106,6 +110,9 @@ class Requests:
         except _FAILURES as error:
             log.error("a request failed: %s", first_line(error))
             end = RequestEnd(error=QueryError("failed", first_line(error)))
+        except Exception as error:
+            log.exception("a request failed in an unexpected way")
+            end = RequestEnd(error=QueryError("failed", f"{type(error).__name__}: {first_line(error)}"))
         finally:
             telling.cancel()
         await self._send(_publication(message, encode(end), (FINAL, "true")))

@@ -63,6 +63,11 @@ class Policy:
         rule = self.rule(topic)
         return rule.raw_days is not None and _over(rule.means_days, day, today, early)
 
+    @property
+    def forgets(self) -> bool:
+        """Whether anything has an end at all."""
+        return any(rule.raw_days is not None for rule in self.rules)
+
     def may_forget(self, day: date, today: date) -> bool:
         """Tell whether any rule has come to an end for `day`: only then topics have to be looked at."""
         return any(_over(days, day, today, False) for rule in self.rules for days in (rule.raw_days, rule.means_days or None))
@@ -113,10 +118,11 @@ def parse_policy(text: str, name: str = "the retention policy") -> Policy:
 
 
 def _words(line: str) -> list[str]:
-    """Split a line. A `#` that stands alone at its beginning is a filter, if anything that can be kept follows."""
+    """Split a line. What begins with `#` is a comment, but for `# forever`; `"#"` in quotes is the filter in any line."""
     stripped = line.strip()
-    everything = re.match(r"#\s+(keep \d|forever\b)", stripped)
-    if stripped.startswith("#") and not everything:
+    if re.match(r"#\s+keep \d", stripped):
+        raise ValueError('is this a comment, or shall every topic be forgotten? Write "#" in quotes for every topic')
+    if stripped.startswith("#") and not re.fullmatch(r"#\s+forever", stripped):
         return []
     if not stripped:
         return []

@@ -64,6 +64,7 @@ class RecordingSession(Owner):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._codes = StreamCodes()
         self._session = 0
+        self._unnumbered = False
         self._committed = Committed(0, 0)
         self._pending: list[Received] = []
         self._arrived = asyncio.Event()
@@ -106,7 +107,7 @@ class RecordingSession(Owner):
             connecting.cancel()
             writing.cancel()
             await asyncio.gather(connecting, writing, return_exceptions=True)
-            self._writer.shutdown()
+            await asyncio.to_thread(self._writer.shutdown)
 
     async def before_connect(self) -> None:
         """Commit what the lost connection delivered: all of it, and nothing later, may now be delivered again."""
@@ -115,9 +116,15 @@ class RecordingSession(Owner):
         self._committed = Committed(self._session, self._database.last_number)
 
     async def on_session(self, present: bool) -> None:
-        """Number a new session before anything is delivered in it: packet identifiers start again."""
-        if not present:
+        """Number a new session before anything is delivered in it: packet identifiers start again.
+
+        If the connection is given up meanwhile, the broker's new session has no number yet when it is there again.
+        """
+        self._unnumbered |= not present
+        if self._unnumbered:
             self._session = await self._patiently(self._database.begin_session)
+            self._unnumbered = False
+            self._committed = Committed(self._session, 0)
             log.info("the broker began a new session (%d)", self._session)
 
     def on_up(self) -> None:

@@ -19,6 +19,10 @@ SELECT table_name, list(column_name ORDER BY ordinal_position) FROM information_
 WHERE table_schema = 'live' AND table_catalog = current_database() GROUP BY table_name
 """
 _FILES = "SELECT name, path, columns, bytes FROM archive_file WHERE state = 'archived' ORDER BY day, path"
+_RECENT_FILES = """
+SELECT path, columns, bytes FROM archive_file
+WHERE state = 'archived' AND name = 'messages' AND last_number >= $number ORDER BY path
+"""
 _LAST_NUMBER = """
 SELECT greatest(0, (SELECT max(number) FROM live.messages),
                 (SELECT max(last_number) FROM archive_file WHERE state = 'archived'),
@@ -62,6 +66,15 @@ def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool 
 def last_number(connection: DuckDBPyConnection) -> int:
     """Return the number of the last message, 0 before the first."""
     return int(connection.execute(_LAST_NUMBER).fetchall()[0][0])
+
+
+def messages_since(connection: DuckDBPyConnection, archive: Path, number: int) -> str:
+    """Return the SQL that reads live and archived messages from `number` on; files that are missing or damaged are left out."""
+    columns = ", ".join(map(identifier, tables(connection)["messages"]))
+    live = f"SELECT {columns} FROM live.messages WHERE number >= {number}"
+    found = connection.execute(_RECENT_FILES, {"number": number}).fetchall()
+    files = [file for path, names, size in found if (file := _File(archive / path, tuple(names), size)).whole]
+    return f"({live}{_archived(files)})"
 
 
 def tables(connection: DuckDBPyConnection) -> dict[str, list[str]]:

@@ -89,7 +89,7 @@ async def main() -> None:
     queries.GRACE_S = 1.0
     database = Database(Path(sys.argv[1]), memory_mb=256, min_free_mb=1)
     ask = Asker(database)
-    limit_address_space()
+    limit_address_space(1024)
     reading = ThreadPoolExecutor(1)  # which has its thread before memory is short
     while line := await asyncio.get_running_loop().run_in_executor(reading, sys.stdin.readline):
         print(json.dumps(await attempt(database, ask, json.loads(line))), flush=True)

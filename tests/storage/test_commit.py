@@ -2,12 +2,14 @@ import contextlib
 import threading
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from broker.contract.components import REJECTED
 from broker.runtime import rejected
+from storage import commit
 from storage.batch import Received, arrow_table
 from storage.commit import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
@@ -223,3 +225,58 @@ def test_a_second_recorder_is_told_who_holds_the_database(tmp_path: Path) -> Non
     database.close()
     assert DatabaseLocked.__name__ in second.stderr
     assert str(os.getpid()) in second.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(5, "no"), duckdb.OutOfMemoryException("no"), duckdb.IOException("no")]
+)
+@pytest.mark.parametrize("step", ["_type_rows", "_rows_by_stream", "_number"])
+def test_an_attempt_that_fails_in_the_middle_is_repeated_whole(
+    database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
+) -> None:
+    store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":0}'))
+    batch = [deliver(READING, b'{"sensorID":"s","type":"temperature","value":%d}' % n) for n in (1, 2, 3)]
+    table = arrow_table(batch, 1, StreamCodes())
+    original, failures = getattr(commit, step), [error] * 4
+
+    def fail(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return original(*arguments)
+
+    monkeypatch.setattr(commit, step, fail)
+    while True:
+        try:
+            database.commit(database.remaining(table))
+        except (StorageError, MemoryError, OSError):
+            continue
+        break
+    database.close()
+    again = Database(database.path, 256, 1)
+    numbers = rows(again, "SELECT number FROM messages ORDER BY number")
+    assert numbers == [(1,), (2,), (3,), (4,)]
+    typed = "SELECT number FROM room_temperature UNION ALL SELECT number FROM rejected_message"
+    assert rows(again, f"SELECT number FROM ({typed}) ORDER BY number") == numbers
+    assert again.last_number == 4
+    again.close()
+
+
+def test_an_ordinary_failure_interrupts_nobody(database: Database, deliver: Deliver) -> None:
+    with database.cursor() as reading:
+        rows_left = reading.execute("SELECT * FROM range(100000)")
+        with pytest.raises(StorageError, match="nowhere"):
+            database.transact(lambda connection: connection.execute("SELECT nothing FROM nowhere"))
+        assert len(rows_left.fetchall()) == 100_000
+    store(database, deliver("t", b"1"))
+
+
+def test_a_query_that_cannot_be_interrupted_is_told_of(
+    tmp_path: Path, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck: list[bool] = []
+    monkeypatch.setattr(commit, "QUERIES_END_S", 0.1)
+    database = Database(tmp_path / "stuck.duckdb", 256, 1, on_stuck=lambda: stuck.append(True))
+    with database.cursor(), pytest.raises(StorageError), database._writing():  # nothing runs on it that could be interrupted
+        raise duckdb.FatalException("the database has been invalidated")
+    assert stuck == [True]
+    database.close()

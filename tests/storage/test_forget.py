@@ -65,7 +65,7 @@ def test_forgetting_again_forgets_nothing(database: Database, past: Past, archiv
 @pytest.mark.parametrize(("days", "gone"), [(2, 0), (3, 0), (4, 20), (5, 20)])
 def test_the_age_counts_to_the_day(days: int, gone: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    assert forget(database, "# keep 3d raw", FIRST + timedelta(days=days)) == gone
+    assert forget(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == gone
 
 
 def test_the_first_line_that_matches_decides(database: Database, past: Past, archive: Archive) -> None:
@@ -80,10 +80,10 @@ def test_what_is_kept_for_ever_or_still_live_is_never_forgotten(database: Databa
     archived(past, archive)
     past.record(SECOND, a_day())
     before = content(database)
-    assert forget(database, "# forever\n# keep 0d raw", date(2099, 1, 1)) == 0
+    assert forget(database, '# forever\n"#" keep 0d raw', date(2099, 1, 1)) == 0
     assert forget(database, Policy(), date(2099, 1, 1)) == 0
     assert content(database) == before
-    assert forget(database, "# keep 0d raw", date(2099, 1, 1)) == len(a_day())
+    assert forget(database, '"#" keep 0d raw', date(2099, 1, 1)) == len(a_day())
     assert ask(database, "SELECT count(*) FROM messages") == [(len(a_day()),)]
 
 
@@ -91,7 +91,7 @@ def test_numbers_are_never_given_again(database: Database, past: Past, archive: 
     """Although the newest messages, or all of them, are forgotten."""
     for day in (FIRST, SECOND):
         archived(past, archive, day)
-    forget(database, "# keep 0d raw")
+    forget(database, '"#" keep 0d raw')
     assert ask(database, "SELECT count(*) FROM messages") == [(0,)]
     database.close()
     again = Database(database.path, 256, 1)
@@ -252,7 +252,7 @@ def test_the_floor_takes_nothing_that_is_kept_for_ever(
 
 def test_above_the_floor_nothing_goes_early(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    assert forget(database, "floor 1MB\n# keep 1y raw") == 0
+    assert forget(database, 'floor 1MB\n"#" keep 1y raw') == 0
 
 
 def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past: Past, archive: Archive) -> None:
@@ -262,10 +262,10 @@ def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past
     whole = path.read_bytes()
     path.write_bytes(b"damaged")
     with pytest.raises(ArchiveFailed, match=r"day=2026-11-01/messages-000000000001\.parquet cannot be read"):
-        forget(database, "# keep 1d raw")
+        forget(database, '"#" keep 1d raw')
     assert archive.archived_days() == [FIRST]
     path.write_bytes(whole)
-    assert forget(database, "# keep 1d raw") == len(a_day())
+    assert forget(database, '"#" keep 1d raw') == len(a_day())
     assert ask(database, BALANCE) == [(database.last_number,)]
 
 
@@ -291,5 +291,5 @@ def test_retention_tells_how_far_it_is(database: Database, past: Past, archive: 
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"))
     told: list[tuple[str, int, int]] = []
-    Retention(archive, parse_policy("# keep 0d raw"), TODAY).forget(lambda *progress: told.append(progress))
+    Retention(archive, parse_policy('"#" keep 0d raw'), TODAY).forget(lambda *progress: told.append(progress))
     assert told == [("forgetting what is not kept", 0, 2), ("forgetting what is not kept", 1, 2)]

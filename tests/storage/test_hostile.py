@@ -4,6 +4,7 @@ import json
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ LONG = [
     "SELECT 1 IN (" + ",".join("1" * 100_000) + ")",
     "SELECT 1 -- " + "x" * 2_000_000,
 ]
-"""Invalid where the bombs before have left no memory to read a request of a megabyte."""
+"""Invalid where there is no memory to read a request of a megabyte."""
 
 DEEP = [
     text
@@ -275,12 +276,12 @@ UNSUPPORTED = ["SELECT {'a': 1}::VARIANT"]
 """DuckDB 1.5 has the type, but not in Arrow."""
 
 STATEMENTS = [
-    *((sql, {"refused", "invalid"}) for sql in (*WRITES, *READS)),
-    *((sql, {"limit"}) for sql in BOMBS),
-    *((sql, {"limit", "invalid"}) for sql in LONG),
-    *((sql, {"refused", "limit", "invalid", "harmless"}) for sql in DEEP),
     *((sql, {"harmless"}) for sql in HARMLESS),
     *((sql, {"harmless", "failed"}) for sql in UNSUPPORTED),
+    *((sql, {"refused", "invalid"}) for sql in (*WRITES, *READS)),
+    *((sql, {"limit", "invalid"}) for sql in LONG),
+    *((sql, {"refused", "limit", "invalid", "harmless"}) for sql in DEEP),
+    *((sql, {"limit"}) for sql in BOMBS),
 ]
 
 
@@ -291,3 +292,10 @@ def test_recording_survives(child: Callable[[], Child], sql: str, allowed: set[s
     assert answer["unchanged"], "tables or settings changed"
     assert answer["grown"] == 1, "the batch after it was not committed once"
     assert answer["took_s"] < ENDS_S
+
+
+def test_memory_and_turns_come_back(child: Callable[[], Child]) -> None:
+    deadline_s = time.monotonic() + 50
+    while (answer := child().ask("SELECT 1"))["kind"] != "harmless":
+        assert time.monotonic() < deadline_s, answer["message"]
+        time.sleep(0.5)

@@ -47,7 +47,7 @@ def test_a_day_that_is_not_over_is_refused(day: date, database: Database, keepin
 
 
 def test_what_has_no_end_to_wait_for_is_archived_and_forgotten_at_once(database: Database, keeping: Housekeeping) -> None:
-    done = keeping.tidy(parse_policy("# keep 0d raw"), TODAY, silent)
+    done = keeping.tidy(parse_policy('"#" keep 0d raw'), TODAY, silent)
     assert (done.moved, done.forgotten) == (2 * len(a_day()), 2 * len(a_day()))
     assert list(database.archive.rglob("*.parquet")) == []
 

@@ -1,6 +1,9 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from broker.packets import Delivery
+from storage.archive import Archive
 from storage.batch import Received, arrow_table
 from storage.commit import Database
 from storage.redelivery import PACKET_IDENTIFIERS, Committed
@@ -82,6 +85,18 @@ def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deli
     deliveries = [deliver("t", b"same", packet_id=1 + n // 3, dup=True).delivery for n in range(15)]
     found = database.again(Committed(1, database.last_number), deliveries)
     assert sorted(each.packet_id for each in found) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_a_damaged_archive_does_not_stop_it(database: Database, deliver: Deliver) -> None:
+    old = deliver("t", b"old", packet_id=7)
+    store(database, 1, Received(1_700_000_000_000_000, old.delivery), deliver("t", b"new", packet_id=8))
+    archive = Archive(database, lambda work: work())
+    day = datetime.fromtimestamp(1_700_000_000, UTC).date()
+    assert archive.move(day, lambda *_: None) == 1
+    assert Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery), "it is in the archive"
+    (database.archive / archive.files(day, "messages")[0].path).unlink()
+    assert Recognition(database).recognises(deliver("t", b"new", packet_id=8, dup=True).delivery)
+    assert not Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
 
 
 def test_sessions_are_numbered(database: Database) -> None:

@@ -24,7 +24,7 @@ def after(days: int) -> date:
         ("a/b keep 1y 15-min means, keep 6mo raw", Rule("a/b", 180, 365)),
         ("\ta/+/c   keep  7d   raw,keep 1y 15-min means ", Rule("a/+/c", 7, 365)),
         ("# forever", Rule("#")),
-        ("#    keep 7d raw", Rule("#", 7, 0)),
+        ('"#"    keep 7d raw', Rule("#", 7, 0)),
         ('"#" forever', Rule("#")),
         ("/readings/# keep 7d raw", Rule("/readings/#", 7, 0)),
         ("a/b keep 7d raw # it doesn't matter", Rule("a/b", 7, 0)),
@@ -70,6 +70,7 @@ def test_comments_and_empty_lines_say_nothing(line: str) -> None:
         ('"" forever', "at least one character"),
         ('"a/b forever', "a quote is not closed"),
         ('"a/b"x forever', "a quote is not closed"),
+        ("# keep 7d raw", 'Write "#" in quotes'),
         ("floor", "such as 'floor 1GB'"),
         ("floor 1", "such as 'floor 1GB'"),
         ("floor 1GiB", "such as 'floor 1GB'"),
@@ -118,7 +119,7 @@ def test_the_policy_that_is_delivered_keeps_everything_for_ever() -> None:
 
 
 def test_the_first_line_that_matches_counts() -> None:
-    policy = parse_policy("a/keep forever\na/# keep 1d raw\n# keep 9d raw\na/late keep 3d raw")
+    policy = parse_policy('a/keep forever\na/# keep 1d raw\n"#" keep 9d raw\na/late keep 3d raw')
     assert [policy.rule(topic).raw_days for topic in ("a/keep", "a", "a/x/y", "a/late", "b")] == [None, 1, 1, 1, 9]
 
 

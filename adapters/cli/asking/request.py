@@ -18,7 +18,7 @@ def carry_out(session: Session, request: StorageRequest, on_progress: Callable[[
     """Ask the recorder to do something, and return what it did, in words.
 
     Raises:
-        NoRecorder: there is none, or it stopped in the middle: ask again, nothing is half done.
+        NoRecorder: there is none, or it stopped in the middle: parts of a day may have moved, none is lost or in two places.
         WrongUsage: what is asked cannot be done as asked.
         Failed: it could not be done; everything is as before.
     """
@@ -40,7 +40,10 @@ def _ask(bus: Bus, request: StorageRequest, on_progress: Callable[[Progress], No
         raise NoRecorder("no recorder listens on storage/request", "start it with `make up`")
     while (received := bus.receive(PATIENCE_S)) is not None:
         if says_offline(received):
-            raise NoRecorder("the recorder stopped before it was done", "ask again when it is back: nothing is half done")
+            raise NoRecorder(
+                "the recorder stopped before it was done",
+                "ask again when it is back: what was done stays, the rest is as before",
+            )
         if received.topic == response_topic and received.correlation_data == correlation_data:
             if received.property(FINAL) == "true":
                 return decode(received.payload, RequestEnd)
