@@ -156,6 +156,8 @@ class RecordingSession(Owner):
             if batch := await self._unknown(self._take()):
                 await self._commit(batch)
             if not self._pending:
+                await self._patiently(self._database.checkpoint)
+            if not self._pending:
                 self._idle.set()
 
     def _take(self) -> list[Received]:
