@@ -4,11 +4,12 @@ The definitions hold the archive's absolute path, so they are made anew at each 
 relative ones, but its wall around the archive's folder (`allowed_directories`) then refuses them (1.5.5 and 2.0.0).
 """
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error
+from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
 from storage.files import file_size, first_line
 
@@ -22,6 +23,9 @@ _FILES = "SELECT name, path, columns, bytes FROM archive_file WHERE state = 'arc
 _RECENT_FILES = """
 SELECT path, columns, bytes FROM archive_file
 WHERE state = 'archived' AND name = 'messages' AND last_number >= $number ORDER BY path
+"""
+_MARKED = """
+SELECT 1 FROM duckdb_views() WHERE database_name = current_database() AND view_name = $name AND comment = $mark
 """
 _LAST_NUMBER = """
 SELECT greatest(0, (SELECT max(number) FROM live.messages),
@@ -100,7 +104,12 @@ def identifier(name: str) -> str:
 
 def _define(connection: DuckDBPyConnection, name: str, query: str, temporary: bool) -> None:
     kind = "TEMP VIEW" if temporary else "VIEW"
+    mark = hashlib.sha256(query.encode()).hexdigest()
+    if not temporary and connection.execute(_MARKED, {"name": name, "mark": mark}).fetchall():
+        return  # writing nothing, a database also opens on a full disk
     connection.execute(f"CREATE OR REPLACE {kind} {identifier(name)} AS {query}")
+    if not temporary:
+        connection.execute(f"COMMENT ON VIEW {identifier(name)} IS '{mark}'")
 
 
 def _define_union(connection: DuckDBPyConnection, table: str, columns: list[str], files: list[_File], temporary: bool) -> None:
@@ -111,6 +120,8 @@ def _define_union(connection: DuckDBPyConnection, table: str, columns: list[str]
         try:
             _define(connection, table, live + _archived(files), temporary)
         except Error as error:
+            if not files or isinstance(error, TransactionException):
+                raise  # it is not the archive
             reason = f"the archive cannot be read: {first_line(error)}"
     if reason:
         log.error("%s cannot be queried: %s", table, reason)

@@ -256,10 +256,13 @@ def _kill_on_full_disk(trial: Trial) -> int:
     return kills
 
 
+_MOST_RESTARTS = 5
+
+
 def _supervise(recorder: Child, seconds: float) -> int:
     """Start it again whenever it ends, as the supervisor would; return how often."""
     exits = 0
-    while until(lambda: not recorder.runs, seconds):
+    while exits < _MOST_RESTARTS and until(lambda: not recorder.runs, seconds):
         exits += 1
         recorder.start()
         if not seconds:
