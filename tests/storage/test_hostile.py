@@ -294,8 +294,9 @@ def test_recording_survives(child: Callable[[], Child], sql: str, allowed: set[s
     assert answer["took_s"] < ENDS_S
 
 
+@pytest.mark.timeout(240)
 def test_memory_and_turns_come_back(child: Callable[[], Child]) -> None:
-    deadline_s = time.monotonic() + 50
+    deadline_s = time.monotonic() + 200  # some of what was asked above cannot be interrupted: it has to end by itself
     while (answer := child().ask("SELECT 1"))["kind"] != "harmless":
         assert time.monotonic() < deadline_s, answer["message"]
         time.sleep(0.5)
