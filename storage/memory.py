@@ -21,14 +21,42 @@ def limit_address_space(memory_mb: int) -> None:
         return
     limit = pages * resource.getpagesize() + memory_mb * 1024**2 + HEADROOM_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    highest = limit + HEADROOM_BYTES if hard == resource.RLIM_INFINITY else min(limit + HEADROOM_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (min(limit, highest), highest))
 
 
-def address_space_left() -> int:
-    """Return how many bytes this process may still grow by; very many where there is no limit or nobody says."""
+def has_room(needed_bytes: int) -> bool:
+    """Say whether this process may still grow by so much. Where there is no limit or nobody says, it may.
+
+    glibc keeps the address space of a heap whose free parts lie below something that is used. It will use them again, but
+    DuckDB's other allocator cannot: the limit is raised for it by as much, once 4 GiB at most.
+    """
+    if _left() >= needed_bytes:
+        return True
+    soft, highest = resource.getrlimit(resource.RLIMIT_AS)
+    free = _free_in_heap()
+    resource.setrlimit(resource.RLIMIT_AS, (max(soft, min(highest, highest - HEADROOM_BYTES + free)), highest))
+    return _left() + free >= needed_bytes
+
+
+def _left() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = _pages()
     return sys.maxsize if soft == resource.RLIM_INFINITY or not pages else soft - pages * resource.getpagesize()
+
+
+class _HeapInfo(ctypes.Structure):
+    """See mallinfo2(3)."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in "arena ord smb hb hbkhd usmb fsmb uord free keepcost".split())
+
+
+def _free_in_heap() -> int:
+    with suppress(OSError, AttributeError):  # another C library, or a glibc older than 2.33
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        mallinfo2.restype = _HeapInfo
+        return int(mallinfo2().free)
+    return 0
 
 
 def _pages() -> int:

@@ -21,7 +21,7 @@ from broker.message import Message, Publication
 from storage.answer import answer, closing, request_of
 from storage.commit import Database
 from storage.errors import QueryFailed
-from storage.memory import address_space_left
+from storage.memory import has_room
 from storage.priority import give_way
 from storage.query import Limits, limit
 
@@ -166,7 +166,7 @@ class Queries:
     async def _answer(self, message: Message) -> None:
         try:
             asked = self._asked(message)
-            if address_space_left() < LEAST_MEMORY_BYTES:
+            if not has_room(LEAST_MEMORY_BYTES):
                 raise QueryFailed(limit("queries that run take all the memory there is for them", _AGAIN))
             await self._turns.take(asked.client, asked.timeout_s)
         except QueryFailed as failure:
