@@ -48,7 +48,8 @@ def _left() -> int:
 class _HeapInfo(ctypes.Structure):
     """See mallinfo2(3)."""
 
-    _fields_ = tuple((name, ctypes.c_size_t) for name in "arena ord smb hb hbkhd usmb fsmb uord free keepcost".split())
+    _names = ("arena", "ord", "smb", "hb", "hbkhd", "usmb", "fsmb", "uord", "free", "keepcost")
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names)
 
 
 def _free_in_heap() -> int:
