@@ -1,11 +1,11 @@
 """What the command line does on the bus: it acts with the operator's account and is not a running component."""
 
-from broker.contract import DEVICE_FILTERS, heating, replay, storage
+from broker.contract import DEVICE_FILTERS, fastening, heating, replay, storage
 from broker.declaration import Declaration
 
 OPERATOR = Declaration(
     name="operator",
     summary="the command line's account",
-    publishes=(heating.SETPOINT, storage.QUERY, storage.REQUEST),
+    publishes=(heating.SETPOINT, fastening.REQUEST, storage.QUERY, storage.REQUEST),
     publishes_also=(f"{replay.PREFIX}#", *DEVICE_FILTERS),  # `scaup replay`: to the original topics only where a device may
 )

@@ -1,0 +1,1 @@
+"""Guided fastening: screw by screw, in order, in range, with proof."""

@@ -1,0 +1,138 @@
+"""The catalog: which serial number is which part, and how each of its screws is fastened.
+
+What could let a screw be fastened wrongly, or cannot be read, refuses the whole catalog. What is only incomplete does not stop
+the line: a serial number without part or a part without steps is named, and refused when somebody wants to fasten it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from broker.contract.fastening import Catalog, Part, SerialNumber, Step, Torque
+from broker.errors import InvalidSetting, Rejected
+from broker.message import convert, decode_json
+
+R = TypeVar("R")
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+SERIALS, PARTS, STEPS = "serials.json", "parts.json", "steps.json"
+MOST_NAMED = 20
+"""Mistakes that an error names."""
+
+
+class InvalidCatalog(InvalidSetting):
+    """A catalog that cannot be used; the text names file, entry and field of each mistake."""
+
+
+class _Serial(msgspec.Struct, frozen=True):
+    serial: Text = msgspec.field(name="serialNumber")
+    part_id: int = msgspec.field(name="partId")
+
+
+class _Part(msgspec.Struct, frozen=True):
+    part_id: int = msgspec.field(name="partId")
+    part_number: Text = msgspec.field(name="partNumber")
+    revision: Text
+
+
+class _Range(msgspec.Struct, frozen=True):
+    target: Torque
+    min: Torque
+    max: Torque
+
+
+class _Step(msgspec.Struct, frozen=True):
+    part_id: int = msgspec.field(name="partId")
+    step: Annotated[int, msgspec.Meta(ge=1)]
+    torque: _Range
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A catalog that can be used, and what is incomplete in it, one sentence each."""
+
+    catalog: Catalog
+    incomplete: tuple[str, ...]
+
+
+def check_catalog(files: dict[str, bytes]) -> Checked:
+    """Read the three files, given by their names.
+
+    Raises:
+        InvalidCatalog: a file is no JSON array, an entry has not the shape, something is there twice, or a torque range is
+            wrong: min > max, the target outside of it, not above 0 or not finite.
+    """
+    wrong: list[str] = []
+    serials = _entries(files, SERIALS, _Serial, wrong)
+    parts = _entries(files, PARTS, _Part, wrong)
+    steps = _entries(files, STEPS, _Step, wrong)
+    wrong += _doubled(SERIALS, "serialNumber", [each.serial for each in serials])
+    wrong += _doubled(PARTS, "partId", [each.part_id for each in parts])
+    wrong += _doubled(PARTS, "partNumber and revision", [f"{each.part_number} {each.revision}" for each in parts])
+    wrong += _doubled(STEPS, "partId and step", [f"{each.part_id} step {each.step}" for each in steps])
+    wrong += [f"{STEPS} entry {n}: {text}" for n, each in enumerate(steps, 1) if (text := _range_error(each.torque))]
+    if wrong:
+        more = f"\n  and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        raise InvalidCatalog("the torque catalog cannot be used:\n  " + "\n  ".join(wrong[:MOST_NAMED]) + more)
+    return Checked(_catalog(serials, parts, steps), tuple(_incomplete(serials, parts, steps)))
+
+
+def _entries(files: dict[str, bytes], name: str, shape: type[R], wrong: list[str]) -> list[R]:
+    try:
+        found = decode_json(files[name])
+    except Rejected as error:
+        wrong.append(f"{name}: {error}")
+        return []
+    if not isinstance(found, list):
+        wrong.append(f"{name}: must be a JSON array of objects")
+        return []
+    entries = []
+    for number, each in enumerate(found, 1):
+        try:
+            entries.append(convert(each, shape))
+        except Rejected as error:
+            wrong.append(f"{name} entry {number}: {error}")
+    return entries
+
+
+def _doubled(name: str, field: str, values: list[Any]) -> Iterator[str]:
+    for value, times in Counter(values).items():
+        if times > 1:
+            yield f"{name}: {field} {value} is there {times} times"
+
+
+def _range_error(torque: _Range) -> str | None:
+    if not all(math.isfinite(each) and each > 0 for each in (torque.target, torque.min, torque.max)):
+        return "torque: target, min and max must be above 0 N·m"
+    if torque.min > torque.max:
+        return f"torque.min {torque.min} is above torque.max {torque.max}"
+    if not torque.min <= torque.target <= torque.max:
+        return f"torque.target {torque.target} is outside of min {torque.min} to max {torque.max}"
+    return None
+
+
+def _incomplete(serials: list[_Serial], parts: list[_Part], steps: list[_Step]) -> Iterator[str]:
+    known, with_steps = {each.part_id for each in parts}, {each.part_id for each in steps}
+    for number, serial in enumerate(serials, 1):
+        if serial.part_id not in known:
+            yield f"{SERIALS} entry {number}: partId {serial.part_id} of {serial.serial} is not in {PARTS}"
+    for number, part in enumerate(parts, 1):
+        if part.part_id not in with_steps:
+            yield f"{PARTS} entry {number}: partId {part.part_id} has no steps in {STEPS}"
+    for number, step in enumerate(steps, 1):
+        if step.part_id not in known:
+            yield f"{STEPS} entry {number}: partId {step.part_id} is not in {PARTS}"
+
+
+def _catalog(serials: list[_Serial], parts: list[_Part], steps: list[_Step]) -> Catalog:
+    of_part: dict[int, list[Step]] = {}
+    for each in sorted(steps, key=lambda step: step.step):
+        of_part.setdefault(each.part_id, []).append(Step(each.step, each.torque.target, each.torque.min, each.torque.max))
+    return Catalog(
+        tuple(SerialNumber(each.serial, each.part_id) for each in serials),
+        tuple(Part(each.part_id, each.part_number, each.revision, tuple(of_part.get(each.part_id, ()))) for each in parts),
+    )

@@ -1,0 +1,207 @@
+"""The fastening controller on the bus: requests of consoles, operations of drivers, and what follows from them."""
+
+from collections.abc import Callable
+
+from broker.contract.fastening import (
+    ANSWER,
+    CATALOG,
+    JOB,
+    LINK,
+    REQUEST,
+    TORQUE_EVENT,
+    Action,
+    Catalog,
+    FasteningAnswer,
+    FasteningError,
+    FasteningRequest,
+    Job,
+    Operation,
+    Part,
+    TorqueEvent,
+)
+from broker.errors import Rejected
+from broker.message import Message, Publication, convert, encode
+from controllers.fastening.job import Event, RefusedEvent, new_job
+from controllers.fastening.station import Station, where
+
+MOST_DRIVERS = 1_000
+LARGEST_TORQUE_NM = 1e6
+
+
+class Refused(Exception):
+    """A request that cannot be granted; nothing has changed."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.error = FasteningError(kind, message)
+
+
+class FasteningController:
+    """Sans-I/O component that owns the job of every driver it hears of.
+
+    `new_id` gives a new job a name that no job had before. `patience_s` is in plant seconds.
+    """
+
+    def __init__(self, catalog: Catalog, patience_s: float, new_id: Callable[[], str]) -> None:
+        self._catalog, self._patience_s, self._new_id = catalog, patience_s, new_id
+        self._parts = {part.part_id: part for part in catalog.parts}
+        self._serials = {each.serial: each.part_id for each in catalog.serials}
+        self._stations: dict[str, Station] = {}
+        self._said_catalog = False
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Take a request, what a driver says, whether it is connected, or what an earlier run left on the bus.
+
+        Raises:
+            Rejected: the message cannot be used: not JSON, of another shape, a torque that no driver can have reached, a
+                response topic that is not ours, more drivers than there is place for.
+        """
+        if levels := REQUEST.parse(message.topic):
+            return self._take_request(levels["driver"], message, now_s)
+        if levels := TORQUE_EVENT.parse(message.topic):
+            return self._take_event(levels["driver"], message, now_s)
+        if levels := LINK.parse(message.topic):
+            link = LINK.decode(message)
+            return self._station(levels["driver"]).link(link.connected, link.error, now_s)
+        if levels := JOB.parse(message.topic):
+            return self._take_job(levels["driver"], message)
+        raise Rejected(f"topic {message.topic!r} names no driver")
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Say what can be fastened, once; and that a driver is silent, when it is."""
+        publications = [] if self._said_catalog else [CATALOG.publication(self._catalog)]
+        self._said_catalog = True
+        for station in self._stations.values():
+            publications += station.tick(now_s)
+        return publications
+
+    def _take_event(self, driver: str, message: Message, now_s: float) -> list[Publication]:
+        event = TORQUE_EVENT.decode(message)
+        if event.type != "operation":
+            return []  # recorded, and not documented
+        return self._station(driver).operated(_operation(event), message.correlation_data, now_s)
+
+    def _take_job(self, driver: str, message: Message) -> list[Publication]:
+        """Go on from a retained job. After a crash of the broker it may be older than what is known here: it is corrected."""
+        if not message.retain:
+            return []  # our own echo
+        state = JOB.decode(message)
+        known = self._stations.get(driver)
+        if known is None or known.job is None:
+            return self._station(driver).restore(state)
+        return [known.kept()] if known.state != state else []
+
+    def _take_request(self, driver: str, message: Message, now_s: float) -> list[Publication]:
+        if message.response_topic is not None and (ANSWER.parse(message.response_topic) or {}).get("driver") != driver:
+            raise Rejected(f"{message.response_topic!r} is no response topic for this driver: {ANSWER.template.text}")
+        station, error = self._station(driver), None
+        try:
+            request = REQUEST.decode(message)
+            publications = _ACTIONS[request.action](self, station, request, now_s)
+        except Rejected as rejected:
+            if message.response_topic is None:
+                raise
+            publications, error = [], FasteningError("invalid", str(rejected))
+        except Refused as refused:
+            publications, error = [], refused.error
+        except RefusedEvent as refused:
+            publications, error = [], FasteningError("no job", str(refused))
+        if message.response_topic is None:
+            return publications
+        return [_answer(message, FasteningAnswer(station.job, error, station.connected)), *publications]
+
+    def _start(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
+        part = self._part(request.serial)
+        serial = request.serial or ""
+        self._refuse_held(station, serial, request.console)
+        if station.active and station.job is not None and station.job.serial == serial:
+            return station.again(request.console, now_s)
+        publications, job = self._gathered(serial, now_s)
+        return publications + station.begin(job or new_job(self._new_id(), serial, part), request.console, now_s)
+
+    def _gathered(self, serial: str, now_s: float) -> tuple[list[Publication], Job | None]:
+        """Take the unfinished job of a serial number from wherever it was left."""
+        for station in self._stations.values():
+            if station.unfinished(serial) is not None:
+                job, publications = station.give_up(serial, now_s)
+                return publications, job
+        return [], None
+
+    def _refuse_held(self, station: Station, serial: str, console: str) -> None:
+        if station.active and station.job is not None and station.console not in (None, console):
+            raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
+        for other in self._stations.values():
+            job = other.job
+            if other is not station and other.active and job is not None and job.serial == serial and other.console is not None:
+                raise Refused("busy", f"{serial} is being fastened with {other.name}, held by {other.console}")
+
+    def _part(self, serial: str | None) -> Part:
+        if serial is None:
+            raise Refused("invalid", "to start a job, name the serial number")
+        if serial not in self._serials:
+            raise Refused("unknown serial", f"serial number {serial} does not exist: see scaup torque serials")
+        part = self._parts.get(self._serials[serial])
+        if part is None:
+            raise Refused("no steps", f"serial number {serial} has part {self._serials[serial]}, which does not exist")
+        if not part.steps:
+            raise Refused("no steps", f"part {part.part_number} {part.revision} of serial number {serial} has no steps")
+        return part
+
+    def _attach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
+        if station.job is None:
+            raise Refused("no job", f"{station.name} has no job: start one")
+        if station.active and station.console not in (None, request.console):
+            raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
+        station.console = request.console
+        return [station.kept()]
+
+    def _detach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
+        if station.console != request.console:
+            return []
+        station.console = None
+        return [station.kept()]
+
+    def _pause(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
+        return _happens(station, Event.PAUSED, now_s)
+
+    def _cancel(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
+        return _happens(station, Event.CANCELLED, now_s)
+
+    def _retry(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
+        return _happens(station, Event.RETRY, now_s)
+
+    def _station(self, driver: str) -> Station:
+        station = self._stations.get(driver)
+        if station is None:
+            if len(self._stations) >= MOST_DRIVERS:
+                raise Rejected(f"no place for more than {MOST_DRIVERS} drivers")
+            station = self._stations[driver] = Station(driver, self._patience_s)
+        return station
+
+
+_ACTIONS = {
+    Action.START: FasteningController._start,
+    Action.ATTACH: FasteningController._attach,
+    Action.DETACH: FasteningController._detach,
+    Action.PAUSE: FasteningController._pause,
+    Action.CANCEL: FasteningController._cancel,
+    Action.RETRY: FasteningController._retry,
+}
+
+
+def _happens(station: Station, event: Event, now_s: float) -> list[Publication]:
+    if station.job is None:
+        raise Refused("no job", f"{station.name} has no job")
+    return station.happens(event, now_s)
+
+
+def _operation(event: TorqueEvent) -> Operation:
+    operation = convert(event.data, Operation)
+    for torque_nm in (operation.current, operation.configured):
+        if not 0 <= abs(torque_nm) <= LARGEST_TORQUE_NM:  # NaN is not, either
+            raise Rejected(f"{torque_nm} is no torque")
+    return operation
+
+
+def _answer(message: Message, answer: FasteningAnswer) -> Publication:
+    return Publication(topic=message.response_topic or "", payload=encode(answer), correlation_data=message.correlation_data)

@@ -1,0 +1,24 @@
+"""What the fastening controller does on the bus."""
+
+from broker.contract.fastening import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
+from broker.declaration import Declaration, Variable
+
+CATALOG_FOLDER = Variable(
+    name="SCAUP_TORQUE_CATALOG",
+    default="",
+    meaning="folder with serials.json, parts.json and steps.json; empty: the shipped ones",
+)
+PATIENCE = Variable(
+    name="SCAUP_TORQUE_TIMEOUT_S",
+    default="60",
+    meaning="wall seconds after which a torque driver that has not answered is called silent",
+)
+
+DECLARATION = Declaration(
+    name="fastening",
+    summary="guides torque drivers through jobs, screw by screw",
+    subscribes=(REQUEST, TORQUE_EVENT, LINK, JOB),
+    publishes=(COMMAND, EVENT, JOB, ANSWER, CATALOG),
+    tick_s=1.0,
+    variables=(CATALOG_FOLDER, PATIENCE),
+)

@@ -1,0 +1,28 @@
+"""The catalog's three files: the only thing that fastening reads from a disk."""
+
+import logging
+from pathlib import Path
+
+from broker.contract.fastening import Catalog
+from controllers.fastening.catalog import PARTS, SERIALS, STEPS, InvalidCatalog, check_catalog
+
+log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).with_name("catalog")
+
+
+def read_catalog(folder: str) -> Catalog:
+    """Read and check the catalog in `folder`, the shipped one where that is empty; what is incomplete is logged.
+
+    Raises:
+        InvalidCatalog: a file cannot be read, or what it says cannot be used; the text names file, entry and field.
+    """
+    path = Path(folder).expanduser() if folder else SHIPPED
+    try:
+        files = {name: (path / name).read_bytes() for name in (SERIALS, PARTS, STEPS)}
+    except OSError as error:
+        raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {error.filename}: {error.strerror}") from error
+    checked = check_catalog(files)
+    for each in checked.incomplete:
+        log.error("catalog: %s", each)
+    return checked.catalog

@@ -1,0 +1,446 @@
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.contract.fastening import Happening, State, TorqueCommand
+from broker.errors import Rejected
+from broker.message import Message
+from controllers.fastening.declaration import DECLARATION
+from tests.controllers.fastening.world import CATALOG_OF_TESTS, PATIENCE_S, Killed, World, controller
+
+
+def started(serial: str = "RP-1", **given: object) -> World:
+    world = World(**given)  # type: ignore[arg-type]
+    answer = world.request("start", serial=serial)
+    assert answer is not None
+    assert answer.error is None
+    return world
+
+
+def wire(commands: list[TorqueCommand]) -> list[str]:
+    return [f"{each.data.direction.value} {each.data.value}" if each.data else each.type for each in commands]
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_the_sample_job(marks: bool) -> None:
+    world = started(marks=marks)
+    world.fasten(10.098)
+    world.fasten(14.091)
+    assert world.stored == {("RP-1", 1): 10.098, ("RP-1", 2): 14.091}
+    world.reverse()
+    assert world.stored == {("RP-1", 1): 10.098}
+    world.fasten(13.15)
+    world.fasten(14.01)
+    assert world.stored == {("RP-1", 1): 10.098, ("RP-1", 2): 13.15, ("RP-1", 3): 14.01}
+    assert world.told == [
+        *("job started", "step sent", "in range", "step sent", "out of range", "reverse sent", "reversed", "step sent"),
+        *("in range", "step sent", "in range", "job complete"),
+    ]
+    assert wire(world.commands) == ["forward 10.0", "forward 13.0", "reverse None", "forward 13.0", "forward 14", "reset"]
+    assert [each.torque_nm for each in world.events[-1].results] == [10.098, 13.15, 14.01]
+    assert world.state.job is not None
+    assert world.state.job.state is State.COMPLETE
+    assert world.state.console is None
+
+
+def test_the_wire_is_that_of_the_driver() -> None:
+    first, *_ = [
+        each for each in controller().on_message(
+            Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-1"}'), 0
+        ) if each.topic == "torque/d/command"
+    ]  # fmt: skip
+    assert first.payload == b'{"type":"setTorque","data":{"direction":"forward","value":10.0}}'
+    world = started()
+    world.fasten(9.4999)
+    assert world.commands[-1] == TorqueCommand("setTorque", world.commands[-1].data)
+    assert wire(world.commands)[-1] == "reverse None"
+
+
+@pytest.mark.parametrize(
+    ("serial", "kind", "text"),
+    [
+        ("RP-9", "unknown serial", "RP-9 does not exist"),
+        ("RP-4", "no steps", "10-3 A"),
+        ("RP-5", "no steps", "part 4, which does not exist"),
+        ("", "invalid", "serial"),
+        (None, "invalid", "name the serial number"),
+    ],
+)
+def test_what_cannot_be_fastened_sends_nothing(serial: str | None, kind: str, text: str) -> None:
+    world = World()
+    answer = world.request("start", serial=serial)
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error.kind == kind
+    assert text in answer.error.message
+    assert (world.commands, world.events, world.retained) == ([], [], {})
+
+
+def test_two_failures_in_a_row() -> None:
+    world = started()
+    for torque_nm in (9.0, 11.0):
+        world.fasten(torque_nm)
+        world.reverse()
+    world.finish("RP-1")
+    assert world.stored[("RP-1", 1)] == 10.0
+    assert world.told.count("out of range") == 2
+
+
+def test_a_doubled_operation_does_not_count_for_the_next_step_of_the_same_torque() -> None:
+    world = started("RP-3")
+    first = world.mark
+    world.fasten(5.01)
+    world.fasten(5.01, mark=first)
+    assert world.stored == {("RP-3", 1): 5.01}
+    assert world.told[-1] == "ignored"
+    world.fasten(5.02)
+    assert world.stored == {("RP-3", 1): 5.01, ("RP-3", 2): 5.02}
+
+
+def test_an_operation_with_another_configured_torque_changes_nothing() -> None:
+    world = started(marks=False)
+    world.fasten(10.0)
+    before = world.retained.copy()
+    world.fasten(10.0, configured=10.0)
+    assert world.retained == before
+    assert world.events[-1].reason == "it was made with 10.0 configured, step 2 wants 13.0"
+
+
+def test_a_reverse_before_the_current_screw_is_fastened_takes_back_the_previous_one() -> None:
+    world = started()
+    world.fasten(10.1)
+    world.reverse()
+    assert world.stored == {}
+    reversed_, sent = world.events[-2:]
+    assert (reversed_.event, reversed_.step, reversed_.void, reversed_.asked) == (Happening.REVERSED, 1, True, False)
+    assert (sent.event, sent.step) == (Happening.STEP_SENT, 1)
+    assert wire(world.commands)[-1] == "forward 10.0"
+    world.finish("RP-1")
+
+
+def test_a_reverse_on_the_first_step_sends_it_again() -> None:
+    world = started()
+    world.reverse()
+    assert (world.events[-2].void, world.events[-1].step) == (False, 1)
+    world.reverse()
+    world.finish("RP-1")
+
+
+def test_a_reverse_after_the_last_screw_takes_it_back_and_the_job_can_be_resumed() -> None:
+    world = started()
+    world.finish("RP-1")
+    world.reverse()
+    assert ("RP-1", 3) not in world.stored
+    assert world.state.job is not None
+    assert world.state.job.state is State.PAUSED
+    world.request("start", serial="RP-1")
+    assert world.told[-2:] == ["job resumed", "step sent"]
+    assert world.events[-1].step == 3
+
+
+def test_a_confirmation_that_comes_twice_takes_back_one_screw() -> None:
+    world = started()
+    world.fasten(10.0)
+    world.fasten(99.0)
+    mark = world.mark
+    world.reverse()
+    world.reverse(mark)
+    assert world.stored == {("RP-1", 1): 10.0}
+
+
+def test_connection_lost_between_command_and_operation() -> None:
+    world = started(linked=True)
+    world.link(True)
+    old = world.mark
+    world.link(False)
+    world.tick(10 * PATIENCE_S)
+    assert "driver silent" not in world.told
+    world.link(True)
+    assert world.told[-3:] == ["driver away", "driver back", "step sent"]
+    world.fasten(10.0, mark=old)  # the driver had kept it: it is the one that was awaited
+    world.fasten(10.0, mark=old, configured=10.0)  # and the step was sent twice
+    assert world.stored == {("RP-1", 1): 10.0}
+    assert world.told.count("in range") == 1
+
+
+def test_nothing_is_sent_to_a_driver_that_is_away() -> None:
+    world = World()
+    world.link(False)
+    answer = world.request("start", serial="RP-1")
+    assert answer is not None
+    assert answer.connected is False
+    assert world.told == ["job started"]
+    world.link(True)
+    assert world.told == ["job started", "driver back", "step sent"]
+    world.finish("RP-1")
+
+
+def test_a_silent_driver_is_told_once_and_a_retry_sends_again() -> None:
+    world = started()
+    world.tick(PATIENCE_S - 0.1)
+    assert world.told[-1] == "step sent"
+    world.tick(0.2)
+    world.tick(PATIENCE_S)
+    assert world.told.count("driver silent") == 1
+    world.request("retry")
+    assert wire(world.commands) == ["forward 10.0", "forward 10.0"]
+    world.tick(PATIENCE_S + 1)
+    assert world.told.count("driver silent") == 2
+    world.fasten(10.0)
+    assert world.told[-1] == "step sent"
+
+
+def test_a_late_operation_of_a_silent_driver_counts() -> None:
+    world = started()
+    world.tick(PATIENCE_S + 1)
+    world.fasten(10.2)
+    assert world.stored == {("RP-1", 1): 10.2}
+
+
+@pytest.mark.parametrize("state", ["fastening", "reversing"])
+def test_pause_resets_and_start_resumes_at_the_same_step(state: str) -> None:
+    world = started()
+    world.fasten(10.0)
+    if state == "reversing":
+        world.fasten(99.0)
+    world.request("pause")
+    assert wire(world.commands)[-1] == "reset"
+    assert world.told[-1] == "job paused"
+    world.request("start", serial="RP-1")
+    assert world.events[-1].step == 2
+    assert wire(world.commands)[-1] == ("reverse None" if state == "reversing" else "forward 13.0")
+    world.finish("RP-1")
+
+
+def test_cancel_resets_and_frees_the_driver() -> None:
+    world = started()
+    world.request("cancel")
+    assert wire(world.commands)[-1] == "reset"
+    assert world.told[-1] == "job cancelled"
+    world.fasten(10.0, configured=10.0)
+    assert world.stored == {}
+    answer = world.request("cancel")
+    assert answer is not None
+    assert answer.error is not None
+    assert world.request("start", console="other", serial="RP-2").error is None  # type: ignore[union-attr]
+
+
+def test_a_second_console_is_told_who_holds_the_driver() -> None:
+    world = started()
+    before = world.retained.copy()
+    for serial in ("RP-1", "RP-2"):
+        answer = world.request("start", console="second", serial=serial)
+        assert answer is not None
+        assert answer.error is not None
+        assert (answer.error.kind, "console" in answer.error.message) == ("busy", True)
+    assert world.retained == before
+
+
+def test_a_console_that_died_lets_go_and_another_takes_over() -> None:
+    world = started()
+    world.fasten(10.0)
+    world.hear(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
+    assert world.state.console is None
+    world.request("start", console="second", serial="RP-1")
+    assert (world.events[-1].event, world.events[-1].step) == (Happening.STEP_SENT, 2)
+    assert world.state.console == "second"
+    world.hear(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
+    assert world.state.console == "second"
+
+
+def test_a_job_that_was_left_is_parked_and_resumed_at_any_driver() -> None:
+    world = started()
+    world.fasten(10.0)
+    world.request("detach")
+    world.request("start", serial="RP-2")
+    assert [job.serial for job in world.state.parked] == ["RP-1"]
+    world.finish("RP-2")
+    world.crash()
+    world.driver = "other"
+    world.request("start", serial="RP-1")
+    assert (world.events[-2].event, world.events[-1].step) == (Happening.RESUMED, 2)
+    world.driver = "d"
+    assert world.state.parked == ()
+
+
+def test_a_serial_number_is_fastened_with_one_driver_at_a_time() -> None:
+    world = started()
+    world.driver = "other"
+    answer = world.request("start", console="second", serial="RP-1")
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error.kind == "busy"
+    assert "with d" in answer.error.message
+
+
+def test_three_drivers_at_once() -> None:
+    world = World()
+    for driver, serial in (("a", "RP-1"), ("b", "RP-2"), ("c", "RP-3")):
+        world.driver = driver
+        world.request("start", console=driver, serial=serial)
+    jobs = {}
+    for driver, serial in (("a", "RP-1"), ("b", "RP-2"), ("c", "RP-3")):
+        world.driver = driver
+        assert world.state.job is not None
+        jobs[driver] = world.state.job.serial
+        assert jobs[driver] == serial
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (b"not JSON", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"", "empty"),
+        (b"[]", "wrong shape"),
+        (b'{"type":"operation"}', "wrong shape"),
+        (b'{"type":"operation","data":{"direction":"sideways","currentValue":1,"configuredValue":1}}', "direction"),
+        (b'{"type":"operation","data":{"direction":"forward","currentValue":"1","configuredValue":1}}', "currentValue"),
+        (b'{"type":"operation","data":{"direction":"forward","currentValue":true,"configuredValue":1}}', "currentValue"),
+        (b'{"type":"operation","data":{"direction":"forward","currentValue":1e300,"configuredValue":1}}', "no torque"),
+        (b'{"type":"operation","data":{"direction":"forward","configuredValue":10}}', "currentValue"),
+    ],
+)
+def test_frames_that_cannot_be_used_are_rejected_and_change_nothing(payload: bytes, text: str) -> None:
+    world = started()
+    before = world.retained.copy()
+    with pytest.raises(Rejected, match=text):
+        world.hear(Message(topic="torque/d/event", payload=payload))
+    assert world.retained == before
+
+
+def test_unknown_messages_of_the_driver_are_kept_and_used_for_nothing() -> None:
+    world = started()
+    before = len(world.events)
+    world.frame({"type": "status", "data": {"battery": 80}})
+    world.frame({"type": "news"})
+    assert len(world.events) == before
+
+
+def test_a_response_topic_of_somebody_else_is_rejected() -> None:
+    world = World()
+    for topic in ("heating/room-1/setpoint", "fastening/other/answer/x", "fastening/d/answer"):
+        with pytest.raises(Rejected, match="response topic"):
+            world.hear(Message(topic="fastening/d/request", payload=b"{}", response_topic=topic))
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"action":"fly"}', b'{"action":"start","more":1}', b"[1]"])
+def test_a_bad_request_is_answered_or_rejected(payload: bytes) -> None:
+    world = World()
+    with pytest.raises(Rejected):
+        world.hear(Message(topic="fastening/d/request", payload=payload))
+    world.hear(Message(topic="fastening/d/request", payload=payload, response_topic="fastening/d/answer/x"))
+    error = world.answers[-1].error
+    assert error is not None
+    assert error.kind == "invalid"
+
+
+def test_the_catalog_is_said_once() -> None:
+    fastening = controller()
+    publications = fastening.on_tick(0.0) + fastening.on_tick(1.0)
+    assert [(each.topic, each.retain) for each in publications] == [("fastening/catalog", True)]
+    assert orjson.loads(publications[0].payload)["parts"][2] == {
+        "part_id": 3, "part_number": "10-3", "revision": "A", "steps": [],
+    }  # fmt: skip
+    assert len(CATALOG_OF_TESTS.serials) == 5
+
+
+def scripted(world: World) -> None:
+    """Meet every state of the table."""
+    world.tick()
+    world.request("start", serial="RP-1")
+    world.fasten(10.098)
+    world.fasten(14.091)
+    world.request("pause")
+    world.request("start", serial="RP-1")
+    world.reverse()
+    world.fasten(13.15)
+    world.reverse()
+    world.request("pause")
+    world.request("start", serial="RP-2")
+    world.fasten(10.0)
+    world.request("cancel")
+    world.finish("RP-1")
+    world.reverse()
+    world.finish("RP-1")
+
+
+def test_killed_after_any_publication_the_job_ends_right() -> None:
+    """A controller is killed when 0, 1, 2… of its publications have reached the broker; a new one finds what is retained."""
+    survived, states = 0, set()
+    for survive in itertools.count():
+        world = World(survive=survive)
+        try:
+            scripted(world)
+        except Killed:
+            survived += 1
+        else:
+            break
+        states.add(world.state.job.state if world.state.job else State.IDLE)
+        world.crash()
+        world.request("detach")
+        world.finish("RP-1")
+        job = world.state.job
+        assert job is not None
+        assert world.stored.items() >= {(job.serial, each.step): each.torque_nm for each in job.results}.items()
+        assert [each.in_range for each in job.results] == [True] * 3
+    assert survived > 30
+    assert states == set(State)
+
+
+FRAMES = st.one_of(
+    st.tuples(st.just("fasten"), st.sampled_from([10.0, 13.0, 14, 5.0]), st.sampled_from([9.0, 10.0, 13.0, 14.0, 5.0, 99.0])),
+    st.tuples(st.just("reverse")),
+    st.tuples(st.just("stale"), st.sampled_from([10.0, 13.0, 14, 5.0])),
+    st.tuples(st.just("link"), st.booleans()),
+    st.tuples(st.just("pause")),
+    st.tuples(st.just("retry")),
+    st.tuples(st.just("cancel")),
+    st.tuples(st.just("detach")),
+    st.tuples(st.just("start"), st.sampled_from(["RP-1", "RP-2", "RP-3", "RP-9"])),
+    st.tuples(st.just("crash")),
+    st.tuples(st.just("silence")),
+    st.tuples(st.just("unknown")),
+)
+
+
+def happen(world: World, kind: object, *facts: Any) -> None:
+    happenings: dict[object, Callable[[], object]] = {
+        "fasten": lambda: world.fasten(facts[1], configured=facts[0]),
+        "reverse": world.reverse,
+        "stale": lambda: world.fasten(facts[0], configured=facts[0], mark=b"job-0/1"),
+        "link": lambda: world.link(facts[0]),
+        "start": lambda: world.request("start", serial=facts[0]),
+        "crash": world.crash,
+        "silence": lambda: world.tick(PATIENCE_S + 1),
+        "unknown": lambda: world.frame({"type": "status"}),
+    }
+    happenings.get(kind, lambda: world.request(str(kind)))()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(FRAMES, max_size=30), st.booleans(), st.sampled_from(["RP-1", "RP-3"]))
+def test_whatever_happens_a_good_operator_can_finish(frames: list[tuple[object, ...]], marks: bool, serial: str) -> None:
+    world = World(marks=marks)
+    for kind, *facts in frames:
+        happen(world, kind, *facts)
+        job = world.state.job
+        if job is not None:  # what the job knows is what is stored
+            assert world.stored.items() >= {(job.serial, each.step): each.torque_nm for each in job.results}.items()
+            assert len({each.step for each in job.results}) == len(job.results)
+    world.finish(serial)
+    job = world.state.job
+    assert job is not None
+    assert {(job.serial, each.step): each.torque_nm for each in job.results}.items() <= world.stored.items()
+    assert [each.step for each in job.results] == [1, 2, 3]
+
+
+def test_it_hears_and_says_what_it_declares() -> None:
+    assert {each.template.text for each in DECLARATION.subscribes} == {
+        "fastening/{driver}/request", "torque/{driver}/event", "torque/{driver}/link", "fastening/{driver}/job",
+    }  # fmt: skip

@@ -1,0 +1,156 @@
+import itertools
+
+import pytest
+from msgspec.structs import replace
+
+from broker.contract.fastening import Direction, Happening, Job, Operation, Part, Result, State
+from controllers.fastening.job import (
+    ACTIVE,
+    TRANSITIONS,
+    Command,
+    Do,
+    Event,
+    RefusedEvent,
+    advance,
+    event_of,
+    new_job,
+    step_mark,
+)
+from tests.controllers.fastening.world import STEPS
+
+PART = Part(1, "10-1", "A", STEPS)
+GOOD = Operation(Direction.FORWARD, 13.0, 13.0)
+BAD = Operation(Direction.FORWARD, 14.091, 13.0)
+REVERSE = Operation(Direction.REVERSE, 0, 0)
+
+
+def job_in(state: State) -> Job:
+    """A job at its second step, with what was stored before."""
+    job = replace(new_job("j", "RP-1", PART), state=state, at=1, attempt=2, results=(Result(1, 10.098, True),))
+    if state in (State.REVERSING, State.PAUSED_OUT_OF_RANGE):
+        return replace(job, results=(*job.results, Result(2, 14.091, False)))
+    if state is State.COMPLETE:
+        return replace(job, at=2, results=(*job.results, Result(2, 13.0, True), Result(3, 14, True)))
+    return job
+
+
+EVERY = list(itertools.product(State, Event))
+
+
+@pytest.mark.parametrize(("state", "event"), EVERY, ids=[f"{state.value}, {event.value}" for state, event in EVERY])
+def test_every_event_in_every_state(state: State, event: Event) -> None:
+    job = job_in(state)
+    before = replace(job)
+    operation = BAD if event is Event.OUT_OF_RANGE else REVERSE if event is Event.REVERSED else GOOD
+    transition = TRANSITIONS[state].get(event)
+    if transition is None:
+        with pytest.raises(RefusedEvent) as refused:
+            advance(job, event, operation)
+        assert (refused.value.state, refused.value.event) == (state, event)
+        assert job == before
+        return
+    after, outcomes = advance(job, event, operation)
+    assert job == before, "a job is a value"
+    assert after.state is transition.to
+    stored = {each.step for each in after.results}
+    wanted = {step.step for step in after.steps[: after.at]}
+    if after.state in (State.REVERSING, State.PAUSED_OUT_OF_RANGE, State.COMPLETE):
+        wanted.add(after.steps[after.at].step)
+    if after.state is not State.IDLE:
+        assert stored == wanted
+    commands = [each.message for each in outcomes if isinstance(each, Command)]
+    assert len(commands) <= 1
+    if after.state in ACTIVE:
+        sent = commands[0]
+        assert sent.type == "setTorque"
+        assert sent.data is not None
+        assert sent.data.direction is (Direction.REVERSE if after.state is State.REVERSING else Direction.FORWARD)
+    elif job.state in ACTIVE or event is Event.CONNECTED:
+        assert [each.type for each in commands] == ["reset"]
+    else:
+        assert commands == []
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_what_is_unfinished_can_be_cancelled(state: State) -> None:
+    assert (Event.CANCELLED in TRANSITIONS[state]) == (state not in (State.IDLE, State.COMPLETE))
+
+
+def test_every_event_and_every_action_is_used() -> None:
+    transitions = [transition for row in TRANSITIONS.values() for transition in row.values()]
+    assert {event for row in TRANSITIONS.values() for event in row} == set(Event)
+    assert {do for transition in transitions for do in transition.do} == set(Do)
+    assert {transition.to for transition in transitions} == set(State)
+    assert set(TRANSITIONS) == set(State)
+
+
+@pytest.mark.parametrize(
+    ("torque_nm", "event"),
+    [
+        (12.35, Event.IN_RANGE),
+        (13.65, Event.IN_RANGE),
+        (12.349999, Event.OUT_OF_RANGE),
+        (13.650001, Event.OUT_OF_RANGE),
+        (0, Event.OUT_OF_RANGE),
+        (-13.0, Event.OUT_OF_RANGE),
+    ],
+)
+def test_both_ends_of_the_range_belong_to_it(torque_nm: float, event: Event) -> None:
+    job = job_in(State.FASTENING)
+    assert event_of(job, Operation(Direction.FORWARD, torque_nm, 13.0), step_mark(job)) is event
+    assert event_of(job, Operation(Direction.FORWARD, torque_nm, 13.0), None) is event
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("mark", [None, b"j/2"])
+def test_a_good_operation_counts_while_its_step_is_awaited_only(state: State, mark: bytes | None) -> None:
+    event = event_of(job_in(state), GOOD, mark)
+    assert (event is Event.IN_RANGE) == (state is State.FASTENING)
+    assert isinstance(event, str) == (state is not State.FASTENING)
+
+
+@pytest.mark.parametrize("mark", [b"j/1", b"j/22", b"j/1/reverse", b"other/2", b"j/2/reset", b""])
+def test_an_operation_that_answers_an_earlier_command_never_counts(mark: bytes) -> None:
+    assert isinstance(event_of(job_in(State.FASTENING), GOOD, mark), str)
+
+
+def test_another_configured_torque_never_counts() -> None:
+    assert isinstance(event_of(job_in(State.FASTENING), Operation(Direction.FORWARD, 13.0, 10.0), b"j/2"), str)
+    rounded = Operation(Direction.FORWARD, 13.0, 13.001)
+    assert event_of(job_in(State.FASTENING), rounded, b"j/2") is Event.IN_RANGE
+
+
+@pytest.mark.parametrize(
+    ("state", "mark", "counts"),
+    [
+        (State.FASTENING, b"j/2", True),
+        (State.FASTENING, b"j/1", True),  # loosened before the next step had reached the driver
+        (State.FASTENING, b"j/1/reverse", False),  # confirmed already
+        (State.FASTENING, None, True),
+        (State.FASTENING, b"other/2", False),
+        (State.REVERSING, b"j/2/reverse", True),
+        (State.REVERSING, b"j/2", False),  # loosened before the reverse had reached the driver, which will confirm it
+        (State.REVERSING, None, True),
+        (State.PAUSED, b"j/2/reset", True),
+        (State.PAUSED, b"j/2/reverse", False),
+        (State.PAUSED_OUT_OF_RANGE, b"j/2/reverse", True),
+        (State.COMPLETE, b"j/2/reset", True),
+        (State.IDLE, b"j/2", False),
+    ],
+)
+def test_which_reverse_counts(state: State, mark: bytes | None, counts: bool) -> None:
+    event = event_of(job_in(state), REVERSE, mark)
+    assert (event is Event.REVERSED) == counts
+    assert isinstance(event, str) == (not counts)
+
+
+def test_results_are_told_before_the_driver_is_sent_on() -> None:
+    job, outcomes = advance(job_in(State.FASTENING), Event.OUT_OF_RANGE, BAD)
+    told, command, sent = outcomes
+    assert not isinstance(told, Command)
+    assert (told.event, told.torque_nm, told.in_range, told.step) == (Happening.OUT_OF_RANGE, 14.091, False, 2)
+    assert isinstance(command, Command)
+    assert command.mark == b"j/2/reverse"
+    assert not isinstance(sent, Command)
+    assert sent.event is Happening.REVERSE_SENT
+    assert job.results[-1] == Result(2, 14.091, False)

@@ -1,0 +1,178 @@
+"""A broker's memory, an adapter, a driver and an operator, without sockets: what surrounds a fastening controller."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import msgspec
+import orjson
+
+from broker.contract.fastening import (
+    ANSWER,
+    CATALOG,
+    COMMAND,
+    EVENT,
+    JOB,
+    Catalog,
+    Direction,
+    DriverState,
+    FasteningAnswer,
+    FasteningEvent,
+    Happening,
+    Part,
+    SerialNumber,
+    State,
+    Step,
+    TorqueCommand,
+)
+from broker.message import Message, Publication, decode
+from controllers.fastening.component import FasteningController
+
+STEPS = (Step(1, 10.0, 9.5, 10.5), Step(2, 13.0, 12.35, 13.65), Step(3, 14, 13.3, 14.7))
+SAME_TARGETS = (Step(1, 5.0, 4.5, 5.5), Step(2, 5.0, 4.5, 5.5), Step(3, 5.0, 4.5, 5.5))
+CATALOG_OF_TESTS = Catalog(
+    (
+        SerialNumber("RP-1", 1),
+        SerialNumber("RP-2", 1),
+        SerialNumber("RP-3", 2),
+        SerialNumber("RP-4", 3),
+        SerialNumber("RP-5", 4),
+    ),
+    (Part(1, "10-1", "A", STEPS), Part(2, "10-2", "A", SAME_TARGETS), Part(3, "10-3", "A", ())),
+)
+PATIENCE_S = 60.0
+_ids = itertools.count(1)
+
+
+def controller() -> FasteningController:
+    return FasteningController(CATALOG_OF_TESTS, PATIENCE_S, lambda: f"job-{next(_ids)}")
+
+
+class Killed(Exception):
+    """The controller is dead."""
+
+
+@dataclass
+class World:
+    """`send` takes what the controller publishes; `crash` puts a new controller in its place, which finds what was retained."""
+
+    driver: str = "d"
+    marks: bool = True
+    linked: bool | None = None
+    controller: FasteningController = field(default_factory=controller)
+    retained: dict[str, bytes] = field(default_factory=dict)
+    events: list[FasteningEvent] = field(default_factory=list)
+    commands: list[TorqueCommand] = field(default_factory=list)
+    answers: list[FasteningAnswer] = field(default_factory=list)
+    now_s: float = 0.0
+    survive: int | None = None
+    """How many publications still reach the broker before the controller is killed."""
+    mark: bytes | None = None
+
+    def send(self, publications: list[Publication]) -> None:
+        for each in publications:
+            if self.survive is not None:
+                if self.survive == 0:
+                    raise Killed
+                self.survive -= 1
+            self._take(each)
+
+    def _take(self, each: Publication) -> None:
+        if each.retain:
+            self.retained[each.topic] = each.payload
+        if COMMAND.parse(each.topic) and self.linked is not False:
+            self.commands.append(decode(each.payload, TorqueCommand))
+            self.mark = each.correlation_data
+        elif EVENT.parse(each.topic):
+            self.events.append(decode(each.payload, FasteningEvent))
+        elif ANSWER.parse(each.topic):
+            self.answers.append(decode(each.payload, FasteningAnswer))
+
+    def hear(self, message: Message) -> None:
+        self.send(self.controller.on_message(message, self.now_s))
+
+    def tick(self, after_s: float = 1.0) -> None:
+        self.now_s += after_s
+        self.send(self.controller.on_tick(self.now_s))
+
+    def request(self, action: str, console: str = "console", **given: object) -> FasteningAnswer | None:
+        before = len(self.answers)
+        self.hear(
+            Message(
+                topic=f"fastening/{self.driver}/request",
+                payload=orjson.dumps({"action": action, "console": console, **given}),
+                response_topic=f"fastening/{self.driver}/answer/{console}",
+                correlation_data=b"c",
+            )
+        )
+        return self.answers[-1] if len(self.answers) > before else None
+
+    def frame(self, value: object, mark: bytes | None = None) -> None:
+        correlation = mark if mark is not None else self.mark if self.marks else None
+        self.hear(Message(topic=f"torque/{self.driver}/event", payload=orjson.dumps(value), correlation_data=correlation))
+
+    def fasten(self, torque_nm: float, configured: float | None = None, mark: bytes | None = None) -> None:
+        wanted = configured if configured is not None else self.set_torque
+        data = {"direction": "forward", "currentValue": torque_nm, "configuredValue": wanted}
+        self.frame({"type": "operation", "data": data}, mark)
+
+    def reverse(self, mark: bytes | None = None) -> None:
+        self.frame({"type": "operation", "data": {"direction": "reverse", "configuredValue": 0, "currentValue": 0}}, mark)
+
+    def link(self, connected: bool, retain: bool = False) -> None:
+        self.linked = connected
+        payload = orjson.dumps({"connected": connected, "url": "ws://d", "error": None if connected else "gone"})
+        self.retained[f"torque/{self.driver}/link"] = payload
+        self.hear(Message(topic=f"torque/{self.driver}/link", payload=payload, retain=retain))
+
+    def crash(self) -> None:
+        self.survive = None
+        self.controller = controller()
+        for topic, payload in self.retained.items():
+            if topic != CATALOG.template.text:
+                self.hear(Message(topic=topic, payload=payload, retain=True))
+
+    @property
+    def state(self) -> DriverState:
+        topic = JOB.template.topic(driver=self.driver)
+        return decode(self.retained[topic], DriverState) if topic in self.retained else DriverState()
+
+    @property
+    def set_torque(self) -> float:
+        sent = self.commands[-1].data
+        return 0 if sent is None or sent.value is None else sent.value
+
+    @property
+    def told(self) -> list[str]:
+        return [each.event.value for each in self.events]
+
+    @property
+    def stored(self) -> dict[tuple[str, int], float | int]:
+        """What the view `fastening` holds: of each serial number and step the last value that was not reversed."""
+        values: dict[tuple[str, int], tuple[str, float | int]] = {}
+        for each in self.events:
+            screw = each.serial, each.step
+            if each.event is Happening.REVERSED or (each.event is Happening.VOIDED and values.get(screw, ("",))[0] == each.job):
+                values.pop(screw, None)
+            elif each.event in (Happening.IN_RANGE, Happening.OUT_OF_RANGE):
+                assert each.torque_nm is not None
+                values[screw] = each.job, each.torque_nm
+        return {screw: torque_nm for screw, (_, torque_nm) in values.items()}
+
+    def finish(self, serial: str) -> None:
+        """Be a good operator: fasten what is set, loosen what has to be, start again what was left."""
+        if self.linked is False:
+            self.link(True)
+        for _ in range(100):
+            self.tick()
+            job = self.state.job
+            if job is not None and job.state is State.COMPLETE and job.serial == serial:
+                return
+            if job is None or job.serial != serial or job.state not in (State.FASTENING, State.REVERSING):
+                answer = self.request("start", serial=serial)
+                assert answer is not None
+                assert answer.error is None, answer.error
+                continue
+            sent = self.commands[-1].data
+            assert sent is not None, "the driver was reset, and a job runs"
+            self.reverse() if sent.direction is Direction.REVERSE else self.fasten(self.set_torque)
+        raise AssertionError(f"not finished: {msgspec.json.encode(self.state).decode()}")
