@@ -6,7 +6,7 @@ A new kind of device is one entry in `TYPED_STREAMS` and one migration that crea
 from dataclasses import dataclass
 from enum import Enum
 
-from broker.contract import components, heating
+from broker.contract import components, fastening, heating
 from broker.stream import AnyStream
 
 
@@ -50,10 +50,21 @@ def literal(key: str, value: str) -> Column:
     return Column(f"{key}_said", sql, (key,), f'{key} ("{value}")', _TEXT, Need.IDENTITY)
 
 
-def number(name: str, key: str) -> Column:
+def number(name: str, key: str, need: Need = Need.MEASURED) -> Column:
     """Declare a column of finite numbers; the payload must hold a number, not a numeric string and not a boolean."""
     value = _number_sql(key)
-    return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)", _NUMBER)
+    return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)", _NUMBER, need)
+
+
+def boolean(name: str, key: str) -> Column:
+    """Declare a column of true and false that a payload need not have."""
+    return Column(name, f'TRY_CAST(field."{key}"::VARCHAR AS BOOLEAN)', (key,), "", frozenset({"BOOLEAN"}), Need.OPTIONAL)
+
+
+def json_array(key: str, need: Need = Need.MEASURED) -> Column:
+    """Declare a column with the JSON text of an array."""
+    sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'[\') THEN field."{key}"::VARCHAR END'
+    return Column(key, sql, (key,), f"{key} (an array)", frozenset({"ARRAY"}), need)
 
 
 def integer(name: str, key: str, low: int, high: int) -> Column:
@@ -175,6 +186,29 @@ TYPED_STREAMS = (
         (literal("type", "temperature"),),
     ),
     TypedStream(heating.VALVE_LEVEL, "valve_level", ("room",), (integer("level", "level", 0, 100),)),
+    TypedStream(
+        fastening.EVENT,
+        "fastening_log",
+        ("driver",),
+        (
+            text("event", "event", Need.IDENTITY),
+            text("job", "job"),
+            text("serial", "serial", Need.IDENTITY),
+            text("part_number", "part_number"),
+            text("revision", "revision"),
+            integer("step", "step", 1, 1_000_000),
+            number("torque_nm", "torque_nm", Need.OPTIONAL),
+            number("target_nm", "target_nm"),
+            number("min_nm", "min_nm"),
+            number("max_nm", "max_nm"),
+            boolean("in_range", "in_range"),
+            boolean("voided", "void"),
+            boolean("asked", "asked"),
+            text("reason", "reason", Need.OPTIONAL),
+        ),
+        (json_array("results", Need.OPTIONAL),),
+    ),
+    TypedStream(fastening.CATALOG, "torque_catalog", (), (json_array("serials"), json_array("parts"))),
     TypedStream(
         components.STATE,
         "component_state",

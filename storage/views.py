@@ -1,4 +1,4 @@
-"""What askers see: each table of the schema `live` and its files in the archive as one view, and the views of users.
+"""What askers see: each table of the schema `live` and its files in the archive as one view, and views that stand on those.
 
 The definitions hold the archive's absolute path, so they are made anew at each opening. DuckDB's `file_search_path` would allow
 relative ones, but its wall around the archive's folder (`allowed_directories`) then refuses them (1.5.5 and 2.0.0).
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
+from storage.derived_views import DERIVED_VIEWS
 from storage.files import file_size, first_line
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,12 @@ def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool 
         files.setdefault(name, []).append(_File(archive / path, tuple(columns), size))
     for table, columns in connection.execute(_TABLES).fetchall():
         _define_union(connection, table, columns, files.get(table, []), temporary)
-    for name, query in connection.execute("SELECT name, query FROM recorded_view").fetchall():
+    recorded = connection.execute("SELECT name, query FROM recorded_view").fetchall()
+    for name, query in [*DERIVED_VIEWS.items(), *recorded]:
         try:
             _define(connection, name, query, temporary)
         except (BinderException, CatalogException) as error:
-            log.error("the view %s no longer fits what is recorded: %s", name, first_line(error))
+            log.error("the view %s does not fit what is recorded: %s", name, first_line(error))
 
 
 def last_number(connection: DuckDBPyConnection) -> int:

@@ -38,7 +38,7 @@ def test_a_view_of_a_user_that_no_longer_fits_stops_nothing(tmp_path: Path, capl
     with closing(Database(path, 256, 1)) as database:
         Past(database).record(DAY, [("t", b"1")])
         assert ask(database, "FROM good") == [("t",)]
-    assert "the view wrong no longer fits what is recorded" in caplog.text
+    assert "the view wrong does not fit what is recorded" in caplog.text
     with closing(open_read_only(path)) as connection:
         assert connection.execute("FROM good").fetchall() == [("t",)]
 

@@ -1,0 +1,36 @@
+"""Views that people ask for, made of the typed tables' views: what is current, one row per thing."""
+
+_RESULTS = "('in range', 'out of range')"
+
+_CATALOG = "FROM torque_catalog ORDER BY number DESC LIMIT 1"
+_SERIALS = '[{"serial":"VARCHAR","part_id":"BIGINT"}]'
+_STEPS = '[{"step":"INTEGER","target_nm":"DOUBLE","min_nm":"DOUBLE","max_nm":"DOUBLE"}]'
+_PARTS = f'[{{"part_id":"BIGINT","part_number":"VARCHAR","revision":"VARCHAR","steps":{_STEPS}}}]'
+
+DERIVED_VIEWS = {
+    # A result is void as soon as its screw was loosened or fastened anew, or its own job voided it.
+    "fastening_event": f"""
+        SELECT number, received_at, event_at, driver, event, job, serial, part_number, revision, step, torque_nm, target_nm,
+            min_nm, max_nm, in_range,
+            CASE WHEN event IN {_RESULTS} THEN
+                max(number) FILTER (event IN {_RESULTS} OR event = 'reversed') OVER (PARTITION BY serial, step) > number
+                OR coalesce(max(number) FILTER (event = 'voided') OVER (PARTITION BY serial, step, job) > number, false)
+            END AS void,
+            asked, reason
+        FROM fastening_log""",
+    "fastening": """
+        SELECT serial, step, torque_nm, target_nm, min_nm, max_nm, in_range, coalesce(event_at, received_at) AS recorded_at,
+            driver, part_number, revision, job
+        FROM fastening_event WHERE void = false""",
+    "serial_number": f"""
+        SELECT each.serial AS serial, each.part_id AS part_id
+        FROM (SELECT unnest(from_json(serials, '{_SERIALS}')) AS each FROM (SELECT serials {_CATALOG}))""",
+    "part": f"""
+        SELECT each.part_id AS part_id, each.part_number AS part_number, each.revision AS revision
+        FROM (SELECT unnest(from_json(parts, '{_PARTS}')) AS each FROM (SELECT parts {_CATALOG}))""",
+    "step": f"""
+        SELECT part_id, screw.step AS step, screw.target_nm AS target_nm, screw.min_nm AS min_nm, screw.max_nm AS max_nm
+        FROM (SELECT each.part_id AS part_id, unnest(each.steps) AS screw
+              FROM (SELECT unnest(from_json(parts, '{_PARTS}')) AS each FROM (SELECT parts {_CATALOG})))""",
+}
+"""Name → SQL, in the order in which they are defined: a view may stand on those before it."""
