@@ -60,8 +60,8 @@ class Settings:
         data_dir = Path(values["SCAUP_DATA_DIR"]).expanduser()
         return cls(
             mqtt_host=values["SCAUP_MQTT_HOST"],
-            mqtt_port=_port("SCAUP_MQTT_PORT", values),
-            mqtt_ws_port=_port("SCAUP_MQTT_WS_PORT", values),
+            mqtt_port=port_number("SCAUP_MQTT_PORT", values["SCAUP_MQTT_PORT"]),
+            mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", values["SCAUP_MQTT_WS_PORT"]),
             mqtt_username=values["SCAUP_MQTT_USERNAME"] or None,
             mqtt_password=values["SCAUP_MQTT_PASSWORD"] or None,
             mqtt_ca=values["SCAUP_MQTT_CA"] or None,
@@ -104,8 +104,13 @@ def positive_int(name: str, text: str, largest: int) -> int:
     return number
 
 
-def _port(name: str, values: Mapping[str, str]) -> int:
-    return positive_int(name, values[name], 65_535)
+def port_number(name: str, text: str) -> int:
+    """Read a TCP port.
+
+    Raises:
+        InvalidSetting: it is something else.
+    """
+    return positive_int(name, text, 65_535)
 
 
 def _time_scale(text: str) -> float:

@@ -181,6 +181,14 @@ def remove(broker: RealBroker) -> None:
         broker.stop()
 
 
+def own_ports() -> dict[str, str]:
+    """Return settings with a free port for everything that listens, so that systems do not meet."""
+    variables = ["SCAUP_MQTT_PORT", "SCAUP_MQTT_WS_PORT"]
+    variables += [variable.name for each in components().values() for variable in each.listens]
+    given = {name: str(port) for name, port in zip(variables, free_ports(len(variables)), strict=True)}
+    return {**given, "SCAUP_TORQUE_DRIVER_URL": f"ws://127.0.0.1:{given['SCAUP_SIM_TORQUE_PORT']}"}
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that were free a moment ago on both loopback addresses."""
     with _sockets(count) as sockets:

@@ -24,7 +24,7 @@ from broker.address import broker_address
 from broker.contract import heating
 from broker.contract.components import Presence
 from broker.settings import ROOT, Settings
-from tests.real_broker import free_ports
+from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 HEALED_WITHIN_S = 20.0
@@ -81,9 +81,7 @@ class Plant:
 
 
 def new_plant(data_dir: Path, **more: str) -> Plant:
-    port, ws_port = free_ports(2)
-    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(data_dir)}
-    return Plant(Settings.load(given | more))
+    return Plant(Settings.load({**own_ports(), "SCAUP_DATA_DIR": str(data_dir), **more}))
 
 
 def eventually(condition: Callable[[], bool], limit_s: float = HEALED_WITHIN_S) -> bool:

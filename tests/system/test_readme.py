@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.settings import ROOT
-from tests.real_broker import free_ports
+from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -30,17 +30,21 @@ def commands() -> str:
 def test_the_readme_can_be_typed(tmp_path: Path) -> None:
     if shutil.which("mosquitto_sub") is None and "CI" not in os.environ:
         pytest.skip("needs mosquitto_sub and mosquitto_pub: apt-get install mosquitto-clients")
-    port, ws_port = free_ports(2)
     environment = {
         **os.environ,
         "RUNTIME": "native",
         "SCAUP_DATA_DIR": str(tmp_path),
-        "SCAUP_MQTT_PORT": str(port),
-        "SCAUP_MQTT_WS_PORT": str(ws_port),
+        **own_ports(),
     }
     typed = subprocess.run(
         ["bash", "-c", _ON_OUR_PORT + commands()], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150
     )
     assert typed.returncode == 0, typed.stdout + typed.stderr
-    for expected in ("Scaup runs natively", "/readings/room-1/temperature {", '"readings":', '"payload":"nineteen"'):
+    for expected in (
+        "Scaup runs natively",
+        "Job Complete:",
+        "/readings/room-1/temperature {",
+        '"readings":',
+        '"payload":"nineteen"',
+    ):
         assert expected in typed.stdout

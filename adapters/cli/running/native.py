@@ -125,7 +125,7 @@ class Native:
     def _launch(self, text: str) -> None:
         orphans.stop(orphans.mark_prefix(self.settings.data_dir))
         if own_broker(self.settings):
-            preflight.check_ports(self.settings)
+            preflight.check_ports(self.settings, (self.declarations[name] for name in self.components))
             mosquitto.prepare(self.settings, self.declarations, mosquitto.native_placement(self.settings))
         self.place.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(self.place.socket.parent, self.settings.data_dir)

@@ -15,7 +15,7 @@ import psutil
 from adapters.cli.errors import Failed, WrongUsage
 from broker import mosquitto
 from broker.declaration import Declaration
-from broker.settings import Settings
+from broker.settings import Settings, port_number
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
 OLDEST_PYTHON = (3, 11)
@@ -121,13 +121,16 @@ def check_login(settings: Settings) -> None:
         )
 
 
-def check_ports(settings: Settings) -> None:
-    """Check that the broker's ports are free on every address that it will use.
+def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> None:
+    """Check that the ports of the broker and of these components are free on every address that they will use.
 
     Raises:
         Failed: one is taken; the text says by which program, if this user may know.
+        InvalidSetting: a component's port is no port.
     """
     ports = {"SCAUP_MQTT_PORT": settings.mqtt_port, "SCAUP_MQTT_WS_PORT": settings.mqtt_ws_port}
+    listens = [variable for each in components for variable in each.listens]
+    ports |= {each.name: port_number(each.name, settings.value(each)) for each in listens}
     for variable, port in ports.items():
         for address in mosquitto.addresses(settings.bind, mosquitto.has_ipv6()):
             _check_port(variable, address, port)

@@ -9,8 +9,9 @@ import pytest
 from adapters.cli.errors import Failed, WrongUsage
 from adapters.cli.running import orphans, preflight
 from broker import mosquitto
-from broker.declaration import Declaration
+from broker.declaration import Declaration, Variable
 from broker.settings import Settings
+from tests import real_broker
 
 
 def test_taken_port_names_owner_and_fix() -> None:
@@ -104,3 +105,15 @@ def test_a_stop_that_would_lose_the_queue_is_refused(
         assert "--force" in caught.value.fix
     else:
         preflight.check_room_to_save(tmp_path)
+
+
+def test_taken_port_of_a_component_names_its_variable() -> None:
+    port = Variable(name="SCAUP_SIREN_PORT", default="1", meaning="a port")
+    siren = Declaration(name="siren", summary="loud", variables=(port,), listens=(port,))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = real_broker.free_ports(2)
+        given = {"SCAUP_MQTT_PORT": str(free[0]), "SCAUP_MQTT_WS_PORT": str(free[1])}
+        settings = Settings.load({**given, "SCAUP_SIREN_PORT": str(taken.getsockname()[1])})
+        with pytest.raises(Failed, match=r"is taken by .*\(pid \d+\)") as caught:
+            preflight.check_ports(settings, [siren])
+    assert "SCAUP_SIREN_PORT=… make up" in caught.value.fix

@@ -1,0 +1,58 @@
+"""Start simulated torque drivers: `python -m sim.torque_driver --fault silent=0.1 --fault duplicate=0.2`."""
+
+import click
+
+from broker import mosquitto
+from broker.runtime import run
+from broker.settings import Settings, port_number
+from sim.torque_driver.component import SimulatedTorqueDrivers
+from sim.torque_driver.declaration import DECLARATION, PORT
+from sim.torque_driver.driver import Behaviour, Fault
+
+SHARE = click.FloatRange(0, 1)
+
+
+def fault_share(text: str) -> tuple[Fault, float]:
+    """Read a fault and the share of sets that have it: `silent=0.1`.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    name, _, share = text.partition("=")
+    try:
+        fault, value = Fault(name), float(share)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not NAME=SHARE with NAME one of {', '.join(Fault)}") from None
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{share!r} is not a share from 0 to 1")
+    return fault, value
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--seed", type=int, default=1, help="The drivers differ by it.")
+@click.option(
+    "--delay", "delay_s", type=click.FloatRange(0, 3600), default=1.5, help="Wall seconds from a set to its operation, ±30 %."
+)
+@click.option("--out-of-range", type=SHARE, default=0.05, help="Share of operations that are 5 to 15 % off.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=fault_share,
+    metavar="NAME=SHARE",
+    help=f"Share of sets with a fault; repeat it for several. NAME is one of {', '.join(Fault)}.",
+)
+def main(seed: int, delay_s: float, out_of_range: float, faults: tuple[tuple[Fault, float], ...]) -> None:
+    """Simulate torque drivers until SIGTERM."""
+    behaviour = Behaviour(delay_s=delay_s, out_of_range=out_of_range, faults=dict(faults))
+    run(DECLARATION, lambda settings: _drivers(settings, behaviour, seed))
+
+
+def _drivers(settings: Settings, behaviour: Behaviour, seed: int) -> SimulatedTorqueDrivers:
+    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
+    port = port_number(PORT.name, settings.value(PORT))
+    return SimulatedTorqueDrivers(addresses, port, behaviour, seed)
+
+
+if __name__ == "__main__":
+    main()

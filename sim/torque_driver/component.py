@@ -1,0 +1,87 @@
+"""Simulated torque drivers on their websocket. They keep wall time whatever the time scale: so do operators."""
+
+import asyncio
+import errno
+import itertools
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from broker.component import Bus
+from broker.errors import CannotStart
+from broker.message import Message, Publication
+from sim.torque_driver.declaration import PORT
+from sim.torque_driver.driver import Behaviour, Driver
+
+CLOSE_TIMEOUT_S = 1.0
+
+
+class SimulatedTorqueDrivers:
+    """A service: a websocket server where each connection, whatever its path, is a driver of its own.
+
+    Args:
+        addresses: IP addresses to listen on, at least one.
+        port: TCP port, the same on all of them.
+        behaviour: how every driver behaves.
+        seed: the same seed gives the first, second, … connection the same driver.
+    """
+
+    def __init__(self, addresses: tuple[str, ...], port: int, behaviour: Behaviour, seed: int = 1) -> None:
+        self._addresses, self._port = addresses, port
+        self._behaviour, self._seed = behaviour, seed
+        self._connections = itertools.count(1)
+
+    def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
+        """Return nothing: drivers are not on the bus."""
+        return []
+
+    def on_tick(self, _now_s: float) -> list[Publication]:
+        """Return nothing: drivers live in wall time."""
+        return []
+
+    async def serve(self, _bus: Bus, working: Callable[[bool], None]) -> None:
+        """Serve drivers until cancelled.
+
+        Raises:
+            CannotStart: the port cannot be listened on; the text says why and what to do.
+        """
+        async with AsyncExitStack() as listening:
+            for address in self._addresses:
+                await self._listen(address, listening)
+            working(True)
+            await asyncio.Event().wait()
+
+    async def _listen(self, address: str, listening: AsyncExitStack) -> None:
+        server = serve(self._drive, address, self._port, compression=None, close_timeout=CLOSE_TIMEOUT_S)
+        try:
+            await listening.enter_async_context(server)
+        except OSError as error:
+            raise CannotStart(_why_not(error, address, self._port)) from error
+
+    async def _drive(self, connection: ServerConnection) -> None:
+        """Be one driver until its connection ends."""
+        driver = Driver(self._behaviour, f"{self._seed}/{next(self._connections)}")
+        now_s = asyncio.get_running_loop().time
+        with suppress(ConnectionClosed):
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(driver.next_due_s):
+                        driver.receive(await connection.recv(decode=False), now_s())
+                await _send(connection, driver.take_due(now_s()))
+
+
+async def _send(connection: ServerConnection, frames: list[str | None]) -> None:
+    for frame in frames:
+        if frame is None:
+            await connection.close(1001, "simulated fault")
+        else:
+            await connection.send(frame)
+
+
+def _why_not(error: OSError, address: str, port: int) -> str:
+    where = f"port {port} for simulated torque drivers"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken on {address}: stop what listens there, or choose another port with {PORT.name}"
+    return f"{where} cannot be used on {address} ({error}): correct {PORT.name} or SCAUP_BIND"

@@ -1,0 +1,12 @@
+"""What the simulated torque drivers are; they speak on a websocket of their own and not on the bus."""
+
+from broker.declaration import Declaration, Variable
+
+PORT = Variable(name="SCAUP_SIM_TORQUE_PORT", default="9600", meaning="port of the simulated torque drivers")
+
+DECLARATION = Declaration(
+    name="sim-torque-driver",
+    summary="simulated torque drivers, one for each websocket connection",
+    variables=(PORT,),
+    listens=(PORT,),
+)
