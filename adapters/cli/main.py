@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "replay": (f"{_COMMANDS}.replay:replay", "Publish recorded messages again, with their original spacing."),
     "heating": (f"{_COMMANDS}.heating:heating", "Heating: how well the rooms do, and their setpoints."),
+    "torque": (f"{_COMMANDS}.torque:torque", "Fasten screws with a torque driver, and see what was fastened."),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }
 

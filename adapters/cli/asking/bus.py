@@ -103,6 +103,14 @@ class Bus(Protocol):
         ...
 
 
+class LeavingBus(Bus, Protocol):
+    """A connection that speaks once more when it is lost."""
+
+    def last_will(self, publication: Publication, keep_alive_s: int) -> None:
+        """Set what the broker publishes when this connection is lost, from the next `connect` on."""
+        ...
+
+
 class PahoBus:
     """A connection to a broker by MQTT 5. Use `connected` to make one that closes itself."""
 
@@ -121,6 +129,7 @@ class PahoBus:
         self._posted_bytes = self._posted_qos = 0
         self._window = _WINDOW
         self._boot, self._seq = secrets.token_hex(8), 0
+        self._keep_alive_s = KEEP_ALIVE_S
         self._client = self._new_client()
 
     def connect(self, resume: bool = False) -> bool:
@@ -135,7 +144,7 @@ class PahoBus:
         properties.SessionExpiryInterval = self._session_expiry_s
         try:
             self._client.connect(
-                self._address.host, self._address.port, KEEP_ALIVE_S, clean_start=not resume, properties=properties
+                self._address.host, self._address.port, self._keep_alive_s, clean_start=not resume, properties=properties
             )
         except (OSError, ValueError) as error:
             raise bus_errors.no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
@@ -144,6 +153,19 @@ class PahoBus:
         if self._connack:
             raise bus_errors.login_refused(self._address, self._connack)
         return self._session_present
+
+    def last_will(self, publication: Publication, keep_alive_s: int) -> None:
+        """Set what the broker publishes when this connection is lost, from the next `connect` on.
+
+        It notices after one and a half times `keep_alive_s` at the latest, at once where the process is killed; `close` revokes
+        it. The will is stamped but not numbered, since the broker may never publish it.
+        """
+        properties = _properties(PacketTypes.WILLMESSAGE)
+        properties.UserProperty = [("source", "operator"), ("boot", self._boot), *publication.properties]
+        if publication.content_type is not None:
+            properties.ContentType = publication.content_type
+        self._client.will_set(publication.topic, publication.payload, publication.qos, publication.retain, properties)
+        self._keep_alive_s = keep_alive_s
 
     def close(self) -> None:
         """Disconnect; the broker forgets the session."""
