@@ -128,8 +128,7 @@ class FasteningController:
         return [], None
 
     def _refuse_held(self, station: Station, serial: str, console: str) -> None:
-        if station.active and station.job is not None and station.console not in (None, console):
-            raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
+        _refuse_another(station, console)
         for other in self._stations.values():
             job = other.job
             if other is not station and other.active and job is not None and job.serial == serial and other.console is not None:
@@ -150,8 +149,7 @@ class FasteningController:
     def _attach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
         if station.job is None:
             raise Refused("no job", f"{station.name} has no job: start one")
-        if station.active and station.console not in (None, request.console):
-            raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
+        _refuse_another(station, request.console)
         station.console = request.console
         return [station.kept()]
 
@@ -161,13 +159,15 @@ class FasteningController:
         station.console = None
         return [station.kept()]
 
-    def _pause(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
+    def _pause(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
+        _refuse_another(station, request.console)
         return _happens(station, Event.PAUSED, now_s)
 
     def _cancel(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
         return _happens(station, Event.CANCELLED, now_s)
 
-    def _retry(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
+    def _retry(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
+        _refuse_another(station, request.console)
         return _happens(station, Event.RETRY, now_s)
 
     def _station(self, driver: str) -> Station:
@@ -187,6 +187,11 @@ _ACTIONS = {
     Action.CANCEL: FasteningController._cancel,
     Action.RETRY: FasteningController._retry,
 }
+
+
+def _refuse_another(station: Station, console: str) -> None:
+    if station.active and station.job is not None and station.console not in (None, console):
+        raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
 
 
 def _happens(station: Station, event: Event, now_s: float) -> list[Publication]:

@@ -238,6 +238,11 @@ def test_a_second_console_is_told_who_holds_the_driver() -> None:
         assert answer is not None
         assert answer.error is not None
         assert (answer.error.kind, "console" in answer.error.message) == ("busy", True)
+    for action in ("pause", "retry", "attach"):
+        answer = world.request(action, console="second")
+        assert answer is not None
+        assert answer.error is not None
+        assert answer.error.kind == "busy"
     assert world.retained == before
 
 
