@@ -1,0 +1,46 @@
+"""The torque adapter on the bus: it translates and reconnects, and decides nothing."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from adapters.torque.drivers import Driver
+from adapters.torque.gateway import Gateway
+from broker.component import Bus
+from broker.contract.fastening import COMMAND
+from broker.errors import Rejected
+from broker.message import Message, Publication
+
+
+class TorqueAdapter:
+    """A service: one websocket for each driver."""
+
+    def __init__(self, drivers: Iterable[Driver]) -> None:
+        self._gateways = {each.name: Gateway(each) for each in drivers}
+
+    def on_message(self, message: Message, _now_s: float) -> list[Publication]:
+        """Hand a command to its driver, byte for byte.
+
+        Raises:
+            Rejected: the topic names none of the drivers, the payload is no command, it was retained (so it may be from any
+                time), or the driver has stopped to read.
+        """
+        levels = COMMAND.parse(message.topic)
+        gateway = self._gateways.get(levels["driver"]) if levels else None
+        if gateway is None:
+            raise Rejected(f"topic {message.topic!r} names no driver of this adapter: it has {', '.join(self._gateways)}")
+        if message.retain:
+            raise Rejected("a retained command may be from any time: commands are not to be retained")
+        COMMAND.decode(message)
+        gateway.send(message)
+        return []
+
+    def on_tick(self, _now_s: float) -> list[Publication]:
+        """Return nothing: drivers live in wall time."""
+        return []
+
+    async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
+        """Keep every driver connected until cancelled; then close, and say of each that it is not connected."""
+        working(True)
+        async with asyncio.TaskGroup() as tasks:
+            for gateway in self._gateways.values():
+                tasks.create_task(gateway.run(bus))

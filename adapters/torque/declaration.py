@@ -1,0 +1,18 @@
+"""What the torque adapter does on the bus."""
+
+from broker.contract.fastening import COMMAND, LINK, TORQUE_EVENT
+from broker.declaration import Declaration, Variable
+
+DRIVER_URL = Variable(
+    name="SCAUP_TORQUE_DRIVER_URL",
+    default="ws://127.0.0.1:9600",
+    meaning="websocket of the torque driver `driver-1`, or several as `name=url,name=url`",
+)
+
+DECLARATION = Declaration(
+    name="torque-adapter",
+    summary="carries messages between torque drivers and the bus",
+    subscribes=(COMMAND,),
+    publishes=(TORQUE_EVENT, LINK),
+    variables=(DRIVER_URL,),
+)
