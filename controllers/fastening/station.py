@@ -36,6 +36,7 @@ class Station:
     parked: tuple[Job, ...] = ()
     connected: bool | None = None
     _unsent: bool = False
+    """The driver has not been sent what the job wants: it was away, or the controller was killed before it could."""
     _deadline_s: float | None = field(default=None, repr=False)
 
     @property
@@ -56,7 +57,7 @@ class Station:
     def restore(self, state: DriverState) -> list[Publication]:
         """Go on from what an earlier controller left; the step is set again as soon as the driver is there."""
         self.job, self.parked = state.job, state.parked
-        self._unsent = self.active
+        self._unsent = self.job is not None
         if self.job is None or self.job.state not in (State.FASTENING, State.PAUSED):
             return []
         return [self._tell(happening(self.job, Happening.VOIDED, reason="the controller was started anew"))]
@@ -112,18 +113,18 @@ class Station:
         if self.active and connected is not before and (before is not None or not connected):
             kind = Happening.BACK if connected else Happening.AWAY
             told = [self._tell(happening(self.job, kind, reason=reason))]
-        if connected:
+        if connected and (self.active or self._unsent):
             return told + self.happens(Event.CONNECTED, now_s)
         self._deadline_s = None
         return told
 
     def tick(self, now_s: float) -> list[Publication]:
         """Let time pass: an answer that is overdue is told once."""
-        if self.job is None or not self.active:
+        if self.job is None:
             return []
         if self._unsent and self.connected is not False:
-            return self.happens(Event.RETRY, now_s)
-        if self._deadline_s is None or now_s < self._deadline_s:
+            return self.happens(Event.CONNECTED, now_s)
+        if not self.active or self._deadline_s is None or now_s < self._deadline_s:
             return []
         self._deadline_s = None
         return [self._tell(happening(self.job, Happening.SILENT))]
@@ -145,7 +146,7 @@ class Station:
 
     def _publications(self, outcomes: list[Outcome], now_s: float) -> list[Publication]:
         """Put values first, then the job, then the rest; without a link nothing is sent."""
-        self._unsent = self.active and self.connected is False
+        self._unsent = self.connected is False and any(isinstance(each, Command) for each in outcomes)
         if self._unsent:
             outcomes = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event not in _SENT]
         self._deadline_s = now_s + self.patience_s if self.active and not self._unsent else None

@@ -449,3 +449,24 @@ def test_it_hears_and_says_what_it_declares() -> None:
     assert {each.template.text for each in DECLARATION.subscribes} == {
         "fastening/{driver}/request", "torque/{driver}/event", "torque/{driver}/link", "fastening/{driver}/job",
     }  # fmt: skip
+
+
+def test_a_reset_that_could_not_be_sent_is_sent_when_the_driver_is_back_and_only_then() -> None:
+    world = World()
+    world.link(True)
+    world.request("start", serial="RP-1")
+    world.link(False)
+    world.request("pause")
+    world.link(True)
+    world.link(False)
+    world.link(True)
+    assert wire(world.commands) == ["forward 10.0", "reset"]
+
+
+def test_a_controller_that_was_killed_before_the_reset_sends_it() -> None:
+    world = started()
+    world.request("pause")
+    world.crash()
+    world.tick()
+    world.tick()
+    assert wire(world.commands) == ["forward 10.0", "reset", "reset"]
