@@ -35,6 +35,23 @@ class Bus(Protocol):
         """
         ...
 
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        """Publish now, at QoS 1, and wait until the broker has acknowledged it.
+
+        Raises:
+            BrokerUnavailable: there is no connection, the broker refused, or has not answered within `timeout_s` of wall time.
+            InvalidTopic: the topic may not be published to.
+        """
+        ...
+
+    async def ping(self, timeout_s: float) -> None:
+        """Ask the broker whether it is there.
+
+        Raises:
+            BrokerUnavailable: it is not, or has not answered within `timeout_s` of wall time: perhaps it is frozen.
+        """
+        ...
+
     def now_s(self) -> float:
         """Plant time in seconds, as components see it."""
         ...

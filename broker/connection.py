@@ -105,6 +105,9 @@ class Connection:
         self._lost: asyncio.Future[None] | None = None
         self._leaving = False
         self._topics: dict[bytes, str] = {}
+        self._awaited: dict[int, tuple[gmqtt.Message, asyncio.Future[None]]] = {}
+        """Publications that somebody waits for, by their `id`."""
+        self._pinged: list[asyncio.Future[None]] = []
         self.connected = False
         self.refused = 0
         """Publications that the broker refused, since the start."""
@@ -117,6 +120,36 @@ class Connection:
         if self._outbox.dropped > dropped == 0:
             log.error("the broker is away for long: publications are dropped, oldest first, %d kept", OUTBOX_CAPACITY)
         self._send()
+
+    async def deliver(self, message: gmqtt.Message) -> None:
+        """Send a message now and wait until the broker has acknowledged it; given up, it is not sent again.
+
+        Raises:
+            BrokerUnavailable: there is no connection, it was lost first, or the broker refused the message.
+        """
+        if not self.connected:
+            raise BrokerUnavailable("there is no connection to the broker")
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited[id(message)] = message, answer
+        try:
+            self.publish(message)
+            await answer
+        finally:
+            del self._awaited[id(message)]
+            self._outbox.withdraw(message)
+
+    async def ping(self) -> None:
+        """Send PINGREQ and wait for the broker's answer: a frozen one has an open connection, too.
+
+        Raises:
+            BrokerUnavailable: there is no connection, or it was lost first.
+        """
+        if not self.connected or self._client is None:
+            raise BrokerUnavailable("there is no connection to the broker")
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pinged.append(answer)
+        self._client._connection._send_ping_request()
+        await answer
 
     @property
     def unsent(self) -> int:
@@ -249,6 +282,7 @@ class Connection:
         handlers[MQTTCommands.PUBLISH] = self._guarded(self._on_publish)
         handlers[MQTTCommands.PUBREL] = self._guarded(self._on_pubrel)
         handlers[MQTTCommands.PUBACK] = self._guarded(self._on_puback)
+        handlers[MQTTCommands.PINGRESP] = self._guarded(self._on_pingresp)
         self._client = client
         return client
 
@@ -299,7 +333,26 @@ class Connection:
             self.refused += 1
             why = "the access rules do not allow it" if reason == _NOT_AUTHORIZED else f"reason code 0x{reason:02X}"
             log.error("the broker refused a publication to %s: %s", message.topic.decode(), why)
+            self._answer(message, BrokerUnavailable(f"the broker refused it: {why}"))
+        elif message is not None:
+            self._answer(message)
         self._send()
+
+    def _answer(self, message: gmqtt.Message, error: BrokerUnavailable | None = None) -> None:
+        """Tell who waits for a publication what became of it."""
+        _, answer = self._awaited.get(id(message), (message, None))
+        if answer is None or answer.done():
+            return
+        if error is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(error)
+
+    def _on_pingresp(self, _command: int, _body: bytes) -> None:
+        pinged, self._pinged = self._pinged, []
+        for answer in pinged:
+            if not answer.done():
+                answer.set_result(None)
 
     def _on_disconnect(self, packet: Any) -> None:
         if self._lost is None or self._lost.done():
@@ -336,6 +389,12 @@ class Connection:
         if self._client is not None and self._client._connection is not None:
             self._client._connection._transport.abort()
         self._client = None
+        for message, _ in self._awaited.values():
+            self._answer(message, BrokerUnavailable("the connection to the broker was lost"))
+        pinged, self._pinged = self._pinged, []
+        for answer in pinged:
+            if not answer.done():
+                answer.set_exception(BrokerUnavailable("the connection to the broker was lost"))
         if was_connected:
             self._owner.on_down()
 

@@ -34,6 +34,7 @@ class Publication:
     qos: Literal[0, 1] = 1
     retain: bool = False
     plant: bool = False
+    response_topic: str | None = None
     correlation_data: bytes | None = None
     content_type: str | None = None
     properties: tuple[tuple[str, str], ...] = ()

@@ -45,6 +45,13 @@ class Outbox(Generic[T]):
         """Forget the publication with this packet identifier and return it; None if it is not known."""
         return self._in_flight.pop(packet_id, None)
 
+    def withdraw(self, item: T) -> None:
+        """Forget a publication: it is not sent, or not again."""
+        if item in self._waiting:
+            self._waiting.remove(item)
+        for packet_id in [number for number, each in self._in_flight.items() if each is item]:
+            del self._in_flight[packet_id]
+
     def connection_lost(self) -> None:
         """Put what was in flight back at the front, in its order: nobody knows whether it arrived."""
         self._waiting.extendleft(reversed(self._in_flight.values()))

@@ -26,15 +26,25 @@ class Publisher:
         Raises:
             InvalidTopic: the topic may not be published to: the broker would hang up, again after each reconnect.
         """
+        connection.publish(self.stamped(publication), urgent)
+
+    def stamped(self, publication: Publication) -> gmqtt.Message:
+        """Return the packet of a publication, numbered.
+
+        Raises:
+            InvalidTopic: the topic may not be published to.
+        """
         validate_topic(publication.topic)
         self._seq += 1
         stamp = Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
         properties: dict[str, object] = {"user_property": [*stamp.user_properties(), *publication.properties]}
+        if publication.response_topic is not None:
+            properties["response_topic"] = publication.response_topic
         if publication.correlation_data is not None:
             properties["correlation_data"] = publication.correlation_data
         if publication.content_type is not None:
             properties["content_type"] = publication.content_type
-        connection.publish(_packet(publication, properties), urgent)
+        return _packet(publication, properties)
 
     def will(self, publication: Publication) -> gmqtt.Message:
         """Make a publication the will: stamped but not numbered, since the broker may never publish it."""

@@ -5,7 +5,7 @@ import base64
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from broker.address import broker_address
@@ -15,7 +15,7 @@ from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
 from broker.contract.replay import MARK
 from broker.declaration import Declaration
-from broker.errors import BusError, Rejected, TakenOver
+from broker.errors import BrokerUnavailable, BusError, Rejected, TakenOver
 from broker.message import Message, Publication, decode
 from broker.packets import Delivery, MalformedPacket, parse_properties
 from broker.publisher import Publisher
@@ -136,6 +136,23 @@ class Runtime(Owner):
     def publish(self, publication: Publication) -> None:
         """Stamp a publication and send it, now or as soon as the broker is there."""
         self._publisher.publish(publication, self._connection)
+
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        """Stamp a publication, send it, and wait until the broker has acknowledged it.
+
+        Raises:
+            BrokerUnavailable: there is no connection, the broker refused, or has not answered in time.
+            InvalidTopic: the topic may not be published to.
+        """
+        await _in_time(self._connection.deliver(self._publisher.stamped(publication)), timeout_s)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Ask the broker whether it is there.
+
+        Raises:
+            BrokerUnavailable: it is not, or has not answered in time.
+        """
+        await _in_time(self._connection.ping(), timeout_s)
 
     def now_s(self) -> float:
         """Plant time in seconds, growing from an arbitrary start."""
@@ -260,6 +277,14 @@ def rejected(delivery: Delivery, reason: str) -> RejectedMessage:
     return RejectedMessage(
         topic=delivery.topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size
     )
+
+
+async def _in_time(answer: Awaitable[None], timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await answer
+    except TimeoutError:
+        raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

@@ -102,6 +102,10 @@ class LocalMosquitto:
             self._running.kill()
             self._reap()
 
+    def signal(self, number: int) -> None:
+        assert self._running is not None
+        self._running.send_signal(number)
+
     def log(self) -> str:
         return (self.data_dir / "mosquitto.log").read_text()
 

@@ -1,9 +1,15 @@
 """Every topic that Scaup speaks: one module per system, one `Stream` per row of the README's topic table."""
 
-from broker.contract import components, fastening, heating, storage
+from broker.contract import components, fastening, heating, machines, storage
 from broker.stream import AnyStream
 
-STREAMS: tuple[AnyStream, ...] = (*heating.STREAMS, *fastening.STREAMS, *storage.STREAMS, *components.STREAMS)
+STREAMS: tuple[AnyStream, ...] = (
+    *heating.STREAMS,
+    *fastening.STREAMS,
+    *machines.STREAMS,
+    *storage.STREAMS,
+    *components.STREAMS,
+)
 
 DEVICE_FILTERS = ("/readings/#", "machines/+/reading", "machines/+/status", "energy/+/raw")
 """What a device may publish on the loopback listener without an account."""

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import dataclasses
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
@@ -18,13 +19,13 @@ from broker.connection import Connection, Options, Owner, Subscription
 from broker.contract import components, heating
 from broker.contract.components import Presence
 from broker.declaration import Declaration
-from broker.errors import Rejected, TakenOver
+from broker.errors import BrokerUnavailable, Rejected, TakenOver
 from broker.message import Message, Publication
 from broker.packets import Delivery, parse_properties
 from broker.runtime import Runtime
 from broker.settings import Settings
 from broker.stamp import read_stamp
-from tests.real_broker import RealBroker
+from tests.real_broker import LocalMosquitto, RealBroker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -35,6 +36,7 @@ HEATING = Declaration(
     publishes=(heating.VALVE_LEVEL, heating.STATE),
     tick_s=10,
 )
+STATE = heating.HeatingState(level=1, setpoint=22.0, mode="heating")
 
 
 class Echo:
@@ -273,6 +275,49 @@ def test_a_publication_outside_the_declaration_is_refused(own_broker: RealBroker
             runtime.publish(heating.VALVE_LEVEL.publication(heating.ValveLevel(1), room="runtime"))
             assert await runtime._connection.flush(10)
             assert runtime._connection.refused == 1
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_a_publication_hears_what_became_of_it(own_broker: RealBroker) -> None:
+    async def scenario() -> None:
+        level = heating.VALVE_LEVEL.publication(heating.ValveLevel(7), room="runtime")
+        async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
+            with pytest.raises(BrokerUnavailable, match="no connection"):
+                await runtime.deliver(level, 1.0)
+            await until(lambda: runtime._connection.connected)
+            await runtime.deliver(level, 5.0)
+            await until(lambda: levels(watcher) == [7])
+            with pytest.raises(BrokerUnavailable, match="access rules"):
+                await runtime.deliver(Publication(topic="/readings/runtime/temperature", payload=b"x"), 5.0)
+            own_broker.kill()
+            with pytest.raises(BrokerUnavailable):
+                await runtime.deliver(level, 5.0)
+            await until(lambda: not runtime._connection.connected)
+            assert runtime._connection.unsent <= 1, "a publication that was given up is not sent again"
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_that_is_frozen_does_not_answer(own_broker: RealBroker) -> None:
+    if not isinstance(own_broker.process, LocalMosquitto):
+        pytest.skip("a broker in a container is frozen otherwise")
+    broker = own_broker.process
+
+    async def scenario() -> None:
+        async with running(Echo(), own_broker.settings) as runtime:
+            with pytest.raises(BrokerUnavailable):
+                await runtime.ping(1.0)
+            await until(lambda: runtime._connection.connected)
+            await runtime.ping(5.0)
+            broker.signal(signal.SIGSTOP)
+            try:
+                for attempt in (runtime.ping(0.3), runtime.deliver(heating.STATE.publication(STATE, room="runtime"), 0.3)):
+                    with pytest.raises(BrokerUnavailable, match=r"has not answered within 0\.3 s"):
+                        await attempt
+            finally:
+                broker.signal(signal.SIGCONT)
+            await runtime.ping(5.0)
 
     asyncio.run(scenario())
 

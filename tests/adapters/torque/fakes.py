@@ -27,6 +27,12 @@ class FakeBus:
         self.published.append(publication)
         self._news.set()
 
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        self.publish(publication)
+
+    async def ping(self, timeout_s: float) -> None:
+        return
+
     def now_s(self) -> float:
         return 0.0
 

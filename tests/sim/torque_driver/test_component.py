@@ -29,6 +29,12 @@ class NoBus:
     def publish(self, publication: Publication) -> None:
         raise AssertionError(publication)
 
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        raise AssertionError(publication)
+
+    async def ping(self, timeout_s: float) -> None:
+        raise AssertionError
+
     def now_s(self) -> float:
         raise AssertionError
 
