@@ -156,7 +156,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class DriverState(msgspec.Struct, frozen=True):
     """A driver's job (null before the first one), who holds it, and jobs that were left for others and can be resumed."""
 
-    job: Job | None = None
+    job: Job | None
     console: str | None = None
     parked: tuple[Job, ...] = ()
 
@@ -174,7 +174,7 @@ class FasteningError(msgspec.Struct, frozen=True):
 class FasteningAnswer(msgspec.Struct, frozen=True):
     """What became of a request, with its correlation data. `connected` is null where no adapter has spoken of the driver."""
 
-    job: Job | None = None
+    job: Job | None
     error: FasteningError | None = None
     connected: bool | None = None
 

@@ -134,7 +134,7 @@ class World:
     @property
     def state(self) -> DriverState:
         topic = JOB.template.topic(driver=self.driver)
-        return decode(self.retained[topic], DriverState) if topic in self.retained else DriverState()
+        return decode(self.retained[topic], DriverState) if topic in self.retained else DriverState(None)
 
     @property
     def set_torque(self) -> float:
