@@ -7,7 +7,8 @@ PYTHON := .venv/bin/python
 SCAUP := .venv/bin/scaup
 OLDEST := PYTHONPATH=.venv/duckdb-oldest $(PYTHON)
 OLDEST_LOCK := requirements-oldest.lock
-RECORDING_TESTS := tests/storage --ignore tests/storage/test_crash_steps.py tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
+RECORDING_TESTS := tests/storage --ignore tests/storage/test_crash_steps.py
+RECORDING_SYSTEM_TESTS := tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
 
 setup: ## Prepare .venv, with .venv/bin/scaup in it; start nothing
 	@bin/setup
@@ -24,11 +25,14 @@ status: setup ## Show the broker and which components are online
 logs: setup ## Show what the components log (make logs NAME=heating; scaup logs -f goes on)
 	@$(SCAUP) logs $(NAME)
 
+# Whole systems are tested one after the other: they wait for answers in time. All else uses both cores.
 test: check ## Lint, check types and run every test, with a real broker
 	@$(PYTHON) -m adapters.cli.commands.lifecycle need-broker
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "not system"
+	$(PYTHON) -m pytest -q -m system
 	@$(OLDEST) -c 'import duckdb as d; print("== duckdb", d.__version__); assert d.__version__ in open("$(OLDEST_LOCK)").read()'
-	$(OLDEST) -m pytest -q $(RECORDING_TESTS)
+	$(OLDEST) -m pytest -q -n 2 --dist loadfile $(RECORDING_TESTS)
+	$(OLDEST) -m pytest -q $(RECORDING_SYSTEM_TESTS)
 
 check: ## Lint, check formatting, types and which package imports which
 	@bin/setup dev

@@ -15,6 +15,7 @@ from storage.commit import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
 from storage.typing import StreamCodes, TypedStream
 from tests.storage.conftest import Deliver
+from tests.storage.test_migrate import NUMBERS
 
 READING = "/readings/room-1/temperature"
 
@@ -201,7 +202,7 @@ def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver:
         database.close()
     database = Database(path, 256, 1)
     assert rows(database, "SELECT payload FROM messages") == [("1",), ("2",)]
-    assert rows(database, "SELECT number FROM schema_migration") == [(1,), (2,)]
+    assert rows(database, "SELECT number FROM schema_migration") == [(number,) for number in NUMBERS]
     database.close()
 
 

@@ -18,7 +18,8 @@ from tests.adapters.cli.fakes import Answer, FakeBus, FakeRecorder, FakeSession
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 READING = "/readings/room-1/temperature"
-OTHER = "machines/1/reading"
+OTHER = "other/1"
+"""A topic whose messages have no typed table."""
 
 
 class Recording:
