@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.bench.figures import PEER_COLUMNS, Figure, markdown, say, table
 from tests.bench.recorder_drain import drains
-from tests.bench.recorder_figures import PEER_COLUMNS, Figure, markdown, say, table
 from tests.bench.recorder_load import latency, sustained
 from tests.bench.recorder_queries import queries
 from tests.bench.recorder_start import starts

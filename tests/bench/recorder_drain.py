@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from tests.bench import recorder_peers as peers
+from tests.bench.figures import Figure, Peer, at_least, exactly, say
 from tests.bench.recorder_backlog import Fleet, publish_all
-from tests.bench.recorder_figures import Figure, Peer, at_least, exactly, say
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_world import Gate, Job, broker_process, processor_s, running_broker, running_recorder
 from tests.real_broker import RealBroker

@@ -7,8 +7,8 @@ from statistics import fmean
 
 import psutil
 
+from tests.bench.figures import Figure, at_least, below, exactly, quantile, say
 from tests.bench.recorder_backlog import Device, Fleet, publish_evenly
-from tests.bench.recorder_figures import Figure, at_least, below, exactly, quantile, say
 from tests.bench.recorder_operator import Operator
 from tests.bench.recorder_world import Job, broker_process, processor_s, running_broker, running_recorder
 from tests.real_broker import RealBroker

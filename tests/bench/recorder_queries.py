@@ -17,8 +17,8 @@ from adapters.cli.showing.lines import COLUMNS
 from broker.settings import ROOT
 from storage.commit import Database
 from storage.query import open_read_only
+from tests.bench.figures import Figure, Target, below, say
 from tests.bench.recorder_backlog import Fleet, publish_all
-from tests.bench.recorder_figures import Figure, Target, below, say
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_world import running_broker, running_recorder
 from tests.real_broker import RealBroker

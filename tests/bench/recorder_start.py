@@ -7,7 +7,7 @@ from statistics import median
 
 import duckdb
 
-from tests.bench.recorder_figures import Figure, below, say
+from tests.bench.figures import Figure, below, say
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_queries import insert
 from tests.bench.recorder_world import Job, running_broker, running_recorder

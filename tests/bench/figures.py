@@ -1,4 +1,4 @@
-"""What a bench of the recorder says at its end: figures held against the spec's targets, and the table of peers."""
+"""What a bench says at its end: figures held against the spec's targets, and the table of the recorder's peers."""
 
 import operator
 import sys
