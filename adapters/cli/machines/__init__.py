@@ -1,0 +1,1 @@
+"""Machines on the command line: sources of readings, watching, plotting."""

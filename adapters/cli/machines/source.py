@@ -1,0 +1,54 @@
+"""A JSON file or a URL that gives readings: one object, or an array of them."""
+
+import http.client
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from broker.errors import Rejected
+from broker.message import decode_json
+
+TIMEOUT_S = 5.0
+LARGEST_BYTES = 16 * 1024 * 1024
+
+
+class SourceFailed(Exception):
+    """The source cannot be read now; the text says which and why."""
+
+
+def read_source(place: str) -> list[Any]:
+    """Return what a file or an `http://` or `https://` URL holds now, as a list of decoded readings.
+
+    Raises:
+        SourceFailed: it cannot be reached, does not answer within 5 s, has more than 16 MiB, or is not JSON.
+    """
+    try:
+        content = _of_url(place) if place.lower().startswith(("http://", "https://")) else _of_file(place)
+    except urllib.error.HTTPError as error:
+        raise SourceFailed(f"{place} answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise SourceFailed(f"{place} cannot be read: {_reason(error)}") from error
+    if len(content) > LARGEST_BYTES:
+        raise SourceFailed(f"{place} has more than {LARGEST_BYTES >> 20} MiB")
+    try:
+        found = decode_json(content)
+    except Rejected as error:
+        raise SourceFailed(f"{place} has no readings: {error}") from error
+    return found if isinstance(found, list) else [found]
+
+
+def _of_url(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - http and https only
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+        return bytes(response.read(LARGEST_BYTES + 1))
+
+
+def _of_file(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(LARGEST_BYTES + 1)
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    return str(getattr(reason, "strerror", None) or reason) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Averages over the last readings of each machine."""

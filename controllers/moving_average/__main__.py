@@ -1,0 +1,28 @@
+"""Start the moving average: `python -m controllers.moving_average`."""
+
+from broker.runtime import run
+from broker.settings import Settings, positive_int
+from controllers.moving_average.component import MovingAverage
+from controllers.moving_average.configuration import read_fields
+from controllers.moving_average.declaration import DECLARATION, FIELDS, WINDOW
+from controllers.moving_average.window import LONGEST_WINDOW
+
+
+def build(settings: Settings) -> MovingAverage:
+    """Read the settings.
+
+    Raises:
+        InvalidSetting: one of them cannot be used.
+    """
+    length = positive_int(WINDOW.name, settings.value(WINDOW), LONGEST_WINDOW)
+    fields = read_fields(FIELDS.name, settings.value(FIELDS))
+    return MovingAverage(length, fields, wall_s=settings.time_scale)
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    run(DECLARATION, build)
+
+
+if __name__ == "__main__":
+    main()

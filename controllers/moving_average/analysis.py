@@ -1,0 +1,53 @@
+"""Average, extremes and anomalies of recorded values. Pure."""
+
+import math
+from typing import Any
+
+_ROUNDING = 1e-12
+"""Relative: a deviation that exceeds the limit by less does so by the rounding of floats only."""
+
+
+def analyze_values(data: list[tuple[str, float]], anomaly_threshold: float = 0.2) -> dict[str, Any]:
+    """Return average, maximum, minimum and anomalies of (timestamp, value) pairs, n ≥ 0, in any order.
+
+    A value is an anomaly when it is farther from the average than `anomaly_threshold` (a share, 0 or more) of the average's
+    absolute value; `deviation` is that distance, in the values' unit. Anomalies are in the order of `data`.
+
+    Without data the average is 0, `max` and `min` are None, and there are no anomalies. NaN and infinite values take no part
+    in average, `max` and `min`, and each of them is an anomaly whose `deviation` is None; where there is nothing else, the
+    rest is as without data. An average of 0 makes every other value an anomaly.
+
+    Raises:
+        ValueError: the threshold is negative, infinite or not a number.
+    """
+    if not 0 <= anomaly_threshold < math.inf:
+        raise ValueError(f"a threshold is a share of 0 or more, not {anomaly_threshold}")
+    finite = [value for _, value in data if math.isfinite(value)]
+    average = mean(finite)
+    limit = anomaly_threshold * abs(average)
+    low, high = average - limit, average + limit
+    suspects = [each for each in data if not low <= each[1] <= high]  # NaN is one
+    return {
+        "average": average,
+        "max": max(finite, default=None),
+        "min": min(finite, default=None),
+        "anomalies": _anomalies(suspects, average, limit),
+    }
+
+
+def mean(numbers: list[float]) -> float:
+    """Return the mean of finite numbers, 0 of none; exact but for its last rounding."""
+    if not numbers:
+        return 0.0
+    try:
+        return math.fsum(numbers) / len(numbers)
+    except OverflowError:
+        return math.fsum(number / len(numbers) for number in numbers)
+
+
+def _anomalies(suspects: list[tuple[str, float]], average: float, limit: float) -> list[dict[str, Any]]:
+    return [
+        {"timestamp": timestamp, "value": value, "deviation": deviation if deviation < math.inf else None}
+        for timestamp, value in suspects
+        if not (deviation := abs(value - average)) - limit <= _ROUNDING * max(abs(value), abs(average)) or deviation == math.inf
+    ]

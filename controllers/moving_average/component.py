@@ -1,0 +1,97 @@
+"""The moving average on the bus: a window for every machine heard."""
+
+from collections.abc import Sequence
+
+from broker.contract.components import STATE
+from broker.contract.machines import AVERAGE, READING
+from broker.errors import Rejected
+from broker.message import Message, Publication, decode_json, encode
+from controllers.moving_average.reading import DEFAULT_FIELDS, Field, check_reading, read
+from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC, Recorded, WarmStart
+from controllers.moving_average.window import Window
+
+MOST_MACHINES = 100_000
+DEFAULT_LENGTH = 5
+
+
+class MovingAverage:
+    """Sans-I/O component: after each reading of a machine, the averages over its last `length` ones.
+
+    `wall_s` is a wall second in plant seconds: how long the recorder takes has nothing to do with the plant. What is only
+    recorded, and not heard since the start, is not published: its average is retained.
+    """
+
+    def __init__(self, length: int = DEFAULT_LENGTH, fields: Sequence[Field] = DEFAULT_FIELDS, wall_s: float = 1.0) -> None:
+        self._length, self._fields = length, tuple(fields)
+        self._windows: dict[str, Window] = {}
+        self._warm_start = WarmStart(length, wall_s)
+        self._heard: set[str] = set()
+        """Machines that were heard while their recorded readings may still come."""
+        self._held: dict[str, None] = {}
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Take a reading, the recorder's presence, or what it has recorded.
+
+        Raises:
+            Rejected: the reading cannot be used: not JSON, no object, an `id` that is missing or is another than the topic's,
+                more machines than there is place for; or the recorder's answer cannot.
+        """
+        if levels := READING.parse(message.topic):
+            return self._take_reading(levels["id"], message, now_s)
+        if message.topic == RECORDER_TOPIC:
+            return self._warm_start.heard(STATE.decode(message), now_s)
+        if message.topic == ANSWER_TOPIC:
+            return self._take_answer(message, now_s)
+        raise Rejected(f"topic {message.topic!r} names no machine")
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Ask the recorder again, and say what has waited for its answer long enough."""
+        return [*self._warm_start.tick(now_s), *self._release(now_s)]
+
+    def _take_reading(self, machine: str, message: Message, now_s: float) -> list[Publication]:
+        number, payload = check_reading(decode_json(message.payload))
+        if str(number) != machine:
+            raise Rejected(f"the reading is of machine {number}, and its topic of {machine}")
+        self._window(machine).add(read(payload, self._fields))
+        if not self._warm_start.holds(now_s):
+            return [*self._release(now_s), self._publication(machine)]
+        self._held[machine] = None
+        return []
+
+    def _take_answer(self, message: Message, now_s: float) -> list[Publication]:
+        publications = []
+        for recorded in self._warm_start.take(message, now_s):
+            changed = self._merge(recorded)
+            if changed and recorded.machine in self._heard and recorded.machine not in self._held:
+                publications.append(self._publication(recorded.machine))
+        return [*publications, *self._release(now_s)]
+
+    def _merge(self, recorded: Recorded) -> bool:
+        if not recorded.payloads or (recorded.machine not in self._windows and len(self._windows) >= MOST_MACHINES):
+            return False
+        window = self._windows.setdefault(recorded.machine, Window(self._length))
+        return window.add_recorded([read(payload, self._fields) for payload in recorded.payloads])
+
+    def _release(self, now_s: float) -> list[Publication]:
+        if not self._held or self._warm_start.holds(now_s):
+            return []
+        held, self._held = self._held, {}
+        return [self._publication(machine) for machine in held]
+
+    def _window(self, machine: str) -> Window:
+        window = self._windows.get(machine)
+        if window is None:
+            if len(self._windows) >= MOST_MACHINES:
+                raise Rejected(f"no place for more than {MOST_MACHINES} machines")
+            window = self._windows[machine] = Window(self._length)
+        self._heard.add(machine)
+        return window
+
+    def _publication(self, machine: str) -> Publication:
+        return Publication(
+            topic=AVERAGE.template.topic(id=machine),
+            payload=encode(self._windows[machine].average().payload(self._fields)),
+            qos=AVERAGE.qos,
+            retain=AVERAGE.retain,
+            plant=AVERAGE.plant,
+        )

@@ -1,0 +1,23 @@
+"""What the moving average does on the bus."""
+
+from broker.contract.machines import AVERAGE, READING
+from broker.contract.storage import QUERY
+from broker.declaration import Declaration, Variable
+from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC
+
+WINDOW = Variable(name="SCAUP_AVERAGE_WINDOW", default="5", meaning="how many readings of a machine are averaged")
+FIELDS = Variable(
+    name="SCAUP_AVERAGE_FIELDS",
+    default="temperature,fan_speed",
+    meaning="comma-separated fields of a reading to average; `pressure` becomes average_pressure, `pressure=p` becomes p",
+)
+
+DECLARATION = Declaration(
+    name="moving-average",
+    summary="averages the last readings of each machine",
+    subscribes=(READING,),
+    subscribes_also=(ANSWER_TOPIC, RECORDER_TOPIC),
+    publishes=(AVERAGE, QUERY),
+    tick_s=1.0,
+    variables=(WINDOW, FIELDS),
+)

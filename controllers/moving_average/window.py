@@ -1,0 +1,145 @@
+"""The last readings of one machine, in the order in which they were taken, and their averages. Pure.
+
+Readings are placed by their timestamp, so their order of arrival does not matter; of two with the same timestamp the later
+arrival stands for both. One without a timestamp is placed where it arrives: after all that are there.
+
+A clock that is set back would let every new reading fall behind the window. So where `AGREEING` readings arrive one after the
+other, each more than `SET_BACK_S` before the newest one and each later than the one before it, the machine's clock is taken to
+say so now: what is newer than the last of them is dropped. Readings that come that late, and are old, are rare; they come in
+such a row when a machine sends what it kept while it was offline, and then its next present reading is the newest again. A
+clock that is set forward needs no rule: its readings are the newest.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from controllers.moving_average.analysis import mean
+from controllers.moving_average.reading import Field, Reading
+
+SET_BACK_S = 3600.0
+"""A reading that is so much older than the newest one is taken as late, until others agree with it."""
+AGREEING = 5
+LONGEST_WINDOW = 10_000
+
+_AT_S = attrgetter("at_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """Means in the order of the fields, None where no reading has a number; how many have none; the latest status."""
+
+    means: tuple[float | None, ...]
+    left_out: tuple[int, ...]
+    status: str | None
+    readings: int
+
+    def payload(self, fields: Sequence[Field]) -> dict[str, object]:
+        """Return the message that says it, `left_out` only where something is left out.
+
+        Means have 12 significant digits: all that readings can say, without the last digits of binary fractions.
+        """
+        said: dict[str, object] = {"average_temperature": None, "average_speed": None}
+        said.update(zip((field.key for field in fields), map(_said, self.means), strict=True))
+        said["status"] = self.status
+        left_out = {field.name: count for field, count in zip(fields, self.left_out, strict=True) if count}
+        return {**said, "left_out": left_out} if left_out else said
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A reading and its place: its timestamp in seconds, or what comes after all that were there."""
+
+    at_s: float
+    reading: Reading
+
+
+class Window:
+    """The last `length` readings of one machine, 1 or more; a `Reading` has the values of the same fields each time."""
+
+    __slots__ = ("_behind", "_length", "_placed", "_recorded_only")
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._placed: list[_Placed] = []
+        self._behind: list[_Placed] = []
+        self._recorded_only = False
+
+    def add(self, reading: Reading) -> bool:
+        """Place a reading that has arrived now; tell whether the window has changed."""
+        before = self._placed
+        self._forget_the_future(reading)
+        placed = self._insert(reading)
+        self._look_behind(placed)
+        return self._placed != before
+
+    def add_recorded(self, readings: Sequence[Reading]) -> bool:
+        """Place readings of an earlier time, oldest arrival first; tell whether the window has changed.
+
+        Those that claim to be newer than what has arrived since are of another clock: plant time begins anew with `make up`.
+        """
+        before, live = self._placed, self.readings
+        newest_s = max((each.taken_s for each in live if each.taken_s is not None), default=math.inf)
+        self._placed, self._recorded_only = [], not live
+        for reading in readings:
+            if reading.taken_s is None or reading.taken_s <= newest_s:
+                self._insert(reading)
+        for reading in live:
+            self._insert(reading)
+        return self._placed != before
+
+    def average(self) -> Average:
+        """Return the averages over what is there; at least one reading is."""
+        columns = list(zip(*(placed.reading.values for placed in self._placed), strict=True))
+        numbers = [[value for value in column if value is not None] for column in columns]
+        return Average(
+            tuple([mean(column) if column else None for column in numbers]),
+            tuple([len(self._placed) - len(column) for column in numbers]),
+            self._placed[-1].reading.status,
+            len(self._placed),
+        )
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The readings, oldest first."""
+        return tuple([placed.reading for placed in self._placed])
+
+    def _insert(self, reading: Reading) -> _Placed:
+        if reading.taken_s is not None:
+            at_s = reading.taken_s
+        else:
+            at_s = math.nextafter(self._placed[-1].at_s, math.inf) if self._placed else -math.inf
+        placed = _Placed(at_s, reading)
+        self._put(placed)
+        return placed
+
+    def _put(self, placed: _Placed) -> None:
+        at = bisect_right(self._placed, placed.at_s, key=_AT_S)
+        same = at > 0 and self._placed[at - 1].at_s == placed.at_s
+        self._placed = [*self._placed[: at - same], placed, *self._placed[at:]][-self._length :]
+
+    def _forget_the_future(self, reading: Reading) -> None:
+        """Drop what was recorded under a clock that was ahead of the present one."""
+        if self._recorded_only and reading.taken_s is not None:
+            self._placed = [each for each in self._placed if each.at_s <= reading.taken_s]
+        self._recorded_only = False
+
+    def _look_behind(self, placed: _Placed) -> None:
+        """Notice a clock that was set back."""
+        if placed.at_s >= self._placed[-1].at_s - SET_BACK_S:
+            self._behind = []
+            return
+        before_s = self._behind[-1].at_s if self._behind else -math.inf
+        earlier = self._behind[:-1] if placed.at_s == before_s else self._behind if placed.at_s > before_s else []
+        self._behind = [*earlier, placed]
+        if len(self._behind) >= AGREEING:
+            self._placed = [each for each in self._placed if each.at_s <= placed.at_s]
+            for each in self._behind:
+                self._put(each)
+            self._behind = []
+
+
+def _said(mean_of_all: float | None) -> float | None:
+    return None if mean_of_all is None else float(f"{mean_of_all:.12g}")

@@ -1,0 +1,12 @@
+"""What the simulated machines do on the bus."""
+
+from broker.contract.machines import READING, STATUS
+from broker.declaration import Declaration
+
+DECLARATION = Declaration(
+    name="sim-machines",
+    summary="simulated machines with a temperature, a fan and a job status",
+    subscribes=(STATUS,),
+    publishes=(READING,),
+    tick_s=1.0,
+)

@@ -1,0 +1,173 @@
+"""machines watch --source: files and URLs that fail and come back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.cli.machines import source
+from adapters.cli.machines.averaged import SourceAverages
+from adapters.cli.machines.source import SourceFailed, read_source
+from adapters.cli.machines.watching import watch_source
+from broker.settings import ROOT
+
+
+def reading(n: int, machine: int = 1, **changed: object) -> dict[str, Any]:
+    fields = {"id": machine, "temperature": 20.0 + n, "fan_speed": 800, "status": "IDLE"}
+    return {**fields, "timestamp": f"2024-11-03T13:40:{n:02}+00:00", **changed}
+
+
+class Answers:
+    """What the server of a test answers, one after the other; the last one for ever."""
+
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
+        self.answers = list(answers)
+
+    def next(self) -> tuple[int, bytes]:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@contextmanager
+def serving(answers: Answers, port: int = 0) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.next()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/data"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Ended(Exception):
+    pass
+
+
+def rounds(place: str, *between: Any, averages: SourceAverages | None = None) -> None:
+    """Look at a source once, and once more after each of `between`."""
+    steps = iter(between)
+
+    def pause(duration_s: float) -> None:
+        assert duration_s >= 0
+        step = next(steps, None)
+        if step is None:
+            raise _Ended
+        step()
+
+    with pytest.raises(_Ended):
+        watch_source(place, 10.0, averages or SourceAverages(None, 5), pause)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[Any], list[str]]:
+    captured = capsys.readouterr()
+    return [json.loads(line) for line in captured.out.splitlines()], captured.err.splitlines()
+
+
+def test_a_file_that_fails_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "readings.json"
+
+    def write(value: object) -> Any:
+        return lambda: path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+    rounds(str(path), write(reading(1)), write("{"), path.unlink, write([reading(2), "nonsense", reading(3)]))
+    found, told = lines(capsys)
+    assert [each["average_temperature"] for each in found] == [21.0, 21.5, 22.0]
+    assert found[0]["id"] == 1
+    assert ["No such file" in told[0], "no readings" in told[1], "No such file" in told[2], "reading 2" in told[3]] == [
+        True
+    ] * 4
+    assert all("trying again" in line for line in told[:3])
+
+
+def test_a_url_that_fails_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    body = json.dumps(reading(1)).encode()
+    answers = Answers((200, body), (500, b"no"), (200, b"<html>"), (200, json.dumps(reading(3)).encode()))
+    with serving(answers) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        rounds(url, *[lambda: None] * 3)
+    rounds(url)
+    with serving(Answers((200, body)), port) as again:
+        rounds(again)
+    found, told = lines(capsys)
+    assert [each["average_temperature"] for each in found] == [21.0, 22.0, 21.0]
+    assert ["500" in told[0], "no readings" in told[1], "refused" in told[2].lower()] == [True] * 3
+
+
+def test_the_same_reading_again_is_shown_and_does_not_count_twice() -> None:
+    averages = SourceAverages(None, 5)
+    averages.take([reading(1)])
+    for _ in range(3):
+        (found,), _ = averages.take([reading(1), reading(1)])
+        assert found["average_temperature"] == 21.0
+    (found,), _ = averages.take([reading(1), reading(3)])
+    assert (found["temperature"], found["average_temperature"]) == (23.0, 22.0)
+
+
+def test_only_the_machine_that_is_asked_for() -> None:
+    found, wrong = SourceAverages(2, 5).take([reading(1), reading(1, 2)])
+    assert ([each["id"] for each in found], wrong) == ([2], [])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "temperature", "status", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(json_values, max_size=5))
+def test_no_json_crashes_it(payloads: list[Any]) -> None:
+    averages = SourceAverages(None, 5)
+    for _ in range(2):
+        found, wrong = averages.take(payloads)
+        assert len(found) + len(wrong) <= len(payloads)
+
+
+@pytest.mark.parametrize("place", ["/", "/nowhere/x.json", "http://", "http://[", "http://127.0.0.1:1/", "x\0y"])
+def test_a_place_that_cannot_be_read_says_so(place: str) -> None:
+    with pytest.raises(SourceFailed):
+        read_source(place)
+
+
+def test_a_source_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "LARGEST_BYTES", 1 << 20)
+    path = tmp_path / "large.json"
+    path.write_bytes(b" " * ((1 << 20) + 1))
+    with pytest.raises(SourceFailed, match="more than 1 MiB"):
+        read_source(str(path))
+
+
+def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
+    path = tmp_path / "readings.json"
+    path.write_text(json.dumps(reading(1)))
+    command = [sys.executable, "-m", "adapters.cli.main", "machines", "watch", "--source", str(path), "--every", "0.2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as running:
+        assert running.stdout is not None
+        for _ in range(2):
+            assert json.loads(running.stdout.readline())["average_temperature"] == 21.0
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=20)
+    assert (running.returncode, told) == (130, b"")
