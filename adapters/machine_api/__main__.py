@@ -1,0 +1,22 @@
+"""Start the machine API: `python -m adapters.machine_api`."""
+
+from adapters.http.server import Listening
+from adapters.machine_api.component import MachineApi
+from adapters.machine_api.declaration import DECLARATION, PORT
+from broker import mosquitto
+from broker.runtime import run
+from broker.settings import Settings, port_number
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    run(DECLARATION, _api)
+
+
+def _api(settings: Settings) -> MachineApi:
+    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
+    return MachineApi(Listening(addresses, port_number(PORT.name, settings.value(PORT)), PORT.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The machine API on the bus: it remembers what machines say, and answers requests from that."""
+
+from collections.abc import Callable
+
+from adapters.http.app import application
+from adapters.http.server import HttpServer, Listening
+from adapters.http.service import serve
+from adapters.http.watch import BrokerWatch
+from adapters.machine_api.document import DOCUMENT
+from adapters.machine_api.machines import Machines
+from adapters.machine_api.routes import Routes
+from broker.component import Bus
+from broker.contract.machines import AVERAGE
+from broker.message import Message, Publication
+
+
+class MachineApi:
+    """A service: an HTTP server over what was heard of the machines."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._listening = listening
+        self._machines = Machines()
+        self._watch = BrokerWatch()
+        self._routes = Routes(self._machines, self._watch)
+        self.app = application(self._routes.resources(), DOCUMENT, self._watch)
+
+    def on_message(self, message: Message, _now_s: float) -> list[Publication]:
+        """Remember a reading or averages.
+
+        Raises:
+            Rejected: it cannot be used.
+        """
+        if AVERAGE.parse(message.topic):
+            self._machines.on_average(message)
+        else:
+            self._machines.on_reading(message)
+        return []
+
+    def on_tick(self, _now_s: float) -> list[Publication]:
+        """Return nothing: requests come when they come."""
+        return []
+
+    async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
+        """Serve until cancelled; requests that run then have 2 s.
+
+        Raises:
+            CannotStart: the port cannot be listened on; the text says why and what to do.
+        """
+        self._routes.bus = bus
+        await serve(HttpServer(self.app, self._listening), self._watch, bus, working)

@@ -1,0 +1,15 @@
+"""What the machine API does on the bus."""
+
+from broker.contract.machines import AVERAGE, READING, STATUS
+from broker.declaration import Declaration, Variable
+
+PORT = Variable(name="SCAUP_MACHINE_API_PORT", default="5000", meaning="HTTP port of the machine API")
+
+DECLARATION = Declaration(
+    name="machine-api",
+    summary="machines over HTTP: readings, averages, job status",
+    subscribes=(READING, AVERAGE),
+    publishes=(STATUS,),
+    variables=(PORT,),
+    listens=(PORT,),
+)

@@ -1,0 +1,140 @@
+"""What is known of each machine: its latest reading and its averages, as the JSON that a request is answered with. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from broker.contract.machines import AVERAGE, READING
+from broker.errors import Rejected
+from broker.message import Message
+from broker.stream import AnyStream
+
+READING_FIELDS = ("id", "name", "description", "temperature", "fan_speed", "status", "timestamp")
+AVERAGE_FIELDS = ("average_temperature", "average_speed")
+MOST_MACHINES = 100_000
+LARGEST_BYTES = 16 * 1024
+"""Of a reading or an average that is kept."""
+MOST_LATE = 5
+"""So many readings in a row that are older than the latest mean that the machine's clock was set back."""
+
+_UNKNOWN_AVERAGE = ",".join(f'"{field}":null' for field in AVERAGE_FIELDS).encode()
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine. Members are the inside of a JSON object, byte for byte as they came."""
+
+    reading: bytes | None = None
+    average: bytes = _UNKNOWN_AVERAGE
+    latest_at: datetime | None = None
+    """The highest timestamp of its readings, None where none has had one."""
+    late: int = 0
+    """Readings in a row that were older than that."""
+    answer: bytes | None = None
+    """What `GET /data` answers, None while there is no reading."""
+
+    def read(self, members: bytes, at: datetime | None) -> None:
+        """Take a reading, unless a later one is there already; one without a time counts as the latest."""
+        if at is not None and self.latest_at is not None and at < self.latest_at and self.late + 1 < MOST_LATE:
+            self.late += 1
+            return
+        self.reading, self.late = members, 0
+        self.latest_at = self.latest_at if at is None else at
+        self._compose()
+
+    def averaged(self, members: bytes) -> None:
+        """Take its averages."""
+        self.average = members
+        self._compose()
+
+    def _compose(self) -> None:
+        if self.reading is not None:
+            self.answer = b"{" + self.reading + b"," + self.average + b"}"
+
+
+class Machines:
+    """Every machine that was heard, by its number."""
+
+    def __init__(self, most: int = MOST_MACHINES) -> None:
+        self._most = most
+        self._machines: dict[int, Machine] = {}
+
+    def __contains__(self, number: int) -> bool:
+        """Tell whether a machine was heard, be it only its averages."""
+        return number in self._machines
+
+    def answer(self, number: int) -> bytes | None:
+        """Return the JSON of a machine's latest reading with its averages, None where it was not heard."""
+        machine = self._machines.get(number)
+        return machine.answer if machine else None
+
+    def on_reading(self, message: Message) -> None:
+        """Take a message of `machines/{id}/reading`.
+
+        Raises:
+            Rejected: it is no reading, one of another machine than its topic says, too large, or of one machine too many.
+        """
+        _check_size(message)
+        reading = READING.decode(message)
+        number = _number(READING, message)
+        if reading.id != number:
+            raise Rejected(f"a reading of machine {reading.id} on the topic of machine {number}")
+        self._machine(number).read(_kept(message, READING_FIELDS), _instant(reading.timestamp))
+
+    def on_average(self, message: Message) -> None:
+        """Take a message of `machines/{id}/average`; an empty one takes the averages back, as it does at the broker.
+
+        Raises:
+            Rejected: it has no averages, is too large, or of one machine too many.
+        """
+        _check_size(message)
+        number = _number(AVERAGE, message)
+        if message.payload:
+            AVERAGE.decode(message)
+            self._machine(number).averaged(_kept(message, AVERAGE_FIELDS))
+        elif number in self._machines:
+            self._machines[number].averaged(_UNKNOWN_AVERAGE)
+
+    def _machine(self, number: int) -> Machine:
+        machine = self._machines.get(number)
+        if machine is None:
+            if len(self._machines) >= self._most:
+                raise Rejected(f"{self._most} machines are known already")
+            machine = self._machines[number] = Machine()
+        return machine
+
+
+def _check_size(message: Message) -> None:
+    if len(message.payload) > LARGEST_BYTES:
+        raise Rejected(f"{len(message.payload)} bytes: at most {LARGEST_BYTES} are taken")
+
+
+def _number(stream: AnyStream, message: Message) -> int:
+    level = (stream.parse(message.topic) or {}).get("id", "")
+    number = int(level) if level.isascii() and level.removeprefix("-").isdecimal() and len(level) <= 20 else None
+    if number is None or str(number) != level:
+        raise Rejected(f"topic {message.topic!r} names no machine: its second level is to be a whole number")
+    return number
+
+
+def _kept(message: Message, fields: tuple[str, ...]) -> bytes:
+    """Return those of the fields that a JSON object has, in the order of `fields`."""
+    try:
+        members = _members.decode(message.payload)
+    except (msgspec.DecodeError, RecursionError) as error:  # orjson allows deeper nesting
+        raise Rejected(f"not JSON: {error}") from error
+    return b",".join(b'"%s":%s' % (field.encode(), bytes(members[field])) for field in fields if field in members)
+
+
+def _instant(timestamp: Any) -> datetime | None:
+    """Return when a reading was taken, None where it does not say so in RFC 3339."""
+    if not isinstance(timestamp, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

@@ -1,0 +1,209 @@
+"""What every HTTP adapter answers, without a server."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from adapters.http.app import application
+from adapters.http.body import is_json, read_body
+from adapters.http.errors import JsonResponse, NotReadable, TooLarge
+from adapters.http.openapi import answer, document
+from adapters.http.resource import Resource
+from adapters.http.watch import BrokerWatch
+from tests.adapters.http.fakes import Answer, FakeBus, call, running, until
+
+PATHS: dict[str, Any] = {
+    "/echo": {"post": {"summary": "<b>Say</b> it again", "responses": {"200": answer("Again.", {"type": "string"}, a="&")}}}
+}
+DOCUMENT = document("Echo & co", "For tests.", PATHS, {})
+EVERYTHING = "/echo, /slow, /bug, /health, /openapi.json, /docs"
+
+
+async def echo(request: Request) -> Response:
+    return JsonResponse((await read_body(request, 10)).decode())
+
+
+async def slow(_request: Request) -> Response:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+async def bug(_request: Request) -> Response:
+    raise ZeroDivisionError("secret")
+
+
+def app(watch: BrokerWatch | None = None, most_at_once: int = 10) -> ASGIApp:
+    resources = [Resource("/echo", POST=echo), Resource("/slow", GET=slow), Resource("/bug", GET=bug)]
+    return application(resources, DOCUMENT, watch or BrokerWatch(), most_at_once)
+
+
+def ask(method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> Answer:
+    async def asking() -> Answer:
+        return await call(app(), method, path, headers, body)
+
+    return asyncio.run(asking())
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/echo/", "/ECHO", "//echo", "/\u00e4"])
+def test_another_path_is_404_and_names_those_that_there_are(path: str) -> None:
+    answered = ask("GET", path)
+    assert answered.status == 404
+    assert answered.error.endswith(f": try {EVERYTHING}")
+
+
+def test_a_long_path_is_not_repeated_whole() -> None:
+    assert len(ask("GET", "/" + "x" * 5000).error) < 400
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"])
+def test_another_method_is_405_with_allow(method: str) -> None:
+    answered = ask(method, "/echo")
+    assert answered.status == 405
+    assert answered.headers["allow"] == "OPTIONS, POST"
+    assert answered.error == f"/echo has no {method}: it allows OPTIONS, POST"
+
+
+def test_options_tell_what_there_is() -> None:
+    answered = ask("OPTIONS", "/docs")
+    assert (answered.status, answered.headers["allow"], answered.body) == (204, "GET, HEAD, OPTIONS", b"")
+    assert ask("OPTIONS", "/nothing").status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({}, b"", 200),
+        ({}, b"0123456789", 200),
+        ({}, b"0123456789A", 413),
+        ({}, [b"01234", b"56789"], 200),
+        ({}, [b"01234", b"56789", b"A"], 413),
+        ({"content-length": "11"}, b"", 413),
+        ({"content-length": "9" * 5000}, b"", 413),
+        ({"content-length": "10"}, b"0123456789", 200),
+    ],
+)
+def test_a_body_is_taken_up_to_the_limit(headers: dict[str, str], body: Any, status: int) -> None:
+    answered = ask("POST", "/echo", headers, body)
+    assert answered.status == status
+    if status == 413:
+        assert answered.error == "the body is too large: at most 10 bytes are taken"
+
+
+def test_a_body_without_end_is_not_read_on() -> None:
+    taken = iter([b"01234"] * 1000)
+
+    async def check() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": next(taken), "more_body": True}
+
+        with pytest.raises(TooLarge):
+            await read_body(Request({"type": "http", "headers": []}, receive), 10)
+
+    asyncio.run(check())
+    assert len(list(taken)) == 997
+
+
+def test_a_client_that_leaves_within_the_body_is_no_bug() -> None:
+    async def check() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        with pytest.raises(NotReadable):
+            await read_body(Request({"type": "http", "headers": []}, receive), 10)
+
+    asyncio.run(check())
+
+
+def test_a_bug_is_500_without_its_traceback_and_reaches_the_log() -> None:
+    async def check() -> None:
+        answers: list[dict[str, Any]] = []
+
+        async def send(event: Any) -> None:
+            answers.append(event)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope = {"type": "http", "method": "GET", "path": "/bug", "headers": [], "query_string": b"", "root_path": ""}
+        with pytest.raises(ZeroDivisionError):  # the server logs it
+            await app()(scope, receive, send)
+        assert answers[0]["status"] == 500
+        assert json.loads(answers[1]["body"]) == {"error": "internal error: the log of this component says more"}
+
+    asyncio.run(check())
+
+
+def test_beyond_the_limit_requests_are_503_with_retry_after() -> None:
+    async def check() -> None:
+        served = app(most_at_once=2)
+        tasks = [asyncio.create_task(call(served, "GET", "/slow")) for _ in range(2)]
+        await asyncio.sleep(0)
+        answered = await call(served, "GET", "/docs")
+        assert (answered.status, answered.headers["retry-after"]) == (503, "2")
+        assert answered.error == "2 requests are being answered already"
+        tasks[0].cancel()
+        assert (await tasks[0]).error == "this server is being stopped"
+        assert (await call(served, "GET", "/docs")).status == 200
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(check())
+
+
+def test_health_is_what_the_broker_is() -> None:
+    async def check() -> None:
+        bus, watch = FakeBus(), BrokerWatch(period_s=0.01)
+        served = app(watch)
+        answered = await call(served, "GET", "/health")
+        assert (answered.status, answered.headers["retry-after"]) == (503, "2")
+        assert answered.error == "the broker was not heard yet"
+        async with running(watch.run(bus)):
+            await until(lambda: bus.pings)
+            answered = await call(served, "GET", "/health")
+            assert (answered.status, answered.body) == (200, b'{"status":"ok"}')
+            bus.there = False
+            assert (await call(served, "GET", "/health")).error == "there is no connection to the broker"
+
+    asyncio.run(check())
+
+
+def test_the_document_is_served_with_what_every_adapter_has() -> None:
+    answered = ask("GET", "/openapi.json")
+    assert answered.headers["content-type"] == "application/json"
+    said = json.loads(answered.body)
+    assert list(said["paths"]) == ["/echo", "/health", "/openapi.json", "/docs"]
+    assert list(said["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "408", "431", "503"]
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> None:
+    answered = ask("GET", "/docs")
+    text = answered.body.decode()
+    assert answered.headers["content-type"] == "text/html; charset=utf-8"
+    assert answered.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "&lt;b&gt;Say&lt;/b&gt; it again" in text
+    assert "Echo &amp; co" in text
+    assert not re.search(r"<script|<link|<img|https?://|@import|url\(", text)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/json", True),
+        ("Application/JSON ; charset=utf-8", True),
+        ("application/json;charset=latin-1", True),
+        ("application/vnd.api+json", True),
+        ("text/json", False),
+        ("application/jsonx", False),
+        ("application/x-www-form-urlencoded", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_counts_as_json(content_type: str | None, expected: bool) -> None:
+    assert is_json(content_type) is expected

@@ -1,0 +1,429 @@
+"""The server on real sockets: its start, its stop, and clients that do not keep to HTTP."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.http import protocol, server
+from adapters.http.app import application
+from adapters.http.body import read_body
+from adapters.http.errors import JsonResponse
+from adapters.http.openapi import document
+from adapters.http.resource import Resource
+from adapters.http.server import HttpServer, Listening
+from adapters.http.service import serve
+from adapters.http.watch import BrokerWatch
+from broker import mosquitto
+from broker.errors import CannotStart
+from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, running, until, wire
+from tests.real_broker import free_ports
+
+LARGEST_BYTES = 1_000_000
+VARIABLE = "SCAUP_TEST_PORT"
+
+
+class Slow:
+    """A path that answers when the test says."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def get(self, _request: Request) -> Response:
+        self.asked.set()
+        await self.may_answer.wait()
+        return JsonResponse({"slow": True})
+
+
+async def echo(request: Request) -> Response:
+    return JsonResponse({"bytes": len(await read_body(request, LARGEST_BYTES))})
+
+
+async def bug(_request: Request) -> Response:
+    raise ZeroDivisionError("secret")
+
+
+class Served:
+    """A server that runs."""
+
+    def __init__(self, *addresses: str, port: int | None = None) -> None:
+        self.port = port or free_ports(1)[0]
+        self.slow, self.working, self.bus = Slow(), list[bool](), FakeBus()
+        watch = BrokerWatch()
+        resources = [Resource("/echo", POST=echo), Resource("/slow", GET=self.slow.get), Resource("/bug", GET=bug)]
+        app = application(resources, document("Test", "", {}, {}), watch)
+        made = HttpServer(app, Listening(addresses or ("127.0.0.1",), self.port, VARIABLE))
+        self.task = asyncio.create_task(serve(made, watch, self.bus, self.working.append))
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.wait({self.task})
+
+
+@asynccontextmanager
+async def served(*addresses: str, port: int | None = None) -> AsyncIterator[Served]:
+    started = Served(*addresses, port=port)
+    try:
+        await until(lambda: started.working or started.task.done())
+        yield started
+    finally:
+        await started.stop()
+
+
+def test_it_answers_on_every_address() -> None:
+    async def check() -> None:
+        addresses = mosquitto.addresses(("127.0.0.2",), mosquitto.has_ipv6())
+        async with served(*addresses) as it:
+            assert it.working == [True]
+            for each in addresses:
+                assert (await fetch(it.port, request("GET", "/health"), each)).body == b'{"status":"ok"}'
+
+    asyncio.run(check())
+
+
+def test_it_listens_on_all_addresses_of_the_machine() -> None:
+    async def check() -> None:
+        ipv6 = mosquitto.has_ipv6()
+        async with served(*mosquitto.addresses(("0.0.0.0", "::"), ipv6)) as it:
+            for each in ("127.0.0.1", "127.0.0.3", *(["::1"] if ipv6 else [])):
+                assert (await fetch(it.port, request("GET", "/health"), each)).status == 200
+
+    asyncio.run(check())
+
+
+def test_a_port_that_is_taken_names_the_fix_and_is_not_half_open() -> None:
+    async def check() -> None:
+        async with served("127.0.0.2") as it:
+            async with served("127.0.0.1", "127.0.0.2", port=it.port) as second:
+                with pytest.raises(CannotStart) as caught:
+                    second.task.result()
+            text = f"HTTP port {it.port} is taken on 127.0.0.2: stop what listens there, or choose another port with {VARIABLE}"
+            assert str(caught.value) == text
+            assert second.working == []
+            with pytest.raises(ConnectionRefusedError):
+                await fetch(it.port, b"")
+
+    asyncio.run(check())
+
+
+def test_an_address_of_another_machine_names_the_setting() -> None:
+    with pytest.raises(CannotStart, match=r"cannot be used on 192\.0\.2\.1 .*correct SCAUP_TEST_PORT or SCAUP_BIND"):
+        server.listen(Listening(("192.0.2.1",), 5000, VARIABLE))
+
+
+def test_it_starts_again_at_once_on_the_same_port() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("GET", "/docs"))
+            await connected.answer()
+            await it.stop()
+            async with served(port=it.port) as again:
+                assert (await fetch(again.port, request("GET", "/health"))).status == 200
+
+    asyncio.run(check())
+
+
+def test_a_stop_waits_for_the_request_that_runs_and_takes_no_more() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as busy, wire(it.port) as idle:
+            busy.write(request("GET", "/slow"))
+            await it.slow.asked.wait()
+            it.task.cancel()
+            assert await idle.ended() == b""
+            with pytest.raises(ConnectionRefusedError):
+                await fetch(it.port, b"")
+            it.slow.may_answer.set()
+            answered = await busy.answer()
+            assert answered.body == b'{"slow":true}'
+            assert await busy.ended() == b""
+            await it.stop()
+
+    asyncio.run(check())
+
+
+def test_a_stop_gives_up_what_takes_too_long_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STOP_TIMEOUT_S", 0.2)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as busy, wire(it.port) as half:
+            busy.write(request("GET", "/slow"))
+            half.write(b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n1")
+            await it.slow.asked.wait()
+            it.task.cancel()
+            answered = await busy.answer()
+            assert (answered.status, answered.headers["retry-after"]) == (503, "2")
+            assert answered.error == "this server is being stopped"
+            await busy.ended()
+            await half.ended()
+            await it.stop()
+
+    asyncio.run(check())
+
+
+def test_the_signals_stay_with_the_runtime() -> None:
+    import signal
+
+    async def check() -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        async with served():
+            assert signal.getsignal(signal.SIGTERM) is before
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"HELLO\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"BREW /coffee HTTP/1.1\r\n\r\n",
+        b"GET /docs HTTP/9.9\r\n\r\n",
+        b"GET /docs HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_400_in_json(garbage: bytes) -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(garbage)
+            answered = await connected.answer()
+            assert answered.status == 400
+            assert answered.error == "this is no HTTP/1.1 request that could be read"
+            assert answered.headers["connection"] == "close"
+            assert await connected.ended() == b""
+            assert (await fetch(it.port, request("GET", "/health"))).status == 200
+
+    asyncio.run(check())
+
+
+def test_pipelined_requests_are_answered_in_order_and_garbage_after_them_ends_the_connection() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("GET", "/slow") + request("GET", "/nothing") + b"garbage\r\n\r\n" + request("GET", "/docs"))
+            await it.slow.asked.wait()
+            it.slow.may_answer.set()
+            assert (await connected.answer()).body == b'{"slow":true}'
+            assert (await connected.answer()).status == 404
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_keep_alive_serves_one_request_after_the_other() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            for _ in range(3):
+                connected.write(request("POST", "/echo", b"123"))
+                assert (await connected.answer()).body == b'{"bytes":3}'
+            connected.write(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+            assert (await connected.answer()).body == b'{"bytes":5}'
+            connected.write(request("HEAD", "/docs"))
+            answered = await connected.answer(head=True)
+            assert (answered.status, answered.body) == (200, b"")
+            connected.write(b"GET /health HTTP/1.0\r\n\r\n")
+            assert (await connected.answer()).status == 200
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_answers_do_not_wait_for_acknowledgements_of_tcp() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            began_s = time.monotonic()
+            for _ in range(20):
+                connected.write(request("GET", "/docs"))
+                await connected.answer()
+            assert time.monotonic() - began_s < 0.4  # with Nagle's algorithm each takes 40 ms
+
+    asyncio.run(check())
+
+
+def test_a_client_that_closes_its_side_gets_the_answer() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("GET", "/slow"))
+            connected.write_eof()
+            await it.slow.asked.wait()
+            it.slow.may_answer.set()
+            assert (await connected.answer()).body == b'{"slow":true}'
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_an_upgrade_is_not_taken() -> None:
+    async def check() -> None:
+        async with served() as it:
+            raw = request("GET", "/health", Connection="Upgrade", Upgrade="websocket", Sec_WebSocket_Key="x")
+            assert (await fetch(it.port, raw)).status == 200
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_head_that_is_too_large_is_431(in_pieces: bool) -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(b"GET /health HTTP/1.1\r\nX: " + b"x" * 20_000)
+            if in_pieces:
+                await asyncio.sleep(0.05)
+            connected.write(b"x" * 20_000 + (b"" if in_pieces else b"\r\n\r\n"))
+            answered = await connected.answer()
+            assert (answered.status, answered.error) == (
+                431,
+                "request line and headers are too large: at most 32768 bytes are taken",
+            )
+
+    asyncio.run(check())
+
+
+def test_a_client_that_writes_a_huge_body_first_still_gets_413() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("POST", "/echo", b"x" * (LARGEST_BYTES * 4)))
+            answered = await connected.answer()
+            assert (answered.status, answered.error) == (413, f"the body is too large: at most {LARGEST_BYTES} bytes are taken")
+            connected.write(request("POST", "/echo", b"x" * LARGEST_BYTES))
+            assert (await connected.answer()).status == 200
+
+    asyncio.run(check())
+
+
+def test_a_body_without_end_is_cut_off() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(40):
+                connected.write(b"80000\r\n" + b"x" * 0x80000 + b"\r\n")
+            assert (await connected.answer()).status == 413
+            await connected.ended()
+
+    asyncio.run(check())
+
+
+def test_a_body_of_the_announced_size_is_not_invited() -> None:
+    async def check() -> None:
+        async with served() as it:
+            raw = f"POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {LARGEST_BYTES + 1}\r\n\r\n"
+            assert (await fetch(it.port, raw.encode())).status == 413
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"GET /hea", b"GET /health HTTP/1.1\r\nX: y\r\n", b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n1234"],
+)
+def test_a_request_that_does_not_come_whole_is_408(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(begun)
+            answered = await connected.answer()
+            assert (answered.status, answered.error) == (408, "the request did not come within 10 s")
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_drops_do_not_win_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(b"POST /echo HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+
+            async def drip() -> None:
+                while True:
+                    connected.write(b"x")
+                    await asyncio.sleep(0.05)
+
+            async with running(drip()):
+                assert (await connected.answer()).status == 408
+
+    asyncio.run(check())
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_a_request_that_is_answered_late_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.1)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("GET", "/slow"))
+            await asyncio.sleep(0.3)
+            it.slow.may_answer.set()
+            assert (await connected.answer()).status == 200
+
+    asyncio.run(check())
+
+
+def test_too_many_connections_are_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 1)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as first:
+            first.write(request("GET", "/health"))
+            assert (await first.answer()).status == 200
+            async with wire(it.port) as second:
+                answered = await second.answer()
+                assert (answered.status, answered.headers["retry-after"]) == (503, "2")
+            assert answered.error.endswith("connections are open already")
+            first.write(request("GET", "/health"))
+            assert (await first.answer()).status == 200
+
+    asyncio.run(check())
+
+
+def test_a_bug_is_500_in_json_and_its_traceback_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        async with served() as it:
+            answered = await fetch(it.port, request("GET", "/bug"))
+            assert answered.status == 500
+            assert "secret" not in answered.error
+            assert (await fetch(it.port, request("GET", "/health"))).status == 200
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(check())
+    assert "ZeroDivisionError: secret" in caplog.text
+
+
+def test_a_client_that_leaves_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        async with served() as it:
+            for raw in (b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n1", request("GET", "/slow")):
+                async with wire(it.port) as connected:
+                    connected.write(raw)
+                    await asyncio.sleep(0.05)
+            it.slow.may_answer.set()
+            assert (await fetch(it.port, request("GET", "/health"))).status == 200
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(check())
+    assert caplog.text == ""

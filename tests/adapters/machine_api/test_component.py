@@ -1,0 +1,47 @@
+import pytest
+
+from adapters.http.server import Listening
+from adapters.machine_api.asking import read_status
+from adapters.machine_api.component import MachineApi
+from adapters.machine_api.declaration import DECLARATION, PORT
+from adapters.machine_api.document import any_case
+from broker.component import Service
+from broker.contract.machines import AVERAGE, READING, STATUS, Status
+from broker.errors import Rejected
+from broker.message import Message
+from tests.adapters.machine_api.messages import average, raw_reading, reading
+
+
+@pytest.fixture
+def api() -> MachineApi:
+    return MachineApi(Listening(("127.0.0.1",), 5000, PORT.name))
+
+
+def test_it_is_a_service_that_listens(api: MachineApi) -> None:
+    assert isinstance(api, Service)
+    assert api.on_tick(0.0) == []
+    assert DECLARATION.listens == DECLARATION.variables == (PORT,)
+    assert (PORT.name, PORT.default) == ("SCAUP_MACHINE_API_PORT", "5000")
+    assert {*DECLARATION.subscribes, *DECLARATION.publishes} == {READING, AVERAGE, STATUS}
+
+
+def test_it_says_nothing_to_what_it_hears(api: MachineApi) -> None:
+    assert api.on_message(reading(), 0.0) == []
+    assert api.on_message(average(), 0.0) == []
+
+
+@pytest.mark.parametrize("message", [raw_reading(b"[]"), average(b"[]")])
+def test_what_it_cannot_use_is_rejected(api: MachineApi, message: Message) -> None:
+    with pytest.raises(Rejected):
+        api.on_message(message, 0.0)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_documented_pattern_is_what_is_taken(status: Status) -> None:
+    import re
+
+    pattern = any_case([each.value for each in Status])
+    for spelled in (status.value, status.value.lower(), status.value.title()):
+        assert re.search(pattern, spelled)
+        assert read_status(b'{"status":"%s"}' % spelled.encode()) is status
+    assert not re.search(pattern, f"{status.value} ")
