@@ -23,8 +23,8 @@ class Declaration:
 
     `subscribes` and `publishes` are streams of `broker.contract`; `tick_s` is the time between two calls of `on_tick` in
     seconds of plant time, None for a component that only answers messages. `publishes_also` are filters of topics that it
-    publishes to without being the one who says what they mean. `listens` are those of the `variables` that hold a port of
-    its own: `make up` looks whether it is free.
+    publishes to without being the one who says what they mean, `subscribes_also` those of streams that it hears a part of.
+    `listens` are those of the `variables` that hold a port of its own: `make up` looks whether it is free.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Declaration:
     subscribes: tuple[AnyStream, ...] = ()
     publishes: tuple[AnyStream, ...] = ()
     publishes_also: tuple[str, ...] = ()
+    subscribes_also: tuple[str, ...] = ()
     tick_s: float | None = None
     variables: tuple[Variable, ...] = ()
     listens: tuple[Variable, ...] = ()

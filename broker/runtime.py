@@ -159,7 +159,8 @@ class Runtime(Owner):
         return self._clock.now_s()
 
     def _filters(self) -> list[str]:
-        return [self._own_topic, *(stream.template.filter for stream in self._declaration.subscribes)]
+        streams = (stream.template.filter for stream in self._declaration.subscribes)
+        return [self._own_topic, *streams, *self._declaration.subscribes_also]
 
     def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
         work: list[tuple[str, asyncio._CoroutineLike[None]]] = []

@@ -32,5 +32,16 @@ DERIVED_VIEWS = {
         SELECT part_id, screw.step AS step, screw.target_nm AS target_nm, screw.min_nm AS min_nm, screw.max_nm AS max_nm
         FROM (SELECT each.part_id AS part_id, unnest(each.steps) AS screw
               FROM (SELECT unnest(from_json(parts, '{_PARTS}')) AS each FROM (SELECT parts {_CATALOG})))""",
+    "energy_revision": """
+        SELECT TRY_CAST(ship AS BIGINT) AS spaceship_id, each.datetime AS start_at, each.value AS kwh, each.quality AS quality,
+            each.coverage AS coverage, received_at AS revised_at, coalesce(each.negative, false) AS negative, ship, number
+        FROM (SELECT ship, received_at, number, unnest(quarters) AS each FROM energy_told)
+        WHERE each.datetime IS NOT NULL""",
+    "energy_interval": """
+        SELECT spaceship_id, start_at, last.kwh AS kwh, last.quality AS quality, last.coverage AS coverage,
+            last.revised_at AS revised_at, last.negative AS negative, ship
+        FROM (SELECT ship, spaceship_id, start_at, max_by({kwh: kwh, quality: quality, coverage: coverage,
+                revised_at: revised_at, negative: negative}, number) AS last FROM energy_revision GROUP BY ALL)
+        WHERE last.kwh IS NOT NULL""",
 }
 """Name → SQL, in the order in which they are defined: a view may stand on those before it."""

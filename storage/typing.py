@@ -3,10 +3,11 @@
 A new kind of device is one entry in `TYPED_STREAMS` and one migration that creates its table in the schema `live`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from broker.contract import components, fastening, heating
+from broker.contract import components, energy, fastening, heating, machines
 from broker.stream import AnyStream
 
 
@@ -35,6 +36,7 @@ class Column:
 
 
 _TEXT = frozenset({"VARCHAR"})
+_NULL = frozenset({"NULL"})
 _NUMBER = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"})
 
 
@@ -56,6 +58,23 @@ def number(name: str, key: str, need: Need = Need.MEASURED) -> Column:
     return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)", _NUMBER, need)
 
 
+def nullable_number(key: str) -> Column:
+    """Declare a column of numbers that may well be null."""
+    return replace(number(key, key, Need.OPTIONAL), json_types=_NUMBER | _NULL)
+
+
+def nullable_text(key: str) -> Column:
+    """Declare a column of text that may well be null."""
+    return replace(text(key, key, Need.OPTIONAL), json_types=_TEXT | _NULL)
+
+
+def instant(key: str) -> Column:
+    """Declare a column of instants that a payload need not have: RFC 3339 text with its offset."""
+    said = _text_sql(key)
+    valid = rf"regexp_full_match({said}, '\d{{4}}-.*([Zz]|[+-]\d\d:?\d\d)')"
+    return Column(key, f"CASE WHEN {valid} THEN TRY_CAST({said} AS TIMESTAMPTZ) END", (key,), "", _TEXT, Need.OPTIONAL)
+
+
 def boolean(name: str, key: str) -> Column:
     """Declare a column of true and false that a payload need not have."""
     return Column(name, f'TRY_CAST(field."{key}"::VARCHAR AS BOOLEAN)', (key,), "", frozenset({"BOOLEAN"}), Need.OPTIONAL)
@@ -65,6 +84,18 @@ def json_array(key: str, need: Need = Need.MEASURED) -> Column:
     """Declare a column with the JSON text of an array."""
     sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'[\') THEN field."{key}"::VARCHAR END'
     return Column(key, sql, (key,), f"{key} (an array)", frozenset({"ARRAY"}), need)
+
+
+def structs(name: str, key: str, shape: str) -> Column:
+    """Declare a column with a list of structs; `shape` says in JSON which fields they have, of which types."""
+    sql = f"CASE WHEN starts_with(field.\"{key}\"::VARCHAR, '[') THEN TRY(from_json(field.\"{key}\", '[{shape}]')) END"
+    return Column(name, sql, (key,), f"{key} (an array of objects)", frozenset({"ARRAY"}))
+
+
+def json_object(key: str) -> Column:
+    """Declare a field with an object that a payload need not have."""
+    sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'{{\') THEN field."{key}"::VARCHAR END'
+    return Column(key, sql, (key,), "", frozenset({"OBJECT"}), Need.OPTIONAL)
 
 
 def integer(name: str, key: str, low: int, high: int) -> Column:
@@ -85,7 +116,10 @@ def _number_sql(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TypedStream:
-    """A stream and the table that its messages fill; `levels` names the topic levels that become columns."""
+    """A stream and the table that its messages fill; `levels` names the topic levels that become columns.
+
+    `renamed` has the column's name for a level, where it is not the level's own.
+    """
 
     stream: AnyStream
     table: str
@@ -93,11 +127,18 @@ class TypedStream:
     columns: tuple[Column, ...]
     conditions: tuple[Column, ...] = ()
     """What a payload must say besides, without a column of its own."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the table that the stream fills."""
-        return ("number", "received_at", "event_at", *self.levels, *(column.name for column in self.columns))
+        return (
+            "number",
+            "received_at",
+            "event_at",
+            *map(self._level_column, self.levels),
+            *(column.name for column in self.columns),
+        )
 
     @property
     def keys(self) -> dict[str, frozenset[str]]:
@@ -133,6 +174,9 @@ class TypedStream:
                 message_payload AS payload, message_payload_raw AS payload_raw
             FROM ({self._projection(source)}) WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
 
+    def _level_column(self, level: str) -> str:
+        return self.renamed.get(level, level)
+
     @property
     def _read(self) -> tuple[Column, ...]:
         return self.columns + self.conditions
@@ -149,7 +193,10 @@ class TypedStream:
     def _projection(self, source: str) -> str:
         shape = ", ".join(f'"{key}":"JSON"' for key in sorted(self.keys))
         parts = self.stream.template.text.split("/")
-        levels = [f"split_part(message_topic, '/', {parts.index('{' + name + '}') + 1}) AS {name}" for name in self.levels]
+        levels = [
+            f"split_part(message_topic, '/', {parts.index('{' + name + '}') + 1}) AS {self._level_column(name)}"
+            for name in self.levels
+        ]
         columns = [f"{column.sql} AS {column.name}" for column in self._read]
         kept = ["number", "received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
         is_object = "coalesce(ltrim(message_payload, e' \\t\\r\\n')[1] = '{' AND field IS NOT NULL, false) AS is_object"
@@ -176,6 +223,10 @@ _PAYLOAD = "json_extract_string(field.payload, '$')"
 def _rejected_payload(name: str, sql: str) -> Column:
     return Column(name, sql, ("payload", "encoding", "at", "size"), "", _TEXT | _NUMBER, Need.OPTIONAL)
 
+
+_QUARTER = '{"datetime":"TIMESTAMPTZ","value":"DOUBLE","quality":"VARCHAR","coverage":"DOUBLE","negative":"BOOLEAN"}'
+_SHIP = Column("ship_said", "field.spaceship_id::VARCHAR", ("spaceship_id",), "", _TEXT | _NUMBER, Need.OPTIONAL)
+_KWH = literal("units", "kWh")
 
 TYPED_STREAMS = (
     TypedStream(
@@ -209,6 +260,43 @@ TYPED_STREAMS = (
         (json_array("results", Need.OPTIONAL),),
     ),
     TypedStream(fastening.CATALOG, "torque_catalog", (), (json_array("serials"), json_array("parts"))),
+    TypedStream(
+        machines.READING,
+        "machine_reading",
+        ("id",),
+        (
+            integer("id", "id", -(2**53), 2**53),
+            nullable_text("name"),
+            nullable_text("description"),
+            number("temperature", "temperature"),
+            number("fan_speed", "fan_speed"),
+            nullable_text("status"),
+            instant("timestamp"),
+        ),
+        renamed={"id": "machine"},
+    ),
+    TypedStream(
+        machines.AVERAGE,
+        "machine_average",
+        ("id",),
+        (nullable_number("average_temperature"), nullable_number("average_speed"), nullable_text("status")),
+        (json_object("left_out"),),
+        renamed={"id": "machine"},
+    ),
+    TypedStream(energy.INTERVAL, "energy_told", ("ship",), (structs("quarters", "data", _QUARTER),), (_SHIP, _KWH)),
+    TypedStream(
+        energy.ANOMALY,
+        "energy_anomaly",
+        ("ship",),
+        (
+            replace(instant("datetime"), name="start_at"),
+            text("kind", "kind"),
+            replace(nullable_number("value"), name="kwh"),
+            replace(nullable_number("expected"), name="expected_kwh"),
+            text("text", "text"),
+        ),
+        (_SHIP,),
+    ),
     TypedStream(
         components.STATE,
         "component_state",

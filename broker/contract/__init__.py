@@ -1,12 +1,14 @@
 """Every topic that Scaup speaks: one module per system, one `Stream` per row of the README's topic table."""
 
-from broker.contract import components, fastening, heating, machines, storage
+from broker.contract import components, energy, fastening, heating, machines, storage
 from broker.stream import AnyStream
 
 STREAMS: tuple[AnyStream, ...] = (
     *heating.STREAMS,
     *fastening.STREAMS,
     *machines.STREAMS,
+    *energy.STREAMS,
+    *energy.STREAMS,
     *storage.STREAMS,
     *components.STREAMS,
 )

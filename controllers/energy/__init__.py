@@ -1,0 +1,1 @@
+"""Energy: any consumption data becomes kWh per quarter of an hour."""

@@ -1,0 +1,161 @@
+"""The energy normalizer on the bus: posts in, quarters out.
+
+A ship that is heard of for the first time after a start is looked up in the recording first; its posts wait so long. Quarters
+that the recording shows otherwise than the readings do, since an earlier normalizer was killed, are published then.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.contract.components import STATE, Presence
+from broker.contract.energy import ANSWER, INTERVAL, RAW, Intervals, Stored
+from broker.errors import Rejected
+from broker.message import Message, Publication, encode
+from controllers.energy.history import ANSWER_TOPIC, Answered, History
+from controllers.energy.interval import UnknownInterval
+from controllers.energy.post import Post, read_post, ship_id
+from controllers.energy.rows import quarters_of, rows_of
+from controllers.energy.series import EMPTY, Changes, Series, changes_between, merged
+
+MOST_SHIPS = 100_000
+MOST_HELD = 10_000
+"""Posts that wait for the recorder, at most."""
+
+
+@dataclass(slots=True)
+class _Ship:
+    series: Series = field(default_factory=Series)
+    known: bool = False
+    held: list[tuple[Message, Post]] = field(default_factory=list)
+
+
+class EnergyNormalizer:
+    """Sans-I/O component: what ships post becomes quarters of an hour. `wall_s` is a wall second in plant seconds."""
+
+    def __init__(self, wall_s: float = 1.0) -> None:
+        self._ships: dict[str, _Ship] = {}
+        self._history = History(wall_s)
+        self._held = 0
+        self._looked = False
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Take a post, an answer of the recorder, or that there is one.
+
+        Raises:
+            Rejected: the post cannot be used, is of another ship than its topic says, or there is no place for it.
+        """
+        if levels := RAW.parse(message.topic):
+            return self._take_post(levels["ship"], message, now_s)
+        if message.topic == ANSWER_TOPIC:
+            answered = self._history.take(message, now_s)
+            return [] if answered is None else self._take_answer(answered, now_s)
+        return self._take_presence(message, now_s)
+
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Ask the recorder again where it has not answered."""
+        return self._history.tick(now_s)
+
+    def _take_presence(self, message: Message, now_s: float) -> list[Publication]:
+        if STATE.decode(message).state is not Presence.ONLINE:
+            return []
+        if self._looked:
+            return self._history.again(now_s)
+        self._looked = True
+        return [self._history.ask(None, now_s)]
+
+    def _take_post(self, topic_ship: str, message: Message, now_s: float) -> list[Publication]:
+        try:
+            post = read_post(message.payload)
+            if str(post.ship) != topic_ship:
+                raise Rejected(f"spaceship_id: is {post.ship!r}, and the topic is that of {topic_ship!r}")
+            return self._hold(topic_ship, message, post, now_s)
+        except Rejected as error:
+            if _response_topic(message) is None:
+                raise
+            return [_answer(message, Stored(_ship_or_none(topic_ship), error=str(error)))]
+
+    def _hold(self, name: str, message: Message, post: Post, now_s: float) -> list[Publication]:
+        ship = self._ships.get(name)
+        if ship is not None and ship.known:
+            return _posted(ship, message, post)
+        if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
+            raise Rejected("there is no place for more posts while the recorder does not answer")
+        asked = [] if ship is not None else [self._history.ask(name, now_s)]
+        ship = self._ships.setdefault(name, _Ship())
+        ship.held.append((message, post))
+        self._held += 1
+        return asked
+
+    def _take_answer(self, answered: Answered, now_s: float) -> list[Publication]:
+        if answered.ship is None:
+            behind = [str(row.get("ship")) for row in answered.rows]
+            return [self._look_up(name, now_s) for name in behind if name not in self._ships]
+        ship = self._ships[answered.ship]
+        publications = _recall(ship, answered.ship, answered.rows)
+        held, ship.held = ship.held, []
+        self._held -= len(held)
+        for message, post in held:
+            publications += _posted(ship, message, post)
+        return publications
+
+    def _look_up(self, name: str, now_s: float) -> Publication:
+        self._ships[name] = _Ship()
+        return self._history.ask(name, now_s)
+
+
+def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publication]:
+    """Go on from what is recorded: every post in its order, and the quarters that were made of them."""
+    recorded = sorted((row for row in rows if row["payload"] is not None), key=lambda row: int(row["number"]))
+    readings = EMPTY
+    for row in recorded:
+        post = _usable(row["payload"])
+        if post is not None and str(post.ship) == name:
+            readings = merged(readings, post.readings)
+    ship.known = True
+    try:
+        ship.series.post(readings)
+    except UnknownInterval:
+        return []  # what was refused then
+    told = quarters_of([row for row in rows if row["payload"] is None])
+    return _told(ship_id(name), changes_between(told, ship.series.quarters))
+
+
+def _usable(payload: str) -> Post | None:
+    try:
+        return read_post(payload.encode())
+    except Rejected:
+        return None
+
+
+def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
+    """Add a post to its series; the answer comes after the quarters."""
+    answering = _response_topic(message) is not None
+    try:
+        changes = ship.series.post(post.readings)
+    except UnknownInterval as error:
+        if not answering:
+            raise Rejected(f"data: {error}") from None
+        return [_answer(message, Stored(post.ship, error=f"data: {error}"))]
+    told = _told(post.ship, changes)
+    return [*told, _answer(message, Stored(post.ship, len(post.readings), post.skipped))] if answering else told
+
+
+def _told(ship: int | str, changes: Changes) -> list[Publication]:
+    rows = rows_of(changes)
+    return [INTERVAL.publication(Intervals(ship, rows), ship=str(ship))] if rows else []
+
+
+def _response_topic(message: Message) -> str | None:
+    topic = message.response_topic
+    return topic if topic is not None and ANSWER.parse(topic) is not None else None
+
+
+def _ship_or_none(name: str) -> int | str | None:
+    try:
+        return ship_id(name)
+    except Rejected:
+        return None
+
+
+def _answer(message: Message, stored: Stored) -> Publication:
+    return Publication(topic=message.response_topic or "", payload=encode(stored), correlation_data=message.correlation_data)

@@ -1,0 +1,16 @@
+"""What the energy normalizer does on the bus."""
+
+from broker.contract.components import STATE
+from broker.contract.energy import ANOMALY, ANSWER, INTERVAL, RAW
+from broker.contract.storage import QUERY
+from broker.declaration import Declaration
+from controllers.energy.history import ANSWER_TOPIC
+
+DECLARATION = Declaration(
+    name="energy",
+    summary="turns any consumption data into kWh per quarter of an hour",
+    subscribes=(RAW,),
+    subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
+    publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),
+    tick_s=10.0,
+)

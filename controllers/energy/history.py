@@ -1,0 +1,103 @@
+"""What the recorder knows of a ship: asked for when the ship is first heard of after a start, so nothing has to be kept here.
+
+Sans-I/O. An answer is some JSON arrays of rows, then an object that closes it (broker/contract/storage.py); all have the
+question's correlation data.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.contract.energy import RAW
+from broker.contract.storage import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
+from broker.errors import Rejected
+from broker.message import Message, Publication, convert, decode_json, encode
+
+CLIENT = "energy"
+ANSWER_TOPIC = ANSWER.template.topic(client=CLIENT)
+QUERY_TIMEOUT_S = 60.0
+PATIENCE_S = 65.0
+"""Wall seconds after which a question without an answer is asked again."""
+
+_OF_A_SHIP = """
+SELECT number, payload, NULL AS start_us, NULL AS kwh, NULL AS coverage, NULL AS quality, NULL AS negative
+FROM messages WHERE topic = $raw AND payload IS NOT NULL
+UNION ALL
+SELECT NULL, NULL, epoch_us(start_at), kwh, coverage, quality, negative FROM energy_interval WHERE ship = $ship
+"""
+_LEFT_BEHIND = """
+SELECT split_part(topic, '/', 2) AS ship FROM messages WHERE topic LIKE 'energy/%/raw' OR topic LIKE 'energy/%/interval'
+GROUP BY ship HAVING max(number) FILTER (topic LIKE '%/raw') > coalesce(max(number) FILTER (topic LIKE '%/interval'), 0)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question that was answered completely: its rows, in no order."""
+
+    ship: str | None
+    rows: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Question:
+    ship: str | None
+    """None: which ships were posted about without an answer of the normalizer."""
+    asked_s: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class History:
+    """Questions to the recorder that wait for their answers. `wall_s` is a wall second in plant seconds."""
+
+    def __init__(self, wall_s: float) -> None:
+        self._wall_s = wall_s
+        self._questions: dict[bytes, _Question] = {}
+        self._count = 0
+
+    def ask(self, ship: str | None, now_s: float) -> Publication:
+        """Ask for all that is recorded of a ship, or which ships were left behind."""
+        self._count += 1
+        correlation_data = b"history %d" % self._count
+        self._questions[correlation_data] = _Question(ship, now_s)
+        sql, parameters = (
+            (_LEFT_BEHIND, {}) if ship is None else (_OF_A_SHIP, {"ship": ship, "raw": RAW.template.topic(ship=ship)})
+        )
+        return Publication(
+            topic=QUERY.template.topic(),
+            payload=encode(QueryRequest(sql=sql, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)),
+            response_topic=ANSWER_TOPIC,
+            correlation_data=correlation_data,
+            content_type=JSON,
+        )
+
+    def tick(self, now_s: float) -> list[Publication]:
+        """Ask again what nobody answered."""
+        overdue = [mark for mark, each in self._questions.items() if now_s - each.asked_s > PATIENCE_S * self._wall_s]
+        return [self.ask(self._questions.pop(mark).ship, now_s) for mark in overdue]
+
+    def again(self, now_s: float) -> list[Publication]:
+        """Ask again what is not answered: the recorder has been started anew."""
+        waiting = [each.ship for each in self._questions.values()]
+        self._questions.clear()
+        return [self.ask(ship, now_s) for ship in waiting]
+
+    def take(self, message: Message, now_s: float) -> Answered | None:
+        """Take a message of an answer; return the answer when it is complete. One with an error is asked for again later.
+
+        Raises:
+            Rejected: it is not what a recorder answers.
+        """
+        question = self._questions.get(message.correlation_data or b"")
+        if question is None:
+            return None
+        said = decode_json(message.payload)
+        if isinstance(said, list):
+            question.rows += said
+            question.asked_s = now_s
+            return None
+        end = convert(said, QueryEnd)
+        if end.error is not None:
+            question.rows.clear()
+            raise Rejected(f"the recorder cannot say what it knows: {end.error.message}")
+        del self._questions[message.correlation_data or b""]
+        return Answered(question.ship, question.rows)

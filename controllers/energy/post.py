@@ -1,0 +1,243 @@
+"""A post of consumption data, read: what can be used, what is skipped, and what refuses the whole post.
+
+A value that is no number is skipped and named; a field or a time that cannot be read refuses the post, since nobody knows what
+was meant. Nothing of a refused post is kept as data. A post without any mistake, as nearly all are, is read as a whole; one
+with a mistake row by row, to name it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from broker.contract.energy import RAW, Consumption, Skipped
+from broker.errors import InvalidTopic, Rejected
+from broker.message import convert, decode
+from controllers.energy.interval import DAY_US, MINUTE_US, Times
+from controllers.energy.quarters import Readings, Values
+
+MOST_VALUES = 1_000_000
+"""In one post: several years of the usual intervals."""
+LARGEST = 1e12
+"""kW or kWh; more is a mistake of the meter, and its sums would no longer be exact."""
+
+_HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
+_PLAIN_LENGTH = 20
+_MARKS = {4: "-", 7: "-", 10: "T", 13: ":", 16: ":", 19: "Z"}
+_DIGITS = [place for place in range(_PLAIN_LENGTH) if place not in _MARKS]
+_FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a post says: whose readings, in the order in which they came, and what of it was skipped."""
+
+    ship: int | str
+    readings: Readings
+    skipped: tuple[Skipped, ...] = ()
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    datetime: str
+    value: float
+
+
+class _Faultless(msgspec.Struct, frozen=True):
+    spaceship_id: int | str
+    units: Literal["kW", "kWh"]
+    data: list[_Row]
+    interval_minutes: float | None = None
+
+
+def ship_id(given: Any) -> int | str:
+    """Return a ship's identifier: a whole number, also where it was written as text, else the text.
+
+    Raises:
+        Rejected: it is neither, or cannot be a topic level.
+    """
+    if isinstance(given, bool) or not isinstance(given, (int, str)):
+        raise Rejected("spaceship_id: must be a whole number or a text")
+    text = str(given)
+    try:
+        RAW.template.topic(ship=text)
+    except InvalidTopic as error:
+        raise Rejected(f"spaceship_id: {error}") from None
+    if text != text.strip() or len(text) > 100:
+        raise Rejected("spaceship_id: must have no blanks around it, and 100 characters at most")
+    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
+
+
+def read_post(payload: bytes) -> Post:
+    """Read a post.
+
+    Raises:
+        Rejected: it is no JSON object; a field is missing or wrong: the text begins with its name, and with the index of the
+            row in brackets.
+    """
+    return _faultless(payload) or _row_by_row(_decoded(payload))
+
+
+def _faultless(payload: bytes) -> Post | None:
+    """Read a post that has no mistake at all, quickly."""
+    try:
+        post = msgspec.json.decode(payload, type=_Faultless)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    times = _plain_times([row.datetime for row in post.data])
+    values = np.array([row.value for row in post.data], dtype=np.float64)
+    if times is None or not (np.abs(values) <= LARGEST).all() or len(times) > MOST_VALUES:
+        return None
+    return Post(ship_id(post.spaceship_id), _readings(times, values, post.units, _interval(post.interval_minutes)))
+
+
+def _decoded(payload: bytes) -> Consumption:
+    """Decode a post in which a number may be too large to be one, such as 1e999: it is infinite, and skipped."""
+    try:
+        return decode(payload, Consumption)
+    except Rejected as error:
+        try:
+            value = json.loads(payload, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise error from None
+        return convert(value, Consumption)
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python would read and JSON does not have.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(name)
+
+
+def _row_by_row(consumption: Consumption) -> Post:
+    ship = ship_id(consumption.spaceship_id)
+    if consumption.units not in ("kW", "kWh"):
+        raise Rejected(f'units: must be "kW" or "kWh", not {_shown(consumption.units)}')
+    given_us = _interval(consumption.interval_minutes)
+    rows = _rows(consumption.data)
+    times = np.array([_time(row.get("datetime"), index) for index, row in enumerate(rows)], dtype=np.int64)
+    numbers, skipped = _numbers([row["value"] for row in rows])
+    kept = np.isfinite(numbers)
+    return Post(ship, _readings(times[kept], numbers[kept], consumption.units, given_us), skipped)
+
+
+def _readings(times: Times, values: Values, units: str, given_us: int) -> Readings:
+    return Readings(times, values, np.full(len(times), units == "kW"), np.full(len(times), given_us, dtype=np.int64))
+
+
+def _interval(minutes: Any) -> int:
+    if minutes is None:
+        return 0
+    is_number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
+    if not is_number or not 1 <= minutes <= DAY_US // MINUTE_US:
+        raise Rejected(f"interval_minutes: must be a number from 1 to 1440, not {_shown(minutes)}")
+    return round(float(minutes) * MINUTE_US)
+
+
+def _rows(data: Any) -> list[dict[str, Any]]:
+    if not isinstance(data, list):
+        raise Rejected('data: must be a list of {"datetime", "value"}')
+    if len(data) > MOST_VALUES:
+        raise Rejected(f"data: has {len(data)} rows, {MOST_VALUES} at most are taken at once: post it in pieces")
+    for index, row in enumerate(data):
+        if not isinstance(row, dict):
+            raise Rejected(f'data[{index}]: must be an object with "datetime" and "value"')
+        if "value" not in row:
+            raise Rejected(f"data[{index}].value: is missing")
+    return data
+
+
+def _plain_times(texts: list[str]) -> Times | None:
+    """Read texts of the form `2018-08-24T00:00:00Z`; None where one has another form or is no time."""
+    joined = "".join(texts).encode()
+    if not texts or len(joined) != _PLAIN_LENGTH * len(texts):
+        return None
+    letters = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _PLAIN_LENGTH).T
+    if any((letters[place] != ord(mark)).any() for place, mark in _MARKS.items()):
+        return None
+    digits = letters[_DIGITS] - np.uint8(ord("0"))  # what is no digit becomes larger than 9
+    if (digits > 9).any():
+        return None
+    numbers = digits.astype(np.int64)
+    year = numbers[0] * 1000 + numbers[1] * 100 + numbers[2] * 10 + numbers[3]
+    month, day, hour, minute, second = (numbers[n] * 10 + numbers[n + 1] for n in range(4, 14, 2))
+    months = (year - 1970) * 12 + month - 1
+    first_day = months.astype("datetime64[M]").astype("datetime64[D]")
+    next_month = (months + 1).astype("datetime64[M]").astype("datetime64[D]")
+    valid = (month >= 1) & (month <= 12) & (day >= 1) & (day <= (next_month - first_day).astype(np.int64))
+    valid &= (hour <= 23) & (minute <= 59) & (second <= 59) & (year >= _FIRST.year) & (year < _LAST.year)
+    if not valid.all():
+        return None
+    days = first_day.astype(np.int64) + day - 1
+    times: Times = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000
+    return times
+
+
+def _time(text: Any, index: int) -> int:
+    where = f"data[{index}].datetime"
+    if not isinstance(text, str):
+        raise Rejected(f"{where}: must be a text such as 2018-08-24T00:00:00Z, not {_shown(text)}")
+    try:
+        return microseconds(text)
+    except ValueError:
+        raise Rejected(f"{where}: must be ISO 8601 such as 2018-08-24T00:00:00Z, not {_shown(text)}") from None
+
+
+def microseconds(text: str) -> int:
+    """Return a time, µs since 1970: ISO 8601 with `Z`, an offset or none (UTC), also `2018-08-24T00-00-00Z`.
+
+    Raises:
+        ValueError: it is none, or not between 1900 and 2200.
+    """
+    written = text.strip()
+    if hyphens := _HYPHENS.fullmatch(written):
+        written = f"{hyphens[1]}:{hyphens[2]}:{hyphens[3]}"
+    if len(written) < len("2018-08-24T00"):
+        raise ValueError("there is no time of day")
+    at = datetime.fromisoformat(written)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if not _FIRST <= at < _LAST:
+        raise ValueError("too far away")
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _numbers(values: Sequence[Any]) -> tuple[Values, tuple[Skipped, ...]]:
+    """Return the values, NaN where there is none, and which are skipped, why."""
+    numbers, skipped = np.full(len(values), np.nan), []
+    for index, value in enumerate(values):
+        number = _number(value)
+        if isinstance(number, str):
+            skipped.append(Skipped(index, number))
+        else:
+            numbers[index] = number
+    return numbers, tuple(skipped)
+
+
+def _number(value: Any) -> float | str:
+    """Return a number, or why it is none."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return f"not a number: {_shown(value)}"
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return "empty" if value == "" else f"not a number: {_shown(value)}"
+    if not math.isfinite(number):
+        return f"not a finite number: {_shown(value)}"
+    return number if abs(number) <= LARGEST else f"larger than {LARGEST:g}: {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

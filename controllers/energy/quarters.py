@@ -1,0 +1,129 @@
+"""Readings become quarters of an hour: the one place where power and energy turn into kWh. Pure and vectorised.
+
+A reading stands for the time from its beginning to the end of its interval, or to the next reading if that comes first. Power
+is constant in that time; energy is spread over it evenly. A quarter gets from each reading what falls into it:
+
+- kWh readings: the sum of the energy. What readings say is conserved: all quarters together hold it exactly.
+- kW readings: the mean power, weighted by time, over the part that is covered, times a quarter of an hour. So a quarter with
+  one of three samples has that sample's power, and says that a third of it is covered; kWh × coverage is conserved.
+- Both in one quarter: the sum of the energy that falls into it.
+
+A quarter that no reading touches does not exist.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controllers.energy.interval import CLOSE, Flags, Times, infer_intervals
+
+Values = npt.NDArray[np.float64]
+
+QUARTER_US = 900_000_000
+QUARTER_H = 0.25
+HOUR_US = 3_600_000_000
+FULL = 0.99
+"""Coverage from which on a quarter counts as covered: a meter's clock may be some seconds late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What is known of a ship: n readings in order of their time, all at different times.
+
+    `value` is in kW where `is_power`, else in kWh; `given_us` is the interval that was given with a reading, 0 for none, µs.
+    """
+
+    time_us: Times
+    value: Values
+    is_power: Flags
+    given_us: Times
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarters:
+    """n quarters in order of their beginning. Coverage is 0..1; `is_estimated` tells that longer readings were split."""
+
+    start_us: Times
+    kwh: Values
+    coverage: Values
+    is_estimated: Flags
+    is_negative: Flags
+
+    def __len__(self) -> int:
+        return len(self.start_us)
+
+    def only(self, chosen: Flags) -> "Quarters":
+        """Return those that are chosen."""
+        return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+
+def to_quarters(readings: Readings) -> Quarters:
+    """Return the energy of every quarter that a reading touches.
+
+    Raises:
+        UnknownInterval: there is one reading only, and its interval was not given.
+    """
+    if not len(readings):
+        return Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
+    begin = readings.time_us
+    interval = infer_intervals(begin, readings.is_power, readings.given_us)
+    lasting = _lasting(begin, interval)
+    pieces = _cut(readings, lasting)
+    edges = np.flatnonzero(np.diff(pieces.quarter, prepend=pieces.quarter[0] - 1))
+    covered = np.add.reduceat(pieces.overlap_us, edges)
+    return Quarters(
+        start_us=pieces.quarter[edges] * QUARTER_US,
+        kwh=_energy(pieces, edges, covered),
+        coverage=covered / QUARTER_US,
+        is_estimated=np.logical_or.reduceat(interval[pieces.owner] > QUARTER_US, edges),
+        is_negative=np.logical_or.reduceat(pieces.value < 0, edges),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What falls into one quarter of one reading, in order: `share` is its part of the reading's time."""
+
+    owner: npt.NDArray[np.int64] | slice
+    quarter: Times
+    overlap_us: Times
+    share: Values
+    value: Values
+    is_power: Flags
+
+
+def _cut(readings: Readings, lasting: Times) -> _Pieces:
+    begin = readings.time_us
+    first, last = begin // QUARTER_US, (begin + lasting - 1) // QUARTER_US
+    if (first == last).all():  # as with every usual meter: nothing to cut
+        whole = np.ones(len(begin))
+        return _Pieces(slice(None), first, lasting, whole, readings.value, readings.is_power)
+    counts = last - first + 1
+    owner = np.repeat(np.arange(len(begin)), counts)
+    quarter = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(owner))
+    start, stop = begin[owner], (begin + lasting)[owner]
+    overlap = np.minimum((quarter + 1) * QUARTER_US, stop) - np.maximum(quarter * QUARTER_US, start)
+    return _Pieces(owner, quarter, overlap, overlap / lasting[owner], readings.value[owner], readings.is_power[owner])
+
+
+def _energy(pieces: _Pieces, edges: npt.NDArray[np.intp], covered_us: Times) -> Values:
+    """Return kWh for each quarter; its pieces begin at an edge."""
+    if not pieces.is_power.any():
+        return np.add.reduceat(pieces.value * pieces.share, edges)
+    if pieces.is_power.all():
+        return np.add.reduceat(pieces.value * pieces.overlap_us, edges) / covered_us * QUARTER_H
+    powered = np.add.reduceat(np.where(pieces.is_power, pieces.overlap_us, 0), edges)
+    work = np.add.reduceat(np.where(pieces.is_power, pieces.value * pieces.overlap_us, 0.0), edges)
+    energy = np.add.reduceat(np.where(pieces.is_power, 0.0, pieces.value * pieces.share), edges)
+    return np.where(powered == covered_us, work / np.maximum(powered, 1) * QUARTER_H, energy + work / HOUR_US)
+
+
+def _lasting(begin: Times, interval: Times) -> Times:
+    """Return for how long each reading stands, µs: up to the next one where that comes early, or a little late."""
+    until_next = np.append(np.diff(begin), interval[-1])
+    in_time = until_next <= (interval * (1 + CLOSE)).astype(np.int64)
+    return np.where(in_time, until_next, interval)

@@ -1,0 +1,230 @@
+"""The normalizer with a recorder that remembers what was published."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from broker.contract.energy import Intervals, Quarter, Stored
+from broker.contract.storage import QueryRequest
+from broker.errors import Rejected
+from broker.message import Message, Publication, decode
+from controllers.energy.component import EnergyNormalizer
+from controllers.energy.history import ANSWER_TOPIC, PATIENCE_S
+
+ONLINE = b'{"state":"online","boot":"b","version":"1"}'
+
+
+@dataclass
+class World:
+    """`recorder` tells whether questions are answered; `crash` puts a new normalizer in the place of the old one."""
+
+    normalizer: EnergyNormalizer = field(default_factory=EnergyNormalizer)
+    recorder: bool = True
+    recorded: list[tuple[str, bytes]] = field(default_factory=list)
+    answers: list[Stored] = field(default_factory=list)
+    survive: int | None = None
+    now_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.hear(Message(topic="components/recorder/state", payload=ONLINE, retain=True))
+
+    def hear(self, message: Message) -> None:
+        self.send(self.normalizer.on_message(message, self.now_s))
+
+    def send(self, publications: list[Publication]) -> None:
+        for each in publications:
+            if self.survive is not None:
+                if self.survive == 0:
+                    return
+                self.survive -= 1
+            if each.topic == "storage/query":
+                if self.recorder:
+                    self._answer(each)
+            elif each.topic.startswith("energy/answer/"):
+                self.answers.append(decode(each.payload, Stored))
+            else:
+                self.recorded.append((each.topic, each.payload))
+
+    def post(self, *values: Any, ship: Any = 1, start: int = 0, step: int = 60, units: str = "kWh", **more: Any) -> None:
+        minutes = [start + n * step for n in range(len(values))]
+        data = [
+            {"datetime": f"2018-08-{24 + m // 1440:02}T{m // 60 % 24:02}:{m % 60:02}:00Z", "value": value}
+            for m, value in zip(minutes, values, strict=True)
+        ]
+        payload = orjson.dumps({"spaceship_id": ship, "units": units, "data": data, **more})
+        self.recorded.append((f"energy/{ship}/raw", payload))
+        self.hear(Message(topic=f"energy/{ship}/raw", payload=payload, response_topic="energy/answer/test"))
+
+    def crash(self) -> None:
+        self.survive = None
+        self.normalizer = EnergyNormalizer()
+        self.__post_init__()
+
+    def quarters(self, ship: Any = 1) -> dict[str, float]:
+        """What `energy_interval` shows."""
+        values: dict[str, float] = {}
+        for topic, payload in self.recorded:
+            if topic == f"energy/{ship}/interval":
+                for row in decode(payload, Intervals).data:
+                    values.pop(row.datetime, None)
+                    if row.value is not None:
+                        values[row.datetime] = row.value
+        return {at[11:16]: values[at] for at in sorted(values)}
+
+    def _answer(self, question: Publication) -> None:
+        assert question.response_topic == ANSWER_TOPIC
+        request = decode(question.payload, QueryRequest)
+        assert isinstance(request.parameters, dict)
+        rows = self._rows(request.parameters["ship"]) if request.parameters else self._left_behind()
+        end = {"rows": len(rows), "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": False, "error": None}
+        for said in (rows[:2], rows[2:], end):
+            payload = orjson.dumps(said)
+            self.hear(Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=question.correlation_data))
+
+    def _rows(self, ship: str) -> list[dict[str, Any]]:
+        nothing = {
+            "number": None,
+            "payload": None,
+            "start_us": None,
+            "kwh": None,
+            "coverage": None,
+            "quality": None,
+            "negative": None,
+        }
+        posts = [
+            {**nothing, "number": number, "payload": payload.decode()}
+            for number, (topic, payload) in enumerate(self.recorded)
+            if topic == f"energy/{ship}/raw"
+        ]
+        last: dict[str, Quarter] = {}
+        for topic, payload in self.recorded:
+            if topic == f"energy/{ship}/interval":
+                last |= {row.datetime: row for row in decode(payload, Intervals).data}
+        told = [
+            {**nothing, "start_us": round(datetime.fromisoformat(at).astimezone(UTC).timestamp() * 1e6), "kwh": row.value,
+             "coverage": row.coverage, "quality": row.quality, "negative": row.negative}
+            for at, row in last.items() if row.value is not None
+        ]  # fmt: skip
+        return [*reversed(told), *reversed(posts)]
+
+    def _left_behind(self) -> list[dict[str, Any]]:
+        last: dict[str, str] = {}
+        for topic, _ in self.recorded:
+            last[topic.split("/")[1]] = topic.split("/")[2]
+        return [{"ship": ship} for ship, kind in last.items() if kind == "raw"]
+
+
+HOURS = dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 3.0) | dict.fromkeys(["01:00", "01:15", "01:30", "01:45"], 6.5)
+
+
+def test_a_post_becomes_quarters_and_is_answered_after_them() -> None:
+    world = World()
+    world.post(12, 26)
+    assert world.quarters() == HOURS
+    assert world.answers == [Stored(1, 2)]
+    world.post(12, None, 26)
+    assert [each.index for each in world.answers[-1].skipped] == [1]
+    assert world.answers[-1].stored == 2
+
+
+def test_what_is_told_has_its_quality() -> None:
+    world = World()
+    world.post(22, 24, 23, 8, step=5, units="kW")
+    rows = decode(world.recorded[-1][1], Intervals).data
+    assert [(row.quality, row.coverage) for row in rows] == [("measured", 1.0), ("partial", 0.333333)]
+    world.post(12, -4, ship=2)
+    rows = decode(world.recorded[-1][1], Intervals).data
+    assert {row.quality for row in rows} == {"estimated"}
+    assert [row.negative for row in rows] == [False] * 4 + [True] * 4
+
+
+def test_a_mistake_is_answered_and_changes_nothing() -> None:
+    world = World()
+    world.post(12, 26, units="MW")
+    assert world.answers[-1].error is not None
+    assert world.answers[-1].error.startswith("units: ")
+    assert world.quarters() == {}
+
+
+def test_without_a_response_topic_a_mistake_is_rejected() -> None:
+    world = World()
+    for payload, text in ((b"nonsense", "not JSON"), (b'{"spaceship_id":2,"units":"kW","data":[]}', "topic is that of '1'")):
+        with pytest.raises(Rejected, match=text):
+            world.hear(Message(topic="energy/1/raw", payload=payload))
+
+
+def test_a_single_reading_needs_its_interval() -> None:
+    world = World()
+    world.post(4)
+    assert world.answers[-1].error is not None
+    assert "interval_minutes" in world.answers[-1].error
+    world.post(4, interval_minutes=60)
+    assert list(world.quarters().values()) == [1.0] * 4
+
+
+def test_a_revision_tells_what_changed_only() -> None:
+    world = World()
+    world.post(1, 2, 3, step=15)
+    before = len(world.recorded)
+    world.post(1, 2, 3, step=15)
+    assert [topic for topic, _ in world.recorded[before:]] == ["energy/1/raw"]
+    world.post(5, start=15, step=15)
+    assert world.quarters() == {"00:00": 1, "00:15": 5, "00:30": 3}
+    assert len(decode(world.recorded[-1][1], Intervals).data) == 1
+
+
+def test_a_restarted_normalizer_goes_on_from_the_recording() -> None:
+    world = World()
+    world.post(1, 2, step=10, units="kW")
+    world.crash()
+    world.post(3, start=20, step=10, units="kW")
+    fresh = World()
+    fresh.post(1, 2, 3, step=10, units="kW")
+    assert fresh.quarters() == world.quarters()
+
+
+def test_killed_after_any_publication_every_post_becomes_quarters() -> None:
+    expected = World()
+    posts = [(1, 2), (3, 4), (9, 9)]
+    for number, values in enumerate(posts):
+        expected.post(*values, start=30 * number, step=15)
+    for survive in range(12):
+        world = World()
+        world.survive = survive
+        for number, values in enumerate(posts):
+            world.post(*values, start=30 * number, step=15)
+        world.crash()
+        assert world.quarters() == expected.quarters(), survive
+
+
+def test_while_the_recorder_is_away_posts_wait() -> None:
+    world = World(recorder=False)
+    world.post(12, 26)
+    world.post(18, start=120)
+    assert world.answers == []
+    world.recorder = True
+    world.hear(Message(topic="components/recorder/state", payload=ONLINE))
+    assert [each.stored for each in world.answers] == [2, 1]
+    assert len(world.quarters()) == 12
+
+
+def test_a_question_that_nobody_answers_is_asked_again() -> None:
+    world = World(recorder=False)
+    world.post(12, 26)
+    world.recorder = True
+    world.now_s = PATIENCE_S + 1
+    world.send(world.normalizer.on_tick(world.now_s))
+    assert world.answers == [Stored(1, 2)]
+
+
+def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
+    world = World()
+    world.post(12, 26)
+    world.post(4, 4, ship="Nostromo")
+    world.post(18, ship="1", start=120)
+    assert len(world.quarters()) == 12
+    assert world.quarters("Nostromo") == dict.fromkeys(HOURS, 1.0)
+    assert world.answers[-1].spaceship_id == 1
