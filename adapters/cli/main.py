@@ -32,6 +32,10 @@ COMMANDS = {
     "replay": (f"{_COMMANDS}.replay:replay", "Publish recorded messages again, with their original spacing."),
     "heating": (f"{_COMMANDS}.heating:heating", "Heating: how well the rooms do, and their setpoints."),
     "torque": (f"{_COMMANDS}.torque:torque", "Fasten screws with a torque driver, and see what was fastened."),
+    "machines": (
+        f"{_COMMANDS}.machines:machines",
+        "Machines: their readings with moving averages, anomalies, and their job status.",
+    ),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }
 

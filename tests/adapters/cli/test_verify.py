@@ -24,6 +24,12 @@ SAMPLES = {
     "fastening/driver-1/event": """{"event":"in range","job":"j","serial":"RP-1","part_number":"10-1","revision":"A","step":1,
         "target_nm":10.0,"min_nm":9.5,"max_nm":10.5,"torque_nm":10.1,"in_range":true}""",
     "fastening/catalog": '{"serials":[],"parts":[]}',
+    "machines/1/reading": '{"id":1,"temperature":30.2,"fan_speed":811.6}',
+    "machines/1/average": '{"average_temperature":30.2,"average_speed":811.6,"status":"IDLE"}',
+    "energy/1/interval": """{"spaceship_id":1,"units":"kWh",
+        "data":[{"datetime":"2018-08-24T00:00:00Z","value":3.0,"quality":"measured","coverage":1.0}]}""",
+    "energy/1/anomaly": """{"spaceship_id":1,"datetime":"2018-08-24T00:00:00Z","kind":"outlier","value":9.5,"expected":3.0,
+        "text":"high"}""",
 }
 """A message for each typed table that the recording below does not fill otherwise."""
 HIGHEST = 14 + len(SAMPLES)
