@@ -24,7 +24,9 @@ class Declaration:
     `subscribes` and `publishes` are streams of `broker.contract`; `tick_s` is the time between two calls of `on_tick` in
     seconds of plant time, None for a component that only answers messages. `publishes_also` are filters of topics that it
     publishes to without being the one who says what they mean, `subscribes_also` those of streams that it hears a part of.
-    `listens` are those of the `variables` that hold a port of its own: `make up` looks whether it is free.
+    `session_s` is for how many wall seconds the broker keeps what comes while the component is away; that is handed over
+    after the retained messages. `listens` are those of the `variables` that hold a port of its own: `make up` looks whether
+    it is free.
     """
 
     name: str
@@ -34,5 +36,6 @@ class Declaration:
     publishes_also: tuple[str, ...] = ()
     subscribes_also: tuple[str, ...] = ()
     tick_s: float | None = None
+    session_s: int = 0
     variables: tuple[Variable, ...] = ()
     listens: tuple[Variable, ...] = ()

@@ -74,9 +74,13 @@ class Runtime(Owner):
         self._is_online = self._was_up = self._reconnecting = False
         self._known_boots = {self._publisher.boot}
         self._stopping = asyncio.Event()
+        self._missed: list[Delivery] | None = [] if declaration.session_s else None
+        """What the broker had kept, until all retained messages have come; None from then on."""
         options = Options(
             client_id=declaration.name,
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
+            session_expiry_s=declaration.session_s,
+            acknowledge=False,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
         self._connection = Connection(broker_address(settings, declaration.name), options, self)
@@ -100,9 +104,25 @@ class Runtime(Owner):
             await _cancel([connection])
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """Hand each delivery to the component, and publish what it answers."""
+        """Hand each delivery to the component, publish what it answers, and acknowledge it then: a kill repeats it at most."""
+        if self._missed is not None:
+            self._missed += [each for each in deliveries if not each.retain]
+            deliveries = [each for each in deliveries if each.retain]
+        self._hear_all(deliveries)
+
+    def _hear_all(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             self._hear(delivery)
+        self._connection.acknowledge(deliveries)
+
+    async def _catch_up(self) -> None:
+        """Hand over what was missed: the broker answers a ping after it has sent the retained messages."""
+        try:
+            await self._connection.ping()
+        except BrokerUnavailable:
+            return  # it comes again
+        missed, self._missed = self._missed, None
+        self._hear_all(missed or [])
 
     def _hear(self, delivery: Delivery) -> None:
         if _is_replayed(delivery):
@@ -123,11 +143,15 @@ class Runtime(Owner):
     def on_up(self) -> None:
         """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
         self._was_up = True
+        if self._missed is not None:
+            self._catching_up = asyncio.create_task(self._catch_up(), name="catching up")
         asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
 
     def on_down(self) -> None:
-        """Nothing is online without the broker."""
+        """Nothing is online without the broker, which sends again what was not acknowledged."""
         self._is_online = False
+        if self._declaration.session_s:
+            self._missed = []
 
     def stop(self) -> None:
         """Ask for a clean stop."""

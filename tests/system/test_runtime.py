@@ -322,6 +322,47 @@ def test_a_broker_that_is_frozen_does_not_answer(own_broker: RealBroker) -> None
     asyncio.run(scenario())
 
 
+def test_what_came_while_a_component_was_dead_is_handed_over_after_what_is_retained(own_broker: RealBroker) -> None:
+    """A session that is kept: nothing is missed, and a component knows its own retained state before it hears of news."""
+
+    class Listener(Echo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[tuple[bytes, bool]] = []
+
+        def on_message(self, message: Message, now_s: float) -> list[Publication]:
+            self.heard.append((message.payload, message.retain))
+            return []
+
+    declaration = dataclasses.replace(HEATING, subscribes=(heating.READING, heating.SETPOINT), session_s=60)
+
+    async def start(component: Echo) -> tuple[Runtime, "asyncio.Task[None]"]:
+        runtime = Runtime(declaration, component, own_broker.settings)
+        task = asyncio.create_task(runtime.run())
+        await until(lambda: runtime._is_online)
+        return runtime, task
+
+    async def scenario() -> None:
+        _, task = await start(Listener())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with Device(own_broker) as device:
+            await device.reads(reading(20))
+            await device.reads(reading(21))
+        async with Watcher(own_broker, account="operator", client_id="op") as operator:
+            operator.connection.publish(gmqtt.Message("heating/r/setpoint", b'{"celsius":20}', qos=1, retain=True))
+            assert await operator.connection.flush(10)
+        listener = Listener()
+        runtime, task = await start(listener)
+        await until(lambda: len(listener.heard) >= 4)
+        assert listener.heard[0] == (b'{"celsius":20}', True)
+        assert [payload for payload, retain in listener.heard if not retain] == [reading(20), reading(21), b'{"celsius":20}']
+        runtime.stop()
+        await asyncio.wait_for(task, 20)
+
+    asyncio.run(scenario())
+
+
 def test_a_service_is_online_only_when_it_works_and_may_finish(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         service = Service()
