@@ -151,6 +151,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Counts what was set on the driver in this job, so that a late operation is told from the one that is awaited."""
     results: tuple[Result, ...] = ()
     """Stored values, in the order of the steps."""
+    reversed_at: str | None = None
+    """Mark of the command that the driver had when it was last reversed: the same message again is a double."""
 
 
 class DriverState(msgspec.Struct, frozen=True):
@@ -164,7 +166,8 @@ class DriverState(msgspec.Struct, frozen=True):
 class FasteningError(msgspec.Struct, frozen=True):
     """Why a request was refused.
 
-    `kind`: `unknown serial`, `no steps`, `busy` (somebody else holds the driver or the serial), `no job`, `invalid`.
+    `kind`: `unknown serial`, `no steps`, `unknown driver`, `busy` (somebody else holds the driver or the serial), `no job`,
+    `invalid`.
     """
 
     kind: str
@@ -232,7 +235,6 @@ TORQUE_EVENT = Stream(
     template=TopicTemplate("torque/{driver}/event"),
     payload=TorqueEvent,
     summary="torque adapter → fastening: the driver's own messages, verbatim",
-    plant=True,
 )
 LINK = Stream(
     template=TopicTemplate("torque/{driver}/link"),
@@ -254,7 +256,6 @@ EVENT = Stream(
     template=TopicTemplate("fastening/{driver}/event"),
     payload=FasteningEvent,
     summary="fastening → all: what happens to a job",
-    plant=True,
 )
 JOB = Stream(
     template=TopicTemplate("fastening/{driver}/job"),

@@ -4,8 +4,6 @@ What could let a screw be fastened wrongly, or cannot be read, refuses the whole
 the line: a serial number without part or a part without steps is named, and refused when somebody wants to fasten it.
 """
 
-import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -17,9 +15,13 @@ from broker.errors import InvalidSetting, Rejected
 from broker.message import convert, decode_json
 
 R = TypeVar("R")
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Text = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$", max_length=256)
+]
+"""What a person can type and read: no control characters, no blanks around it."""
 
 SERIALS, PARTS, STEPS = "serials.json", "parts.json", "steps.json"
+LARGEST_TORQUE_NM = 1e6
 MOST_NAMED = 20
 """Mistakes that an error names."""
 
@@ -47,7 +49,7 @@ class _Range(msgspec.Struct, frozen=True):
 
 class _Step(msgspec.Struct, frozen=True):
     part_id: int = msgspec.field(name="partId")
-    step: Annotated[int, msgspec.Meta(ge=1)]
+    step: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     torque: _Range
 
 
@@ -70,10 +72,11 @@ def check_catalog(files: dict[str, bytes]) -> Checked:
     serials = _entries(files, SERIALS, _Serial, wrong)
     parts = _entries(files, PARTS, _Part, wrong)
     steps = _entries(files, STEPS, _Step, wrong)
-    wrong += _doubled(SERIALS, "serialNumber", [each.serial for each in serials])
-    wrong += _doubled(PARTS, "partId", [each.part_id for each in parts])
-    wrong += _doubled(PARTS, "partNumber and revision", [f"{each.part_number} {each.revision}" for each in parts])
-    wrong += _doubled(STEPS, "partId and step", [f"{each.part_id} step {each.step}" for each in steps])
+    if not wrong:  # else entries would be counted without those that cannot be read
+        wrong += _doubled(SERIALS, "serialNumber", [(each.serial,) for each in serials])
+        wrong += _doubled(PARTS, "partId", [(each.part_id,) for each in parts])
+        wrong += _doubled(PARTS, "partNumber and revision", [(each.part_number, each.revision) for each in parts])
+        wrong += _doubled(STEPS, "partId and step", [(each.part_id, each.step) for each in steps])
     wrong += [f"{STEPS} entry {n}: {text}" for n, each in enumerate(steps, 1) if (text := _range_error(each.torque))]
     if wrong:
         more = f"\n  and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
@@ -99,15 +102,19 @@ def _entries(files: dict[str, bytes], name: str, shape: type[R], wrong: list[str
     return entries
 
 
-def _doubled(name: str, field: str, values: list[Any]) -> Iterator[str]:
-    for value, times in Counter(values).items():
-        if times > 1:
-            yield f"{name}: {field} {value} is there {times} times"
+def _doubled(name: str, field: str, values: list[tuple[Any, ...]]) -> Iterator[str]:
+    entries: dict[tuple[Any, ...], list[int]] = {}
+    for number, value in enumerate(values, 1):
+        entries.setdefault(value, []).append(number)
+    for value, numbers in entries.items():
+        if len(numbers) > 1:
+            entries_of = ", ".join(map(str, numbers))
+            yield f"{name} entries {entries_of}: {field} {' and '.join(map(str, value))} is there several times"
 
 
 def _range_error(torque: _Range) -> str | None:
-    if not all(math.isfinite(each) and each > 0 for each in (torque.target, torque.min, torque.max)):
-        return "torque: target, min and max must be above 0 N·m"
+    if not all(0 < each <= LARGEST_TORQUE_NM for each in (torque.target, torque.min, torque.max)):
+        return f"torque: target, min and max must be above 0 and at most {LARGEST_TORQUE_NM:g} N·m"
     if torque.min > torque.max:
         return f"torque.min {torque.min} is above torque.max {torque.max}"
     if not torque.min <= torque.target <= torque.max:

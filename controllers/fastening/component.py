@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from broker.contract.components import STATE, Presence
 from broker.contract.fastening import (
     ANSWER,
     CATALOG,
@@ -14,18 +15,18 @@ from broker.contract.fastening import (
     FasteningAnswer,
     FasteningError,
     FasteningRequest,
-    Job,
     Operation,
     Part,
     TorqueEvent,
 )
 from broker.errors import Rejected
 from broker.message import Message, Publication, convert, encode
+from controllers.fastening.catalog import LARGEST_TORQUE_NM
+from controllers.fastening.declaration import ADAPTER_STATE
 from controllers.fastening.job import Event, RefusedEvent, new_job
 from controllers.fastening.station import Station, where
 
 MOST_DRIVERS = 1_000
-LARGEST_TORQUE_NM = 1e6
 
 
 class Refused(Exception):
@@ -65,6 +66,9 @@ class FasteningController:
             return self._station(levels["driver"]).link(link.connected, link.error, now_s)
         if levels := JOB.parse(message.topic):
             return self._take_job(levels["driver"], message)
+        if message.topic == ADAPTER_STATE:
+            online = STATE.decode(message).state is Presence.ONLINE
+            return [each for station in self._stations.values() for each in station.adapter(online, now_s)]
         raise Rejected(f"topic {message.topic!r} names no driver")
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -92,6 +96,8 @@ class FasteningController:
         return [known.kept()] if known.state != state else []
 
     def _take_request(self, driver: str, message: Message, now_s: float) -> list[Publication]:
+        if message.retain:
+            raise Rejected("a retained request may be from any time: requests are not to be retained")
         if message.response_topic is not None and (ANSWER.parse(message.response_topic) or {}).get("driver") != driver:
             raise Rejected(f"{message.response_topic!r} is no response topic for this driver: {ANSWER.template.text}")
         station, error = self._station(driver), None
@@ -107,25 +113,27 @@ class FasteningController:
         except RefusedEvent as refused:
             publications, error = [], FasteningError("no job", str(refused))
         if message.response_topic is None:
+            if error is not None:
+                raise Rejected(error.message)
             return publications
         return [_answer(message, FasteningAnswer(station.job, error, station.connected)), *publications]
 
     def _start(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
         part = self._part(request.serial)
+        self._refuse_unknown(station)
         serial = request.serial or ""
         self._refuse_held(station, serial, request.console)
         if station.active and station.job is not None and station.job.serial == serial:
             return station.again(request.console, now_s)
-        publications, job = self._gathered(serial, now_s)
-        return publications + station.begin(job or new_job(self._new_id(), serial, part), request.console, now_s)
+        left = next((each for each in self._stations.values() if each.unfinished(serial) is not None), None)
+        job, publications = (None, []) if left is None else left.give_up(serial, now_s)
+        publications += station.begin(job or new_job(self._new_id(), serial, part), request.console, now_s)
+        return publications if left in (None, station) else [*publications, left.kept()]
 
-    def _gathered(self, serial: str, now_s: float) -> tuple[list[Publication], Job | None]:
-        """Take the unfinished job of a serial number from wherever it was left."""
-        for station in self._stations.values():
-            if station.unfinished(serial) is not None:
-                job, publications = station.give_up(serial, now_s)
-                return publications, job
-        return [], None
+    def _refuse_unknown(self, station: Station) -> None:
+        known = [each.name for each in self._stations.values() if each.connected is not None]
+        if known and station.connected is None:
+            raise Refused("unknown driver", f"there is no torque driver {station.name!r}: there are {', '.join(known)}")
 
     def _refuse_held(self, station: Station, serial: str, console: str) -> None:
         _refuse_another(station, console)
@@ -147,8 +155,8 @@ class FasteningController:
         return part
 
     def _attach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
-        if station.job is None:
-            raise Refused("no job", f"{station.name} has no job: start one")
+        if not station.active:
+            raise Refused("no job", f"{station.name} has no job under way: start one")
         _refuse_another(station, request.console)
         station.console = request.console
         return [station.kept()]

@@ -1,5 +1,6 @@
 """What the fastening controller does on the bus."""
 
+from broker.contract.components import STATE
 from broker.contract.fastening import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
 from broker.declaration import Declaration, Variable
 
@@ -14,10 +15,14 @@ PATIENCE = Variable(
     meaning="wall seconds after which a torque driver that has not answered is called silent",
 )
 
+ADAPTER_STATE = STATE.template.topic(component="torque-adapter")
+
 DECLARATION = Declaration(
     name="fastening",
     summary="guides torque drivers through jobs, screw by screw",
     subscribes=(REQUEST, TORQUE_EVENT, LINK, JOB),
+    subscribes_also=(ADAPTER_STATE,),
+    session_s=3600,
     publishes=(COMMAND, EVENT, JOB, ANSWER, CATALOG),
     tick_s=1.0,
     variables=(CATALOG_FOLDER, PATIENCE),

@@ -17,11 +17,13 @@ def read_catalog(folder: str) -> Catalog:
     Raises:
         InvalidCatalog: a file cannot be read, or what it says cannot be used; the text names file, entry and field.
     """
-    path = Path(folder).expanduser() if folder else SHIPPED
     try:
+        path = Path(folder).expanduser() if folder else SHIPPED
         files = {name: (path / name).read_bytes() for name in (SERIALS, PARTS, STEPS)}
     except OSError as error:
         raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {error.filename}: {error.strerror}") from error
+    except RuntimeError as error:  # ~user of somebody who is not here
+        raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {folder}: {error}") from error
     checked = check_catalog(files)
     for each in checked.incomplete:
         log.error("catalog: %s", each)

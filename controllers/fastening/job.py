@@ -3,8 +3,8 @@
 The table is the only place that says so; `docs/fastening.md` shows it as a diagram that is made from it. A job is the value
 that travels on the bus (`broker.contract.fastening.Job`): every function here returns a new one.
 
-The results of a job are those of the steps before the current one; while its screw is out of range, and when the job is
-complete, that of the current one too.
+The results of a job are those of the steps before the current one; when the job is complete, and while its screw is out of
+range and not loosened, that of the current one too.
 """
 
 import math
@@ -27,8 +27,8 @@ from broker.contract.fastening import (
     TorqueCommand,
 )
 
-CONFIGURED_TOLERANCE = 1e-3
-"""Share by which a driver may round the torque that it is set to, in the messages it sends."""
+ROUNDING_NM = 0.0005
+"""By how much a driver may round the torque that it was set to, in the messages it sends: it has three decimals."""
 
 
 class Event(Enum):
@@ -39,6 +39,8 @@ class Event(Enum):
     LAST_IN_RANGE = "last in range"
     OUT_OF_RANGE = "out of range"
     REVERSED = "reversed"
+    REVERSED_EARLY = "reversed early"
+    """Before the driver was told to: it will be confirmed once more."""
     CONNECTED = "connected"
     """The driver's connection is new: it may have forgotten what it was set to."""
     RETRY = "retry"
@@ -86,6 +88,7 @@ TRANSITIONS: dict[State, dict[Event, Transition]] = {
     },
     State.REVERSING: {
         Event.REVERSED: Transition(State.FASTENING, (Do.VOID, Do.SEND)),
+        Event.REVERSED_EARLY: Transition(State.REVERSING, (Do.VOID,)),
         Event.CONNECTED: Transition(State.REVERSING, (Do.REVERSE,)),
         Event.RETRY: Transition(State.REVERSING, (Do.REVERSE,)),
         Event.PAUSED: Transition(State.PAUSED_OUT_OF_RANGE, (Do.RESET,)),
@@ -131,6 +134,8 @@ class Command:
     mark: bytes
 
 
+RESET = Command(TorqueCommand("reset"), b"/reset")
+
 Outcome = Command | FasteningEvent
 """What a transition wants to be said, in order: to the driver, or to everybody."""
 
@@ -158,7 +163,7 @@ def advance(job: Job, event: Event, operation: Operation | None = None) -> tuple
     if transition is None:
         raise RefusedEvent(job.state, event)
     outcomes: list[Outcome] = []
-    asked = job.state is State.REVERSING
+    asked = job.state is State.REVERSING and event is Event.REVERSED
     for do in transition.do:
         job, said = _DOING[do](job, operation, asked)
         outcomes += said
@@ -180,7 +185,7 @@ def event_of(job: Job, operation: Operation, mark: bytes | None) -> Event | str:
     step = current(job)
     if mark not in (None, step_mark(job)):
         return "it answers an earlier command: late or doubled"
-    if not math.isclose(operation.configured, step.target_nm, rel_tol=CONFIGURED_TOLERANCE):
+    if not math.isclose(operation.configured, step.target_nm, rel_tol=0, abs_tol=ROUNDING_NM):
         return f"it was made with {operation.configured} configured, step {step.step} wants {step.target_nm}"
     if not step.min_nm <= operation.current <= step.max_nm:
         return Event.OUT_OF_RANGE
@@ -218,12 +223,17 @@ def _reverse_mark(job: Job) -> bytes:
     return step_mark(job) + b"/reverse"
 
 
+def reversed_with(job: Job, mark: bytes | None) -> Job:
+    """Remember the mark of a reverse."""
+    return replace(job, reversed_at=None if mark is None else mark.decode(errors="replace"))
+
+
 def _reverse(job: Job, mark: bytes | None) -> Event | str:
-    if job.state is State.REVERSING:
-        if mark not in (None, _reverse_mark(job)):
-            return "it came before the driver was told to reverse: its confirmation is awaited"
-    elif mark is not None and mark.endswith(b"/reverse") and job.state is not State.PAUSED_OUT_OF_RANGE:
-        return "this reverse was confirmed already"
+    """A paused driver is sent nothing between two reverses, so there each of them counts: in doubt, a value is void."""
+    if mark is not None and job.state in ACTIVE and mark.decode(errors="replace") == job.reversed_at:
+        return "this reverse was taken already"
+    if job.state is State.REVERSING and mark not in (None, _reverse_mark(job)):
+        return Event.REVERSED_EARLY
     return Event.REVERSED if Event.REVERSED in TRANSITIONS[job.state] else "no job is open"
 
 
@@ -271,7 +281,7 @@ def _send_reverse(job: Job, _operation: Operation | None, _asked: bool) -> _Done
 
 
 def _reset(job: Job, _operation: Operation | None, _asked: bool) -> _Done:
-    return job, [Command(TorqueCommand("reset"), step_mark(job) + b"/reset")]
+    return job, [Command(RESET.message, step_mark(job) + RESET.mark)]
 
 
 def _complete(job: Job, _operation: Operation | None, _asked: bool) -> _Done:

@@ -9,7 +9,19 @@ from dataclasses import dataclass, field
 
 from broker.contract.fastening import COMMAND, EVENT, JOB, DriverState, FasteningEvent, Happening, Job, Operation, State
 from broker.message import Publication, encode
-from controllers.fastening.job import ACTIVE, PAUSED, Command, Event, Outcome, advance, current, event_of, happening
+from controllers.fastening.job import (
+    ACTIVE,
+    PAUSED,
+    RESET,
+    Command,
+    Event,
+    Outcome,
+    advance,
+    current,
+    event_of,
+    happening,
+    reversed_with,
+)
 
 _VALUES = (Happening.IN_RANGE, Happening.OUT_OF_RANGE)
 _SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
@@ -35,6 +47,8 @@ class Station:
     console: str | None = None
     parked: tuple[Job, ...] = ()
     connected: bool | None = None
+    _linked: bool | None = None
+    """What the adapter said last, also while it is away."""
     _unsent: bool = False
     """The driver has not been sent what the job wants: it was away, or the controller was killed before it could."""
     _deadline_s: float | None = field(default=None, repr=False)
@@ -56,7 +70,7 @@ class Station:
 
     def restore(self, state: DriverState) -> list[Publication]:
         """Go on from what an earlier controller left; the step is set again as soon as the driver is there."""
-        self.job, self.parked = state.job, state.parked
+        self.job, self.console, self.parked = state.job, state.console, state.parked
         self._unsent = self.job is not None
         if self.job is None or self.job.state not in (State.FASTENING, State.PAUSED):
             return []
@@ -74,11 +88,14 @@ class Station:
         return self.happens(Event.RETRY, now_s)
 
     def give_up(self, serial: str, now_s: float) -> tuple[Job | None, list[Publication]]:
-        """Take an unfinished job away from here, and return it: it goes on, perhaps with another driver."""
+        """Take an unfinished job away from here, and return it: it goes on, perhaps with another driver.
+
+        What is returned besides does not tell yet that it is gone: publish `kept` when its new place is told.
+        """
         publications = self._park(now_s) if self.job is not None and self.job.serial == serial else []
         taken = next((job for job in self.parked if job.serial == serial), None)
         self.parked = tuple(job for job in self.parked if job is not taken)
-        return taken, [*publications, self.kept()]
+        return taken, publications
 
     def happens(self, event: Event, now_s: float, operation: Operation | None = None) -> list[Publication]:
         """Let an event happen to the job.
@@ -100,31 +117,47 @@ class Station:
         if self.job is None:
             return []
         event = event_of(self.job, operation, mark)
+        if event in (Event.REVERSED, Event.REVERSED_EARLY):
+            self.job = reversed_with(self.job, mark)
         if isinstance(event, Event):
             return self.happens(event, now_s, operation)
         return [self._tell(happening(self.job, Happening.IGNORED, torque_nm=operation.current, reason=event))]
 
     def link(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
         """Take that the driver is connected, perhaps anew, or no longer; `reason` says why."""
-        before, self.connected = self.connected, connected
-        if self.job is None:
+        self._linked = connected
+        return self._reached(connected, reason, now_s)
+
+    def adapter(self, online: bool, now_s: float) -> list[Publication]:
+        """Take that the adapter is there, perhaps anew, or away: then nothing reaches the driver, whatever its link was."""
+        if self._linked is None:
             return []
+        return self._reached(online and self._linked, None if online else "the torque adapter is away", now_s)
+
+    def _reached(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
+        before, self.connected = self.connected, connected
         told: list[Publication] = []
-        if self.active and connected is not before and (before is not None or not connected):
+        if self.job is not None and self.active and connected is not before and (before is not None or not connected):
             kind = Happening.BACK if connected else Happening.AWAY
             told = [self._tell(happening(self.job, kind, reason=reason))]
-        if connected and (self.active or self._unsent):
-            return told + self.happens(Event.CONNECTED, now_s)
-        self._deadline_s = None
+        if not connected:
+            self._deadline_s = None
+        elif self.active or self._unsent:
+            return told + self._send_again(now_s)
         return told
+
+    def _send_again(self, now_s: float) -> list[Publication]:
+        """Send what the driver is to have; one that was left with a torque and without a job is reset."""
+        if self.job is not None:
+            return self.happens(Event.CONNECTED, now_s)
+        self._unsent = False
+        return [self._command(RESET)]
 
     def tick(self, now_s: float) -> list[Publication]:
         """Let time pass: an answer that is overdue is told once."""
-        if self.job is None:
-            return []
         if self._unsent and self.connected is not False:
-            return self.happens(Event.CONNECTED, now_s)
-        if not self.active or self._deadline_s is None or now_s < self._deadline_s:
+            return self._send_again(now_s)
+        if self.job is None or not self.active or self._deadline_s is None or now_s < self._deadline_s:
             return []
         self._deadline_s = None
         return [self._tell(happening(self.job, Happening.SILENT))]
@@ -146,10 +179,11 @@ class Station:
 
     def _publications(self, outcomes: list[Outcome], now_s: float) -> list[Publication]:
         """Put values first, then the job, then the rest; without a link nothing is sent."""
-        self._unsent = self.connected is False and any(isinstance(each, Command) for each in outcomes)
-        if self._unsent:
+        if any(isinstance(each, Command) for each in outcomes):
+            self._unsent = self.connected is False
+        if self.connected is False:
             outcomes = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event not in _SENT]
-        self._deadline_s = now_s + self.patience_s if self.active and not self._unsent else None
+        self._deadline_s = now_s + self.patience_s if self.active and self.connected is not False else None
         values = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event in _VALUES]
         others = [each for each in outcomes if each not in values]
         return [*map(self._say, values), self.kept(), *map(self._say, others)]

@@ -10,7 +10,7 @@ FROM fastening WHERE serial = $serial ORDER BY step
 _HISTORY = """
 SELECT received_at, event_at, driver, event, job, serial, part_number, revision, step, torque_nm, target_nm, min_nm, max_nm,
        in_range, void, asked, reason
-FROM fastening_event WHERE serial = $serial ORDER BY received_at
+FROM fastening_event WHERE serial = $serial ORDER BY number
 """
 
 _STEPS = """

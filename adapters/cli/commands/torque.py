@@ -214,7 +214,12 @@ def _show_serials(session: Session, part: str | None, output: Output) -> None:
     rows = _rows(session, torque_sql.serials(part))
     if not rows:
         fix = "scaup torque serials lists all" if part else "the fastening controller publishes it: scaup status fastening"
-        raise Failed(f"no serial number of part {part}" if part else "the catalog was not recorded yet", fix)
+        raise Failed(
+            f"no serial number of part {part}"
+            if part
+            else "there is no serial number in the catalog, or it was not recorded yet",
+            fix,
+        )
     _write(output, rows, None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adapters.cli.asking.bus import LeavingBus, Received
 from adapters.cli.errors import ConnectionLost, Failed, Refused, Unreachable
 from adapters.cli.torque.dialogue import FASTENING, TORQUE_ADAPTER, Dialogue
-from adapters.cli.torque.hold import NOT_PAUSED, PAUSED, Hold
+from adapters.cli.torque.hold import Hold
 from adapters.cli.torque.interrupt import interruptible
 from adapters.cli.torque.keyboard import Keyboard
 from adapters.cli.torque.lines import PROMPT, Line, hint
@@ -123,7 +123,8 @@ class Console:
         self._hold.end()
         error = answer.error
         if error is None or error.kind not in _ASK_AGAIN:
-            raise refusal(error, "see scaup torque --help") if error is not None else no_answer()
+            fix = f"wait, choose another --driver, or end it with `scaup torque cancel --driver {self._driver}`"
+            raise refusal(error, fix) if error is not None else no_answer()
         self._show([hint(f"Error: {error.message}")])
         return False
 
@@ -221,10 +222,10 @@ class Console:
 
     def _input_ended(self) -> None:
         """Leave a job about which nobody can be asked."""
-        paused = self._hold.pause()
+        said = self._hold.pause()
         self._hold.let_go()
         why = "the driver does not answer, and the input ended"
-        self._dialogue.end = self._dialogue.paused(f"{why}: {PAUSED if paused else NOT_PAUSED}")
+        self._dialogue.end = self._dialogue.paused(f"{why}: {said}")
 
     def _attach_is_due(self) -> bool:
         again = not self._dialogue.attached and self._clock.now() >= self._attach_at_s

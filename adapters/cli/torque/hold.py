@@ -11,6 +11,7 @@ from broker.contract.fastening import Action
 
 FAREWELL_S = 2.0
 PAUSED = "the job is paused and the driver is reset"
+PAUSED_AWAY = "the job is paused, and the driver will be reset when it is connected"
 NOT_PAUSED = "the fastening controller did not confirm that the job is paused"
 
 
@@ -30,24 +31,25 @@ class Hold:
         """Note that there is nothing to let go of."""
         self.held = False
 
-    def pause(self) -> bool:
-        """Ask for a pause and tell whether it was granted; never for that of another console's job."""
+    def pause(self) -> str:
+        """Ask for a pause, never for that of another console's job, and say what became of it."""
         try:
             if not self._dialogue.attached and not self._is_ours():
-                return False
+                return NOT_PAUSED
             answer = self._requests.ask(Action.PAUSE, patience_s=FAREWELL_S)
         except CommandError:
             self.held = False  # the connection is of no use, and its end lets go of the job
-            return False
-        paused = answer is not None and answer.error is None
-        self.held = not paused
-        return paused
+            return NOT_PAUSED
+        self.held = answer is None or answer.error is not None
+        if answer is None or answer.error is not None:
+            return NOT_PAUSED
+        return PAUSED if answer.connected else PAUSED_AWAY
 
     def farewell(self, why: str) -> None:
         """Pause the job, if there is one, and say how to go on with it."""
         if not self.held:
             return
-        said = PAUSED if self.pause() else NOT_PAUSED
+        said = self.pause()
         self._screen.show([hint(f"{why}: {said}. Go on with {resume_command(self.serial, self._dialogue.driver)}")])
 
     def let_go(self) -> None:

@@ -70,7 +70,8 @@ class Requests:
         """
         mark = secrets.token_bytes(16)
         asked = replace(request(self._driver, self._console, action, serial), correlation_data=mark)
-        if not self._bus.publish(asked, self.answer_topic, expiry_s=max(1, round(patience_s))):
+        expiry_s = None if action is Action.PAUSE else max(1, round(patience_s))  # to reset a driver it is never too late
+        if not self._bus.publish(asked, self.answer_topic, expiry_s=expiry_s):
             return None
         return self._answer(mark, self._clock() + patience_s)
 

@@ -17,7 +17,8 @@ from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT
 SCHEMA = """
 CREATE TABLE fastening (serial VARCHAR, step INTEGER, torque_nm DOUBLE, target_nm DOUBLE, min_nm DOUBLE, max_nm DOUBLE,
     in_range BOOLEAN, recorded_at TIMESTAMPTZ, driver VARCHAR);
-CREATE TABLE fastening_event (received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, driver VARCHAR, event VARCHAR, job VARCHAR,
+CREATE TABLE fastening_event (number BIGINT, received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, driver VARCHAR, event VARCHAR,
+    job VARCHAR,
     serial VARCHAR, part_number VARCHAR, revision VARCHAR, step INTEGER, torque_nm DOUBLE, target_nm DOUBLE, min_nm DOUBLE,
     max_nm DOUBLE, in_range BOOLEAN, void BOOLEAN, asked BOOLEAN, reason VARCHAR);
 CREATE TABLE serial_number (serial VARCHAR, part_id BIGINT);
@@ -44,8 +45,10 @@ def fasten(recorder: FakeRecorder, serial: str, step: int, torque_nm: float, in_
 
 def happen(recorder: FakeRecorder, event: str, torque_nm: float | None, part: str = "10-1", **more: Any) -> None:
     count = recorder.database.execute("SELECT count(*) FROM fastening_event").fetchone()
-    at = START_AT + timedelta(seconds=(count or (0,))[0])
+    number = (count or (0,))[0]
+    at = START_AT + timedelta(seconds=number)
     row = [
+        number,
         at,
         at,
         "driver-1",
@@ -143,7 +146,7 @@ def test_serials(scaup: Scaup, recorder: FakeRecorder) -> None:
     assert [each["serial"] for each in rows(scaup, "serials", "--part", "10-2")] == ["RP-3"]
 
 
-@pytest.mark.parametrize(("more", "text"), [(["--part", "x"], "of part x"), ([], "catalog was not recorded")])
+@pytest.mark.parametrize(("more", "text"), [(["--part", "x"], "of part x"), ([], "was not recorded yet")])
 def test_serials_without_any(scaup: Scaup, recorder: FakeRecorder, more: list[str], text: str) -> None:
     if not more:
         recorder.database.execute("DELETE FROM serial_number")

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -392,7 +393,7 @@ def test_killed_after_any_publication_the_job_ends_right() -> None:
         world.finish("RP-1")
         job = world.state.job
         assert job is not None
-        assert world.stored.items() >= {(job.serial, each.step): each.torque_nm for each in job.results}.items()
+        assert world.stored_by(job) == {each.step: each.torque_nm for each in job.results}
         assert [each.in_range for each in job.results] == [True] * 3
     assert survived > 30
     assert states == set(State)
@@ -436,7 +437,7 @@ def test_whatever_happens_a_good_operator_can_finish(frames: list[tuple[object, 
         happen(world, kind, *facts)
         job = world.state.job
         if job is not None:  # what the job knows is what is stored
-            assert world.stored.items() >= {(job.serial, each.step): each.torque_nm for each in job.results}.items()
+            assert world.stored_by(job) == {each.step: each.torque_nm for each in job.results}
             assert len({each.step for each in job.results}) == len(job.results)
     world.finish(serial)
     job = world.state.job
@@ -470,3 +471,125 @@ def test_a_controller_that_was_killed_before_the_reset_sends_it() -> None:
     world.tick()
     world.tick()
     assert wire(world.commands) == ["forward 10.0", "reset", "reset"]
+
+
+def test_what_the_driver_says_while_the_controller_is_dead_counts() -> None:
+    world = started()
+    world.fasten(10.1)
+    world.fasten(13.1)
+    world.kill()
+    world.reverse()
+    world.crash()
+    assert world.stored == {("RP-1", 1): 10.1}
+    world.finish("RP-1")
+    again = started("RP-2")
+    again.kill()
+    again.fasten(10.3)
+    again.crash()
+    assert again.stored == {("RP-2", 1): 10.3}
+
+
+def test_a_reverse_that_is_doubled_takes_back_one_screw() -> None:
+    world = started()
+    world.fasten(10.0)
+    world.fasten(13.0)
+    mark = world.mark
+    world.reverse()
+    world.reverse(mark)
+    assert world.stored == {("RP-1", 1): 10.0}
+
+
+def test_a_screw_that_is_loosened_before_the_driver_was_told_to_counts_as_loosened() -> None:
+    world = started()
+    mark = world.mark
+    world.fasten(20.0)
+    world.reverse(mark)
+    assert world.stored == {}
+    assert world.state.job is not None
+    assert world.state.job.state is State.REVERSING
+    world.reverse()
+    assert [each.asked for each in world.events if each.event is Happening.REVERSED] == [False, True]
+    world.finish("RP-1")
+
+
+def test_a_retained_request_starts_nothing() -> None:
+    world = World()
+    with pytest.raises(Rejected, match="retained"):
+        world.hear(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-1"}', retain=True))
+    assert world.commands == []
+
+
+def presence(world: World, state: str) -> None:
+    payload = orjson.dumps({"state": state, "boot": "b", "version": "1"})
+    world.linked = state == "online"
+    world.hear(Message(topic="components/torque-adapter/state", payload=payload))
+
+
+@pytest.mark.parametrize("actions", [["pause"], ["pause", "cancel"], ["cancel"], ["pause", "reverse"], ["pause", "elsewhere"]])
+@pytest.mark.parametrize("away", ["link", "adapter"])
+def test_a_driver_that_was_away_when_its_job_ended_is_reset(actions: list[str], away: str) -> None:
+    world = World()
+    world.link(True)
+    world.request("start", serial="RP-1")
+    world.link(False) if away == "link" else presence(world, "offline")
+    for action in actions:
+        if action == "reverse":
+            world.reverse()
+        elif action == "elsewhere":
+            world.driver, world.linked = "other", True
+            world.request("start", serial="RP-1")
+            world.driver = "d"
+        else:
+            world.request(action)
+    before = len(world.commands)
+    world.link(True) if away == "link" else presence(world, "online")
+    assert wire(world.commands[before:]) == ["reset"]
+
+
+def test_what_was_sent_while_the_adapter_was_away_is_sent_again() -> None:
+    world = World()
+    world.link(True)
+    presence(world, "offline")
+    world.request("start", serial="RP-1")
+    assert world.commands == []
+    presence(world, "online")
+    assert wire(world.commands) == ["forward 10.0"]
+    world.finish("RP-1")
+
+
+def test_killed_while_a_job_moves_it_is_not_forgotten() -> None:
+    for survive in range(12):
+        world = started()
+        world.fasten(10.1)
+        world.request("pause")
+        world.survive = survive
+        with contextlib.suppress(Killed):
+            world.request("start", serial="RP-1")
+        world.missed = None
+        world.crash()
+        world.request("start", serial="RP-1")
+        assert world.events[-1].step == 2
+
+
+def test_a_driver_that_nobody_knows_is_refused_where_others_are_known() -> None:
+    world = World()
+    world.link(True)
+    world.driver = "nope"
+    answer = world.request("start", serial="RP-1")
+    assert answer is not None
+    assert answer.error is not None
+    assert (answer.error.kind, "there are d" in answer.error.message) == ("unknown driver", True)
+
+
+def test_a_refused_request_that_asks_for_no_answer_is_rejected() -> None:
+    with pytest.raises(Rejected, match="RP-9 does not exist"):
+        World().hear(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-9"}'))
+
+
+def test_a_job_that_is_over_is_not_held() -> None:
+    world = started()
+    world.finish("RP-1")
+    answer = world.request("attach")
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error.kind == "no job"

@@ -18,6 +18,7 @@ from broker.contract.fastening import (
     FasteningAnswer,
     FasteningEvent,
     Happening,
+    Job,
     Part,
     SerialNumber,
     State,
@@ -27,6 +28,7 @@ from broker.contract.fastening import (
 from broker.message import Message, Publication, decode
 from controllers.fastening.component import FasteningController
 
+_VALUES = (Happening.IN_RANGE, Happening.OUT_OF_RANGE)
 STEPS = (Step(1, 10.0, 9.5, 10.5), Step(2, 13.0, 12.35, 13.65), Step(3, 14, 13.3, 14.7))
 SAME_TARGETS = (Step(1, 5.0, 4.5, 5.5), Step(2, 5.0, 4.5, 5.5), Step(3, 5.0, 4.5, 5.5))
 CATALOG_OF_TESTS = Catalog(
@@ -67,6 +69,8 @@ class World:
     survive: int | None = None
     """How many publications still reach the broker before the controller is killed."""
     mark: bytes | None = None
+    missed: list[Message] | None = None
+    """What came while the controller is dead, what it was killed over first: the broker keeps it."""
 
     def send(self, publications: list[Publication]) -> None:
         for each in publications:
@@ -88,7 +92,14 @@ class World:
             self.answers.append(decode(each.payload, FasteningAnswer))
 
     def hear(self, message: Message) -> None:
-        self.send(self.controller.on_message(message, self.now_s))
+        if self.missed is not None:
+            self.missed.append(message)
+            return
+        try:
+            self.send(self.controller.on_message(message, self.now_s))
+        except Killed:
+            self.missed = [message]
+            raise
 
     def tick(self, after_s: float = 1.0) -> None:
         self.now_s += after_s
@@ -124,12 +135,18 @@ class World:
         self.retained[f"torque/{self.driver}/link"] = payload
         self.hear(Message(topic=f"torque/{self.driver}/link", payload=payload, retain=retain))
 
+    def kill(self) -> None:
+        self.missed = []
+
     def crash(self) -> None:
-        self.survive = None
+        """Kill the controller, if it is not dead, and start a new one: it is given what is retained, then what was missed."""
+        self.survive, missed, self.missed = None, self.missed or [], None
         self.controller = controller()
         for topic, payload in self.retained.items():
             if topic != CATALOG.template.text:
                 self.hear(Message(topic=topic, payload=payload, retain=True))
+        for message in missed:
+            self.hear(message)
 
     @property
     def state(self) -> DriverState:
@@ -157,6 +174,11 @@ class World:
                 assert each.torque_nm is not None
                 values[screw] = each.job, each.torque_nm
         return {screw: torque_nm for screw, (_, torque_nm) in values.items()}
+
+    def stored_by(self, job: Job) -> dict[int, float | int]:
+        """What the view shows that this job has stored."""
+        last = {(each.serial, each.step): each.job for each in self.events if each.event in _VALUES}
+        return {step: value for (serial, step), value in self.stored.items() if last[serial, step] == job.id}
 
     def finish(self, serial: str) -> None:
         """Be a good operator: fasten what is set, loosen what has to be, start again what was left."""
