@@ -236,3 +236,17 @@ def test_frames_of_every_kind_are_kept_and_harm_nothing(recording: RealBroker) -
         assert running.stored("RP-000124") == STEPS
         rejected = running.query("SELECT DISTINCT payload FROM rejected_message WHERE component = 'fastening'")
         assert {row["payload"] for row in rejected} >= {"not JSON", "[1,2]"}
+
+
+def test_a_screw_that_is_loosened_while_the_controller_is_dead(recording: RealBroker) -> None:
+    with line(recording, scripted(6.0)) as running:
+        console = running.console("RP-000119")
+        until(lambda: running.driver.set_to[-1:] == ["8.5"], "step 2 was not set")
+        running.kill("fastening")
+        running.driver.send(REVERSED)
+        running.driver.answer = good
+        running.run("fastening")
+        assert console.wait(30) == 0
+        assert console.stdout
+        assert console.stdout.read().count("Sending step #1") == 2
+        assert running.query("SELECT count(*) AS n FROM fastening_event WHERE serial = 'RP-000119' AND void") == [{"n": 1}]
