@@ -96,8 +96,9 @@ class History:
             question.asked_s = now_s
             return None
         end = convert(said, QueryEnd)
-        if end.error is not None:
+        if end.error is not None or end.truncated:
             question.rows.clear()
-            raise Rejected(f"the recorder cannot say what it knows: {end.error.message}")
+            why = end.error.message if end.error is not None else "there is more than it answers at once"
+            raise Rejected(f"the recorder cannot say what it knows of ship {question.ship}: {why}")
         del self._questions[message.correlation_data or b""]
         return Answered(question.ship, question.rows)

@@ -27,6 +27,7 @@ class World:
     answers: list[Stored] = field(default_factory=list)
     survive: int | None = None
     now_s: float = 0.0
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         self.hear(Message(topic="components/recorder/state", payload=ONLINE, retain=True))
@@ -79,7 +80,7 @@ class World:
         request = decode(question.payload, QueryRequest)
         assert isinstance(request.parameters, dict)
         rows = self._rows(request.parameters["ship"]) if request.parameters else self._left_behind()
-        end = {"rows": len(rows), "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": False, "error": None}
+        end = {"rows": len(rows), "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": self.truncated, "error": None}
         for said in (rows[:2], rows[2:], end):
             payload = orjson.dumps(said)
             self.hear(Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=question.correlation_data))
@@ -228,3 +229,14 @@ def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
     assert len(world.quarters()) == 12
     assert world.quarters("Nostromo") == dict.fromkeys(HOURS, 1.0)
     assert world.answers[-1].spaceship_id == 1
+
+
+def test_half_of_what_is_recorded_is_nothing_to_go_on_from() -> None:
+    world = World()
+    world.truncated = True
+    with pytest.raises(Rejected, match="more than it answers at once"):
+        world.post(12, 26)
+    assert world.quarters() == {}
+    world.truncated, world.now_s = False, PATIENCE_S + 1
+    world.send(world.normalizer.on_tick(world.now_s))
+    assert world.quarters() == HOURS
