@@ -14,8 +14,9 @@ from broker.message import Message, Publication, encode
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
+from controllers.energy.quarters import TooMuch
 from controllers.energy.rows import quarters_of, rows_of
-from controllers.energy.series import EMPTY, Changes, Series, changes_between, merged
+from controllers.energy.series import EMPTY, MOST_CHANGED, Changes, Series, changes_between, merged
 
 MOST_SHIPS = 100_000
 MOST_HELD = 10_000
@@ -113,8 +114,8 @@ def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publicat
             readings = merged(readings, post.readings)
     ship.known = True
     try:
-        ship.series.post(readings)
-    except UnknownInterval:
+        ship.series.recall(readings)
+    except (UnknownInterval, TooMuch):
         return []  # what was refused then
     told = quarters_of([row for row in rows if row["payload"] is None])
     return _told(ship_id(name), changes_between(told, ship.series.quarters))
@@ -132,7 +133,7 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
     answering = _response_topic(message) is not None
     try:
         changes = ship.series.post(post.readings)
-    except UnknownInterval as error:
+    except (UnknownInterval, TooMuch) as error:
         if not answering:
             raise Rejected(f"data: {error}") from None
         return [_answer(message, Stored(post.ship, error=f"data: {error}"))]
@@ -142,7 +143,8 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
 
 def _told(ship: int | str, changes: Changes) -> list[Publication]:
     rows = rows_of(changes)
-    return [INTERVAL.publication(Intervals(ship, rows), ship=str(ship))] if rows else []
+    told = (rows[first : first + MOST_CHANGED] for first in range(0, len(rows), MOST_CHANGED))
+    return [INTERVAL.publication(Intervals(ship, each), ship=str(ship)) for each in told]
 
 
 def _response_topic(message: Message) -> str | None:
