@@ -14,10 +14,12 @@ from broker.message import Message, Publication, encode
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
-from controllers.energy.quarters import TooMuch
+from controllers.energy.quarters import Readings
 from controllers.energy.rows import quarters_of, rows_of
-from controllers.energy.series import EMPTY, MOST_CHANGED, Changes, Series, changes_between, merged
+from controllers.energy.series import EMPTY, Changes, Series, changes_between, merged
 
+MOST_TOLD = 200_000
+"""Quarters in a message, more than one post can span: so what a post changes is told as a whole."""
 MOST_SHIPS = 100_000
 MOST_HELD = 10_000
 """Posts that wait for the recorder, at most."""
@@ -110,15 +112,20 @@ def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publicat
     readings = EMPTY
     for row in recorded:
         post = _usable(row["payload"])
-        if post is not None and str(post.ship) == name:
+        if post is not None and str(post.ship) == name and not (len(readings) == 0 and _is_alone(post.readings)):
             readings = merged(readings, post.readings)
     ship.known = True
     try:
         ship.series.recall(readings)
-    except (UnknownInterval, TooMuch):
+    except UnknownInterval:
         return []  # what was refused then
     told = quarters_of([row for row in rows if row["payload"] is None])
     return _told(ship_id(name), changes_between(told, ship.series.quarters))
+
+
+def _is_alone(posted: Readings) -> bool:
+    """Tell whether this was refused as the beginning of a series: a single reading without an interval."""
+    return len(merged(EMPTY, posted)) == 1 and not posted.given_us[-1]
 
 
 def _usable(payload: str) -> Post | None:
@@ -133,7 +140,7 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
     answering = _response_topic(message) is not None
     try:
         changes = ship.series.post(post.readings)
-    except (UnknownInterval, TooMuch) as error:
+    except UnknownInterval as error:
         if not answering:
             raise Rejected(f"data: {error}") from None
         return [_answer(message, Stored(post.ship, error=f"data: {error}"))]
@@ -143,7 +150,7 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
 
 def _told(ship: int | str, changes: Changes) -> list[Publication]:
     rows = rows_of(changes)
-    told = (rows[first : first + MOST_CHANGED] for first in range(0, len(rows), MOST_CHANGED))
+    told = (rows[first : first + MOST_TOLD] for first in range(0, len(rows), MOST_TOLD))
     return [INTERVAL.publication(Intervals(ship, each), ship=str(ship)) for each in told]
 
 

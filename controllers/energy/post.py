@@ -24,6 +24,8 @@ from controllers.energy.quarters import Readings, Values
 
 MOST_VALUES = 1_000_000
 """In one post: several years of the usual intervals."""
+LONGEST_US = 5 * 366 * DAY_US
+"""From the first to the last reading of one post. So the quarters that it makes fit into one message."""
 LARGEST = 1e12
 """kW or kWh; more is a mistake of the meter, and its sums would no longer be exact."""
 
@@ -31,7 +33,7 @@ _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
 _PLAIN_LENGTH = 20
 _MARKS = {4: "-", 7: "-", 10: "T", 13: ":", 16: ":", 19: "Z"}
 _DIGITS = [place for place in range(_PLAIN_LENGTH) if place not in _MARKS]
-_FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -131,6 +133,8 @@ def _row_by_row(consumption: Consumption) -> Post:
 
 
 def _readings(times: Times, values: Values, units: str, given_us: int) -> Readings:
+    if len(times) and times.max() - times.min() > LONGEST_US:
+        raise Rejected("data: spans more than five years: post it in pieces")
     return Readings(times, values, np.full(len(times), units == "kW"), np.full(len(times), given_us, dtype=np.int64))
 
 
@@ -196,7 +200,7 @@ def microseconds(text: str) -> int:
     """Return a time, µs since 1970: ISO 8601 with `Z`, an offset or none (UTC), also `2018-08-24T00-00-00Z`.
 
     Raises:
-        ValueError: it is none, or not between 1900 and 2200.
+        ValueError: it is none, or not between 1970 and 2100.
     """
     written = text.strip()
     if hyphens := _HYPHENS.fullmatch(written):

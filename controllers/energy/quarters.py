@@ -23,14 +23,8 @@ Values = npt.NDArray[np.float64]
 QUARTER_US = 900_000_000
 QUARTER_H = 0.25
 HOUR_US = 3_600_000_000
-MOST_PIECES = 4_000_000
-"""Parts of readings in quarters that one ship may have: a hundred years of quarters."""
 FULL = 0.99
 """Coverage from which on a quarter counts as covered: a meter's clock may be some seconds late."""
-
-
-class TooMuch(ValueError):
-    """More quarters than there is place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,6 @@ def to_quarters(readings: Readings) -> Quarters:
 
     Raises:
         UnknownInterval: there is one reading only, and its interval was not given.
-        TooMuch: they cover too many quarters.
     """
     if not len(readings):
         return Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
@@ -110,8 +103,6 @@ def _cut(readings: Readings, lasting: Times) -> _Pieces:
         whole = np.ones(len(begin))
         return _Pieces(slice(None), first, lasting, whole, readings.value, readings.is_power)
     counts = last - first + 1
-    if counts.sum() > MOST_PIECES:
-        raise TooMuch(f"the readings cover more than {MOST_PIECES:,} quarters of an hour")
     owner = np.repeat(np.arange(len(begin)), counts)
     quarter = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(owner))
     start, stop = begin[owner], (begin + lasting)[owner]

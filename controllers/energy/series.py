@@ -4,10 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controllers.energy.quarters import Quarters, Readings, TooMuch, to_quarters
-
-MOST_CHANGED = 200_000
-"""Quarters that one post may change: more than five years. They are told in one message."""
+from controllers.energy.quarters import Quarters, Readings, to_quarters
 
 _SAME_COVERAGE = 1e-6
 """It is told with six places."""
@@ -34,7 +31,6 @@ class Series:
 
         Raises:
             UnknownInterval: it is a single reading without an interval.
-            TooMuch: there are too many quarters.
         """
         self.quarters = to_quarters(readings)
         self.readings = readings
@@ -44,13 +40,10 @@ class Series:
 
         Raises:
             UnknownInterval: the series would be a single reading without an interval. Nothing has changed.
-        TooMuch: it would change more quarters than can be told at once, or there would be too many. Nothing has changed.
         """
         readings = merged(self.readings, posted)
         quarters = to_quarters(readings)
         changes = changes_between(self.quarters, quarters)
-        if len(changes.quarters) + len(changes.gone_us) > MOST_CHANGED:
-            raise TooMuch(f"more than {MOST_CHANGED:,} quarters of an hour would change: post it in pieces")
         self.readings, self.quarters = readings, quarters
         return changes
 

@@ -240,3 +240,13 @@ def test_half_of_what_is_recorded_is_nothing_to_go_on_from() -> None:
     world.truncated, world.now_s = False, PATIENCE_S + 1
     world.send(world.normalizer.on_tick(world.now_s))
     assert world.quarters() == HOURS
+
+
+def test_what_was_refused_is_not_known_after_a_restart() -> None:
+    world = World()
+    world.post(4)
+    world.post(1, 2, start=180, step=15)
+    before = world.quarters()
+    world.crash()
+    world.post(3, start=210, step=15)
+    assert world.quarters() == {**before, "03:30": 3}

@@ -53,6 +53,7 @@ def test_values_that_are_none_are_skipped_and_named() -> None:
         ({"data": [{"datetime": "2018-08-24", "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": 1535068800, "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": "9999-12-31T23:59:59Z", "value": 1}]}, "data[0].datetime: "),
+        ({"data": [{"datetime": f"{year}-01-01T00:00:00Z", "value": 1} for year in (2010, 2016)]}, "data: spans"),
         ({"spaceship_id": None}, "spaceship_id: "),
         ({"spaceship_id": True}, "spaceship_id: "),
         ({"spaceship_id": 1.5}, "spaceship_id: "),

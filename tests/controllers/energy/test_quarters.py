@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.energy.interval import DAY_US, MINUTE_US, UnknownInterval, infer_intervals
-from controllers.energy.quarters import QUARTER_US, Quarters, Readings, TooMuch, to_quarters
+from controllers.energy.quarters import QUARTER_US, Quarters, Readings, to_quarters
 from controllers.energy.series import Series, merged
 
 START_US = int(datetime(2018, 8, 24, tzinfo=UTC).timestamp()) * 1_000_000
@@ -180,13 +180,3 @@ def test_finer_readings_that_come_later_take_quarters_away() -> None:
     assert by_minute(series.quarters) == dict.fromkeys([0, 15, 30, 60, 75, 90, 120, 135, 150], 1.0) | {0: 4, 60: 4, 120: 4}
     assert [(each - START_US) // MINUTE_US for each in changes.gone_us] == [45, 105, 165]
     assert DAY_US > 0
-
-
-def test_a_post_that_changes_too_much_is_refused_and_changes_nothing() -> None:
-    series = Series()
-    series.post(every(15, [1, 2]))
-    with pytest.raises(TooMuch, match="in pieces"):
-        series.post(every(1440, [1] * 2_100))
-    with pytest.raises(TooMuch, match="4,000,000"):
-        series.post(every(1440, [1] * 50_000))
-    assert len(series.quarters) == 2
