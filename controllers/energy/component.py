@@ -109,14 +109,14 @@ class EnergyNormalizer:
 def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publication]:
     """Go on from what is recorded: every post in its order, and the quarters that were made of them."""
     recorded = sorted((row for row in rows if row["payload"] is not None), key=lambda row: int(row["number"]))
-    readings = EMPTY
+    known: list[Readings] = []
     for row in recorded:
         post = _usable(row["payload"])
-        if post is not None and str(post.ship) == name and not (len(readings) == 0 and _is_alone(post.readings)):
-            readings = merged(readings, post.readings)
+        if post is not None and str(post.ship) == name and (known or not _is_alone(post.readings)):
+            known.append(post.readings)
     ship.known = True
     try:
-        ship.series.recall(readings)
+        ship.series.recall(merged(EMPTY, *known))
     except UnknownInterval:
         return []  # what was refused then
     told = quarters_of([row for row in rows if row["payload"] is None])

@@ -48,18 +48,18 @@ class Series:
         return changes
 
 
-def merged(known: Readings, posted: Readings) -> Readings:
-    """Return both, in order of time; the last of those at the same time."""
-    times = np.concatenate([known.time_us, posted.time_us])
+def merged(*parts: Readings) -> Readings:
+    """Return all, in order of time; of those at the same time the last."""
+    times = np.concatenate([part.time_us for part in parts])
     order = np.argsort(times, kind="stable")
     ordered = times[order]
     last = np.append(ordered[1:] != ordered[:-1], True) if len(ordered) else np.empty(0, bool)
     chosen = order[last]
     return Readings(
         ordered[last],
-        np.concatenate([known.value, posted.value])[chosen],
-        np.concatenate([known.is_power, posted.is_power])[chosen],
-        np.concatenate([known.given_us, posted.given_us])[chosen],
+        np.concatenate([part.value for part in parts])[chosen],
+        np.concatenate([part.is_power for part in parts])[chosen],
+        np.concatenate([part.given_us for part in parts])[chosen],
     )
 
 
