@@ -36,6 +36,7 @@ COMMANDS = {
         f"{_COMMANDS}.machines:machines",
         "Machines: their readings with moving averages, anomalies, and their job status.",
     ),
+    "energy": (f"{_COMMANDS}.energy:energy", "Energy: import consumption data, and show it as kWh per quarter of an hour."),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }
 

@@ -8,7 +8,6 @@ STREAMS: tuple[AnyStream, ...] = (
     *fastening.STREAMS,
     *machines.STREAMS,
     *energy.STREAMS,
-    *energy.STREAMS,
     *storage.STREAMS,
     *components.STREAMS,
 )

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.contract.components import STATE, Presence
-from broker.contract.energy import ANSWER, INTERVAL, RAW, Intervals, Stored
+from broker.contract.energy import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
+from controllers.energy.anomaly import Watch, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
-from controllers.energy.quarters import Readings
-from controllers.energy.rows import quarters_of, rows_of
+from controllers.energy.quarters import QUARTER_US, Readings
+from controllers.energy.rows import anomaly_of, quarters_of, rows_of
 from controllers.energy.series import EMPTY, Changes, Series, changes_between, merged
 
+EVER_US = 0, 2**62
 MOST_TOLD = 200_000
 """Quarters in a message, more than one post can span: so what a post changes is told as a whole."""
 MOST_SHIPS = 100_000
@@ -28,6 +30,7 @@ MOST_HELD = 10_000
 @dataclass(slots=True)
 class _Ship:
     series: Series = field(default_factory=Series)
+    watch: Watch = field(default_factory=Watch)
     known: bool = False
     held: list[tuple[Message, Post]] = field(default_factory=list)
 
@@ -112,7 +115,9 @@ def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publicat
     known: list[Readings] = []
     for row in recorded:
         post = _usable(row["payload"])
-        if post is not None and str(post.ship) == name and (known or not _is_alone(post.readings)):
+        if post is None or str(post.ship) != name or not len(post.readings):
+            continue
+        if known or not _is_alone(post.readings):
             known.append(post.readings)
     ship.known = True
     try:
@@ -120,6 +125,7 @@ def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publicat
     except UnknownInterval:
         return []  # what was refused then
     told = quarters_of([row for row in rows if row["payload"] is None])
+    ship.watch.news(anomalies(ship.series.quarters, *EVER_US), *EVER_US)  # told when it was new
     return _told(ship_id(name), changes_between(told, ship.series.quarters))
 
 
@@ -144,7 +150,7 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
         if not answering:
             raise Rejected(f"data: {error}") from None
         return [_answer(message, Stored(post.ship, error=f"data: {error}"))]
-    told = _told(post.ship, changes)
+    told = [*_told(post.ship, changes), *_unusual(ship, post.ship, changes)]
     return [*told, _answer(message, Stored(post.ship, len(post.readings), post.skipped))] if answering else told
 
 
@@ -152,6 +158,16 @@ def _told(ship: int | str, changes: Changes) -> list[Publication]:
     rows = rows_of(changes)
     told = (rows[first : first + MOST_TOLD] for first in range(0, len(rows), MOST_TOLD))
     return [INTERVAL.publication(Intervals(ship, each), ship=str(ship)) for each in told]
+
+
+def _unusual(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
+    """Say what is unusual about quarters that have changed, once."""
+    starts_us = [*changes.quarters.start_us.tolist(), *changes.gone_us]
+    if not starts_us:
+        return []
+    changed = min(starts_us), max(starts_us) + QUARTER_US
+    news = ship.watch.news(anomalies(ship.series.quarters, *changed), *changed)
+    return [ANOMALY.publication(anomaly_of(name, each), ship=str(name)) for each in news]
 
 
 def _response_topic(message: Message) -> str | None:

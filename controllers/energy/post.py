@@ -71,8 +71,8 @@ def ship_id(given: Any) -> int | str:
         RAW.template.topic(ship=text)
     except InvalidTopic as error:
         raise Rejected(f"spaceship_id: {error}") from None
-    if text != text.strip() or len(text) > 100:
-        raise Rejected("spaceship_id: must have no blanks around it, and 100 characters at most")
+    if text != text.strip() or len(text) > 100 or text == "answer":
+        raise Rejected("spaceship_id: must have no blanks around it, 100 characters at most, and not be `answer`")
     return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from broker.contract.energy import ESTIMATED, MEASURED, PARTIAL, Quarter
+from broker.contract.energy import ESTIMATED, MEASURED, PARTIAL, Anomaly, Quarter
+from controllers.energy.anomaly import Unusual
 from controllers.energy.quarters import FULL, Quarters
 from controllers.energy.series import Changes
 
@@ -42,6 +43,11 @@ def quarters_of(rows: list[dict[str, Any]]) -> Quarters:
         np.array([row["quality"] == ESTIMATED for row in ordered], dtype=bool),
         np.array([bool(row["negative"]) for row in ordered], dtype=bool),
     )
+
+
+def anomaly_of(ship: int | str, unusual: Unusual) -> Anomaly:
+    """Return an anomaly as it is told."""
+    return Anomaly(ship, _text(unusual.start_us), unusual.kind, unusual.kwh, unusual.expected_kwh, unusual.text)
 
 
 def _quality(coverage: float, is_estimated: bool) -> str:

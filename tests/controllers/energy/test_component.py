@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from broker.contract.energy import Intervals, Quarter, Stored
+from broker.contract.energy import Anomaly, Intervals, Quarter, Stored
 from broker.contract.storage import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
@@ -52,7 +52,7 @@ class World:
     def post(self, *values: Any, ship: Any = 1, start: int = 0, step: int = 60, units: str = "kWh", **more: Any) -> None:
         minutes = [start + n * step for n in range(len(values))]
         data = [
-            {"datetime": f"2018-08-{24 + m // 1440:02}T{m // 60 % 24:02}:{m % 60:02}:00Z", "value": value}
+            {"datetime": f"2018-08-{1 + m // 1440:02}T{m // 60 % 24:02}:{m % 60:02}:00Z", "value": value}
             for m, value in zip(minutes, values, strict=True)
         ]
         payload = orjson.dumps({"spaceship_id": ship, "units": units, "data": data, **more})
@@ -250,3 +250,17 @@ def test_what_was_refused_is_not_known_after_a_restart() -> None:
     world.crash()
     world.post(3, start=210, step=15)
     assert world.quarters() == {**before, "03:30": 3}
+
+
+def test_what_is_unusual_is_told_once_also_over_a_restart() -> None:
+    world = World()
+    for day in range(8):
+        world.post(*[4.0] * 24, start=1440 * day)
+    world.post(400.0, start=1440 * 7 + 60)
+    kinds = [decode(payload, Anomaly).kind for topic, payload in world.recorded if topic == "energy/1/anomaly"]
+    assert kinds
+    assert set(kinds) == {"outlier"}
+    world.crash()
+    world.post(4.0, start=1440 * 8)
+    again = [topic for topic, _ in world.recorded if topic == "energy/1/anomaly"]
+    assert len(again) == len(kinds)

@@ -1,0 +1,1 @@
+"""What `scaup energy` does: files to posts, and quarters to plots."""

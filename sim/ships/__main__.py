@@ -1,0 +1,35 @@
+"""Start the simulated ships: `python -m sim.ships --ships 200`."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import click
+
+from broker.clock import PlantClock
+from broker.runtime import run
+from broker.settings import Settings
+from sim.ships.component import Fleet, SimulatedShips
+from sim.ships.declaration import DECLARATION
+
+
+def calendar(settings: Settings) -> Callable[[float], datetime]:
+    """Return what gives the instant of plant time for a component's `now_s`, which begins now like the runtime's."""
+    clock = PlantClock(settings.time_scale, settings.plant_epoch)
+    start_at = clock.at() - timedelta(seconds=clock.now_s())
+    return lambda now_s: start_at + timedelta(seconds=now_s)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--ships", type=click.IntRange(1, 10_000), default=3, help="How many: hourly kWh, 5-minute kW, 15-minute kWh in turn."
+)
+@click.option("--seed", type=int, default=1, help="The ships, and what happens to their readings, differ by it.")
+@click.option("--faults", type=click.FloatRange(0, 1), default=0.01, help="Share of readings with which something is wrong.")
+@click.option("--days", type=click.IntRange(0, 366), default=0, help="Post so many days before the start too, at once.")
+def main(ships: int, seed: int, faults: float, days: int) -> None:
+    """Simulate ships until SIGTERM."""
+    run(DECLARATION, lambda settings: SimulatedShips(Fleet(ships, seed, faults, days), calendar(settings)))
+
+
+if __name__ == "__main__":
+    main()
