@@ -12,6 +12,8 @@ from broker.errors import InvalidTopic
 
 _MAX_BYTES = 65_535
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Section 1.5.4: what is no character should not be sent. Mosquitto hangs up on it."""
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -51,6 +53,8 @@ def matches(topic_filter: str, topic: str) -> bool:
 def _check_text(topic: str) -> None:
     if not topic:
         raise InvalidTopic("a topic must have at least one character")
+    if _NO_CHARACTER.search(topic):
+        raise InvalidTopic(f"topic {topic!a} contains what is no character: brokers may hang up on it")
     if _CONTROL.search(topic):
         raise InvalidTopic(f"topic {topic!r} contains a control character: brokers may hang up on it")
     if len(topic.encode("utf-8", "surrogatepass")) > _MAX_BYTES:

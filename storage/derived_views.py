@@ -38,10 +38,9 @@ DERIVED_VIEWS = {
         FROM (SELECT ship, received_at, number, unnest(quarters) AS each FROM energy_told)
         WHERE each.datetime IS NOT NULL""",
     "energy_interval": """
-        SELECT spaceship_id, start_at, last.kwh AS kwh, last.quality AS quality, last.coverage AS coverage,
-            last.revised_at AS revised_at, last.negative AS negative, ship
-        FROM (SELECT ship, spaceship_id, start_at, max_by({kwh: kwh, quality: quality, coverage: coverage,
-                revised_at: revised_at, negative: negative}, number) AS last FROM energy_revision GROUP BY ALL)
-        WHERE last.kwh IS NOT NULL""",
+        SELECT spaceship_id, start_at, arg_max_null(kwh, number) AS kwh, arg_max(quality, number) AS quality,
+            arg_max(coverage, number) AS coverage, arg_max(revised_at, number) AS revised_at,
+            arg_max(negative, number) AS negative, ship
+        FROM energy_revision GROUP BY ship, spaceship_id, start_at HAVING arg_max_null(kwh, number) IS NOT NULL""",
 }
 """Name → SQL, in the order in which they are defined: a view may stand on those before it."""

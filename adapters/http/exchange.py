@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from adapters.http.errors import Unavailable
 from broker.component import Bus
@@ -11,6 +11,13 @@ from broker.errors import BrokerUnavailable
 from broker.message import Message, Publication
 
 MOST_WAITING = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    came: list[Message]
+    """What was answered so far."""
+    complete: asyncio.Future[None]
 
 
 class Exchange:
@@ -25,7 +32,7 @@ class Exchange:
     def __init__(self, response_topic: str) -> None:
         self._response_topic = response_topic
         self._boot, self._numbers = secrets.token_bytes(8), itertools.count(1)
-        self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+        self._waiting: dict[bytes, _Question] = {}
 
     async def ask(self, bus: Bus, question: Publication, timeout_s: float) -> Message:
         """Publish a question, with response topic and correlation data added, and return its answer.
@@ -38,27 +45,42 @@ class Exchange:
         Raises:
             Unavailable: the broker is away, nobody answered in time, or too many questions wait already.
         """
+        return (await self.ask_all(bus, question, timeout_s))[-1]
+
+    async def ask_all(self, bus: Bus, question: Publication, timeout_s: float) -> list[Message]:
+        """Publish a question as `ask` does, and return all messages of its answer, in their order.
+
+        Raises:
+            Unavailable: the broker is away, the answer is not complete in time, or too many questions wait already.
+        """
         if len(self._waiting) >= MOST_WAITING:
             raise Unavailable(f"{MOST_WAITING} requests wait for an answer already")
         correlation = self._boot + next(self._numbers).to_bytes(8)
         marked = replace(question, response_topic=self._response_topic, correlation_data=correlation)
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation] = answer
+        asked = self._waiting[correlation] = _Question([], asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(timeout_s):
                 await bus.deliver(marked, timeout_s)
-                return await answer
+                await asked.complete
         except BrokerUnavailable as error:
             raise Unavailable(str(error)) from error
         except TimeoutError:
             raise Unavailable(f"nobody answered on {question.topic} within {timeout_s:g} s") from None
         finally:
             del self._waiting[correlation]
+        return asked.came
 
-    def on_answer(self, message: Message) -> bool:
-        """Take a message of the response topic; tell whether somebody waited for it (not: too late, or not ours)."""
-        waiting = self._waiting.get(message.correlation_data or b"")
-        if waiting is None or waiting.done():
+    def on_answer(self, message: Message, *, last: bool = True) -> bool:
+        """Take a message of the response topic; tell whether somebody waited for it (not: too late, or not ours).
+
+        Args:
+            message: what came.
+            last: it completes the answer; otherwise more of it will come.
+        """
+        asked = self._waiting.get(message.correlation_data or b"")
+        if asked is None or asked.complete.done():
             return False
-        waiting.set_result(message)
+        asked.came.append(message)
+        if last:
+            asked.complete.set_result(None)
         return True

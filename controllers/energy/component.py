@@ -54,7 +54,8 @@ class EnergyNormalizer:
             return self._take_post(levels["ship"], message, now_s)
         if message.topic == ANSWER_TOPIC:
             answered = self._history.take(message, now_s)
-            return [] if answered is None else self._take_answer(answered, now_s)
+            told = [] if answered is None else self._take_answer(answered, now_s)
+            return told + self._history.next(now_s)
         return self._take_presence(message, now_s)
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -67,7 +68,7 @@ class EnergyNormalizer:
         if self._looked:
             return self._history.again(now_s)
         self._looked = True
-        return [self._history.ask(None, now_s)]
+        return self._history.ask(None, now_s)
 
     def _take_post(self, topic_ship: str, message: Message, now_s: float) -> list[Publication]:
         try:
@@ -86,7 +87,7 @@ class EnergyNormalizer:
             return _posted(ship, message, post)
         if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
             raise Rejected("there is no place for more posts while the recorder does not answer")
-        asked = [] if ship is not None else [self._history.ask(name, now_s)]
+        asked = [] if ship is not None else self._history.ask(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))
         self._held += 1
@@ -95,7 +96,7 @@ class EnergyNormalizer:
     def _take_answer(self, answered: Answered, now_s: float) -> list[Publication]:
         if answered.ship is None:
             behind = [str(row.get("ship")) for row in answered.rows]
-            return [self._look_up(name, now_s) for name in behind if name not in self._ships]
+            return [each for name in behind if name not in self._ships for each in self._look_up(name, now_s)]
         ship = self._ships[answered.ship]
         publications = _recall(ship, answered.ship, answered.rows)
         held, ship.held = ship.held, []
@@ -104,7 +105,7 @@ class EnergyNormalizer:
             publications += _posted(ship, message, post)
         return publications
 
-    def _look_up(self, name: str, now_s: float) -> Publication:
+    def _look_up(self, name: str, now_s: float) -> list[Publication]:
         self._ships[name] = _Ship()
         return self._history.ask(name, now_s)
 

@@ -12,5 +12,5 @@ DECLARATION = Declaration(
     subscribes=(RAW,),
     subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
     publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),
-    tick_s=10.0,
+    tick_s=1.0,
 )

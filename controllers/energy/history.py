@@ -4,6 +4,8 @@ Sans-I/O. An answer is some JSON arrays of rows, then an object that closes it (
 question's correlation data.
 """
 
+import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,10 @@ ANSWER_TOPIC = ANSWER.template.topic(client=CLIENT)
 QUERY_TIMEOUT_S = 60.0
 PATIENCE_S = 65.0
 """Wall seconds after which a question without an answer is asked again."""
+RETRY_S = 1.0
+"""Wall seconds after an answer that was an error."""
+AT_ONCE = 8
+"""Questions that the recorder has at a time: it lets no client ask many more."""
 
 _OF_A_SHIP = """
 SELECT number, payload, NULL AS start_us, NULL AS kwh, NULL AS coverage, NULL AS quality, NULL AS negative
@@ -47,47 +53,48 @@ class _Question:
 
 
 class History:
-    """Questions to the recorder that wait for their answers. `wall_s` is a wall second in plant seconds."""
+    """Questions to the recorder, some at a time. `wall_s` is a wall second in plant seconds."""
 
     def __init__(self, wall_s: float) -> None:
         self._wall_s = wall_s
-        self._questions: dict[bytes, _Question] = {}
+        self._asked: dict[bytes, _Question] = {}
+        self._waiting: deque[str | None] = deque()
+        self._rests_until_s = -math.inf
         self._count = 0
 
-    def ask(self, ship: str | None, now_s: float) -> Publication:
-        """Ask for all that is recorded of a ship, or which ships were left behind."""
-        self._count += 1
-        correlation_data = b"history %d" % self._count
-        self._questions[correlation_data] = _Question(ship, now_s)
-        sql, parameters = (
-            (_LEFT_BEHIND, {}) if ship is None else (_OF_A_SHIP, {"ship": ship, "raw": RAW.template.topic(ship=ship)})
-        )
-        return Publication(
-            topic=QUERY.template.topic(),
-            payload=encode(QueryRequest(sql=sql, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)),
-            response_topic=ANSWER_TOPIC,
-            correlation_data=correlation_data,
-            content_type=JSON,
-        )
+    def ask(self, ship: str | None, now_s: float) -> list[Publication]:
+        """Ask for all that is recorded of a ship, or which ships were left behind, as soon as it is its turn."""
+        self._waiting.append(ship)
+        return self.next(now_s)
+
+    def next(self, now_s: float) -> list[Publication]:
+        """Return the questions whose turn it is; call this after each answer."""
+        publications = []
+        while self._waiting and len(self._asked) < AT_ONCE and now_s >= self._rests_until_s:
+            publications.append(self._question(self._waiting.popleft(), now_s))
+        return publications
 
     def tick(self, now_s: float) -> list[Publication]:
         """Ask again what nobody answered."""
-        overdue = [mark for mark, each in self._questions.items() if now_s - each.asked_s > PATIENCE_S * self._wall_s]
-        return [self.ask(self._questions.pop(mark).ship, now_s) for mark in overdue]
+        for mark in [mark for mark, each in self._asked.items() if now_s - each.asked_s > PATIENCE_S * self._wall_s]:
+            self._waiting.append(self._asked.pop(mark).ship)
+        return self.next(now_s)
 
     def again(self, now_s: float) -> list[Publication]:
         """Ask again what is not answered: the recorder has been started anew."""
-        waiting = [each.ship for each in self._questions.values()]
-        self._questions.clear()
-        return [self.ask(ship, now_s) for ship in waiting]
+        self._waiting.extendleft(each.ship for each in self._asked.values())
+        self._asked.clear()
+        self._rests_until_s = -math.inf
+        return self.next(now_s)
 
     def take(self, message: Message, now_s: float) -> Answered | None:
-        """Take a message of an answer; return the answer when it is complete. One with an error is asked for again later.
+        """Take a message of an answer; return the answer when it is complete. One with an error is asked for again.
 
         Raises:
-            Rejected: it is not what a recorder answers.
+            Rejected: it is not what a recorder answers, or an error.
         """
-        question = self._questions.get(message.correlation_data or b"")
+        mark = message.correlation_data or b""
+        question = self._asked.get(mark)
         if question is None:
             return None
         said = decode_json(message.payload)
@@ -96,9 +103,25 @@ class History:
             question.asked_s = now_s
             return None
         end = convert(said, QueryEnd)
+        del self._asked[mark]
         if end.error is not None or end.truncated:
-            question.rows.clear()
+            self._waiting.append(question.ship)
+            self._rests_until_s = now_s + RETRY_S * self._wall_s
             why = end.error.message if end.error is not None else "there is more than it answers at once"
             raise Rejected(f"the recorder cannot say what it knows of ship {question.ship}: {why}")
-        del self._questions[message.correlation_data or b""]
         return Answered(question.ship, question.rows)
+
+    def _question(self, ship: str | None, now_s: float) -> Publication:
+        self._count += 1
+        mark = b"history %d" % self._count
+        self._asked[mark] = _Question(ship, now_s)
+        sql, parameters = (
+            (_LEFT_BEHIND, {}) if ship is None else (_OF_A_SHIP, {"ship": ship, "raw": RAW.template.topic(ship=ship)})
+        )
+        return Publication(
+            topic=QUERY.template.topic(),
+            payload=encode(QueryRequest(sql=sql, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)),
+            response_topic=ANSWER_TOPIC,
+            correlation_data=mark,
+            content_type=JSON,
+        )

@@ -30,6 +30,7 @@ LARGEST = 1e12
 """kW or kWh; more is a mistake of the meter, and its sums would no longer be exact."""
 
 _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
+_LONGEST_INTEGER = 300
 _PLAIN_LENGTH = 20
 _MARKS = {4: "-", 7: "-", 10: "T", 13: ":", 16: ":", 19: "Z"}
 _DIGITS = [place for place in range(_PLAIN_LENGTH) if place not in _MARKS]
@@ -105,10 +106,15 @@ def _decoded(payload: bytes) -> Consumption:
         return decode(payload, Consumption)
     except Rejected as error:
         try:
-            value = json.loads(payload, parse_constant=_refuse_constant)
+            value = json.loads(payload.decode(), parse_constant=_refuse_constant, parse_int=_integer)  # bytes may be UTF-16
         except (ValueError, RecursionError):
             raise error from None
         return convert(value, Consumption)
+
+
+def _integer(digits: str) -> int | float:
+    """Read a whole number; one with hundreds of digits is infinite."""
+    return int(digits) if len(digits) < _LONGEST_INTEGER else math.inf
 
 
 def _refuse_constant(name: str) -> None:

@@ -39,11 +39,17 @@ class Service:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self, name: str) -> None:
+        if name == "broker":
+            self.broker.start()
+            return
         environment = {**self.broker.environment, "SCAUP_ENERGY_API_PORT": str(self.port)}
         with (self.broker.data_dir / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen([*SCAUP, "run", name], env=environment, cwd=ROOT, stderr=log)
 
     def kill(self, name: str) -> None:
+        if name == "broker":
+            self.broker.kill()
+            return
         self.processes[name].kill()
         self.processes[name].wait(10)
 
@@ -70,13 +76,18 @@ class Service:
             assert time.monotonic() < deadline_s, answered
             time.sleep(0.1)
         assert answered[1]["spaceship_id"] == ship
-        return {row["datetime"][11:16] if row["datetime"].startswith(DAY) else row["datetime"]: row for row in answered[1]["data"]}
+        return {
+            row["datetime"][11:16] if row["datetime"].startswith(DAY) else row["datetime"]: row for row in answered[1]["data"]
+        }
 
     def values(self, ship: int | str) -> dict[str, float]:
         return {at: row["value"] for at, row in self.get(ship).items()}
 
     def healthy(self) -> bool:
-        return subprocess.run([*SCAUP, "status", *NAMES], env=self.broker.environment, cwd=ROOT, capture_output=True).returncode == 0
+        return (
+            subprocess.run([*SCAUP, "status", *NAMES], env=self.broker.environment, cwd=ROOT, capture_output=True).returncode
+            == 0
+        )
 
 
 def body_of(ship: int | str, units: str, rows: list[tuple[str, Any]], **more: Any) -> bytes:
@@ -117,10 +128,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         real_broker.remove(created)
 
 
-HOURLY = ("kWh", [("00:00", 12), ("01:00", 26), ("02:00", 18)])
-POWER = ("kW", [(f"00:{5 * n:02}", value) for n, value in enumerate([22, 24, 23, 18, 22, 23, 8])])
-QUARTERLY = ("kWh", [("00:00", 2), ("00:15", 5), ("00:30", 2), ("00:45", 6)])
-EXAMPLES = {
+HOURLY: tuple[str, list[tuple[str, Any]]] = ("kWh", [("00:00", 12), ("01:00", 26), ("02:00", 18)])
+POWER: tuple[str, list[tuple[str, Any]]] = (
+    "kW",
+    [(f"00:{5 * n:02}", value) for n, value in enumerate([22, 24, 23, 18, 22, 23, 8])],
+)
+QUARTERLY: tuple[str, list[tuple[str, Any]]] = ("kWh", [("00:00", 2), ("00:15", 5), ("00:30", 2), ("00:45", 6)])
+EXAMPLES: dict[str, tuple[tuple[str, list[tuple[str, Any]]], list[float]]] = {
     "hourly": (HOURLY, [3] * 4 + [6.5] * 4 + [4.5] * 4),
     "power": (POWER, [5.75, 5.25, 2]),
     "quarterly": (QUARTERLY, [2, 5, 2, 6]),
@@ -171,11 +185,14 @@ def test_a_year_in_one_body(service: Service, capsys: pytest.CaptureFixture[str]
     posted_s = time.monotonic() - began_s
     assert (status, said) == (201, {"spaceship_id": 60, "stored": 105_120, "skipped": []})
     got_s = []
-    for _ in range(5):
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    for _ in range(10):
         began_s = time.monotonic()
-        status, said, _ = service.ask("GET", "/data?spaceship_id=60&start=2018-01-01T00:00:00Z&end=2019-01-01T00:00:00Z")
+        connection.request("GET", "/data?spaceship_id=60&start=2018-01-01T00:00:00Z&end=2019-01-01T00:00:00Z")
+        answered = connection.getresponse().read()
         got_s.append(time.monotonic() - began_s)
-        assert (status, len(said["data"])) == (200, 35_040)
+        assert len(json.loads(answered)["data"]) == 35_040
+    connection.close()
     with capsys.disabled():
         print(f"\na year of {len(body)} bytes: POST → 201 {posted_s:.3f} s, GET {', '.join(f'{each:.3f}' for each in got_s)} s")
     began_s = time.monotonic()
@@ -224,7 +241,7 @@ def test_without_recorder_or_normalizer_it_is_503_in_time_and_later_all_is_well(
     assert service.values(ship) == {"00:00": 1, "00:15": 1, "00:30": 2, "00:45": 3}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "broker"])
 def test_nothing_is_lost_that_was_answered_201_whoever_is_killed(service: Service, name: str) -> None:
     """Each post is of a ship of its own: it is there whole, or, where it was not answered 201, whole or not at all."""
     answers: dict[str, int] = {}
@@ -244,11 +261,11 @@ def test_nothing_is_lost_that_was_answered_201_whoever_is_killed(service: Servic
     with ThreadPoolExecutor(4) as pool:
         posting = [pool.submit(post, worker) for worker in range(4)]
         try:
-            for _ in range(KILLS):
+            for _ in range(KILLS if name != "broker" else 3):
                 before = sum(status == 201 for status in answers.copy().values())
                 until(lambda before=before: sum(s == 201 for s in answers.copy().values()) > before + 3, f"{name} is not back")
                 service.kill(name)
-                time.sleep(0.1)
+                time.sleep(0.1)  # posts meet nobody
                 service.run(name)
         finally:
             ending.set()

@@ -12,7 +12,7 @@ from broker.contract.storage import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
 from controllers.energy.component import EnergyNormalizer
-from controllers.energy.history import ANSWER_TOPIC, PATIENCE_S
+from controllers.energy.history import ANSWER_TOPIC, AT_ONCE, PATIENCE_S, RETRY_S
 
 ONLINE = b'{"state":"online","boot":"b","version":"1"}'
 
@@ -237,7 +237,7 @@ def test_half_of_what_is_recorded_is_nothing_to_go_on_from() -> None:
     with pytest.raises(Rejected, match="more than it answers at once"):
         world.post(12, 26)
     assert world.quarters() == {}
-    world.truncated, world.now_s = False, PATIENCE_S + 1
+    world.truncated, world.now_s = False, RETRY_S
     world.send(world.normalizer.on_tick(world.now_s))
     assert world.quarters() == HOURS
 
@@ -264,3 +264,19 @@ def test_what_is_unusual_is_told_once_also_over_a_restart() -> None:
     world.post(4.0, start=1440 * 8)
     again = [topic for topic, _ in world.recorded if topic == "energy/1/anomaly"]
     assert len(again) == len(kinds)
+
+
+def test_the_recorder_is_asked_some_questions_at_a_time() -> None:
+    world = World(recorder=False)
+    asked: list[Publication] = []
+    for ship in range(30):
+        payload = orjson.dumps({"spaceship_id": ship, "units": "kW", "data": []})
+        asked += world.normalizer.on_message(Message(topic=f"energy/{ship}/raw", payload=payload), 0.0)
+    assert len(asked) < AT_ONCE, "one more asks which ships were left behind"
+    world.recorder = True
+    for each in asked:
+        world.send([each])
+    world.send(world.normalizer.on_tick(PATIENCE_S + 1))
+    assert len({each.correlation_data for each in asked}) == len(asked)
+    world.post(1, 2, ship=29)
+    assert world.answers[-1].stored == 2

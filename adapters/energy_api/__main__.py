@@ -1,0 +1,22 @@
+"""Start the energy API: `python -m adapters.energy_api`."""
+
+from adapters.energy_api.component import EnergyApi
+from adapters.energy_api.declaration import DECLARATION, PORT
+from adapters.http.server import Listening
+from broker import mosquitto
+from broker.runtime import run
+from broker.settings import Settings, port_number
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    run(DECLARATION, _api)
+
+
+def _api(settings: Settings) -> EnergyApi:
+    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
+    return EnergyApi(Listening(addresses, port_number(PORT.name, settings.value(PORT)), PORT.name))
+
+
+if __name__ == "__main__":
+    main()

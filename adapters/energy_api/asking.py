@@ -1,0 +1,158 @@
+"""What a client asks: whose energy, of which time, and of which ship a post is. Pure.
+
+Which ship a text names is the normalizer's rule (controllers/energy/post.py); it is here again, since the topic needs it.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from adapters.http.errors import NotReadable
+from broker.contract.energy import RAW
+from broker.errors import InvalidTopic
+
+FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""There are no readings before or after."""
+LONGEST_SHIP = 100
+
+_HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
+_BLANK_OFFSET = re.compile(r"(\d\S*[T ]\d\S*) (\d\d(?::?\d\d)?)")
+_NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Brokers hang up on a topic with one of these."""
+_NO_OBJECT = "the body must be a JSON object with spaceship_id, units and data"
+_NO_SHIP = "spaceship_id: must be a whole number or a text"
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """All that is read of a post here."""
+
+    spaceship_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_post = msgspec.json.Decoder(_Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A ship's quarters from `start` on, before `end`: RFC 3339 in UTC."""
+
+    ship: str
+    start: str
+    end: str
+
+
+def read_period(query: QueryParams) -> Period:
+    """Return what `?spaceship_id=…&start=…&end=…` asks for; all three are needed.
+
+    Raises:
+        NotReadable: one is missing, given twice or cannot be read, or `end` is before `start`.
+    """
+    ship = _ship(_one(query, "spaceship_id", "1"))
+    start, end = (_time(_one(query, name, "2018-08-24T00:00:00Z"), name) for name in ("start", "end"))
+    if end < start:
+        raise NotReadable(f"end: {_utc(end)} is before start, {_utc(start)}")
+    return Period(ship, *(_utc(min(max(each, FIRST), LAST)) for each in (start, end)))
+
+
+def read_ship(body: bytes) -> str:
+    """Return the ship that a post names, as a topic level. What else is in the post is not looked at.
+
+    Raises:
+        NotReadable: it is no JSON object, or names no ship.
+    """
+    try:
+        body.decode()
+        return _ship(_given(body))
+    except UnicodeDecodeError as error:
+        raise NotReadable(f"malformed JSON: byte {error.start + 1} is not UTF-8") from None
+    except msgspec.ValidationError:
+        raise NotReadable(_NO_OBJECT) from None
+    except RecursionError:
+        raise NotReadable("malformed JSON: it is nested too deeply") from None
+
+
+def spelled(ship: str) -> int | str:
+    """Return a ship as answers have it: a number where it is one."""
+    return int(ship) if _NUMBER.fullmatch(ship) else ship
+
+
+def _given(body: bytes) -> Any:
+    """Return `spaceship_id` as it was given. What msgspec cannot read may be JSON all the same: escaped half characters."""
+    try:
+        named = _post.decode(body).spaceship_id
+        return msgspec.UNSET if isinstance(named, msgspec.UnsetType) else _loaded(named)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        pass
+    try:
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)  # of bytes it would take UTF-16, too
+    except ValueError as error:
+        raise NotReadable(f"malformed JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise NotReadable(_NO_OBJECT)
+    return value.get("spaceship_id", msgspec.UNSET)
+
+
+def _loaded(raw: msgspec.Raw) -> Any:
+    try:
+        return json.loads(bytes(raw))
+    except ValueError:  # more digits than Python takes
+        raise NotReadable(_NO_SHIP) from None
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse what Python would read and JSON does not have.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{name} is no value of JSON")
+
+
+def _one(query: QueryParams, name: str, example: str) -> str:
+    given = query.getlist(name)
+    if not given:
+        raise NotReadable(f"{name}: is missing, such as ?{name}={example}")
+    if len(given) > 1:
+        raise NotReadable(f"{name}: is given more than once")
+    return given[0]
+
+
+def _ship(given: Any) -> str:
+    if given is msgspec.UNSET:
+        raise NotReadable("spaceship_id: is missing")
+    if isinstance(given, bool) or not isinstance(given, (int, str)):
+        raise NotReadable(_NO_SHIP)
+    text = str(given)
+    if text != text.strip() or len(text) > LONGEST_SHIP or _NO_CHARACTER.search(text):
+        raise NotReadable(f"spaceship_id: must be {LONGEST_SHIP} characters of text at most, with no blanks around it")
+    try:
+        RAW.template.topic(ship=text)
+    except InvalidTopic as error:
+        raise NotReadable(f"spaceship_id: {error}") from None
+    return text
+
+
+def _time(text: str, name: str) -> datetime:
+    """Read ISO 8601, UTC where it has no offset. In a query `+` is a blank."""
+    written = text.strip()
+    if offset := _BLANK_OFFSET.fullmatch(written):
+        written = f"{offset[1]}+{offset[2]}"
+    if hyphens := _HYPHENS.fullmatch(written):
+        written = f"{hyphens[1]}:{hyphens[2]}:{hyphens[3]}"
+    try:
+        at = datetime.fromisoformat(written)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else min(max(at, FIRST), LAST).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NotReadable(f"{name}: must be ISO 8601 such as 2018-08-24T00:00:00Z, not {text[:60]!r}") from None
+
+
+def _utc(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

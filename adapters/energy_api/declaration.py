@@ -1,0 +1,20 @@
+"""What the energy API does on the bus."""
+
+from broker.contract import energy, storage
+from broker.declaration import Declaration, Variable
+
+PORT = Variable(name="SCAUP_ENERGY_API_PORT", default="8000", meaning="HTTP port of the energy API")
+CLIENT = "energy-api"
+STORED_TOPIC = energy.ANSWER.template.topic(client=CLIENT)
+"""Where the normalizer says what became of a post."""
+RECORDED_TOPIC = storage.ANSWER.template.topic(client=CLIENT)
+"""Where the recorder answers questions."""
+
+DECLARATION = Declaration(
+    name=CLIENT,
+    summary="energy over HTTP: consumption in, kWh per quarter of an hour out",
+    subscribes_also=(STORED_TOPIC, RECORDED_TOPIC),
+    publishes=(energy.RAW, storage.QUERY),
+    variables=(PORT,),
+    listens=(PORT,),
+)

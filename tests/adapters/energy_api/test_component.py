@@ -1,0 +1,28 @@
+import pytest
+
+from adapters.energy_api.component import EnergyApi
+from adapters.energy_api.declaration import DECLARATION, PORT, RECORDED_TOPIC, STORED_TOPIC
+from adapters.http.server import Listening
+from broker.component import Service
+from broker.contract.energy import RAW
+from broker.contract.storage import QUERY
+from broker.message import Message
+
+
+def test_it_is_a_service_that_listens() -> None:
+    api = EnergyApi(Listening(("127.0.0.1",), 8000, PORT.name))
+    assert isinstance(api, Service)
+    assert api.on_tick(0.0) == []
+    assert DECLARATION.listens == DECLARATION.variables == (PORT,)
+    assert (PORT.name, PORT.default) == ("SCAUP_ENERGY_API_PORT", "8000")
+    assert DECLARATION.publishes == (RAW, QUERY)
+    assert DECLARATION.subscribes == ()
+    assert DECLARATION.subscribes_also == ("energy/answer/energy-api", "storage/answer/energy-api")
+
+
+@pytest.mark.parametrize("topic", [STORED_TOPIC, RECORDED_TOPIC])
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"[", b"{}", b"[]"])
+def test_answers_that_nobody_waits_for_harm_nothing(topic: str, payload: bytes) -> None:
+    api = EnergyApi(Listening(("127.0.0.1",), 8000, PORT.name))
+    for correlation in (None, b"", b"late"):
+        assert api.on_message(Message(topic=topic, payload=payload, correlation_data=correlation), 0.0) == []

@@ -1,0 +1,292 @@
+"""Every answer over HTTP, byte for byte where the specification gives it."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.energy_api import routes
+from adapters.energy_api.routes import LARGEST_BODY_BYTES
+from broker.message import Publication
+from tests.adapters.energy_api.world import JSON, World, ask, post, world
+
+DAY = "start=2018-08-24T00:00:00Z&end=2018-08-25T00:00:00Z"
+WITHIN_S = 0.6
+EXAMPLES: dict[str, tuple[str, list[tuple[str, Any]], list[float], str, float]] = {
+    "hourly": ("kWh", [("00:00", 12), ("01:00", 26), ("02:00", 18)], [3] * 4 + [6.5] * 4 + [4.5] * 4, "estimated", 1.0),
+    "quarterly": ("kWh", [("00:00", 2), ("00:15", 5), ("00:30", 2), ("00:45", 6)], [2, 5, 2, 6], "measured", 1.0),
+    "mean": ("kW", [("00:00", 1), ("00:05", 4), ("00:10", 1)], [0.5], "measured", 1.0),
+}
+POWER = [(f"00:{5 * n:02}", value) for n, value in enumerate([22, 24, 23, 18, 22, 23, 8])]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "KEEP_TIMEOUT_S", 0.1)
+
+
+def posted(folder: Path, *bodies: bytes, query: str = f"spaceship_id=1&{DAY}") -> tuple[list[Any], bytes]:
+    """The answers to posts, one after the other, and what is shown then."""
+
+    async def asking() -> tuple[list[Any], bytes]:
+        async with world(folder) as made:
+            answers = [await made.ask("POST", "/data", JSON, body) for body in bodies]
+            shown = await made.ask("GET", f"/data?{query}")
+            assert (shown.status, shown.headers["cache-control"]) == (200, "no-store")
+            return [(each.status, json.loads(each.body)) for each in answers], shown.body
+
+    return asyncio.run(asking())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples(tmp_path: Path, name: str) -> None:
+    units, rows, expected, quality, coverage = EXAMPLES[name]
+    answers, shown = posted(tmp_path, post(1, units, rows))
+    assert answers == [(201, {"spaceship_id": 1, "stored": len(rows), "skipped": []})]
+    assert json.loads(shown)["data"] == [
+        {
+            "datetime": f"2018-08-24T{n // 4:02}:{n % 4 * 15:02}:00Z",
+            "value": value,
+            "quality": quality,
+            "coverage": coverage,
+        }
+        for n, value in enumerate(expected)
+    ]
+
+
+def test_the_bytes_of_an_answer(tmp_path: Path) -> None:
+    _, shown = posted(tmp_path, post(1, "kW", POWER))
+    assert shown == (
+        b'{"spaceship_id":1,"units":"kWh","data":['
+        b'{"datetime":"2018-08-24T00:00:00Z","value":5.75,"quality":"measured","coverage":1.0},'
+        b'{"datetime":"2018-08-24T00:15:00Z","value":5.25,"quality":"measured","coverage":1.0},'
+        b'{"datetime":"2018-08-24T00:30:00Z","value":2,"quality":"partial","coverage":0.333333}]}'
+    )
+
+
+def test_numbers_negative_tiny_large_and_zero(tmp_path: Path) -> None:
+    values = [-3, 0, 0.1, 1e-9, 1e12]
+    rows = [(f"{n // 4:02}:{n % 4 * 15:02}", value) for n, value in enumerate(values)]
+    _, shown = posted(tmp_path, post(1, "kWh", rows))
+    assert [row["value"] for row in json.loads(shown)["data"]] == values
+    assert [row.get("negative") for row in json.loads(shown)["data"]] == [True, None, None, None, None]
+    assert b'"value":-3,"quality":"measured","coverage":1.0,"negative":true}' in shown
+    assert b'"value":1000000000000,' in shown
+
+
+def test_the_period_is_half_open(tmp_path: Path) -> None:
+    units, rows, *_ = EXAMPLES["quarterly"]
+    for start, end, expected in [
+        ("00:15", "00:45", [5, 2]),
+        ("00:15", "00:15", []),
+        ("00:16", "01:00", [2, 6]),
+        ("00:00", "00:01", [2]),
+    ]:
+        query = f"spaceship_id=1&start=2018-08-24T{start}:00Z&end=2018-08-24T{end}:00Z"
+        folder = tmp_path / f"{start}{end}"
+        folder.mkdir()
+        _, shown = posted(folder, post(1, units, rows), query=query)
+        assert [row["value"] for row in json.loads(shown)["data"]] == expected
+
+
+def test_a_period_over_years_is_in_order(tmp_path: Path) -> None:
+    rows = [(f"{year}-01-01T00:00:00Z", 1) for year in (2020, 2018, 2019)]
+    _, shown = posted(
+        tmp_path, post(1, "kWh", rows, interval_minutes=15), query="spaceship_id=1&start=2000-01-01&end=2100-01-01"
+    )
+    assert [row["datetime"][:4] for row in json.loads(shown)["data"]] == ["2018", "2019", "2020"]
+
+
+@pytest.mark.parametrize(("ship", "spelled"), [("1", b"1"), ("-2", b"-2"), ("01", b'"01"'), ("Titanic", b'"Titanic"')])
+def test_an_unknown_ship_has_no_rows(tmp_path: Path, ship: str, spelled: bytes) -> None:
+    answered, _ = ask(tmp_path, "GET", f"/data?spaceship_id={ship}&{DAY}")
+    assert (answered.status, answered.body) == (200, b'{"spaceship_id":%s,"units":"kWh","data":[]}' % spelled)
+
+
+def test_text_ships_and_what_is_posted_later(tmp_path: Path) -> None:
+    units, rows, *_ = EXAMPLES["quarterly"]
+    again = post("Ägir's", units, [("00:15", 7)])
+    answers, shown = posted(tmp_path, post("Ägir's", units, rows), again, query=f"spaceship_id=%C3%84gir%27s&{DAY}")
+    assert [each[0] for each in answers] == [201, 201]
+    assert json.loads(shown)["spaceship_id"] == "Ägir's"
+    assert [row["value"] for row in json.loads(shown)["data"]] == [2, 7, 2, 6]
+
+
+def test_what_is_skipped_is_listed(tmp_path: Path) -> None:
+    garbage = [None, "", "n/a", "NaN", True, "1e999"]
+    rows = [(f"{n // 4:02}:{n % 4 * 15:02}", value) for n, value in enumerate([1, "2", *garbage])]
+    body = post(1, "kWh", rows)[:-2] + b',{"datetime":"2018-08-24T05:00:00Z","value":1e999}]}'
+    answers, shown = posted(tmp_path, body)
+    assert answers[0][0] == 201
+    assert answers[0][1]["stored"] == 2
+    assert [each["index"] for each in answers[0][1]["skipped"]] == [2, 3, 4, 5, 6, 7, 8]
+    assert all(each["reason"] for each in answers[0][1]["skipped"])
+    assert [row["value"] for row in json.loads(shown)["data"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        (post(1, "MW", [("00:00", 1), ("00:15", 1)]), "units: "),
+        (post(1, None, [("00:00", 1), ("00:15", 1)]), "units: "),
+        (post(1, "kW", [("00:00", 1), ("never", 1)]), "data[1].datetime: "),
+        (post(1, "kW", [("00:00", 1)]), "data: a single reading"),
+        (post(1, "kW", [("00:00", 1)], interval_minutes="x"), "interval_minutes: "),
+        (b'{"spaceship_id":1,"units":"kW","data":5}', "data: "),
+        (b'{"spaceship_id":1,"units":"kW","data":[5]}', "data[0]: "),
+        (b'{"spaceship_id":1,"units":"kW","data":[{"datetime":"2018-08-24T00:00:00Z"}]}', "data[0].value: "),
+    ],
+)
+def test_what_the_normalizer_refuses_is_400_and_nothing_is_stored(tmp_path: Path, body: bytes, begins: str) -> None:
+    answers, shown = posted(tmp_path, body)
+    assert answers[0][0] == 400
+    assert list(answers[0][1]) == ["error"]
+    assert answers[0][1]["error"].startswith(begins)
+    assert json.loads(shown)["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "begins"),
+    [
+        ({}, post(1, "kW", []), 415, "Content-Type: "),
+        ({"content-type": "text/plain"}, b"x", 415, "Content-Type: "),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"x=1", 415, "Content-Type: "),
+        ({**JSON, "content-encoding": "gzip"}, b"\x1f\x8b\xff", 415, "Content-Encoding: "),
+        (JSON, b"", 400, "malformed JSON"),
+        (JSON, b'{"spaceship_id":', 400, "malformed JSON"),
+        (JSON, b'{"spaceship_id":1,"data":NaN}', 400, "malformed JSON"),
+        (JSON, b"\xff", 400, "malformed JSON"),
+        (JSON, b"[]", 400, "the body must be a JSON object"),
+        (JSON, b"{}", 400, "spaceship_id: "),
+        (JSON, b'{"spaceship_id":null}', 400, "spaceship_id: "),
+        (JSON, b'{"spaceship_id":"a/b"}', 400, "spaceship_id: "),
+    ],
+)
+def test_what_is_refused_here_is_kept(tmp_path: Path, headers: dict[str, str], body: bytes, status: int, begins: str) -> None:
+    answered, made = ask(tmp_path, "POST", "/data", headers, body)
+    assert answered.status == status
+    assert answered.error.startswith(begins)
+    (kept,) = made.delivered
+    assert kept.topic == "rejected/energy-api"
+    said = json.loads(kept.payload)
+    assert (said["topic"], said["reason"]) == ("POST /data", answered.error)
+    if "encoding" not in said:
+        assert said["payload"].encode() == body
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"])
+def test_json_with_parameters_is_taken(tmp_path: Path, content_type: str) -> None:
+    units, rows, *_ = EXAMPLES["mean"]
+    answered, _ = ask(tmp_path, "POST", "/data", {"content-type": content_type}, post(1, units, rows))
+    assert answered.status == 201
+
+
+def test_what_is_too_large(tmp_path: Path) -> None:
+    for headers, body in (
+        ({**JSON, "content-length": str(LARGEST_BODY_BYTES + 1)}, b""),
+        (JSON, [b" " * (LARGEST_BODY_BYTES // 2), b" " * (LARGEST_BODY_BYTES // 2 + 1)]),
+    ):
+        folder = tmp_path / str(len(body))
+        folder.mkdir()
+        answered, made = ask(folder, "POST", "/data", headers, body)
+        assert answered.status == 413
+        assert str(LARGEST_BODY_BYTES) in answered.error
+        assert made.delivered == []
+
+
+def test_a_wrong_query_asks_nobody(tmp_path: Path) -> None:
+    for query in ("", DAY, f"spaceship_id=1&{DAY}&end=2019-01-01", "spaceship_id=1&start=2018-08-25&end=2018-08-24"):
+        folder = tmp_path / str(len(query))
+        folder.mkdir()
+        answered, made = ask(folder, "GET", f"/data?{query}")
+        assert answered.status == 400
+        assert answered.error
+        assert made.delivered == []
+
+
+def away(made: World, what: str) -> None:
+    if what == "broker":
+        made.there = False
+    elif what == "frozen broker":
+        made.freeze()
+    elif what == "recorder":
+        made.recorder_there = False
+    else:
+        made.normalizer_there = False
+
+
+@pytest.mark.parametrize("what", ["broker", "frozen broker", "recorder", "normalizer"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_away_is_503_in_time(tmp_path: Path, what: str, known: bool) -> None:
+    units, rows, *_ = EXAMPLES["quarterly"]
+
+    async def check() -> None:
+        async with world(tmp_path) as made:
+            if known:
+                assert (await made.ask("POST", "/data", JSON, post(1, units, rows))).status == 201
+            away(made, what)
+            made.api._routes._within_s = WITHIN_S
+            requests = [("POST", "/data", JSON, post(1, units, rows))]
+            requests += [] if what == "normalizer" else [("GET", f"/data?spaceship_id=1&{DAY}", {}, b"")] * 6
+            began_s = time.monotonic()
+            for answered in await asyncio.gather(*(made.ask(*each) for each in requests)):
+                assert (answered.status, bool(answered.error)) == (503, True)
+                assert int(answered.headers["retry-after"]) > 0
+            assert time.monotonic() - began_s < WITHIN_S + 0.4
+            made.there = made.recorder_there = made.normalizer_there = True
+            made.thaw()
+            made.api._routes._within_s = 20
+            if known or what != "recorder":  # the normalizer asks again after a minute, or when the recorder says it is there
+                assert (await made.ask("POST", "/data", JSON, post(1, units, rows))).status == 201
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("lost", ["/raw", "/interval", "energy/answer/"])
+def test_what_a_broker_forgot_is_not_answered_201(tmp_path: Path, lost: str) -> None:
+    """The recorder answers, but has not got everything."""
+    units, rows, *_ = EXAMPLES["quarterly"]
+
+    async def check() -> None:
+        async with world(tmp_path) as made:
+            made.forgets = lambda publication: lost in publication.topic
+            made.api._routes._within_s = 1
+            answered = await made.ask("POST", "/data", JSON, post(1, units, rows))
+            assert (answered.status, "the recorder has not said" in answered.error) == (503, True)
+            made.forgets = lambda publication: False
+            made.api._routes._within_s = 20
+            assert (await made.ask("POST", "/data", JSON, post(2, units, rows))).status == 201
+
+    asyncio.run(check())
+
+
+def test_many_posts_at_once_share_questions(tmp_path: Path) -> None:
+    units, rows, *_ = EXAMPLES["mean"]
+
+    async def check() -> None:
+        async with world(tmp_path) as made:
+            made.api._routes._within_s = 20
+            answers = await asyncio.gather(*(made.ask("POST", "/data", JSON, post(n, units, rows)) for n in range(60)))
+            assert [each.status for each in answers] == [201] * 60
+            asked = [each for each in made.delivered if each.topic == "storage/query"]
+            assert len(asked) < 20
+
+    asyncio.run(check())
+
+
+def test_the_body_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    body = b' {"units" : "kW", "extra":1, "interval_minutes":15,'
+    body += b'"data":[{"datetime":"2018-08-24T00:00:00Z","value":1.50,"x":"\xc3\xa9"}] , "spaceship_id":1}\n'
+    answered, made = ask(tmp_path, "POST", "/data", JSON, body)
+    assert answered.status == 201
+    forwarded: Publication = next(each for each in made.delivered if each.topic == "energy/1/raw")
+    assert (forwarded.payload, forwarded.response_topic, forwarded.retain) == (body, "energy/answer/energy-api", False)
+
+
+def test_a_normalizer_without_room_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controllers.energy.component.MOST_HELD", 0)
+    answered, _ = ask(tmp_path, "POST", "/data", JSON, post(1, *EXAMPLES["mean"][:2]))
+    assert (answered.status, "no place" in answered.error) == (503, True)
