@@ -51,6 +51,8 @@ class EnergyNormalizer:
             Rejected: the post cannot be used, is of another ship than its topic says, or there is no place for it.
         """
         if levels := RAW.parse(message.topic):
+            if message.retain:
+                return []  # from any time; the recording has it in its place
             return self._take_post(levels["ship"], message, now_s)
         if message.topic == ANSWER_TOPIC:
             answered = self._history.take(message, now_s)

@@ -280,3 +280,12 @@ def test_the_recorder_is_asked_some_questions_at_a_time() -> None:
     assert len({each.correlation_data for each in asked}) == len(asked)
     world.post(1, 2, ship=29)
     assert world.answers[-1].stored == 2
+
+
+def test_a_retained_post_from_earlier_takes_no_later_one_back() -> None:
+    world = World()
+    world.post(1, 2, step=15)
+    topic, old = world.recorded[0]
+    world.post(5, 6, step=15)
+    world.hear(Message(topic=topic, payload=old, retain=True))
+    assert world.quarters() == {"00:00": 5, "00:15": 6}
