@@ -13,6 +13,8 @@ _INFINITE = {2**31 - 1, 2**63 - 1}
 
 def python_values(column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> list[Any]:
     """Return a column as a list; dates and times that Python cannot hold are text, at any depth."""
+    if "[ns" in str(column.type):  # PyArrow would use pandas for them, where it is installed
+        return [_value(each) for each in column]
     try:
         return list(column.to_pylist())
     except (OverflowError, ValueError):
@@ -63,10 +65,25 @@ def _value(scalar: Any) -> Any:
         return {name: _value(each) for name, each in scalar.items()}
     if hasattr(scalar, "values"):  # every kind of list
         return [_value(each) for each in scalar.values]
+    if (coarser := _without_nanoseconds(scalar.type)) is not None:
+        if scalar.value % 1_000:
+            return _text(scalar)
+        scalar = scalar.cast(coarser)
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
         return _text(scalar)
+
+
+def _without_nanoseconds(kind: Any) -> Any:
+    """Return the type in microseconds of one in nanoseconds, None for any other."""
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    return None
 
 
 def _text(scalar: Any) -> Any:

@@ -66,7 +66,7 @@ def test_frames_are_published_verbatim_and_in_order() -> None:
             sent = [text.encode() for text in texts]
             assert adapter.bus.events() == [*sent, b"\x00\xff", b"", b"\xff not UTF-8", b"in two pieces"]
             assert all(type(each) is bytes for each in adapter.bus.events())
-            assert all(each.plant and each.qos == 1 and not each.retain for each in adapter.bus.on("torque/driver-1/event"))
+            assert all(not each.plant and each.qos == 1 and not each.retain for each in adapter.bus.on("torque/driver-1/event"))
             assert adapter.bus.errors() == [None]
 
     asyncio.run(scenario())
