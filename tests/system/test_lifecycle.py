@@ -16,7 +16,6 @@ import pytest
 
 from adapters.cli.asking.bus import connected
 from adapters.cli.errors import CommandError
-from adapters.cli.registry import components
 from adapters.cli.running import guardian, health, orphans, supervision
 from adapters.cli.running.control import Supervisor
 from adapters.cli.running.supervision import TAKEN_OVER_EXIT, Place, Program
@@ -29,6 +28,9 @@ from tests.real_broker import own_ports
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 HEALED_WITHIN_S = 20.0
 SECOND_UP_WITHIN_S = 15.0
+
+STARTED = ("recorder", "heating", "sim-rooms")
+"""Some components are enough here; `test_readme` starts all of them."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Plant:
             found = health.states(broker_address(self.settings, "operator"))
         except CommandError:
             return False
-        return all(name in found and found[name].state is Presence.ONLINE for name in components())
+        return all(name in found and found[name].state is Presence.ONLINE for name in STARTED)
 
     def kill(self, name: str) -> int:
         pid = self.pids()[name]
@@ -81,7 +83,8 @@ class Plant:
 
 
 def new_plant(data_dir: Path, **more: str) -> Plant:
-    return Plant(Settings.load({**own_ports(), "SCAUP_DATA_DIR": str(data_dir), **more}))
+    given = {**own_ports(), "SCAUP_DATA_DIR": str(data_dir), "SCAUP_COMPONENTS": ",".join(STARTED)}
+    return Plant(Settings.load(given | more))
 
 
 def eventually(condition: Callable[[], bool], limit_s: float = HEALED_WITHIN_S) -> bool:
@@ -114,9 +117,9 @@ def own_plant(tmp_path: Path) -> Iterator[Plant]:
 def test_up_reports_what_runs_where_and_what_to_try(plant: Plant) -> None:
     again = plant.make("up")
     assert again.returncode == 0
-    for name in ("broker", *components()):
+    for name in ("broker", *STARTED):
         assert f"{name} " in again.stdout
-    assert again.stdout.count("online") == len(components()) + 1
+    assert again.stdout.count("online") == len(STARTED) + 1
     assert "mosquitto_sub" in again.stdout
     assert "scaup query" in again.stdout
 
@@ -132,7 +135,7 @@ def test_second_up_changes_nothing_and_is_quick(plant: Plant) -> None:
 
 def test_every_component_has_the_same_plant_time(plant: Plant) -> None:
     epoch = (plant.settings.data_dir / "plant-epoch").read_text().strip()
-    for name in components():
+    for name in STARTED:
         environment = psutil.Process(plant.pids()[name]).environ()
         assert environment["SCAUP_PLANT_EPOCH"] == epoch
         assert environment["SCAUP_TIME_SCALE"] == "60"
@@ -165,7 +168,7 @@ def test_files_with_secrets_are_private(plant: Plant) -> None:
     assert plant.place.socket.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("name", ["broker", "guardian", *components()])
+@pytest.mark.parametrize("name", ["broker", "guardian", *STARTED])
 def test_killed_program_is_back_and_nothing_else_is_disturbed(plant: Plant, name: str) -> None:
     before = plant.pids()
     plant.kill(name)
@@ -183,7 +186,7 @@ def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
     assert eventually(lambda: plant.pids().get("supervisord", old) != old)
     assert eventually(plant.healthy)
     assert all(orphans.gone(each) for each in before)
-    assert set(plant.pids()) == {"supervisord", "guardian", "broker", *components()}
+    assert set(plant.pids()) == {"supervisord", "guardian", "broker", *STARTED}
 
 
 def test_supervisor_that_does_not_start_at_first_is_tried_again(plant: Plant) -> None:
@@ -232,7 +235,7 @@ def _program(name: str, code: str) -> Program:
 
 
 def test_a_component_whose_place_was_taken_gives_way_until_the_next_up(plant: Plant) -> None:
-    name = next(each for each in components() if each != "recorder")
+    name = next(each for each in STARTED if each != "recorder")
     other = subprocess.Popen(
         [sys.executable, "-m", "adapters.cli.main", "run", name],
         cwd=ROOT,
@@ -277,7 +280,7 @@ def test_two_ups_at_once_start_one_system_and_down_leaves_nothing(own_plant: Pla
         for _ in range(2)
     ]
     assert [each.wait(120) for each in ups] == [0, 0]
-    assert len(own_plant.left()) == len(components()) + len(("broker", "guardian", "supervisord"))
+    assert len(own_plant.left()) == len(STARTED) + len(("broker", "guardian", "supervisord"))
     assert own_plant.make("down").returncode == 0
     assert own_plant.left() == []
     assert own_plant.ports_are_free()
@@ -290,7 +293,7 @@ def test_down_finds_what_a_killed_supervisor_and_guardian_left(own_plant: Plant)
     os.kill(pids["guardian"], signal.SIGSTOP)  # so that it cannot heal in between
     os.kill(pids["supervisord"], signal.SIGKILL)
     os.kill(pids["guardian"], signal.SIGKILL)
-    assert len(own_plant.left()) >= len(components()) + 1
+    assert len(own_plant.left()) >= len(STARTED) + 1
     assert own_plant.make("down").returncode == 0
     assert own_plant.left() == []
     assert own_plant.ports_are_free()
@@ -325,7 +328,7 @@ def test_taken_port_is_named_with_its_owner_and_the_fix(own_plant: Plant) -> Non
 
 
 def test_only_the_named_components_are_started(tmp_path: Path) -> None:
-    first = next(name for name in components() if name != "recorder")
+    first = next(name for name in STARTED if name != "recorder")
     made = new_plant(tmp_path.resolve(), SCAUP_COMPONENTS=first)
     try:
         assert made.make("up").returncode == 0

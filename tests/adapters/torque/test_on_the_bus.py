@@ -71,7 +71,7 @@ def test_there_and_back_and_a_clean_stop(broker: RealBroker) -> None:
             await until(lambda: len(bystander.links("on-the-bus")) == 2)
         (event,) = bystander.on("torque/on-the-bus/event")
         assert event.payload == b"hello"
-        assert read_stamp(parse_properties(event.properties).user).plant_at is not None
+        assert read_stamp(parse_properties(event.properties).user).source == "torque-adapter"
         async with Controller(broker, "recorder") as later:
             await until(lambda: later.links("on-the-bus"))
             assert later.links("on-the-bus") == [Link(connected=False, url=fake.url, error=STOPPED)]
