@@ -81,6 +81,10 @@ class Watch:
 
     _told: set[tuple[int, str]] = field(default_factory=set)
 
+    def remember(self, told: Iterable[tuple[int, str]]) -> None:
+        """Take what was told before: beginnings, µs since 1970, and kinds."""
+        self._told |= set(told)
+
     def news(self, found: Iterable[Unusual], changed_from_us: int, changed_until_us: int) -> list[Unusual]:
         """Return those that were not told yet.
 

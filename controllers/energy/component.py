@@ -5,7 +5,8 @@ that the recording shows otherwise than the readings do, since an earlier normal
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+
+import numpy as np
 
 from broker.contract.components import STATE, Presence
 from broker.contract.energy import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
@@ -13,13 +14,12 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, encode
 from controllers.energy.anomaly import Watch, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
-from controllers.energy.interval import UnknownInterval
+from controllers.energy.interval import ALONE, UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
 from controllers.energy.quarters import QUARTER_US, Readings
 from controllers.energy.rows import anomaly_of, quarters_of, rows_of
-from controllers.energy.series import EMPTY, Changes, Series, changes_between, merged
+from controllers.energy.series import Changes, Series, merged
 
-EVER_US = 0, 2**62
 MOST_TOLD = 200_000
 """Quarters in a message, more than one post can span: so what a post changes is told as a whole."""
 MOST_SHIPS = 100_000
@@ -51,8 +51,8 @@ class EnergyNormalizer:
             Rejected: the post cannot be used, is of another ship than its topic says, or there is no place for it.
         """
         if levels := RAW.parse(message.topic):
-            if message.retain:
-                return []  # from any time; the recording has it in its place
+            if message.retain:  # from any time; the recording has it in its place
+                return [] if levels["ship"] in self._ships else self._look_up(levels["ship"], now_s)
             return self._take_post(levels["ship"], message, now_s)
         if message.topic == ANSWER_TOPIC:
             answered = self._history.take(message, now_s)
@@ -88,7 +88,7 @@ class EnergyNormalizer:
         if ship is not None and ship.known:
             return _posted(ship, message, post)
         if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
-            raise Rejected("there is no place for more posts while the recorder does not answer")
+            raise Rejected("there is no place for more posts that wait for the recorder, or for more ships")
         asked = [] if ship is not None else self._history.ask(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))
@@ -100,41 +100,48 @@ class EnergyNormalizer:
             behind = [str(row.get("ship")) for row in answered.rows]
             return [each for name in behind if name not in self._ships for each in self._look_up(name, now_s)]
         ship = self._ships[answered.ship]
-        publications = _recall(ship, answered.ship, answered.rows)
         held, ship.held = ship.held, []
         self._held -= len(held)
-        for message, post in held:
-            publications += _posted(ship, message, post)
-        return publications
+        return _recall(ship, answered, held)
 
     def _look_up(self, name: str, now_s: float) -> list[Publication]:
+        if _ship_or_none(name) is None or len(self._ships) >= MOST_SHIPS:
+            return []
         self._ships[name] = _Ship()
         return self._history.ask(name, now_s)
 
 
-def _recall(ship: _Ship, name: str, rows: list[dict[str, Any]]) -> list[Publication]:
-    """Go on from what is recorded: every post in its order, and the quarters that were made of them."""
-    recorded = sorted((row for row in rows if row["payload"] is not None), key=lambda row: int(row["number"]))
-    known: list[Readings] = []
-    for row in recorded:
-        post = _usable(row["payload"])
-        if post is None or str(post.ship) != name or not len(post.readings):
-            continue
-        if known or not _is_alone(post.readings):
-            known.append(post.readings)
+def _recall(ship: _Ship, answered: Answered, held: list[tuple[Message, Post]]) -> list[Publication]:
+    """Go on from what is recorded and from what has waited for it; tell once what that changes, and answer then."""
+    name = ship_id(answered.ship)
     ship.known = True
-    try:
-        ship.series.recall(merged(EMPTY, *known))
-    except UnknownInterval:
-        return []  # what was refused then
-    told = quarters_of([row for row in rows if row["payload"] is None])
-    ship.watch.news(anomalies(ship.series.quarters, *EVER_US), *EVER_US)  # told when it was new
-    return _told(ship_id(name), changes_between(told, ship.series.quarters))
+    ship.series.quarters = quarters_of([row for row in answered.rows if row["payload"] is None and row["kind"] is None])
+    ship.watch.remember((int(row["start_us"]), str(row["kind"])) for row in answered.rows if row["kind"] is not None)
+    recorded = _recorded(answered)
+    posted = recorded + [post.readings for _, post in held]
+    begin = next((n for n, each in enumerate(posted) if len(each) and not _is_alone(each)), len(posted))
+    refused = [n + len(recorded) < begin and _is_alone(post.readings) for n, (_, post) in enumerate(held)]
+    answers = [_outcome(*each, refused=no) for each, no in zip(held, refused, strict=True) if _response_topic(each[0])]
+    if begin == len(posted):
+        return answers
+    readings = merged(*posted[begin:])
+    changes = ship.series.post(readings)
+    oldest_us = int(readings.time_us[0])  # what was posted earlier may be forgotten, and its quarters not
+    changes = Changes(changes.quarters, tuple(each for each in changes.gone_us if each >= oldest_us))
+    return [*_told(name, changes), *_unusual(ship, name, changes), *answers]
+
+
+def _recorded(answered: Answered) -> list[Readings]:
+    """Return the readings of recorded posts, in the order of their arrival."""
+    rows = sorted((row for row in answered.rows if row["payload"] is not None), key=lambda row: int(row["number"]))
+    posts = (_usable(row["payload"]) for row in rows)
+    return [post.readings for post in posts if post is not None and str(post.ship) == answered.ship]
 
 
 def _is_alone(posted: Readings) -> bool:
-    """Tell whether this was refused as the beginning of a series: a single reading without an interval."""
-    return len(merged(EMPTY, posted)) == 1 and not posted.given_us[-1]
+    """Tell whether a series cannot begin with this: a single reading without an interval."""
+    together = merged(posted)
+    return len(together) == 1 and not together.given_us[0] and not np.isnan(together.value[0])
 
 
 def _usable(payload: str) -> Post | None:
@@ -152,9 +159,15 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
     except UnknownInterval as error:
         if not answering:
             raise Rejected(f"data: {error}") from None
-        return [_answer(message, Stored(post.ship, error=f"data: {error}"))]
+        return [_outcome(message, post, refused=True)]
     told = [*_told(post.ship, changes), *_unusual(ship, post.ship, changes)]
-    return [*told, _answer(message, Stored(post.ship, len(post.readings), post.skipped))] if answering else told
+    return [*told, _outcome(message, post, refused=False)] if answering else told
+
+
+def _outcome(message: Message, post: Post, *, refused: bool) -> Publication:
+    if refused:
+        return _answer(message, Stored(post.ship, error=f"data: {ALONE}"))
+    return _answer(message, Stored(post.ship, int((~np.isnan(post.readings.value)).sum()), post.skipped))
 
 
 def _told(ship: int | str, changes: Changes) -> list[Publication]:

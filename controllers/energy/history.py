@@ -25,10 +25,13 @@ AT_ONCE = 8
 """Questions that the recorder has at a time: it lets no client ask many more."""
 
 _OF_A_SHIP = """
-SELECT number, payload, NULL AS start_us, NULL AS kwh, NULL AS coverage, NULL AS quality, NULL AS negative
+SELECT number, payload, NULL AS start_us, NULL AS kwh, NULL AS coverage, NULL AS quality, NULL AS negative, NULL AS kind
 FROM messages WHERE topic = $raw AND payload IS NOT NULL
 UNION ALL
-SELECT NULL, NULL, epoch_us(start_at), kwh, coverage, quality, negative FROM energy_interval WHERE ship = $ship
+SELECT NULL, NULL, epoch_us(start_at), kwh, coverage, quality, negative, NULL FROM energy_interval WHERE ship = $ship
+UNION ALL
+SELECT DISTINCT NULL, NULL, epoch_us(start_at), NULL, NULL, NULL, NULL, kind FROM energy_anomaly
+WHERE ship = $ship AND kind IS NOT NULL AND start_at IS NOT NULL
 """
 _LEFT_BEHIND = """
 SELECT split_part(topic, '/', 2) AS ship FROM messages WHERE topic LIKE 'energy/%/raw' OR topic LIKE 'energy/%/interval'

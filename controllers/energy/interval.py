@@ -33,6 +33,9 @@ CLOSE = 0.1
 REGULAR_STRETCH = 12
 
 
+ALONE = "a single reading says nothing about its interval: give interval_minutes"
+
+
 class UnknownInterval(ValueError):
     """A series of a single reading, whose interval nobody gave: nothing can be said about it."""
 
@@ -68,7 +71,7 @@ def infer_intervals(times_us: Times, is_power: Flags, given_us: Times) -> Times:
         if count < 2:
             interval_us = together[bool(is_power[part.start])] or anyhow
         if not interval_us:
-            raise UnknownInterval("a single reading says nothing about its interval: give interval_minutes")
+            raise UnknownInterval(ALONE)
         intervals[part.start : part.stop] = interval_us
         _set_regular_stretches(intervals, spacing, part, interval_us)
     return np.where(given_us > 0, given_us, intervals)

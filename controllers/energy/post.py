@@ -8,6 +8,7 @@ with a mistake row by row, to name it.
 import json
 import math
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ class Post:
 
     ship: int | str
     readings: Readings
+    """NaN where the value is skipped."""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -91,7 +93,7 @@ def _faultless(payload: bytes) -> Post | None:
     """Read a post that has no mistake at all, quickly."""
     try:
         post = msgspec.json.decode(payload, type=_Faultless)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     times = _plain_times([row.datetime for row in post.data])
     values = np.array([row.value for row in post.data], dtype=np.float64)
@@ -134,8 +136,7 @@ def _row_by_row(consumption: Consumption) -> Post:
     rows = _rows(consumption.data)
     times = np.array([_time(row.get("datetime"), index) for index, row in enumerate(rows)], dtype=np.int64)
     numbers, skipped = _numbers([row["value"] for row in rows])
-    kept = np.isfinite(numbers)
-    return Post(ship, _readings(times[kept], numbers[kept], consumption.units, given_us), skipped)
+    return Post(ship, _readings(times, numbers, consumption.units, given_us), skipped)
 
 
 def _readings(times: Times, values: Values, units: str, given_us: int) -> Readings:
@@ -169,7 +170,7 @@ def _rows(data: Any) -> list[dict[str, Any]]:
 def _plain_times(texts: list[str]) -> Times | None:
     """Read texts of the form `2018-08-24T00:00:00Z`; None where one has another form or is no time."""
     joined = "".join(texts).encode()
-    if not texts or len(joined) != _PLAIN_LENGTH * len(texts):
+    if not texts or {*map(len, texts)} != {_PLAIN_LENGTH} or len(joined) != _PLAIN_LENGTH * len(texts):
         return None
     letters = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _PLAIN_LENGTH).T
     if any((letters[place] != ord(mark)).any() for place, mark in _MARKS.items()):
@@ -249,5 +250,5 @@ def _number(value: Any) -> float | str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = reprlib.repr(value)  # what is nested deeply would be too much for `repr`
     return text if len(text) <= 60 else text[:57] + "…"

@@ -31,7 +31,8 @@ FULL = 0.99
 class Readings:
     """What is known of a ship: n readings in order of their time, all at different times.
 
-    `value` is in kW where `is_power`, else in kWh; `given_us` is the interval that was given with a reading, 0 for none, µs.
+    `value` is in kW where `is_power`, else in kWh; NaN where a reading had no value: its time is known all the same, and ends
+    the one before. `given_us` is the interval that was given with a reading, 0 for none, µs.
     """
 
     time_us: Times
@@ -41,6 +42,10 @@ class Readings:
 
     def __len__(self) -> int:
         return len(self.time_us)
+
+    def only(self, chosen: Flags) -> "Readings":
+        """Return those that are chosen."""
+        return Readings(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,13 @@ def to_quarters(readings: Readings) -> Quarters:
     Raises:
         UnknownInterval: there is one reading only, and its interval was not given.
     """
-    if not len(readings):
+    there = ~np.isnan(readings.value)
+    if not there.any():
         return Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
     begin = readings.time_us
     interval = infer_intervals(begin, readings.is_power, readings.given_us)
-    lasting = _lasting(begin, interval)
-    pieces = _cut(readings, lasting)
+    lasting, interval = _lasting(begin, interval)[there], interval[there]
+    pieces = _cut(readings.only(there), lasting)
     edges = np.flatnonzero(np.diff(pieces.quarter, prepend=pieces.quarter[0] - 1))
     covered = np.add.reduceat(pieces.overlap_us, edges)
     return Quarters(

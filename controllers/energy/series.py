@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controllers.energy.quarters import Quarters, Readings, to_quarters
+from controllers.energy.quarters import FULL, Quarters, Readings, to_quarters
 
 _SAME_COVERAGE = 1e-6
 """It is told with six places."""
@@ -26,15 +26,6 @@ class Series:
     readings: Readings = field(default_factory=lambda: EMPTY)
     quarters: Quarters = field(default_factory=lambda: to_quarters(EMPTY))
 
-    def recall(self, readings: Readings) -> None:
-        """Begin with what is known already, in order of time.
-
-        Raises:
-            UnknownInterval: it is a single reading without an interval.
-        """
-        self.quarters = to_quarters(readings)
-        self.readings = readings
-
     def post(self, posted: Readings) -> Changes:
         """Add readings, which need no order; of several for the same time the last counts.
 
@@ -49,18 +40,17 @@ class Series:
 
 
 def merged(*parts: Readings) -> Readings:
-    """Return all, in order of time; of those at the same time the last."""
-    times = np.concatenate([part.time_us for part in parts])
-    order = np.argsort(times, kind="stable")
-    ordered = times[order]
-    last = np.append(ordered[1:] != ordered[:-1], True) if len(ordered) else np.empty(0, bool)
-    chosen = order[last]
-    return Readings(
-        ordered[last],
-        np.concatenate([part.value for part in parts])[chosen],
-        np.concatenate([part.is_power for part in parts])[chosen],
-        np.concatenate([part.given_us for part in parts])[chosen],
+    """Return all, in order of time; of those at the same time the last that has a value, with the longest interval given."""
+    times, values, powers, given = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("time_us", "value", "is_power", "given_us")
     )
+    if not len(times):
+        return EMPTY
+    order = np.lexsort((~np.isnan(values), times))  # stable: otherwise as they came
+    ordered = times[order]
+    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    chosen = order[np.append(first[1:], len(ordered)) - 1]
+    return Readings(ordered[first], values[chosen], powers[chosen], np.maximum.reduceat(given[order], first))
 
 
 def changes_between(before: Quarters, after: Quarters) -> Changes:
@@ -72,4 +62,5 @@ def changes_between(before: Quarters, after: Quarters) -> Changes:
     same = (before.start_us[place] == after.start_us) & (before.kwh[place] == after.kwh)
     same &= np.abs(before.coverage[place] - after.coverage) < _SAME_COVERAGE
     same &= before.is_negative[place] == after.is_negative
+    same &= (before.is_estimated[place] == after.is_estimated) | (after.coverage < FULL)  # a part is a part
     return Changes(after.only(~same), tuple(gone.tolist()))

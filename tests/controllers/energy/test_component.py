@@ -75,6 +75,9 @@ class World:
                         values[row.datetime] = row.value
         return {at[11:16]: values[at] for at in sorted(values)}
 
+    def last_told(self) -> tuple[Quarter, ...]:
+        return next(decode(payload, Intervals).data for topic, payload in reversed(self.recorded) if topic.endswith("/interval"))
+
     def _answer(self, question: Publication) -> None:
         assert question.response_topic == ANSWER_TOPIC
         request = decode(question.payload, QueryRequest)
@@ -86,15 +89,7 @@ class World:
             self.hear(Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=question.correlation_data))
 
     def _rows(self, ship: str) -> list[dict[str, Any]]:
-        nothing = {
-            "number": None,
-            "payload": None,
-            "start_us": None,
-            "kwh": None,
-            "coverage": None,
-            "quality": None,
-            "negative": None,
-        }
+        nothing = dict.fromkeys(["number", "payload", "start_us", "kwh", "coverage", "quality", "negative", "kind"])
         posts = [
             {**nothing, "number": number, "payload": payload.decode()}
             for number, (topic, payload) in enumerate(self.recorded)
@@ -105,11 +100,13 @@ class World:
             if topic == f"energy/{ship}/interval":
                 last |= {row.datetime: row for row in decode(payload, Intervals).data}
         told = [
-            {**nothing, "start_us": round(datetime.fromisoformat(at).astimezone(UTC).timestamp() * 1e6), "kwh": row.value,
+            {**nothing, "start_us": _us(at), "kwh": row.value,
              "coverage": row.coverage, "quality": row.quality, "negative": row.negative}
             for at, row in last.items() if row.value is not None
         ]  # fmt: skip
-        return [*reversed(told), *reversed(posts)]
+        unusual = [decode(payload, Anomaly) for topic, payload in self.recorded if topic == f"energy/{ship}/anomaly"]
+        keys = [{**nothing, "start_us": _us(each.datetime), "kind": each.kind} for each in unusual]
+        return [*keys, *reversed(told), *reversed(posts)]
 
     def _left_behind(self) -> list[dict[str, Any]]:
         last: dict[str, str] = {}
@@ -134,10 +131,10 @@ def test_a_post_becomes_quarters_and_is_answered_after_them() -> None:
 def test_what_is_told_has_its_quality() -> None:
     world = World()
     world.post(22, 24, 23, 8, step=5, units="kW")
-    rows = decode(world.recorded[-1][1], Intervals).data
+    rows = world.last_told()
     assert [(row.quality, row.coverage) for row in rows] == [("measured", 1.0), ("partial", 0.333333)]
     world.post(12, -4, ship=2)
-    rows = decode(world.recorded[-1][1], Intervals).data
+    rows = world.last_told()
     assert {row.quality for row in rows} == {"estimated"}
     assert [row.negative for row in rows] == [False] * 4 + [True] * 4
 
@@ -289,3 +286,105 @@ def test_a_retained_post_from_earlier_takes_no_later_one_back() -> None:
     world.post(5, 6, step=15)
     world.hear(Message(topic=topic, payload=old, retain=True))
     assert world.quarters() == {"00:00": 5, "00:15": 6}
+
+
+def _us(text: str) -> int:
+    return round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1e6)
+
+
+def kinds(world: World) -> list[str]:
+    return [decode(payload, Anomaly).kind for topic, payload in world.recorded if topic == "energy/1/anomaly"]
+
+
+def test_what_is_unusual_in_the_first_post_or_while_it_was_dead_is_told() -> None:
+    world = World()
+    world.post(-1, 2, 3, step=15)
+    assert kinds(world) == ["negative"]
+    payload = orjson.dumps({"spaceship_id": 1, "units": "kWh", "data": [{"datetime": "2018-08-01T01:00:00Z", "value": -9}]})
+    world.recorded.append(("energy/1/raw", payload))
+    world.crash()
+    assert sorted(kinds(world)) == ["missing", "negative", "negative"]
+    world.crash()
+    world.post(4, start=75, step=15)
+    assert len(kinds(world)) == 3
+
+
+def test_a_value_that_is_missing_is_a_gap_and_nothing_else() -> None:
+    world = World()
+    world.post(12, None, 18)
+    assert world.quarters() == dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 3.0) | dict.fromkeys(
+        ["02:00", "02:15", "02:30", "02:45"], 4.5
+    )
+    world.post(8, start=60)
+    world.post(None, start=60)
+    assert world.quarters()["01:00"] == 2.0
+
+
+def test_quality_does_not_depend_on_the_order_of_posts() -> None:
+    world = World()
+    world.post(4, 4)
+    world.post(*[1] * 8, step=15)
+    rows = {
+        row.datetime: row.quality
+        for topic, payload in world.recorded
+        if topic.endswith("interval")
+        for row in decode(payload, Intervals).data
+    }
+    assert set(rows.values()) == {"measured"}
+
+
+def test_a_correction_keeps_the_interval_that_was_given() -> None:
+    world = World()
+    world.post(4, interval_minutes=60)
+    world.post(8)
+    assert world.answers[-1].error is None
+    expected = world.quarters()
+    world.crash()
+    world.post(8)
+    assert world.quarters() == expected == dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 2.0)
+
+
+def test_posts_that_waited_are_told_once() -> None:
+    world = World(recorder=False)
+    for value in (2, 3, 4):
+        world.post(value, value, step=15)
+    world.recorder = True
+    world.hear(Message(topic="components/recorder/state", payload=ONLINE))
+    told = [decode(payload, Intervals).data[0].value for topic, payload in world.recorded if topic == "energy/1/interval"]
+    assert told == [4]
+    assert [each.stored for each in world.answers] == [2, 2, 2]
+
+
+def test_quarters_whose_posts_were_forgotten_stay() -> None:
+    world = World()
+    world.post(1, 2, step=15)
+    world.post(3, 4, start=1440, step=15)
+    del world.recorded[0]
+    world.crash()
+    world.post(5, start=1470, step=15)
+    assert (
+        len(
+            [
+                row
+                for topic, payload in world.recorded
+                if topic.endswith("interval")
+                for row in decode(payload, Intervals).data
+                if row.value is None
+            ]
+        )
+        == 0
+    )
+
+
+def test_nothing_that_is_recorded_ends_the_normalizer() -> None:
+    world = World()
+    deep = b'{"spaceship_id":1,"units":"kWh","x":' + b"[" * 5000 + b"]" * 5000 + b',"data":[]}'
+    with pytest.raises(Rejected):
+        world.hear(Message(topic="energy/1/raw", payload=deep))
+    nested = b'{"spaceship_id":1,"units":' + b"[" * 1000 + b"]" * 1000 + b',"data":[]}'
+    with pytest.raises(Rejected):
+        world.hear(Message(topic="energy/1/raw", payload=nested))
+    world.recorded += [("energy/1/raw", deep), ("energy/1/raw", nested)]
+    world.crash()
+    world.post(1, 2, step=15)
+    assert world.quarters() == {"00:00": 1, "00:15": 2}

@@ -29,7 +29,8 @@ def test_values_that_are_none_are_skipped_and_named() -> None:
     texts = [b"null", b'""', b'"n/a"', b'"NaN"', b"true", b"1e999", b'"inf"', b"[]", b'"12.5"', b"7", b"1e13", b'" 3 "']
     rows = b",".join(b'{"datetime":"2018-08-24T%02d:00:00Z","value":%s}' % (n, text) for n, text in enumerate(texts))
     post = read_post(b'{"spaceship_id":1,"units":"kW","data":[' + rows + b"]}")
-    assert post.readings.value.tolist() == [12.5, 7, 3]
+    assert [value for value in post.readings.value.tolist() if value == value] == [12.5, 7, 3]
+    assert len(post.readings) == len(texts)
     assert [each.index for each in post.skipped] == [0, 1, 2, 3, 4, 5, 6, 7, 10]
     assert [each.reason.split(":")[0] for each in post.skipped] == [
         *("null", "empty", "not a number", "not a finite number", "not a number"),
@@ -51,6 +52,7 @@ def test_values_that_are_none_are_skipped_and_named() -> None:
         ({"data": [{"datetime": "2018-02-30T00:00:00Z", "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": "2018-08-24T24:00:00Z", "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": "2018-08-24", "value": 1}]}, "data[0].datetime: "),
+        ({"data": [{"datetime": "", "value": 1}, {"datetime": "2018-08-24T00:00:00Z" * 2, "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": 1535068800, "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": "9999-12-31T23:59:59Z", "value": 1}]}, "data[0].datetime: "),
         ({"data": [{"datetime": f"{year}-01-01T00:00:00Z", "value": 1} for year in (2010, 2016)]}, "data: spans"),
