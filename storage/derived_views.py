@@ -34,7 +34,8 @@ DERIVED_VIEWS = {
               FROM (SELECT unnest(from_json(parts, '{_PARTS}')) AS each FROM (SELECT parts {_CATALOG})))""",
     "energy_revision": """
         SELECT CASE WHEN regexp_full_match(ship, '0|-?[1-9][0-9]{0,17}') THEN ship::BIGINT END AS spaceship_id,
-            each.datetime AS start_at, each.value AS kwh, each.quality AS quality, each.coverage AS coverage, received_at AS revised_at, coalesce(each.negative, false) AS negative, ship, number
+            each.datetime AS start_at, each.value AS kwh, each.quality AS quality, each.coverage AS coverage,
+            received_at AS revised_at, coalesce(each.negative, false) AS negative, ship, number
         FROM (SELECT ship, received_at, number, unnest(quarters) AS each FROM energy_told)
         WHERE each.datetime IS NOT NULL""",
     "energy_interval": """

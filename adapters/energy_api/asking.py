@@ -16,7 +16,7 @@ from adapters.http.errors import NotReadable
 from broker.contract.energy import RAW
 from broker.errors import InvalidTopic
 
-FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """There are no readings before or after."""
 LONGEST_SHIP = 100
 

@@ -32,6 +32,8 @@ class _Ship:
     series: Series = field(default_factory=Series)
     watch: Watch = field(default_factory=Watch)
     known: bool = False
+    recorded: list[Readings] = field(default_factory=list)
+    """Of the posts that the recorder has given back so far."""
     held: list[tuple[Message, Post]] = field(default_factory=list)
 
 
@@ -100,9 +102,12 @@ class EnergyNormalizer:
             behind = [str(row.get("ship")) for row in answered.rows]
             return [each for name in behind if name not in self._ships for each in self._look_up(name, now_s)]
         ship = self._ships[answered.ship]
+        if answered.after is not None:
+            _take_page(ship, answered)
+            return []
         held, ship.held = ship.held, []
         self._held -= len(held)
-        return _recall(ship, answered, held)
+        return _recall(ship, ship_id(answered.ship), held)
 
     def _look_up(self, name: str, now_s: float) -> list[Publication]:
         if _ship_or_none(name) is None or len(self._ships) >= MOST_SHIPS:
@@ -111,13 +116,22 @@ class EnergyNormalizer:
         return self._history.ask(name, now_s)
 
 
-def _recall(ship: _Ship, answered: Answered, held: list[tuple[Message, Post]]) -> list[Publication]:
+def _take_page(ship: _Ship, answered: Answered) -> None:
+    """Take what was told of a ship, or some of its posts."""
+    told = [row for row in answered.rows if "start_us" in row]
+    if told:
+        ship.series.quarters = quarters_of([row for row in told if row["kind"] is None])
+        ship.watch.remember((int(row["start_us"]), str(row["kind"])) for row in told if row["kind"] is not None)
+        return
+    for row in sorted(answered.rows, key=lambda row: int(row["number"])):
+        post = _usable(row["payload"])
+        if post is not None and str(post.ship) == answered.ship:
+            ship.recorded.append(post.readings)
+
+
+def _recall(ship: _Ship, name: int | str, held: list[tuple[Message, Post]]) -> list[Publication]:
     """Go on from what is recorded and from what has waited for it; tell once what that changes, and answer then."""
-    name = ship_id(answered.ship)
-    ship.known = True
-    ship.series.quarters = quarters_of([row for row in answered.rows if row["payload"] is None and row["kind"] is None])
-    ship.watch.remember((int(row["start_us"]), str(row["kind"])) for row in answered.rows if row["kind"] is not None)
-    recorded = _recorded(answered)
+    recorded, ship.recorded, ship.known = ship.recorded, [], True
     posted = recorded + [post.readings for _, post in held]
     begin = next((n for n, each in enumerate(posted) if len(each) and not _is_alone(each)), len(posted))
     refused = [n + len(recorded) < begin and _is_alone(post.readings) for n, (_, post) in enumerate(held)]
@@ -129,13 +143,6 @@ def _recall(ship: _Ship, answered: Answered, held: list[tuple[Message, Post]]) -
     oldest_us = int(readings.time_us[0])  # what was posted earlier may be forgotten, and its quarters not
     changes = Changes(changes.quarters, tuple(each for each in changes.gone_us if each >= oldest_us))
     return [*_told(name, changes), *_unusual(ship, name, changes), *answers]
-
-
-def _recorded(answered: Answered) -> list[Readings]:
-    """Return the readings of recorded posts, in the order of their arrival."""
-    rows = sorted((row for row in answered.rows if row["payload"] is not None), key=lambda row: int(row["number"]))
-    posts = (_usable(row["payload"]) for row in rows)
-    return [post.readings for post in posts if post is not None and str(post.ship) == answered.ship]
 
 
 def _is_alone(posted: Readings) -> bool:

@@ -24,13 +24,20 @@ RETRY_S = 1.0
 AT_ONCE = 8
 """Questions that the recorder has at a time: it lets no client ask many more."""
 
-_OF_A_SHIP = """
-SELECT number, payload, NULL AS start_us, NULL AS kwh, NULL AS coverage, NULL AS quality, NULL AS negative, NULL AS kind
-FROM messages WHERE topic = $raw AND payload IS NOT NULL
+PAGE_POSTS, PAGE_BYTES = 20_000, 32 * 1024 * 1024
+"""Posts of a ship that are asked for at once, at most: fewer where they are large, one at least."""
+
+_POSTS = """
+SELECT number, payload FROM (
+    SELECT number, payload, sum(strlen(payload)) OVER (ORDER BY number) - strlen(payload) AS before
+    FROM (SELECT number, payload FROM messages WHERE topic = $raw AND payload IS NOT NULL AND number > $after
+          ORDER BY number LIMIT $posts))
+WHERE before < $bytes
+"""
+_TOLD = """
+SELECT epoch_us(start_at) AS start_us, kwh, coverage, quality, negative, NULL AS kind FROM energy_interval WHERE ship = $ship
 UNION ALL
-SELECT NULL, NULL, epoch_us(start_at), kwh, coverage, quality, negative, NULL FROM energy_interval WHERE ship = $ship
-UNION ALL
-SELECT DISTINCT NULL, NULL, epoch_us(start_at), NULL, NULL, NULL, NULL, kind FROM energy_anomaly
+SELECT DISTINCT epoch_us(start_at), NULL, NULL, NULL, NULL, kind FROM energy_anomaly
 WHERE ship = $ship AND kind IS NOT NULL AND start_at IS NOT NULL
 """
 _LEFT_BEHIND = """
@@ -41,10 +48,11 @@ GROUP BY ship HAVING max(number) FILTER (topic LIKE '%/raw') > coalesce(max(numb
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question that was answered completely: its rows, in no order."""
+    """A question that was answered: its rows, in no order. `after`: posts behind this number come next; None: no more."""
 
     ship: str | None
     rows: list[dict[str, Any]]
+    after: int | None = None
 
 
 @dataclass(slots=True)
@@ -52,6 +60,8 @@ class _Question:
     ship: str | None
     """None: which ships were posted about without an answer of the normalizer."""
     asked_s: float
+    after: int | None = None
+    """Which page of the ship's posts; None: what was told of the ship."""
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -61,31 +71,32 @@ class History:
     def __init__(self, wall_s: float) -> None:
         self._wall_s = wall_s
         self._asked: dict[bytes, _Question] = {}
-        self._waiting: deque[str | None] = deque()
+        self._waiting: deque[tuple[str | None, int | None]] = deque()
         self._rests_until_s = -math.inf
         self._count = 0
 
     def ask(self, ship: str | None, now_s: float) -> list[Publication]:
-        """Ask for all that is recorded of a ship, or which ships were left behind, as soon as it is its turn."""
-        self._waiting.append(ship)
+        """Ask which ships were left behind; or what was told of a ship, then for its posts, page by page; each in its turn."""
+        self._waiting.append((ship, None))
         return self.next(now_s)
 
     def next(self, now_s: float) -> list[Publication]:
         """Return the questions whose turn it is; call this after each answer."""
         publications = []
         while self._waiting and len(self._asked) < AT_ONCE and now_s >= self._rests_until_s:
-            publications.append(self._question(self._waiting.popleft(), now_s))
+            publications.append(self._question(*self._waiting.popleft(), now_s))
         return publications
 
     def tick(self, now_s: float) -> list[Publication]:
         """Ask again what nobody answered."""
         for mark in [mark for mark, each in self._asked.items() if now_s - each.asked_s > PATIENCE_S * self._wall_s]:
-            self._waiting.append(self._asked.pop(mark).ship)
+            overdue = self._asked.pop(mark)
+            self._waiting.append((overdue.ship, overdue.after))
         return self.next(now_s)
 
     def again(self, now_s: float) -> list[Publication]:
         """Ask again what is not answered: the recorder has been started anew."""
-        self._waiting.extendleft(each.ship for each in self._asked.values())
+        self._waiting.extendleft((each.ship, each.after) for each in self._asked.values())
         self._asked.clear()
         self._rests_until_s = -math.inf
         return self.next(now_s)
@@ -108,23 +119,33 @@ class History:
         end = convert(said, QueryEnd)
         del self._asked[mark]
         if end.error is not None or end.truncated:
-            self._waiting.append(question.ship)
+            self._waiting.append((question.ship, question.after))
             self._rests_until_s = now_s + RETRY_S * self._wall_s
             why = end.error.message if end.error is not None else "there is more than it answers at once"
             raise Rejected(f"the recorder cannot say what it knows of ship {question.ship}: {why}")
-        return Answered(question.ship, question.rows)
+        if question.ship is None or (question.after is not None and not question.rows):
+            return Answered(question.ship, question.rows)
+        after = max((int(row["number"]) for row in question.rows), default=0) if question.after is not None else 0
+        self._waiting.appendleft((question.ship, after))
+        return Answered(question.ship, question.rows, after)
 
-    def _question(self, ship: str | None, now_s: float) -> Publication:
+    def _question(self, ship: str | None, after: int | None, now_s: float) -> Publication:
         self._count += 1
         mark = b"history %d" % self._count
-        self._asked[mark] = _Question(ship, now_s)
-        sql, parameters = (
-            (_LEFT_BEHIND, {}) if ship is None else (_OF_A_SHIP, {"ship": ship, "raw": RAW.template.topic(ship=ship)})
-        )
+        self._asked[mark] = _Question(ship, now_s, after)
         return Publication(
             topic=QUERY.template.topic(),
-            payload=encode(QueryRequest(sql=sql, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)),
+            payload=encode(_request(ship, after)),
             response_topic=ANSWER_TOPIC,
             correlation_data=mark,
             content_type=JSON,
         )
+
+
+def _request(ship: str | None, after: int | None) -> QueryRequest:
+    if ship is None:
+        return QueryRequest(sql=_LEFT_BEHIND, timeout_s=QUERY_TIMEOUT_S)
+    if after is None:
+        return QueryRequest(sql=_TOLD, parameters={"ship": ship}, timeout_s=QUERY_TIMEOUT_S)
+    parameters = {"raw": RAW.template.topic(ship=ship), "after": after, "posts": PAGE_POSTS, "bytes": PAGE_BYTES}
+    return QueryRequest(sql=_POSTS, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)

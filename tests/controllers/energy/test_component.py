@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -76,13 +77,21 @@ class World:
         return {at[11:16]: values[at] for at in sorted(values)}
 
     def last_told(self) -> tuple[Quarter, ...]:
-        return next(decode(payload, Intervals).data for topic, payload in reversed(self.recorded) if topic.endswith("/interval"))
+        return next(
+            decode(payload, Intervals).data for topic, payload in reversed(self.recorded) if topic.endswith("/interval")
+        )
 
     def _answer(self, question: Publication) -> None:
         assert question.response_topic == ANSWER_TOPIC
         request = decode(question.payload, QueryRequest)
-        assert isinstance(request.parameters, dict)
-        rows = self._rows(request.parameters["ship"]) if request.parameters else self._left_behind()
+        given = request.parameters if isinstance(request.parameters, dict) else {}
+        rows = self._left_behind()
+        if "raw" in given:
+            ship, after = given["raw"].split("/")[1], given["after"]
+            rows = [row for row in self._rows(ship) if row["payload"] is not None and row["number"] > after]
+            rows = [{name: row[name] for name in ("number", "payload")} for row in sorted(rows, key=itemgetter("number"))[:2]]
+        elif given:
+            rows = [row for row in self._rows(given["ship"]) if row["payload"] is None]
         end = {"rows": len(rows), "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": self.truncated, "error": None}
         for said in (rows[:2], rows[2:], end):
             payload = orjson.dumps(said)
@@ -92,7 +101,7 @@ class World:
         nothing = dict.fromkeys(["number", "payload", "start_us", "kwh", "coverage", "quality", "negative", "kind"])
         posts = [
             {**nothing, "number": number, "payload": payload.decode()}
-            for number, (topic, payload) in enumerate(self.recorded)
+            for number, (topic, payload) in enumerate(self.recorded, 1)
             if topic == f"energy/{ship}/raw"
         ]
         last: dict[str, Quarter] = {}
