@@ -9,4 +9,5 @@ DECLARATION = Declaration(
     subscribes=(STATUS,),
     publishes=(READING,),
     tick_s=1.0,
+    session_s=3600,
 )

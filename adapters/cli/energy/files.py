@@ -56,7 +56,13 @@ class FilePost:
         post = {"spaceship_id": self.ship, "units": self.units, "data": self.data}
         if self.interval_minutes is not None:
             post["interval_minutes"] = self.interval_minutes
-        return orjson.dumps(post)
+        try:
+            return orjson.dumps(post)
+        except TypeError:  # numbers beyond 64 bits, half characters, what is nested deeply: the normalizer says what is wrong
+            try:
+                return json.dumps(post).encode()
+            except RecursionError:
+                raise Failed(f"{self.path.name}: is nested too deeply", "post values, not objects") from None
 
 
 def _cuts(data: list[Any]) -> Iterator[tuple[int, int]]:
@@ -143,7 +149,7 @@ def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
             raise Failed(f"{path.name}, line 1: must be the header datetime,value", "name the columns so")
         at, value = (header.index(each) for each in COLUMNS)
         data = []
-        for line in lines:
+        for line in _lines(path, lines):
             if line and len(line) != len(header):
                 raise Failed(f"{path.name}, line {lines.line_num}: has {len(line)} columns, the header {len(header)}")
             data.append({"datetime": line[at].strip(), "value": _number(line[value])} if line else None)
@@ -152,6 +158,18 @@ def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
     if None in data:
         raise Failed(f"{path.name}, line {data.index(None) + 2}: is empty", "take empty lines out")
     return [_table_post(path, defaults, data, first_row=2, rows="line")]
+
+
+def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
+    """Give the lines of a CSV file.
+
+    Raises:
+        Failed: one cannot be read.
+    """
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise Failed(f"{path.name}, line {lines.line_num}: {error}", "correct the line") from error
 
 
 def _number(text: str) -> Any:

@@ -44,6 +44,8 @@ def draw(path: Path, title: str, unit: str, data: list[tuple[str, float]], analy
         figure.savefig(path, format="png")
     except OSError as error:
         raise Failed(f"cannot write {path}: {error.strerror}", "choose another --png") from error
+    except (ValueError, OverflowError) as error:
+        raise Failed(f"this series cannot be drawn: {error}", "leave out what is far away with --since") from error
 
 
 def _points(data: list[tuple[str, float]]) -> list[tuple[datetime, float]]:
