@@ -25,6 +25,7 @@ from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, runnin
 from tests.real_broker import free_ports
 
 LARGEST_BYTES = 1_000_000
+LARGE_BYTES = 32_000_000
 VARIABLE = "SCAUP_TEST_PORT"
 
 
@@ -44,6 +45,10 @@ async def echo(request: Request) -> Response:
     return JsonResponse({"bytes": len(await read_body(request, LARGEST_BYTES))})
 
 
+async def large(_request: Request) -> Response:
+    return Response(b"x" * LARGE_BYTES)
+
+
 async def bug(_request: Request) -> Response:
     raise ZeroDivisionError("secret")
 
@@ -56,6 +61,7 @@ class Served:
         self.slow, self.working, self.bus = Slow(), list[bool](), FakeBus()
         watch = BrokerWatch()
         resources = [Resource("/echo", POST=echo), Resource("/slow", GET=self.slow.get), Resource("/bug", GET=bug)]
+        resources.append(Resource("/large", GET=large))
         app = application(resources, document("Test", "", {}, {}), watch)
         made = HttpServer(app, Listening(addresses or ("127.0.0.1",), self.port, VARIABLE))
         self.task = asyncio.create_task(serve(made, watch, self.bus, self.working.append))
@@ -276,6 +282,63 @@ def test_an_upgrade_is_not_taken() -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("cut", [0, 40, -1])
+def test_an_upgrade_with_a_body_does_not_lose_the_body(cut: int) -> None:
+    h2c = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}  # curl --http2 -d
+    chunked = request("POST", "/echo", b"", **h2c, Transfer_Encoding="chunked") + b"2\r\nab\r\n0\r\n\r\n"
+    raw = request("POST", "/echo", request("GET", "/bug"), **h2c)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(raw[:cut])
+            await asyncio.sleep(0.05)
+            connected.write(raw[cut:] + chunked + request("GET", "/health", b"", **h2c) + request("GET", "/nothing"))
+            assert (await connected.answer()).body == b'{"bytes":%d}' % len(request("GET", "/bug"))
+            assert (await connected.answer()).body == b'{"bytes":2}'
+            assert (await connected.answer()).body == b'{"status":"ok"}'
+            assert (await connected.answer()).status == 404
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("endless", [b"0\r\n" + b"X: y\r\n" * 20_000, b"0\r\nX: " + b"y" * 100_000, b"1;" + b"x" * 100_000])
+def test_trailers_and_chunk_extensions_without_end_are_431(endless: bytes) -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + endless)
+            assert (await connected.answer()).status == 431
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_small_chunks_and_trailers_are_taken() -> None:
+    head = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            for _ in range(2):
+                connected.write(head + b"1\r\nx\r\n" * 100_000 + b"0\r\nX: y\r\n\r\n")
+                assert (await connected.answer()).body == b'{"bytes":100000}'
+
+    asyncio.run(check())
+
+
+def test_more_pipelined_requests_than_may_wait_end_the_connection_after_those() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("GET", "/slow") + request("GET", "/nothing") * 500)
+            await it.slow.asked.wait()
+            it.slow.may_answer.set()
+            assert (await connected.answer()).status == 200
+            for left in reversed(range(protocol.MOST_WAITING)):
+                answered = await connected.answer()
+                assert (answered.status, answered.headers.get("connection")) == (404, None if left else "close")
+            assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("in_pieces", [False, True])
 def test_a_head_that_is_too_large_is_431(in_pieces: bool) -> None:
     async def check() -> None:
@@ -305,7 +368,20 @@ def test_a_client_that_writes_a_huge_body_first_still_gets_413() -> None:
     asyncio.run(check())
 
 
-def test_a_body_without_end_is_cut_off() -> None:
+def test_a_client_that_writes_more_than_the_largest_body_first_still_gets_413() -> None:
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            connected.write(request("POST", "/echo", b"x" * (33 * 1024 * 1024)))
+            assert (await connected.answer()).status == 413
+            connected.write(request("GET", "/health"))
+            assert (await connected.answer()).status == 200
+
+    asyncio.run(check())
+
+
+def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_DISCARDED_BYTES", 8 * 1024 * 1024)
+
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -367,6 +443,43 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatc
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("before", [b"", request("GET", "/health"), request("POST", "/echo", b"x" * (LARGEST_BYTES * 2))])
+def test_line_ends_are_no_request_and_win_no_time(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.3)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as connected:
+            if before:
+                connected.write(before)
+                await connected.answer()
+
+            async def drip() -> None:
+                while True:
+                    connected.write(b"\r\n")
+                    await asyncio.sleep(0.05)
+
+            async with running(drip()), asyncio.timeout(2):
+                assert await connected.ended() == b""
+
+    asyncio.run(check())
+
+
+def test_a_client_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READ_TIMEOUT_S", 0.2)
+
+    async def check() -> None:
+        async with served() as it, wire(it.port) as greedy, wire(it.port) as patient:
+            greedy.write(request("GET", "/large"))
+            patient.write(request("GET", "/large"))
+            assert len((await patient.answer()).body) == LARGE_BYTES
+            await asyncio.sleep(0.5)
+            assert len(await greedy.ended()) < LARGE_BYTES
+            patient.write(request("GET", "/health"))
+            assert (await patient.answer()).status == 200
 
     asyncio.run(check())
 
