@@ -76,6 +76,7 @@ class Runtime(Owner):
         self._stopping = asyncio.Event()
         self._missed: list[Delivery] | None = [] if declaration.session_s else None
         """What the broker had kept, until all retained messages have come; None from then on."""
+        self._up = asyncio.Event()
         options = Options(
             client_id=declaration.name,
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
@@ -116,13 +117,16 @@ class Runtime(Owner):
         self._connection.acknowledge(deliveries)
 
     async def _catch_up(self) -> None:
-        """Hand over what was missed: the broker answers a ping after it has sent the retained messages."""
-        try:
-            await self._connection.ping()
-        except BrokerUnavailable:
-            return  # it comes again
-        missed, self._missed = self._missed, None
-        self._hear_all(missed or [])
+        """Hand over what was missed, after each connect: the broker answers a ping after it has sent the retained messages."""
+        while True:
+            await self._up.wait()
+            self._up.clear()
+            try:
+                await self._connection.ping()
+            except BrokerUnavailable:
+                continue  # it comes again
+            missed, self._missed = self._missed, None
+            self._hear_all(missed or [])
 
     def _hear(self, delivery: Delivery) -> None:
         if _is_replayed(delivery):
@@ -143,8 +147,7 @@ class Runtime(Owner):
     def on_up(self) -> None:
         """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
         self._was_up = True
-        if self._missed is not None:
-            self._catching_up = asyncio.create_task(self._catch_up(), name="catching up")
+        self._up.set()
         asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
 
     def on_down(self) -> None:
@@ -188,6 +191,8 @@ class Runtime(Owner):
 
     def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
         work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
+        if self._declaration.session_s:
+            work.append(("catching up", self._catch_up()))
         if self._declaration.tick_s is not None:
             work.append(("ticks", self._tick(self._clock.wall_s(self._declaration.tick_s))))
         if isinstance(self._component, Service):

@@ -363,6 +363,27 @@ def test_what_came_while_a_component_was_dead_is_handed_over_after_what_is_retai
     asyncio.run(scenario())
 
 
+def test_a_bug_that_a_missed_message_meets_ends_the_component(own_broker: RealBroker) -> None:
+    class Faulty(Echo):
+        def on_message(self, message: Message, now_s: float) -> list[Publication]:
+            raise ZeroDivisionError
+
+    declaration = dataclasses.replace(HEATING, session_s=60)
+
+    async def scenario() -> None:
+        first = Runtime(declaration, Echo(), own_broker.settings)
+        task = asyncio.create_task(first.run())
+        await until(lambda: first._is_online)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with Device(own_broker) as device:
+            await device.reads(reading(20))
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(Runtime(declaration, Faulty(), own_broker.settings).run(), 20)
+
+    asyncio.run(scenario())
+
+
 def test_a_service_is_online_only_when_it_works_and_may_finish(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         service = Service()
