@@ -1,11 +1,11 @@
 """A picture of a ship's energy: PNG, drawn by matplotlib without a display."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from adapters.cli.energy.period import QUARTER, Period, Quarter
-from adapters.cli.errors import Failed
+from adapters.cli.showing.picture import picture
 
 _COLOURS = {"measured": "#2b6cb0", "estimated": "#63b3ed", "partial": "#dd6b20"}
 _ANOMALY, _MISSING = "#c53030", "#fed7d7"
@@ -16,33 +16,14 @@ def draw(path: Path, period: Period) -> None:
     """Write the picture: the energy of each quarter in the colour of its quality, gaps shaded, anomalies marked.
 
     Raises:
-        Failed: matplotlib is not there, or the file cannot be written.
+        Failed: it cannot be drawn or written.
     """
-    try:
-        from matplotlib import dates as untyped_dates
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Failed(f"there is no matplotlib to draw with: {error}", "type make setup") from error
-    figure = Figure(figsize=(10, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    _draw_gaps(axes, period)
-    for quality in _COLOURS:
-        _draw_quality(axes, period, quality)
-    _draw_anomalies(axes, period)
-    dates: Any = untyped_dates
-    locator = dates.AutoDateLocator(tz=UTC)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
-    axes.set(title=f"ship {period.ship}: {period.kwh:,.6g} kWh", xlabel="UTC", ylabel="kWh per quarter of an hour")
-    axes.set_xlim(period.since_at, period.until_at)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize="small")
-    try:
-        figure.savefig(path, format="png")
-    except OSError as error:
-        raise Failed(f"cannot write {path}: {error.strerror}", "choose another --png") from error
+    with picture(path, f"ship {period.ship}: {period.kwh:,.6g} kWh", "kWh per quarter of an hour") as axes:
+        _draw_gaps(axes, period)
+        for quality in _COLOURS:
+            _draw_quality(axes, period, quality)
+        _draw_anomalies(axes, period)
+        axes.set_xlim(period.since_at, period.until_at)
 
 
 def _draw_quality(axes: Any, period: Period, quality: str) -> None:

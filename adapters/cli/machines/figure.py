@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.cli.errors import Failed
+from adapters.cli.showing.picture import picture
 
 _LINE, _MEAN, _BAND, _ANOMALY = "#2b6cb0", "#4a5568", "#e2e8f0", "#c53030"
 
@@ -14,38 +14,19 @@ def draw(path: Path, title: str, unit: str, data: list[tuple[str, float]], analy
     """Write the picture: values over time, their average with the band inside which they are usual, anomalies marked.
 
     Raises:
-        Failed: matplotlib is not there, or the file cannot be written.
+        Failed: it cannot be drawn or written.
     """
-    try:
-        from matplotlib import dates as untyped_dates
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Failed(f"there is no matplotlib to draw with: {error}", "type make setup") from error
-    figure = Figure(figsize=(10, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    average = analysis["average"]
-    limit = threshold * abs(average)
-    axes.axhspan(average - limit, average + limit, color=_BAND, zorder=0, label=f"average ± {100 * threshold:g} %")
-    axes.axhline(average, color=_MEAN, linestyle="--", linewidth=1, label=f"average {average:.2f}")
-    usual = sorted(_points(data))
-    axes.plot([at for at, _ in usual], [value for _, value in usual], color=_LINE, linewidth=1.2, label="readings")
-    found = _points([(each["timestamp"], each["value"]) for each in analysis["anomalies"]])
-    axes.scatter([at for at, _ in found], [value for _, value in found], color=_ANOMALY, s=18, zorder=3, label=_counted(found))
-    dates: Any = untyped_dates
-    locator = dates.AutoDateLocator(tz=UTC)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
-    axes.set(title=title, xlabel="UTC", ylabel=unit)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize="small")
-    try:
-        figure.savefig(path, format="png")
-    except OSError as error:
-        raise Failed(f"cannot write {path}: {error.strerror}", "choose another --png") from error
-    except (ValueError, OverflowError) as error:
-        raise Failed(f"this series cannot be drawn: {error}", "leave out what is far away with --since") from error
+    with picture(path, title, unit) as axes:
+        average = analysis["average"]
+        limit = threshold * abs(average)
+        axes.axhspan(average - limit, average + limit, color=_BAND, zorder=0, label=f"average ± {100 * threshold:g} %")
+        axes.axhline(average, color=_MEAN, linestyle="--", linewidth=1, label=f"average {average:.2f}")
+        usual = sorted(_points(data))
+        axes.plot([at for at, _ in usual], [value for _, value in usual], color=_LINE, linewidth=1.2, label="readings")
+        found = _points([(each["timestamp"], each["value"]) for each in analysis["anomalies"]])
+        axes.scatter(
+            [at for at, _ in found], [value for _, value in found], color=_ANOMALY, s=18, zorder=3, label=_counted(found)
+        )
 
 
 def _points(data: list[tuple[str, float]]) -> list[tuple[datetime, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.errors import ConnectionLost
+from adapters.cli.errors import ConnectionLost, Failed
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 
@@ -211,3 +211,15 @@ def test_watch_goes_on_after_a_lost_connection(scaup: Scaup) -> None:
 
 def test_without_a_broker_it_ends_with_3(scaup: Scaup) -> None:
     assert scaup("machines", "watch", session=FakeSession(None)).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"]
+)
+def test_what_cannot_be_drawn_is_told(tmp_path: Path, timestamp: str) -> None:
+    from adapters.cli.machines.figure import draw
+    from controllers.moving_average.analysis import analyze_values
+
+    data = [(timestamp, 20.0), ("2026-01-31T08:00:00Z", 21.0)]
+    with pytest.raises(Failed, match="cannot be drawn"):
+        draw(tmp_path / "x.png", "machine 1", "°C", data, analyze_values(data), 0.2)
