@@ -149,7 +149,10 @@ class Connection:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pinged.append(answer)
         self._client._connection._send_ping_request()
-        await answer
+        try:
+            await answer
+        finally:
+            self._pinged = [each for each in self._pinged if each is not answer]
 
     @property
     def unsent(self) -> int:
