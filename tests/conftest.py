@@ -1,5 +1,6 @@
 """Fixtures for everybody's tests."""
 
+import signal
 from collections.abc import Iterator
 
 import duckdb
@@ -7,6 +8,9 @@ import pytest
 
 from tests import real_broker
 from tests.real_broker import RealBroker
+
+# Where a shell started the tests in the background, SIGINT is ignored, and would be in every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
