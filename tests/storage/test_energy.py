@@ -33,11 +33,11 @@ def test_the_last_value_of_a_quarter_holds_and_the_earlier_stay_in_history(datab
     past.record(DAY, [told(1, ("00:00", 3.0), ("00:15", 3.0)), told(1, ("00:15", 4.5)), told("x", ("00:00", 9.0))])
     rows = ask(database, "SELECT spaceship_id, ship, start_at, kwh FROM energy_interval ORDER BY ship, start_at")
     assert rows == [(1, "1", at(0), 3.0), (1, "1", at(15), 4.5), (None, "x", at(0), 9.0)]
-    assert ask(database, "SELECT kwh FROM energy_revision WHERE start_at = '2018-08-24T00:15Z' ORDER BY number") == [
+    assert ask(database, "SELECT kwh FROM energy_revision WHERE start_at = '2018-08-24T00:15:00Z' ORDER BY number") == [
         (3.0,),
         (4.5,),
     ]
-    assert ask(database, "SELECT kwh FROM energy_interval WHERE spaceship_id = 1 AND start_at = '2018-08-24T00:15Z'") == [
+    assert ask(database, "SELECT kwh FROM energy_interval WHERE spaceship_id = 1 AND start_at = '2018-08-24T00:15:00Z'") == [
         (4.5,)
     ]
 
