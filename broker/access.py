@@ -11,7 +11,7 @@ _HEADER = "# Made by Scaup from the components' declarations: changes here are l
 
 def publish_filters(declaration: Declaration) -> list[str]:
     """Return the topic filters that a component may publish to, its own state and rejected messages included."""
-    own = [stream.template.topic(component=declaration.name) for stream in (STATE, REJECTED)]
+    own = [stream.template.topic(component=name) for name in declaration.names for stream in (STATE, REJECTED)]
     return [*(stream.template.filter for stream in declaration.publishes), *declaration.publishes_also, *own]
 
 

@@ -32,7 +32,7 @@ KEEP_ALIVE_S = 10
 ANSWER_TIMEOUT_S = 10
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 30.0
-OUTBOX_CAPACITY = 10_000
+LARGEST_BACKLOG_BYTES = 128 * 1024 * 1024
 LARGEST_WINDOW = 1_000
 """Publications in flight at most, if the broker's receive maximum does not ask for fewer."""
 
@@ -71,6 +71,8 @@ class Options:
     will: gmqtt.Message | None = None
     acknowledge: bool = True
     """Acknowledge deliveries when `on_deliveries` returns; otherwise the owner calls `acknowledge` later."""
+    keeps: int = 10_000
+    """Publications that wait for the broker at most, `LARGEST_BACKLOG_BYTES` in all; then the oldest are dropped."""
 
 
 class Owner:
@@ -97,7 +99,8 @@ class Connection:
 
     def __init__(self, address: Address, options: Options, owner: Owner) -> None:
         self._address, self._options, self._owner = address, options, owner
-        self._outbox: Outbox[gmqtt.Message] = Outbox(OUTBOX_CAPACITY)
+        self._outbox: Outbox[gmqtt.Message] = Outbox(options.keeps, LARGEST_BACKLOG_BYTES, _size)
+        self._dropping, self._dropped_told = False, 0
         self._client: gmqtt.Client | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -114,11 +117,11 @@ class Connection:
 
     def publish(self, message: gmqtt.Message, urgent: bool = False) -> None:
         """Send a message now, or as soon as there is a connection and room in the window; an urgent one before all others."""
-        dropped = self._outbox.dropped
         self._outbox.put(message, urgent)
         self._drained.clear()
-        if self._outbox.dropped > dropped == 0:
-            log.error("the broker is away for long: publications are dropped, oldest first, %d kept", OUTBOX_CAPACITY)
+        if self._outbox.dropped > self._dropped_told and not self._dropping:
+            self._dropping = True
+            log.error("the broker is away for long: publications are dropped, oldest first, %d kept", self.unsent)
         self._send()
 
     async def deliver(self, message: gmqtt.Message) -> None:
@@ -410,6 +413,18 @@ class Connection:
                 self._outbox.sent(packet_id, message)
         if not self._outbox:
             self._drained.set()
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        """Say how many are lost, once all that was kept has been sent."""
+        if self._dropping:
+            log.error("%d publications were dropped while the broker was away", self._outbox.dropped - self._dropped_told)
+            self._dropping, self._dropped_told = False, self._outbox.dropped
+
+
+def _size(message: gmqtt.Message) -> int:
+    """Return about how many bytes a message takes: the payload, and the rest at its usual size."""
+    return int(message.payload_size) + 1_000
 
 
 def _gmqtt_subscription(subscription: Subscription) -> gmqtt.Subscription:

@@ -1,6 +1,7 @@
 """What still has to reach the broker: a bounded queue and the window of publications in flight."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -9,12 +10,14 @@ T = TypeVar("T")
 class Outbox(Generic[T]):
     """Keeps publications in order until the broker has acknowledged them, through any number of reconnects.
 
-    At most `capacity` publications wait; when one more comes, the oldest waiting one is dropped and counted in `dropped`.
+    At most `capacity` publications wait, and no more than `most_bytes` as `size` counts them, though one always may; for one
+    more the oldest waiting ones are dropped, and counted in `dropped`.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int, most_bytes: int, size: Callable[[T], int]) -> None:
+        self._capacity, self._most_bytes, self._size = capacity, most_bytes, size
         self._waiting: deque[T] = deque()
+        self._waiting_bytes = 0
         self._in_flight: dict[int, T] = {}
         self.dropped = 0
 
@@ -23,9 +26,11 @@ class Outbox(Generic[T]):
 
     def put(self, item: T, urgent: bool = False) -> None:
         """Append one publication, or put an urgent one before all that wait."""
-        if len(self._waiting) >= self._capacity:
-            self._waiting.popleft()
+        size = self._size(item)
+        while self._waiting and (len(self._waiting) >= self._capacity or self._waiting_bytes + size > self._most_bytes):
+            self._waiting_bytes -= self._size(self._waiting.popleft())
             self.dropped += 1
+        self._waiting_bytes += size
         if urgent:
             self._waiting.appendleft(item)
         else:
@@ -35,7 +40,9 @@ class Outbox(Generic[T]):
         """Remove the next publication to send, None while `window` are in flight or nothing waits."""
         if not self._waiting or len(self._in_flight) >= window:
             return None
-        return self._waiting.popleft()
+        item = self._waiting.popleft()
+        self._waiting_bytes -= self._size(item)
+        return item
 
     def sent(self, packet_id: int, item: T) -> None:
         """Note that `item` is in flight with this packet identifier."""
@@ -49,10 +56,12 @@ class Outbox(Generic[T]):
         """Forget a publication: it is not sent, or not again."""
         if item in self._waiting:
             self._waiting.remove(item)
+            self._waiting_bytes -= self._size(item)
         for packet_id in [number for number, each in self._in_flight.items() if each is item]:
             del self._in_flight[packet_id]
 
     def connection_lost(self) -> None:
         """Put what was in flight back at the front, in its order: nobody knows whether it arrived."""
         self._waiting.extendleft(reversed(self._in_flight.values()))
+        self._waiting_bytes += sum(map(self._size, self._in_flight.values()))
         self._in_flight.clear()

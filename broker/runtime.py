@@ -82,9 +82,11 @@ class Runtime(Owner):
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
             session_expiry_s=declaration.session_s,
             acknowledge=False,
+            keeps=declaration.keeps,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
-        self._connection = Connection(broker_address(settings, declaration.name), options, self)
+        address = broker_address(settings, declaration.account or declaration.name)
+        self._connection = Connection(address, options, self)
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`; then let the component finish, say `offline` and disconnect.
@@ -193,7 +195,9 @@ class Runtime(Owner):
         work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
         if self._declaration.session_s:
             work.append(("catching up", self._catch_up()))
-        if self._declaration.tick_s is not None:
+        if self._declaration.wall_tick_s is not None:
+            work.append(("ticks", self._tick(self._declaration.wall_tick_s)))
+        elif self._declaration.tick_s is not None:
             work.append(("ticks", self._tick(self._clock.wall_s(self._declaration.tick_s))))
         if isinstance(self._component, Service):
             work.append(("service", self._component.serve(self, self._on_working)))
