@@ -1,12 +1,13 @@
 """Every topic that Scaup speaks: one module per system, one `Stream` per row of the README's topic table."""
 
-from broker.contract import components, energy, fastening, heating, machines, storage
+from broker.contract import charging, components, energy, fastening, heating, machines, storage
 from broker.stream import AnyStream
 
 STREAMS: tuple[AnyStream, ...] = (
     *heating.STREAMS,
     *fastening.STREAMS,
     *machines.STREAMS,
+    *charging.STREAMS,
     *energy.STREAMS,
     *storage.STREAMS,
     *components.STREAMS,
