@@ -1,24 +1,23 @@
 """The one runtime: it owns the event loop, the connection, the clock and the signals; components stay plain objects."""
 
 import asyncio
-import base64
 import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from broker.address import broker_address
 from broker.clock import PlantClock
 from broker.component import Component, Service
 from broker.connection import Connection, Options, Owner, Subscription
-from broker.contract.components import REJECTED, STATE, ComponentState, Presence, RejectedMessage
+from broker.contract.components import STATE, ComponentState, Presence
 from broker.contract.replay import MARK
 from broker.declaration import Declaration
 from broker.errors import BrokerUnavailable, BusError, Rejected, TakenOver
 from broker.message import Message, Publication, decode
 from broker.packets import Delivery, MalformedPacket, parse_properties
 from broker.publisher import Publisher
+from broker.rejection import rejection
 from broker.settings import Settings
 from broker.stamp import read_stamp
 from broker.version import VERSION
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
 TAKEN_OVER_EXIT = 75
-LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
 SETTLE_S = 0.5
 """After a reconnect, how long to listen for another component of the same name before saying `online`."""
 SHORTEST_TICK_S = 0.005
@@ -225,7 +223,7 @@ class Runtime(Owner):
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
         log.warning("rejected a message on %s: %s", delivery.topic, reason)
-        self.publish(REJECTED.publication(rejected(delivery, reason), component=self._declaration.name))
+        self.publish(rejection(self._declaration.name, delivery.topic, delivery.payload, reason))
 
     def _on_working(self, working: bool) -> None:
         self._ready = working
@@ -297,19 +295,6 @@ def to_message(delivery: Delivery) -> Message:
         response_topic=properties.response_topic,
         correlation_data=properties.correlation_data,
         stamp=read_stamp(properties.user),
-    )
-
-
-def rejected(delivery: Delivery, reason: str) -> RejectedMessage:
-    """Wrap a delivery that could not be used, whole up to 8 MiB."""
-    payload = delivery.payload[:LARGEST_REJECTED_BYTES]
-    size = len(delivery.payload) if len(delivery.payload) > len(payload) else None
-    try:
-        text, encoding = payload.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = base64.b64encode(payload).decode(), "base64"
-    return RejectedMessage(
-        topic=delivery.topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size
     )
 
 

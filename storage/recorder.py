@@ -10,13 +10,13 @@ from pathlib import Path
 from broker.address import broker_address
 from broker.clock import PlantClock
 from broker.component import Bus
-from broker.contract.components import REJECTED
 from broker.contract.storage import DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.packets import Delivery
 from broker.publisher import Publisher
-from broker.runtime import rejected, to_message
+from broker.rejection import rejection
+from broker.runtime import to_message
 from broker.settings import Settings, positive_int
 from storage.answer import may_answer
 from storage.batch import Received
@@ -105,7 +105,7 @@ class Recorder:
             if not may_answer(message):
                 raise Rejected("a question needs a response topic storage/answer/{client}")
         except Rejected as error:
-            self._bus.publish(REJECTED.publication(rejected(delivery, str(error)), component=DECLARATION.name))
+            self._bus.publish(rejection(DECLARATION.name, delivery.topic, delivery.payload, str(error)))
         else:
             self._askings[message.topic](message)
 

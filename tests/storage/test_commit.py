@@ -7,8 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from broker.contract.components import REJECTED
-from broker.runtime import rejected
+from broker.rejection import rejection
 from storage import commit
 from storage.batch import Received, arrow_table
 from storage.commit import Database
@@ -110,7 +109,7 @@ def test_the_ends_of_a_range_belong_to_it(database: Database, deliver: Deliver, 
 @pytest.mark.parametrize("payload", [b"text", b"\xff\xfe", b"", b'"quoted" \\ \n'])
 def test_rejected_messages_of_components_are_listed_whole(database: Database, deliver: Deliver, payload: bytes) -> None:
     bad = deliver(READING, payload).delivery
-    publication = REJECTED.publication(rejected(bad, "not JSON"), component="heating")
+    publication = rejection("heating", bad.topic, bad.payload, "not JSON")
     assert store(database, deliver(publication.topic, publication.payload)) == 0
     ((component, topic, reason, text, raw),) = rows(
         database, "SELECT component, topic, reason, payload, payload_raw FROM rejected_message"
