@@ -2,7 +2,7 @@
 
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from broker import mosquitto
 from broker.runtime import run
 from broker.settings import Settings, port_number

@@ -8,9 +8,10 @@ from adapters.energy_api.recorder import Recorder
 from adapters.energy_api.routes import MOST_AT_ONCE, Routes
 from adapters.http.app import application
 from adapters.http.exchange import Exchange
-from adapters.http.server import HttpServer, Listening
+from adapters.http.server import HttpServer
 from adapters.http.service import serve
 from adapters.http.watch import BrokerWatch
+from adapters.listening import Listening
 from broker.component import Bus
 from broker.message import Message, Publication
 

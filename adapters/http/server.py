@@ -2,35 +2,23 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from adapters.http.protocol import JsonProtocol
-from broker.errors import CannotStart
+from adapters.listening import BACKLOG, Listening, listen
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2_048
 KEEP_ALIVE_S = 30
 STOP_TIMEOUT_S = 2
 """How long a stop waits for requests that run."""
 LAST_WORDS_S = 0.5
 """How long those that still run then have to say so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a server listens, and for the errors the name of the variable that chooses the port."""
-
-    addresses: tuple[str, ...]
-    port: int
-    variable: str
 
 
 class HttpServer:
@@ -103,38 +91,3 @@ class _Uvicorn(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.ready.set()
-
-
-def listen(listening: Listening) -> list[socket.socket]:
-    """Open a socket on every address.
-
-    Raises:
-        CannotStart: one of them cannot be listened on; none is open then.
-    """
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_listen(address, listening)) for address in listening.addresses]
-        opened.pop_all()
-    return sockets
-
-
-def _listen(address: str, listening: Listening) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle's algorithm off for TCP only
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # :: beside 0.0.0.0
-        opened.bind((address, listening.port))
-        opened.listen(BACKLOG)  # not later: two sockets may be bound to one port until one listens
-    except OSError as error:
-        opened.close()
-        raise CannotStart(_why_not(error, address, listening)) from error
-    opened.setblocking(False)
-    return opened
-
-
-def _why_not(error: OSError, address: str, listening: Listening) -> str:
-    where = f"HTTP port {listening.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is taken on {address}: stop what listens there, or choose another port with {listening.variable}"
-    return f"{where} cannot be used on {address} ({error}): correct {listening.variable} or SCAUP_BIND"

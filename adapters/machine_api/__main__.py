@@ -1,6 +1,6 @@
 """Start the machine API: `python -m adapters.machine_api`."""
 
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT
 from broker import mosquitto

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from adapters.http.app import application
-from adapters.http.server import HttpServer, Listening
+from adapters.http.server import HttpServer
 from adapters.http.service import serve
 from adapters.http.watch import BrokerWatch
+from adapters.listening import Listening
 from adapters.machine_api.document import DOCUMENT
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.routes import Routes

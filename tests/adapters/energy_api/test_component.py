@@ -2,7 +2,7 @@ import pytest
 
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT, RECORDED_TOPIC, STORED_TOPIC
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from broker.component import Service
 from broker.contract.energy import RAW
 from broker.contract.storage import QUERY

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import PORT, RECORDED_TOPIC, STORED_TOPIC
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from broker.contract import energy
 from broker.errors import Rejected
 from broker.message import Message, Publication

@@ -16,9 +16,10 @@ from adapters.http.body import read_body
 from adapters.http.errors import JsonResponse
 from adapters.http.openapi import document
 from adapters.http.resource import Resource
-from adapters.http.server import HttpServer, Listening
+from adapters.http.server import HttpServer
 from adapters.http.service import serve
 from adapters.http.watch import BrokerWatch
+from adapters.listening import Listening, listen
 from broker import mosquitto
 from broker.errors import CannotStart
 from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, running, until, wire
@@ -120,7 +121,7 @@ def test_a_port_that_is_taken_names_the_fix_and_is_not_half_open() -> None:
 
 def test_an_address_of_another_machine_names_the_setting() -> None:
     with pytest.raises(CannotStart, match=r"cannot be used on 192\.0\.2\.1 .*correct SCAUP_TEST_PORT or SCAUP_BIND"):
-        server.listen(Listening(("192.0.2.1",), 5000, VARIABLE))
+        listen(Listening(("192.0.2.1",), 5000, VARIABLE))
 
 
 def test_it_starts_again_at_once_on_the_same_port() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import PORT
 from tests.adapters.http.fakes import FakeBus, running, until

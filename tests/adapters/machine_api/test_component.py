@@ -1,6 +1,6 @@
 import pytest
 
-from adapters.http.server import Listening
+from adapters.listening import Listening
 from adapters.machine_api.asking import read_status
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT

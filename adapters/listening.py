@@ -1,0 +1,61 @@
+"""Sockets that listen: on two loopback addresses or on others, with an error that names port and fix."""
+
+import contextlib
+import errno
+import socket
+from dataclasses import dataclass
+
+from broker.errors import CannotStart
+
+BACKLOG = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens; for the errors, the name of the variable that chooses the port and what the port is for.
+
+    `shared`: other processes of this user that say so too may listen on the same port; the system spreads connections.
+    """
+
+    addresses: tuple[str, ...]
+    port: int
+    variable: str
+    what: str = "HTTP"
+    shared: bool = False
+
+
+def listen(listening: Listening) -> list[socket.socket]:
+    """Open a socket on every address.
+
+    Raises:
+        CannotStart: one of them cannot be listened on; none is open then.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_listen(address, listening)) for address in listening.addresses]
+        opened.pop_all()
+    return sockets
+
+
+def _listen(address: str, listening: Listening) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle's algorithm off for TCP only
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listening.shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # :: beside 0.0.0.0
+        opened.bind((address, listening.port))
+        opened.listen(BACKLOG)  # not later: two sockets may be bound to one port until one listens
+    except OSError as error:
+        opened.close()
+        raise CannotStart(_why_not(error, address, listening)) from error
+    opened.setblocking(False)
+    return opened
+
+
+def _why_not(error: OSError, address: str, listening: Listening) -> str:
+    where = f"{listening.what} port {listening.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken on {address}: stop what listens there, or choose another port with {listening.variable}"
+    return f"{where} cannot be used on {address} ({error}): correct {listening.variable} or SCAUP_BIND"
