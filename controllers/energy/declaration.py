@@ -12,5 +12,5 @@ DECLARATION = Declaration(
     subscribes=(RAW,),
     subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
     publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),
-    tick_s=1.0,
+    wall_tick_s=0.5,
 )

@@ -24,6 +24,6 @@ DECLARATION = Declaration(
     subscribes_also=(ADAPTER_STATE,),
     session_s=3600,
     publishes=(COMMAND, EVENT, JOB, ANSWER, CATALOG),
-    tick_s=1.0,
+    wall_tick_s=0.5,
     variables=(CATALOG_FOLDER, PATIENCE),
 )

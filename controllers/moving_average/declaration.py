@@ -18,6 +18,6 @@ DECLARATION = Declaration(
     subscribes=(READING,),
     subscribes_also=(ANSWER_TOPIC, RECORDER_TOPIC),
     publishes=(AVERAGE, QUERY),
-    tick_s=1.0,
+    wall_tick_s=0.5,
     variables=(WINDOW, FIELDS),
 )
