@@ -6,6 +6,12 @@ from importlib import import_module
 
 from broker.declaration import Declaration
 
+STAND_INS = {
+    "sim-charger": ("sim.chargers.charger_by_hand", "one charger by hand: pick its state of charge"),
+    "sim-widget": ("sim.chargers.widget_by_hand", "one widget by hand: see its LED"),
+}
+"""Programs for people that `scaup run` starts too, though they are no components: where their `main` is, and what they do."""
+
 FOLDERS = ("storage", "controllers", "adapters", "sim")
 
 

@@ -4,30 +4,54 @@ import sys
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from adapters.cli.errors import Failed, WrongUsage
 from adapters.cli.options import ComponentName, examples
 
 
+class Runnable(ComponentName):
+    """The name of a component or of a stand-in; completes both."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what can be run and begins as typed."""
+        from adapters.cli.registry import STAND_INS
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in STAND_INS.items() if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *found]
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog=examples("scaup run heating", "scaup run sim-rooms --rooms 5"),
+    epilog=examples("scaup run heating", "scaup run sim-rooms --rooms 5", "scaup run sim-charger --id c1234"),
 )
-@click.argument("name", type=ComponentName())
+@click.argument("name", type=Runnable())
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF THE COMPONENT]...")
 def run(name: str, options: tuple[str, ...]) -> None:
     """Run one component in the foreground.
 
     It logs to standard error and announces itself online when it really works; on SIGTERM or Ctrl-C it finishes what it has,
-    announces itself offline and exits with 0. What follows NAME goes to the component.
-    """
-    from adapters.cli.registry import components, package_of
+    announces itself offline and exits with 0. What follows NAME goes to the component; `scaup run NAME --help` lists it.
 
+    Two more need no broker and are no components: sim-charger and sim-widget, a charger and a widget by hand.
+    """
+    from adapters.cli.registry import STAND_INS, components, package_of
+
+    if name in STAND_INS:
+        _be(name, STAND_INS[name][0], options)
+        return
     if name not in components():
-        raise WrongUsage(f"no component is called {name!r}", f"choose from {', '.join(components())}")
+        names = ", ".join([*components(), *STAND_INS])
+        raise WrongUsage(f"no component is called {name!r}", f"choose from {names}")
     module = import_module(f"{package_of(name)}.__main__")
     main = getattr(module, "main", None)
     if main is None:
         raise Failed(f"{module.__name__} has no main()", "define it there: it is what runs the component")
     sys.argv = [f"scaup run {name}", *options]
     main()
+
+
+def _be(name: str, module: str, options: tuple[str, ...]) -> None:
+    """Be a stand-in; its errors are shown, and its exit code given, as those of every command."""
+    command = import_module(module).main
+    command.main(args=list(options), prog_name=f"scaup run {name}", standalone_mode=False)

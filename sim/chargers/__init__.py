@@ -1,0 +1,1 @@
+"""Simulated charging booths: chargers with their customers, and widgets; and both by hand."""

@@ -1,0 +1,83 @@
+"""Start simulated chargers and widgets: `python -m sim.chargers --chargers 100 --fault garbage=0.1`."""
+
+import logging
+import resource
+from dataclasses import replace
+
+import click
+import orjson
+
+from broker.runtime import run
+from broker.settings import Settings
+from sim.chargers.component import Fleet, SimulatedChargers
+from sim.chargers.declaration import DECLARATION
+from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint
+from sim.chargers.faults import Fault
+
+log = logging.getLogger(__name__)
+
+FILES_EACH, OTHER_FILES = 2, 64
+"""Open files: the websockets of a charger and of its widget, and what else there is."""
+
+
+def fault_share(text: str) -> tuple[Fault, float]:
+    """Read a fault and the share of frames that have it: `garbage=0.1`.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    name, _, share = text.partition("=")
+    try:
+        fault, value = Fault(name), float(share)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not NAME=SHARE with NAME one of {', '.join(Fault)}") from None
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{share!r} is not a share from 0 to 1")
+    return fault, value
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--chargers", type=click.IntRange(1, 20_000), default=5, help="How many chargers, each with a widget.")
+@click.option("--seed", type=int, default=1, help="The booths differ by it.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=fault_share,
+    metavar="NAME=SHARE",
+    help=f"Share of frames with a fault; repeat it for several. NAME is one of {', '.join(Fault)}.",
+)
+@click.option("--print-pairs", is_flag=True, help="Print their pairs as JSON, for the file SCAUP_CHARGER_PAIRS, and exit.")
+def main(chargers: int, seed: int, faults: tuple[tuple[Fault, float], ...], print_pairs: bool) -> None:
+    """Simulate chargers and widgets until SIGTERM."""
+    fleet = Fleet(chargers=chargers, seed=seed, faults=dict(faults))
+    if print_pairs:
+        click.echo(orjson.dumps(fleet.pairs(), option=orjson.OPT_INDENT_2))
+    else:
+        run(DECLARATION, lambda settings: _chargers(settings, fleet))
+
+
+def _chargers(settings: Settings, fleet: Fleet) -> SimulatedChargers:
+    endpoints = Endpoint.of(settings, CHARGER), Endpoint.of(settings, WIDGET)
+    return SimulatedChargers(replace(fleet, chargers=affordable(fleet.chargers)), endpoints, settings.time_scale)
+
+
+def affordable(chargers: int) -> int:
+    """Raise the limit of open files as far as it is needed and allowed; return for how many of so many chargers that is enough.
+
+    Without a reserve the connection to the broker could not be made again.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_EACH * chargers + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return chargers
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    enough = max(1, (allowed - OTHER_FILES) // FILES_EACH)
+    if enough < chargers:
+        log.warning("only %d files may be open: %d chargers instead of %d; raise `ulimit -Hn`", allowed, enough, chargers)
+    return enough
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""`scaup run`: components, and the stand-ins beside them."""
+
+from importlib import import_module
+
+import click
+import pytest
+
+from adapters.cli.commands.run import Runnable, run
+from adapters.cli.registry import STAND_INS, components
+from tests.adapters.cli.conftest import Scaup
+
+
+def test_a_wrong_name_is_answered_with_all_right_ones(scaup: Scaup) -> None:
+    result = scaup("run", "sim-chargerr")
+    assert result.exit_code == 2
+    assert "no component is called 'sim-chargerr'" in result.stderr
+    for name in (*components(), *STAND_INS):
+        assert name in result.stderr
+
+
+def test_no_stand_in_has_the_name_of_a_component() -> None:
+    assert not STAND_INS.keys() & components().keys()
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_a_stand_in_shows_its_own_help(scaup: Scaup, name: str) -> None:
+    result = scaup("run", name, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: scaup run {name} [OPTIONS]" in result.stdout
+    assert f"scaup run {name} --id " in result.stdout
+    assert all(parameter.help for parameter in import_module(STAND_INS[name][0]).main.params)
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [([], "Give its id as it stands in the pairs"), (["--id", " "], "Give its id"), (["--id", "x", "--port", "0"], "range")],
+)
+def test_a_stand_in_tells_wrong_usage(scaup: Scaup, name: str, options: list[str], says: str) -> None:
+    result = scaup("run", name, *options)
+    assert result.exit_code == 2
+    assert f"Usage: scaup run {name}" in result.stderr
+    assert says in result.stderr
+
+
+def test_a_wrong_setting_is_told_with_the_fix(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCAUP_CHARGER_PORT", "often")
+    result = scaup("run", "sim-charger", "--id", "c1234")
+    assert result.exit_code == 2
+    assert "SCAUP_CHARGER_PORT must be a whole number" in result.stderr
+    assert "Fix: " in result.stderr
+
+
+def test_names_are_completed() -> None:
+    found = Runnable().shell_complete(click.Context(run), run.params[0], "sim-charger")
+    assert [each.value for each in found] == ["sim-chargers", "sim-charger"]
+    assert all(each.help for each in found)
