@@ -1,0 +1,1 @@
+"""Charging: what widgets show, and the charging of each battery."""

@@ -1,0 +1,23 @@
+"""What the charging controller does on the bus."""
+
+from broker.contract import components
+from broker.contract.charging import CHARGER_LINK, PAIRS, SESSION, SOC, STATE, STATUS
+from broker.declaration import Declaration, Variable
+
+PAIRS_FILE = Variable(
+    name="SCAUP_CHARGER_PAIRS",
+    default="",
+    meaning="JSON file, charger → widget, read again when it changes; empty: the shipped one",
+)
+
+DECLARATION = Declaration(
+    name="charging",
+    summary="tells widgets how far their chargers are, and keeps charging sessions",
+    subscribes=(SOC, STATE, CHARGER_LINK),
+    subscribes_also=(components.STATE.template.filter,),
+    publishes=(STATUS, STATE, SESSION, PAIRS),
+    session_s=600,
+    wall_tick_s=0.5,
+    keeps=100_000,
+    variables=(PAIRS_FILE,),
+)

@@ -1,0 +1,107 @@
+"""Which charger belongs to which widget, as people write it down: one JSON object, charger → widget, perhaps 100,000."""
+
+import json
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from broker.contract.charging import STATE, Pairs
+from broker.errors import InvalidSetting, InvalidTopic, Rejected
+from broker.message import decode_json
+
+LONGEST_ID = 256
+"""Characters."""
+MOST_NAMED = 20
+"""Mistakes that an error names."""
+_WANTED = 'it must be a JSON object, charger → widget, such as {"c1234": "wABCD"}'
+_ALL_TEXT = {str}
+_SPECIAL = (b"\\", b"/", b"+", b"#", b"\x7f")
+"""Where none of these is in a JSON text of ASCII characters, none of its ids holds what it must not."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class InvalidPairs(InvalidSetting):
+    """Pairs that cannot be used; the text names each entry and what is wrong with it."""
+
+
+def read_pairs(content: bytes) -> Pairs:
+    """Read and check pairs. An id is taken as it is written: `C1` is not `c1`.
+
+    Raises:
+        InvalidPairs: it is no JSON object, a charger is there twice, a widget is no text or has several chargers, or an id
+            cannot be a topic level.
+    """
+    content = content.removeprefix(_BYTE_ORDER_MARK)
+    found = _decoded(content)
+    no_text = [] if _ALL_TEXT.issuperset(map(type, found.values())) else [c for c, w in found.items() if not isinstance(w, str)]
+    _refuse([f"charger {each!a}: its widget must be a text in quotation marks" for each in no_text])
+    plain = content.isascii() and not any(each in content for each in _SPECIAL)
+    wrong = [f"charger {each!a}: {reason}" for each, reason in _unusable(found, plain)]
+    wrong += [f"widget {each!a}: {reason}" for each, reason in _unusable(found.values(), plain)]
+    if b"\\" in content or content.count(b'"') != 4 * len(found):  # no quotation marks but those around the ids
+        wrong += _doubled(content)
+    if len(set(found.values())) != len(found):
+        wrong += _shared(found)
+    _refuse(wrong)
+    return Pairs(found)
+
+
+def id_error(text: str) -> str | None:
+    """Say why `text` cannot be the id of a charger or of a widget, None where it can."""
+    if not text:
+        return "an id must have at least one character"
+    if len(text) > LONGEST_ID:
+        return f"an id must have at most {LONGEST_ID} characters, not {len(text)}"
+    try:
+        STATE.template.topic(id=text)
+    except InvalidTopic:
+        return "an id becomes part of a topic: it must not hold / + # nor control characters"
+    return None
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    try:
+        found = decode_json(content)
+    except Rejected as error:
+        raise InvalidPairs(f"{error}; {_WANTED}") from error
+    if not isinstance(found, dict):
+        raise InvalidPairs(_WANTED)
+    return found
+
+
+def _doubled(content: bytes) -> list[str]:
+    """Name the chargers that are there several times: a JSON parser takes the last without a word."""
+    try:
+        entries = json.loads(content, object_pairs_hook=list)
+    except RecursionError:  # in an entry that is not the last of its name
+        return ["it is nested too deeply"]
+    counted = Counter(charger for charger, _ in entries)
+    return [f"charger {each!a} is there {times} times: keep one entry" for each, times in counted.items() if times > 1]
+
+
+def _unusable(ids: Collection[str], plain: bool) -> list[tuple[str, str]]:
+    """Return the ids that cannot be used; almost always there are none, and a look at all of them at once tells."""
+    if (plain or _is_plain("".join(ids))) and all(ids) and max(map(len, ids), default=0) <= LONGEST_ID:
+        return []
+    return [(each[:LONGEST_ID], reason) for each in ids if (reason := id_error(each))]
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and not any(each in text for each in "/+#")
+
+
+def _shared(found: dict[str, str]) -> list[str]:
+    chargers: dict[str, list[str]] = {}
+    for charger, widget in found.items():
+        chargers.setdefault(widget, []).append(charger)
+    return [
+        f"widget {widget!a} is given to {', '.join(f'{each!a}' for each in sharing)}: a widget belongs to one charger"
+        for widget, sharing in chargers.items()
+        if len(sharing) > 1
+    ]
+
+
+def _refuse(wrong: list[str]) -> None:
+    if wrong:
+        more = f"\n  and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        raise InvalidPairs("\n  ".join(wrong[:MOST_NAMED]) + more)

@@ -1,0 +1,498 @@
+import orjson
+import pytest
+
+from broker.contract.charging import PAIRS, ChargerState, EndedBy, Pairs, Status
+from broker.errors import Rejected
+from broker.message import Message, decode
+from broker.stamp import Stamp
+from controllers.charging.component import ADAPTER_GRACE_S, GRACE_S
+from tests.controllers.charging.world import PAIRS_OF_TESTS, World, at, calendar, soc_message, started
+
+BOUNDARIES = [
+    (0, "charging"),
+    (79.99, "charging"),
+    (80, "charging80"),
+    (99.99, "charging80"),
+    (100, "charged"),
+]
+
+
+@pytest.mark.parametrize(("soc", "status"), BOUNDARIES)
+def test_a_widget_is_told_where_its_charger_is(soc: float, status: str) -> None:
+    world = started()
+    said = "session charged" if soc == 100 else "session begun"
+    assert world.soc(soc) == [f"w1 {status}", said, "state online"]
+    status_of_w1 = next(each for each in world.published if each.topic == "widgets/w1/status")
+    assert status_of_w1.payload == f'{{"event":"chargingStatus","data":{{"status":"{status}"}}}}'.encode()
+    assert status_of_w1.retain
+    assert status_of_w1.plant
+
+
+def frame(data: bytes) -> bytes:
+    return b'{"event":"StateOfCharge","data":' + data + b"}"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *map(frame, [b'{"soc":"70"}', b'{"soc":true}', b'{"soc":NaN}', b'{"soc":"NaN"}', b'{"soc":1e999}', b'{"soc":-1}']),
+        *map(frame, [b'{"soc":100.5}', b'{"soc":-0.01}', b'{"soc":null}', b'{"soc":[70]}', b"{}", b"[]", b"null", b"70"]),
+        b'{"event":"stateOfCharge","data":{"soc":70}}',
+        b'{"event":"chargingStatus","data":{"status":"charging"}}',
+        b'{"data":{"soc":70}}',
+        b'{"event":"StateOfCharge"}',
+        b'[{"event":"StateOfCharge","data":{"soc":70}}]',
+        b"soc 70",
+        b"\xff",
+        b"",
+    ],
+)
+def test_what_is_no_soc_is_rejected_and_changes_nothing(payload: bytes) -> None:
+    world = started()
+    world.soc(50)
+    with pytest.raises(Rejected):
+        world.hear(Message(topic="chargers/c1/soc", payload=payload))
+    assert world.soc(50) == []
+
+
+def test_a_retained_soc_is_rejected() -> None:
+    message = soc_message(70)
+    with pytest.raises(Rejected, match="any time"):
+        started().hear(Message(topic=message.topic, payload=message.payload, retain=True))
+
+
+@pytest.mark.parametrize("charger", ["c9", "C1", " c1", "c\x01", "w1"])
+def test_a_charger_in_no_pair_is_rejected_by_name(charger: str) -> None:
+    with pytest.raises(Rejected, match="is in no pair") as error:
+        started().hear(soc_message(70, charger))
+    assert repr(charger) in str(error.value)
+
+
+def test_other_topics_are_rejected() -> None:
+    with pytest.raises(Rejected, match="names no charger"):
+        started().hear(Message(topic="chargers/c1/other", payload=b"{}"))
+
+
+def test_statuses_are_told_when_they_change_and_not_again() -> None:
+    world = started()
+    for soc in (10, 10, 40, 79.9, 80, 95, 100, 100, 20, 90, 30):
+        world.soc(soc)
+    assert [status for _, status in world.told] == ["charging", "charging80", "charged", "charging", "charging80", "charging"]
+
+
+def test_a_repeated_soc_says_nothing_and_another_one_its_state() -> None:
+    world = started()
+    world.soc(50)
+    assert world.soc(50) == []
+    assert world.soc(50.5) == ["state online"]
+    assert world.state().soc_at == at(world.now_s)
+    assert world.soc(49.6) == ["state online"]
+    assert world.soc(20) == ["session replaced", "session begun", "state online"]
+
+
+def test_the_instant_of_a_repeated_soc_is_known() -> None:
+    world = started()
+    world.soc(50)
+    world.soc(50)
+    repeated_at = at(world.now_s)
+    world.soc(10)
+    assert world.sessions[-2].ended_at == repeated_at
+
+
+def test_instants_are_those_of_the_charger_else_of_hearing() -> None:
+    world = started()
+    world.now_s = 500
+    world.hear(soc_message(50, stamp=Stamp(plant_at=calendar(7))))
+    world.hear(soc_message(60, "c2"))
+    world.hear(soc_message(60, "c3", Stamp(plant_at=calendar(0).replace(year=1))))
+    assert [each.started_at for each in world.sessions] == [at(7), at(500), at(500)]
+    assert world.sessions[0].session == f"c1@{at(7)}"
+
+
+def test_a_frame_that_comes_again_changes_nothing() -> None:
+    world = started()
+    messages = [soc_message(soc, stamp=Stamp("a", "b", seq, calendar(seq))) for seq, soc in enumerate((50, 100, 20, 100), 1)]
+    said = [world.hear(each) for each in messages]
+    assert all(said)
+    assert [world.hear(each) for each in messages] == [[]] * 4
+    world.restart()
+    assert [world.hear(each) for each in messages] == [[]] * 4
+
+
+def test_frames_without_number_are_told_by_their_instant() -> None:
+    world = started()
+    world.now_s = 20
+    messages = [soc_message(soc, stamp=Stamp(plant_at=calendar(instant))) for instant, soc in ((5, 50), (6, 90), (7, 20))]
+    assert all(world.hear(each) for each in messages)
+    assert [world.hear(each) for each in messages] == [[]] * 3
+    assert world.hear(soc_message(30, stamp=Stamp(plant_at=calendar(7))))  # of the same instant, and another one
+
+
+def test_a_frame_that_comes_again_after_its_charger_was_lost_begins_nothing() -> None:
+    world = started()
+    world.link()
+    message = soc_message(50, stamp=world.stamp())
+    world.hear(message)
+    world.link(False)
+    assert world.tick(5) == ["w1 unavailable", "session offline", "state offline"]
+    assert world.hear(message) == []
+    world.restart()
+    assert world.hear(message) == []
+
+
+def test_a_clock_that_was_set_back_silences_nobody() -> None:
+    world = started()
+    world.now_s = 100_000
+    world.soc(50)
+    world.now_s = 0
+    assert world.soc(60) == ["state online"]  # the number tells
+    world.now_s = 100_000
+    world.soc(70)
+    world.now_s = 0
+    world.restart()
+    assert world.soc(80) == ["w1 charging80", "state online"]  # what is known is of the future
+    world.soc(100)
+    assert world.sessions[-1].duration_s == 0
+
+
+def test_a_charger_that_is_away_for_a_moment_goes_on() -> None:
+    world = started()
+    assert world.link() == ["state online"]
+    world.soc(50)
+    assert world.link(False) == ["state offline"]
+    assert world.tick(GRACE_S - 0.01) == []
+    assert world.link(connection="b") == ["state online"]
+    assert world.tick(GRACE_S) == []
+    assert world.soc(50) == []
+    assert world.told == [("w1", "charging")]
+    assert [each.ended_by for each in world.sessions] == [None]
+
+
+def test_a_charger_that_is_away_for_longer_is_gone() -> None:
+    world = started()
+    world.link()
+    world.soc(50, after_s=10)
+    world.link(False)
+    lost_at = at(world.now_s)
+    assert world.tick(GRACE_S) == ["w1 unavailable", "session offline", "state offline"]
+    ended = world.sessions[-1]
+    assert (ended.ended_by, ended.ended_at, ended.soc_end) == (EndedBy.OFFLINE, lost_at, 50)
+    assert world.tick(100) == []
+    assert world.link(connection="b") == ["state online"]
+    assert world.shown() == "unavailable"
+    assert world.soc(50) == ["w1 charging", "session begun", "state online"]
+
+
+def test_grace_is_in_wall_seconds() -> None:
+    world = started(wall_s=60.0)
+    world.link()
+    world.soc(50)
+    world.link(False)
+    assert world.tick(GRACE_S * 60 - 1) == []
+    assert "w1 unavailable" in world.tick(1)
+
+
+def test_a_full_battery_stays_full_while_its_charger_is_away() -> None:
+    world = started()
+    world.link()
+    world.soc(100)
+    world.link(False)
+    assert world.tick(GRACE_S) == ["w1 unavailable", "state offline"]
+    world.link(connection="b")
+    assert world.soc(100) == ["w1 charged", "state online"]
+    assert world.soc(99) == ["w1 charging80", "state online"]
+    assert world.soc(98.9) == ["session begun", "state online"]
+
+
+def test_a_soc_counts_whatever_the_link_says() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.link(False)
+    assert world.soc(85, after_s=1) == ["w1 charging80", "state offline"]
+    assert world.tick(GRACE_S - 1) == ["w1 unavailable", "session offline", "state offline"]
+    assert world.sessions[-1].ended_at == at(world.now_s - GRACE_S + 1)  # not before what was heard in it
+    assert world.soc(86) == ["w1 charging80", "session begun", "state offline"]
+
+
+def test_the_end_of_an_earlier_connection_says_nothing_of_the_present_one() -> None:
+    world = started()
+    world.link(connection="a")
+    assert world.link(connection="b", adapter="charger-adapter-2") == []
+    assert world.link(False, connection="a") == []
+    assert world.link(False, connection="b", adapter="charger-adapter-2") == ["state offline"]
+
+
+def test_the_link_of_a_charger_in_no_pair_is_passed_over() -> None:
+    assert started().link(charger="c9") == []
+    with pytest.raises(Rejected):
+        started().hear(Message(topic="chargers/c9/link", payload=b""))
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_chargers_of_an_adapter_that_died_are_gone_unless_they_come_again(stamped: bool) -> None:
+    world = started()
+    for charger in ("c1", "c2", "c3"):
+        adapter = "charger-adapter-2" if charger == "c3" else "charger-adapter"
+        world.link(charger=charger, adapter=adapter, stamped=stamped)
+        world.soc(50, charger)
+    died_at = at(world.now_s)
+    assert world.adapter("offline") == []
+    assert world.tick(10) == []
+    assert world.adapter("online", boot="boot-2") == []
+    assert world.link(charger="c1", connection="b", stamped=stamped) == []
+    assert world.tick(ADAPTER_GRACE_S - 10.01) == []
+    assert world.tick(0.01) == ["w2 unavailable", "session offline", "state offline"]
+    assert world.sessions[-1].ended_at == died_at
+    assert world.tick(100) == []
+    assert world.shown("w1") == world.shown("w3") == "charging"
+
+
+def test_an_adapter_that_only_lost_the_broker_keeps_its_chargers() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    assert world.adapter("offline") == []
+    assert world.adapter("online") == []
+    assert world.tick(100) == []
+    world.adapter("offline")
+    assert world.tick(ADAPTER_GRACE_S) == ["w1 unavailable", "session offline", "state offline"]
+    assert world.adapter("online") == ["state online"]
+    assert world.soc(50) == ["w1 charging", "session begun", "state online"]
+
+
+def test_an_adapter_that_was_started_anew_unheard_has_no_chargers() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    assert world.adapter("online", boot="boot-2") == []
+    assert world.tick(ADAPTER_GRACE_S - 0.01) == []
+    assert "w1 unavailable" in world.tick(0.01)
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_link_that_comes_before_its_new_adapter_holds(stamped: bool) -> None:
+    world = started()
+    world.adapter("offline")
+    world.boots["charger-adapter"] = "boot-2"
+    world.link(stamped=stamped)
+    world.soc(50)
+    assert world.adapter("online", boot="boot-2") == ["state online"]
+    assert world.tick(100) == []
+
+
+def test_who_comes_again_through_an_adapter_that_is_not_heard_yet_has_its_time() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.link(False)
+    world.adapter("offline")
+    world.boots["charger-adapter"] = "boot-2"
+    assert world.link(connection="b") == []
+    assert world.tick(ADAPTER_GRACE_S - 0.01) == []
+    assert world.adapter("online", boot="boot-2") == ["state online"]
+    assert world.tick(100) == []
+
+
+def test_a_charger_that_speaks_through_the_new_adapter_is_there() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.adapter("offline")
+    assert world.soc(51) == ["state online"]  # sent before the adapter died
+    world.adapter("online", boot="boot-2")
+    assert world.soc(52, after_s=1) == ["state online"]
+    assert world.tick(100) == []
+
+
+def test_a_charger_of_nobodys_adapter_is_online() -> None:
+    world = started()
+    world.soc(50)
+    assert world.state().state == "online"
+    world.restart()
+    assert world.tick() == ["pairs"]
+    assert world.tick(100) == []
+    assert world.soc(50) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_new_controller_goes_on(order: int) -> None:
+    world = started()
+    world.link()
+    for soc in (20, 50, 80):
+        world.soc(soc)
+    session = world.sessions[-1].session
+    world.restart(order=order)
+    assert world.tick() == ["pairs"]
+    assert [world.tick() for _ in range(50)] == [[]] * 50
+    assert world.soc(80) == []
+    assert world.soc(100) == ["w1 charged", "session charged", "state online"]
+    assert world.sessions[-1].session == session
+    assert world.sessions[-1].soc_start == 20
+    world.restart(order=order)
+    assert world.soc(100) == []
+    assert world.state().full
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_new_controller_finds_who_has_gone(order: int) -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.link(False)
+    world.restart(order=order)
+    assert [world.tick(), world.tick()] == [["pairs"], []]
+    assert world.tick(GRACE_S) == ["w1 unavailable", "session offline", "state offline"]
+    world.restart(order=order)
+    assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("state", "boot"), [("offline", "boot-1"), ("online", "boot-2")])
+def test_a_new_controller_finds_that_an_adapter_died(order: int, state: str, boot: str) -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    payload = {"state": state, "boot": boot, "version": "1"}
+    world.retained["components/charger-adapter/state"] = orjson.dumps(payload), Stamp()
+    world.restart(order=order)
+    assert [*world.tick(), *world.tick(), *world.tick(ADAPTER_GRACE_S - 0.5)] == ["pairs"]
+    assert world.tick(0.5) == ["w1 unavailable", "session offline", "state offline"]
+    world.restart(order=order)
+    assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
+
+
+def test_what_was_missed_is_heard_after_what_was_retained() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.restart()
+    assert world.soc(20, after_s=1) == ["session replaced", "session begun", "state online"]
+
+
+def test_what_is_known_wins_over_what_was_retained() -> None:
+    world = started()
+    world.soc(50)
+    old = world.retained["chargers/c1/state"][0]
+    world.soc(85)
+    message = Message(topic="chargers/c1/state", payload=old, retain=True)
+    assert world.hear(message) == ["w1 charging80", "state online"]  # the broker crashed, and has forgotten
+    assert world.state().soc == 85
+    assert world.hear(Message(topic="chargers/c1/state", payload=world.retained["chargers/c1/state"][0], retain=True)) == []
+    assert world.hear(Message(topic="chargers/c1/state", payload=b"no matter what: our own echo")) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"widget": "w/1"},
+        {"widget": ""},
+        {"soc_at": "yesterday"},
+        {"soc_at": "2026-01-31T08:00:00"},
+        {"soc_at": "0001-01-01T00:00:00+01:00"},
+        {"session": {"session": "s", "started_at": "", "soc_start": 1, "soc_highest": 1}},
+        {"state": "away"},
+    ],
+)
+def test_a_retained_state_that_nobody_wrote_is_rejected(given: dict[str, object]) -> None:
+    payload = orjson.dumps({"state": "online", "widget": "w1", "soc": 5, **given})
+    with pytest.raises(Rejected):
+        started().hear(Message(topic="chargers/c1/state", payload=payload, retain=True))
+    good = orjson.dumps({"state": "online", "widget": "w1"})
+    with pytest.raises(Rejected):
+        started().hear(Message(topic="chargers/c\x01/state", payload=good, retain=True))
+
+
+def test_pairs_are_said_at_the_start_and_when_they_change() -> None:
+    world = World()
+    assert world.tick() == ["pairs"]
+    assert world.tick() == []
+    assert world.reload(dict(PAIRS_OF_TESTS)) == []
+    assert world.reload({**PAIRS_OF_TESTS, "c4": "w4"}) == ["pairs"]
+    assert decode(world.retained[PAIRS.template.text][0], Pairs).pairs["c4"] == "w4"
+    assert world.soc(70, "c4") == ["w4 charging", "session begun", "state online"]
+
+
+def test_a_charger_that_is_taken_out_is_forgotten() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    assert world.reload({"c2": "w2"}) == ["pairs", "w1 unavailable", "session unpaired", "state offline"]
+    ended = world.sessions[-1]
+    assert (ended.ended_by, ended.ended_at, ended.soc_end, ended.widget) == (EndedBy.UNPAIRED, at(world.now_s), 50, "w1")
+    with pytest.raises(Rejected, match="in no pair"):
+        world.soc(51)
+    world.restart()
+    assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
+    assert world.reload(PAIRS_OF_TESTS) == ["pairs"]
+    assert world.soc(51) == ["w1 charging", "session begun", "state online"]
+
+
+def test_a_charger_gets_another_widget() -> None:
+    world = started()
+    world.soc(50)
+    assert world.reload({"c1": "w9"}) == ["pairs", "w1 unavailable", "w9 charging", "state online"]
+    assert world.state().widget == "w9"
+    assert world.soc(100) == ["w9 charged", "session charged", "state online"]
+    assert world.sessions[-1].widget == "w9"
+    assert world.sessions[-1].session == world.sessions[0].session
+
+
+def test_chargers_exchange_their_widgets() -> None:
+    world = started()
+    for charger, soc in (("c1", 50), ("c2", 90), ("c3", 50)):
+        world.soc(soc, charger)
+    assert world.reload({"c1": "w2", "c2": "w1", "c3": "w3"}) == [
+        *("pairs", "w1 charging80", "w2 charging"),
+        *("state online", "state online"),
+    ]
+    assert world.reload({"c1": "w3", "c2": "w1", "c3": "w2"}) == ["pairs", "state online", "state online"]  # both are charging
+
+
+def test_a_widget_that_goes_to_a_charger_which_has_said_nothing_is_unavailable() -> None:
+    world = started()
+    world.soc(50)
+    said = ["pairs", "w1 unavailable", "session unpaired", "state offline"]
+    assert world.reload({"c2": "w1", "c3": "w3"}) == said
+    assert world.soc(100, "c2") == ["w1 charged", "session charged", "state online"]
+
+
+def test_a_charger_that_has_said_nothing_moves_without_a_word_to_widgets() -> None:
+    world = started()
+    world.link()
+    assert world.reload({"c1": "w9", "c2": "w1"}) == ["pairs", "state online"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_pairs_that_changed_while_the_controller_was_away(order: int) -> None:
+    world = started()
+    for charger, soc in (("c1", 50), ("c2", 90), ("c3", 100)):
+        world.link(charger=charger)
+        world.soc(soc, charger)
+    world.pairs = {"c1": "w2", "c2": "w1"}
+    world.restart(order=order)
+    assert world.tick() == ["pairs"]
+    said = world.tick()
+    assert sorted(said[:3]) == ["w1 charging80", "w2 charging", "w3 unavailable"]
+    assert sorted(said[3:]) == ["state offline", "state online", "state online"]
+    assert world.tick(100) == []
+    world.restart(order=order)
+    assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
+
+
+def test_nothing_is_kept_of_components_that_hold_no_links() -> None:
+    world = started()
+    for number in range(2_000):
+        assert world.adapter("online", adapter=f"other-{number}") == []
+    assert len(world.controller._links._presence) <= 1_001
+
+
+def test_what_the_state_says() -> None:
+    world = started()
+    world.soc(85)
+    assert world.state() == ChargerState(
+        state="online", widget="w1", soc=85, soc_at=at(10.5), status=Status.CHARGING_80, session=world.state().session
+    )
+    running = world.state().session
+    assert running is not None
+    assert (running.soc_start, running.soc_highest) == (85, 85)
