@@ -28,6 +28,10 @@ class PlantClock:
             return datetime.now(UTC)
         return self._plant_start_at + timedelta(seconds=self.now_s())
 
+    def instant(self, now_s: float) -> datetime:
+        """Return the instant of plant time, in UTC, at which `now_s` was, is or will be told."""
+        return self._plant_start_at + timedelta(seconds=now_s)
+
     def wall_s(self, plant_s: float) -> float:
         """Convert a duration of plant time to wall seconds."""
         return plant_s / self.scale

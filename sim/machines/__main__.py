@@ -1,8 +1,5 @@
 """Start the simulated machines: `python -m sim.machines --machines 1000`."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-
 import click
 
 from broker.clock import PlantClock
@@ -12,19 +9,19 @@ from sim.machines.component import Hall, SimulatedMachines
 from sim.machines.declaration import DECLARATION
 
 
-def calendar(settings: Settings) -> Callable[[float], datetime]:
-    """Return what gives the instant of plant time for a component's `now_s`, which begins now like the runtime's."""
-    clock = PlantClock(settings.time_scale, settings.plant_epoch)
-    start_at = clock.at() - timedelta(seconds=clock.now_s())
-    return lambda now_s: start_at + timedelta(seconds=now_s)
-
-
 @click.command(context_settings={"show_default": True})
 @click.option("--machines", type=click.IntRange(1, 100_000), default=3, help="How many machines; 1 is always the same one.")
 @click.option("--seed", type=int, default=1, help="The other machines, and what happens to all, differ by it.")
 def main(machines: int, seed: int) -> None:
     """Simulate machines until SIGTERM."""
-    run(DECLARATION, lambda settings: SimulatedMachines(Hall(machines, seed), calendar(settings)))
+    run(
+        DECLARATION,
+        lambda settings: SimulatedMachines(Hall(machines, seed), PlantClock(settings.time_scale, settings.plant_epoch).instant),
+    )
+
+
+def _clock(settings: Settings) -> PlantClock:
+    return PlantClock(settings.time_scale, settings.plant_epoch)
 
 
 if __name__ == "__main__":

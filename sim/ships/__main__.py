@@ -1,8 +1,5 @@
 """Start the simulated ships: `python -m sim.ships --ships 200`."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-
 import click
 
 from broker.clock import PlantClock
@@ -10,13 +7,6 @@ from broker.runtime import run
 from broker.settings import Settings
 from sim.ships.component import Fleet, SimulatedShips
 from sim.ships.declaration import DECLARATION
-
-
-def calendar(settings: Settings) -> Callable[[float], datetime]:
-    """Return what gives the instant of plant time for a component's `now_s`, which begins now like the runtime's."""
-    clock = PlantClock(settings.time_scale, settings.plant_epoch)
-    start_at = clock.at() - timedelta(seconds=clock.now_s())
-    return lambda now_s: start_at + timedelta(seconds=now_s)
 
 
 @click.command(context_settings={"show_default": True})
@@ -28,7 +18,16 @@ def calendar(settings: Settings) -> Callable[[float], datetime]:
 @click.option("--days", type=click.IntRange(0, 366), default=0, help="Post so many days before the start too, at once.")
 def main(ships: int, seed: int, faults: float, days: int) -> None:
     """Simulate ships until SIGTERM."""
-    run(DECLARATION, lambda settings: SimulatedShips(Fleet(ships, seed, faults, days), calendar(settings)))
+    run(
+        DECLARATION,
+        lambda settings: SimulatedShips(
+            Fleet(ships, seed, faults, days), PlantClock(settings.time_scale, settings.plant_epoch).instant
+        ),
+    )
+
+
+def _clock(settings: Settings) -> PlantClock:
+    return PlantClock(settings.time_scale, settings.plant_epoch)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,14 @@ def test_plant_time_runs_scale_times_as_fast(time: FakeTime) -> None:
     assert plant.wall_s(60) == 1
 
 
+@pytest.mark.parametrize("scale", [1, 60])
+def test_an_instant_is_when_now_s_is_told(time: FakeTime, scale: float) -> None:
+    plant = PlantClock(scale)
+    time.monotonic_s += 2
+    assert plant.instant(10.0) - plant.instant(0.0) == timedelta(seconds=10)
+    assert abs(plant.instant(plant.now_s()) - plant.at()) < timedelta(seconds=5)
+
+
 def test_clocks_with_the_same_epoch_agree(time: FakeTime) -> None:
     epoch = datetime.now(UTC) - timedelta(hours=1)
     one, other = PlantClock(60, epoch), PlantClock(60, epoch)

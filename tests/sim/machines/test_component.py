@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from broker.settings import Settings
-from sim.machines.__main__ import calendar
 from sim.machines.component import Hall, SimulatedMachines
 
 START_AT = datetime(2024, 11, 3, 13, 40, 45, 15069, tzinfo=UTC)
@@ -99,13 +97,6 @@ def test_the_same_seed_gives_the_same_readings() -> None:
     first, same, other = (ticks(simulated(2, seed), 0, 3600) for seed in (1, 1, 2))
     assert first == same
     assert first != other
-
-
-def test_the_calendar_agrees_with_plant_time() -> None:
-    at = calendar(Settings.load({"SCAUP_TIME_SCALE": "60", "SCAUP_PLANT_EPOCH": "2026-01-01T00:00:00Z"}))
-    assert at(10.0) - at(0.0) == timedelta(seconds=10)
-    now_at = calendar(Settings.load({}))(0.0)
-    assert abs(now_at - datetime.now(UTC)) < timedelta(seconds=5)
 
 
 @given(st.text(max_size=20), st.binary(max_size=60))

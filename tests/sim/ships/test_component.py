@@ -7,11 +7,9 @@ import orjson
 import pytest
 
 from broker.message import Message, Publication
-from broker.settings import Settings
 from controllers.energy.anomaly import anomalies
 from controllers.energy.post import read_post
 from controllers.energy.series import Series
-from sim.ships.__main__ import calendar
 from sim.ships.component import Fleet, SimulatedShips
 
 START_AT = datetime(2026, 1, 1, 3, 20, 30, tzinfo=UTC)
@@ -102,11 +100,6 @@ def test_the_normalizer_can_use_all_of_it_also_with_faults(number: int) -> None:
 
 def test_messages_are_none_of_theirs() -> None:
     assert fleet().on_message(Message(topic="energy/1/raw", payload=b""), 0.0) == []
-
-
-def test_the_calendar_agrees_with_plant_time() -> None:
-    at = calendar(Settings.load({"SCAUP_TIME_SCALE": "60", "SCAUP_PLANT_EPOCH": "2026-01-01T00:00:00Z"}))
-    assert at(10.0) - at(0.0) == timedelta(seconds=10)
 
 
 def test_without_faults_nothing_is_unusual_about_any_ship() -> None:
