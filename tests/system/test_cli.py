@@ -303,6 +303,15 @@ def test_doctor_leaves_nothing_behind(plant: RealBroker) -> None:
         assert not [topic for topic in bus.retained("/#") if "doctor" in topic]
 
 
+def test_more_retained_messages_than_a_broker_sends_without_an_acknowledgement(own_broker: RealBroker) -> None:
+    count = 25_000
+    with connected(broker_address(own_broker.settings, "operator")) as bus:
+        for number in range(count):
+            bus.post(SETPOINT.publication(Setpoint(celsius=20.0), room=f"room-{number}"), 1)
+        bus.settle()
+        assert len(bus.retained(SETPOINT.template.filter, "components/+/state")) == count
+
+
 def test_asking_for_retained_messages_leaves_live_ones_alone(plant: RealBroker, room: str) -> None:
     setpoint = SETPOINT.publication(Setpoint(celsius=21.0), room=room)
     with (

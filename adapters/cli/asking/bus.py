@@ -25,7 +25,15 @@ from adapters.cli.asking import bus_errors
 from adapters.cli.errors import ConnectionLost, Refused, Unreachable
 from broker.address import Address
 from broker.message import Publication
-from broker.packets import UserProperties, pack_user_properties, parse_reason
+from broker.packets import (
+    Delivery,
+    MalformedPacket,
+    UserProperties,
+    pack_user_properties,
+    parse_properties,
+    parse_publish,
+    parse_reason,
+)
 from broker.topics import matches
 
 CONNECT_TIMEOUT_S = 3.0
@@ -180,12 +188,15 @@ class PahoBus:
             Refused: the broker does not allow it.
             Unreachable: the connection was lost or the broker does not answer.
         """
-        self._subscribe(filters, SubscribeOptions.RETAIN_DO_NOT_SEND, retain_as_published=True)
+        self._subscribe(
+            filters, SubscribeOptions(1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        )
 
     def retained(self, *filters: str) -> dict[str, Received]:
         """Return the retained messages on these filters by topic.
 
-        A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought.
+        A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought:
+        at QoS 0, since of QoS 1 it sends no more at once than may be unacknowledged, and the rest after it.
         The filters must not overlap with those of `subscribe`, since they are unsubscribed again. What arrives meanwhile on
         those of `subscribe` stays to be received, with its retain flag or without.
 
@@ -194,8 +205,8 @@ class PahoBus:
             Unreachable: the connection was lost or the broker does not answer.
         """
         live, self._inbox = self._inbox, deque()
-        self._subscribe(filters, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE, retain_as_published=False)
-        self._subscribe(filters, SubscribeOptions.RETAIN_DO_NOT_SEND, retain_as_published=False)
+        self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE))
+        self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND))
 
         def asked_for(each: Received) -> bool:
             return each.retain and any(matches(one, each.topic) for one in filters)
@@ -299,7 +310,9 @@ class PahoBus:
                 raise bus_errors.publication_refused(self._address, topic, reason)
 
     def _new_client(self) -> "_Client":
-        client = _Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False)
+        client = _Client(
+            self._take, CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+        )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = 0  # counted here: paho looks at all of them for each acknowledgement
         if self._address.username is not None:
@@ -309,7 +322,6 @@ class PahoBus:
         client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         client.on_subscribe = lambda _client, _userdata, mid, codes, _properties: self._granted.update(
             {mid: [code.value for code in codes]}
         )
@@ -326,22 +338,22 @@ class PahoBus:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"{str(code).lower()} (0x{code.value:02X})"
 
-    def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
-        if message.dup and message.mid in self._recent:
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.dup and delivery.packet_id in self._recent:
             return  # received before the connection was lost, but the acknowledgement did not arrive
-        if message.qos:  # at QoS 0 there is no packet identifier
-            self._recent.append(message.mid)
-        properties = message.properties
+        if delivery.qos:  # at QoS 0 there is no packet identifier
+            self._recent.append(delivery.packet_id)
+        properties = parse_properties(delivery.properties)
         self._inbox.append(
             Received(
-                topic=message.topic,
-                payload=bytes(message.payload),
+                topic=delivery.topic,
+                payload=delivery.payload,
                 at=datetime.now(UTC),
-                qos=message.qos,
-                retain=message.retain,
-                correlation_data=getattr(properties, "CorrelationData", None),
-                content_type=getattr(properties, "ContentType", None),
-                user=tuple(getattr(properties, "UserProperty", ())),
+                qos=delivery.qos,
+                retain=delivery.retain,
+                correlation_data=properties.correlation_data,
+                content_type=properties.content_type,
+                user=properties.user,
             )
         )
 
@@ -360,11 +372,14 @@ class PahoBus:
     def _lost(self) -> ConnectionLost:
         return ConnectionLost(f"the connection to the broker at {self._where} was lost {self._reason}".rstrip())
 
-    def _subscribe(self, filters: tuple[str, ...], retain_handling: int, *, retain_as_published: bool) -> None:
-        options = SubscribeOptions(qos=1, retainAsPublished=retain_as_published, retainHandling=retain_handling)
+    def _subscribe(self, filters: tuple[str, ...], options: SubscribeOptions) -> None:
         _, mid = self._client.subscribe([(each, options) for each in filters])
-        if mid is None or not self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S):
-            raise Unreachable(f"the broker at {self._where} does not answer a subscription", "see `scaup doctor`")
+        heard = -1
+        while mid not in self._granted:  # it may have many retained messages to send before it answers
+            if mid is None or heard == len(self._inbox):
+                raise Unreachable(f"the broker at {self._where} does not answer a subscription", "see `scaup doctor`")
+            heard = len(self._inbox)
+            self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S)
         refused = [each for each, code in zip(filters, self._granted.pop(mid), strict=False) if code >= 0x80]
         if refused:
             raise Refused(f"the broker refused the subscription to {', '.join(refused)}", "ask for less, or log in")
@@ -387,11 +402,25 @@ class PahoBus:
 
 
 class _Client(paho.Client):
-    """paho, which itself goes on as if nothing were wrong when a broker refuses a message of QoS 2."""
+    """paho, which itself goes on as if nothing were wrong when a broker refuses a message of QoS 2.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    PUBLISH packets are read here: of tens of thousands of retained ones paho's own reading takes most of the time.
+    """
+
+    def __init__(self, take: Callable[[Delivery], None], *args: Any, **kwargs: Any) -> None:
         self.refused_at_pubrec: dict[int, int] = {}
+        self._take = take
         super().__init__(*args, **kwargs)
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        try:
+            delivery = parse_publish(self._in_packet["command"], bytes(self._in_packet["packet"]))
+            self._take(delivery)
+        except MalformedPacket:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if delivery.qos == 0:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return self._send_puback(delivery.packet_id)  # never QoS 2: no subscription here asks for more than 1
 
     def _handle_pubrec(self) -> MQTTErrorCode:
         mid, reason = parse_reason(bytes(self._in_packet["packet"]))

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import paho.mqtt.client as paho
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from adapters.cli.asking.bus import PahoBus
 from adapters.cli.errors import Refused
 from broker.address import Address
 from broker.message import Publication
-from broker.packets import MalformedPacket, pack_user_properties, parse_properties
+from broker.packets import Delivery, MalformedPacket, pack_user_properties, parse_properties
 
 
 @pytest.fixture
@@ -24,9 +23,7 @@ def connack(bus: PahoBus, session_present: bool) -> None:
 
 
 def arrives(bus: PahoBus, packet_id: int, payload: bytes, *, qos: int = 1, dup: bool = False) -> None:
-    message = paho.MQTTMessage(packet_id, b"t")
-    message.payload, message.qos, message.dup = payload, qos, dup
-    bus._on_message(None, None, message)
+    bus._take(Delivery("t", payload, qos, False, dup, packet_id, b""))
 
 
 def received(bus: PahoBus) -> list[bytes]:
