@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from rich import box
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,8 @@ _GAP = 2
 _NARROWEST_CUT = 10
 """A column is never cut below this width; where that is not enough, each row is shown as a block of lines."""
 _WIDEST_CELL = 2_000
+_MOST_STYLED = 500
+"""Rows of a table that has colours: rich takes milliseconds for each row, and nobody looks at that many one by one."""
 _STYLES = {"online": "green", "ok": "green", "offline": "red", "failed": "bold red", "warning": "yellow", "unknown": "yellow"}
 
 Lines = Sequence[Sequence[str]]
@@ -33,6 +35,8 @@ def text_table(columns: Sequence[str], rows: Sequence[Row], on_terminal: bool) -
     natural = [max(map(cell_len, column)) for column in zip(map(as_cell, columns), *cells, strict=True)]
     width = shutil.get_terminal_size().columns if on_terminal else sum(natural) + _GAP * len(natural)
     widths = fitted(natural, width)
+    if widths is not None and len(cells) > _MOST_STYLED:
+        return _plain(columns, cells, _right_aligned(len(columns), rows), widths)
     printed = _blocks(columns, cells) if widths is None else _table(columns, cells, _right_aligned(len(columns), rows), widths)
     written = io.StringIO()
     slack = 0 if widths is None else _GAP  # rich counts a gap after the last column too
@@ -68,6 +72,23 @@ def _table(columns: Sequence[str], cells: Lines, right: Sequence[bool], widths: 
     for line in cells:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
     return table
+
+
+def _plain(columns: Sequence[str], cells: Lines, right: Sequence[bool], widths: Sequence[int]) -> str:
+    """Return what `_table` shows, without colours."""
+    lines = [[as_cell(name) for name in columns], *cells]
+    shown = [
+        (" " * _GAP).join(_fitted_cell(*each) for each in zip(line, widths, right, strict=True)).rstrip() for line in lines
+    ]
+    ruler = "─" * (sum(widths) + _GAP * (len(widths) - 1))
+    return "".join(f"{line}\n" for line in (shown[0], ruler, *shown[1:]))
+
+
+def _fitted_cell(cell: str, width: int, right: bool) -> str:
+    missing = width - cell_len(cell)
+    if missing < 0:
+        return f"{set_cell_size(cell, width - 1)}…"
+    return " " * missing + cell if right else cell + " " * missing
 
 
 def _blocks(columns: Sequence[str], cells: Lines) -> Text:

@@ -170,6 +170,17 @@ def test_too_many_columns_become_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(text.splitlines()) == 9
 
 
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_a_long_table_is_laid_out_like_a_short_one(on_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "dumb")
+    rows = [("c1", 1.5, None, "größe 日本語, a text that is cut" * 3, True), ("c2", 20.0, 3, "x\ny", False)]
+    columns = ("charger", "soc %", "n", "text", "b")
+    short = text_table(columns, rows, on_terminal)
+    monkeypatch.setattr("adapters.cli.showing.table._MOST_STYLED", 1)
+    assert text_table(columns, rows, on_terminal) == short
+
+
 def test_in_a_pipe_a_table_is_as_wide_as_it_needs() -> None:
     text = text_table(("payload",), [("x" * 500,)], False)
     assert "x" * 500 in text
