@@ -43,5 +43,15 @@ DERIVED_VIEWS = {
             arg_max(coverage, number) AS coverage, arg_max(revised_at, number) AS revised_at,
             arg_max(negative, number) AS negative, ship
         FROM energy_revision GROUP BY ship, spaceship_id, start_at HAVING arg_max_null(kwh, number) IS NOT NULL""",
+    "charging_session": """
+        SELECT last.session AS session, charger, last.widget AS widget, last.started_at AS started_at,
+            last.ended_at AS ended_at, last.soc_start AS soc_start, last.soc_end AS soc_end, last.duration_s AS duration_s,
+            last.ended_by AS ended_by
+        FROM (SELECT charger, arg_max(told, number) AS last FROM charging_told AS told GROUP BY charger, session)""",
+    # Not json_each: joined with its own text it needs memory for that text once per pair.
+    "charger_pair": """
+        SELECT each.key AS charger, each.value AS widget
+        FROM (SELECT unnest(map_entries(TRY_CAST(pairs::JSON AS MAP(VARCHAR, VARCHAR)))) AS each
+              FROM charging_pairs WHERE number = (SELECT max(number) FROM charging_pairs))""",
 }
 """Name → SQL, in the order in which they are defined: a view may stand on those before it."""

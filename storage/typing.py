@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from broker.contract import components, energy, fastening, heating, machines
+from broker.contract import charging, components, energy, fastening, heating, machines
 from broker.stream import AnyStream
 
 
@@ -37,6 +37,7 @@ class Column:
 
 _TEXT = frozenset({"VARCHAR"})
 _NULL = frozenset({"NULL"})
+_OBJECT = frozenset({"OBJECT"})
 _NUMBER = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"})
 
 
@@ -75,6 +76,11 @@ def instant(key: str) -> Column:
     return Column(key, f"CASE WHEN {valid} THEN TRY_CAST({said} AS TIMESTAMPTZ) END", (key,), "", _TEXT, Need.OPTIONAL)
 
 
+def nullable_instant(key: str) -> Column:
+    """Declare a column of instants that may well be null."""
+    return replace(instant(key), json_types=_TEXT | _NULL)
+
+
 def boolean(name: str, key: str) -> Column:
     """Declare a column of true and false that a payload need not have."""
     return Column(name, f'TRY_CAST(field."{key}"::VARCHAR AS BOOLEAN)', (key,), "", frozenset({"BOOLEAN"}), Need.OPTIONAL)
@@ -92,10 +98,17 @@ def structs(name: str, key: str, shape: str) -> Column:
     return Column(name, sql, (key,), f"{key} (an array of objects)", frozenset({"ARRAY"}))
 
 
-def json_object(key: str) -> Column:
-    """Declare a field with an object that a payload need not have."""
+def json_object(key: str, need: Need = Need.OPTIONAL) -> Column:
+    """Declare a column with the JSON text of an object."""
     sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'{{\') THEN field."{key}"::VARCHAR END'
-    return Column(key, sql, (key,), "", frozenset({"OBJECT"}), Need.OPTIONAL)
+    return Column(key, sql, (key,), f"{key} (an object)", _OBJECT, need)
+
+
+def inside(outer: str, column: Column) -> Column:
+    """Declare that what a column wants is in the object that the payload has under `outer`."""
+    (key,) = column.keys
+    sql = column.sql.replace(f'field."{key}"', f"json_extract(field.\"{outer}\", '$.{key}')")
+    return replace(column, sql=sql, keys=(outer,), wanted=f"{outer}.{column.wanted}", json_types=_OBJECT)
 
 
 def integer(name: str, key: str, low: int, high: int) -> Column:
@@ -104,6 +117,13 @@ def integer(name: str, key: str, low: int, high: int) -> Column:
     valid = f"{value} BETWEEN {low} AND {high} AND {value} = floor({value})"
     wanted = f"{key} (a whole number from {low} to {high})"
     return Column(name, f"CASE WHEN {valid} THEN {value}::BIGINT END", (key,), wanted, _NUMBER)
+
+
+def percentage(name: str, key: str) -> Column:
+    """Declare a column of numbers from 0 to 100."""
+    value = _number_sql(key)
+    sql = f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
+    return Column(name, sql, (key,), f"{key} (a number from 0 to 100)", _NUMBER)
 
 
 def _text_sql(key: str) -> str:
@@ -297,6 +317,39 @@ TYPED_STREAMS = (
         ),
         (_SHIP,),
     ),
+    TypedStream(
+        charging.SOC,
+        "charger_soc",
+        ("id",),
+        (inside("data", percentage("soc", "soc")),),
+        (literal("event", "StateOfCharge"),),
+        renamed={"id": "charger"},
+    ),
+    TypedStream(
+        charging.STATUS,
+        "widget_status",
+        ("id",),
+        (inside("data", text("status", "status")),),
+        (literal("event", "chargingStatus"),),
+        renamed={"id": "widget"},
+    ),
+    TypedStream(
+        charging.SESSION,
+        "charging_told",
+        ("id",),
+        (
+            text("session", "session", Need.IDENTITY),
+            text("widget", "widget"),
+            replace(instant("started_at"), wanted="started_at (RFC 3339)", need=Need.MEASURED),
+            number("soc_start", "soc_start"),
+            nullable_instant("ended_at"),
+            nullable_number("soc_end"),
+            nullable_number("duration_s"),
+            nullable_text("ended_by"),
+        ),
+        renamed={"id": "charger"},
+    ),
+    TypedStream(charging.PAIRS, "charging_pairs", (), (json_object("pairs", Need.IDENTITY),)),
     TypedStream(
         components.STATE,
         "component_state",

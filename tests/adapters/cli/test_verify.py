@@ -30,6 +30,11 @@ SAMPLES = {
         "data":[{"datetime":"2018-08-24T00:00:00Z","value":3.0,"quality":"measured","coverage":1.0}]}""",
     "energy/1/anomaly": """{"spaceship_id":1,"datetime":"2018-08-24T00:00:00Z","kind":"outlier","value":9.5,"expected":3.0,
         "text":"high"}""",
+    "chargers/c1/soc": '{"event":"StateOfCharge","data":{"soc":70}}',
+    "widgets/w1/status": '{"event":"chargingStatus","data":{"status":"charging"}}',
+    "chargers/c1/session": """{"session":"s1","widget":"w1","started_at":"2026-01-31T08:00:00Z","soc_start":12.5,
+        "ended_at":"2026-01-31T08:30:00Z","soc_end":100,"duration_s":1800,"ended_by":"charged"}""",
+    "charging/pairs": '{"pairs":{"c1":"w1"}}',
 }
 """A message for each typed table that the recording below does not fill otherwise."""
 HIGHEST = 14 + len(SAMPLES)
