@@ -37,6 +37,7 @@ COMMANDS = {
         "Machines: their readings with moving averages, anomalies, and their job status.",
     ),
     "energy": (f"{_COMMANDS}.energy:energy", "Energy: import consumption data, and show it as kWh per quarter of an hour."),
+    "chargers": (f"{_COMMANDS}.chargers:chargers", "Chargers: their state of charge and widgets now, and their sessions."),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }
 

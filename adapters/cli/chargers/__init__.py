@@ -1,0 +1,1 @@
+"""Chargers on the command line: what is known of them now."""
