@@ -1,0 +1,1 @@
+"""Chargers and widgets: websockets on one side, the bus on the other."""

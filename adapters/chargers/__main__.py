@@ -1,0 +1,44 @@
+"""Start a charger adapter: `python -m adapters.chargers`, or `--number 2` beside the first one."""
+
+import secrets
+
+import click
+
+from adapters.chargers.component import ChargerAdapter
+from adapters.chargers.declaration import CHARGER_PORT, DECLARATION, MOST_PROCESSES, PROCESSES, WIDGET_PORT
+from adapters.chargers.limits import room_for_connections
+from adapters.listening import Listening
+from broker import mosquitto
+from broker.declaration import Variable
+from broker.runtime import run
+from broker.settings import Settings, port_number, positive_int
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--number",
+    type=click.IntRange(1, MOST_PROCESSES),
+    default=1,
+    help=f"Which of several adapters this is. They share ports where {PROCESSES.name} is above 1; else each needs its own.",
+)
+def main(number: int) -> None:
+    """Carry messages between chargers, widgets and the bus until SIGTERM."""
+    declaration = DECLARATION.numbered(number)
+    run(declaration, lambda settings: _adapter(settings, declaration.name))
+
+
+def _adapter(settings: Settings, name: str) -> ChargerAdapter:
+    room = room_for_connections() // 2
+    chargers, widgets = (_listening(settings, each) for each in (CHARGER_PORT, WIDGET_PORT))
+    return ChargerAdapter(name, secrets.token_hex(4), chargers, widgets, room)
+
+
+def _listening(settings: Settings, port: Variable) -> Listening:
+    shared = positive_int(PROCESSES.name, settings.value(PROCESSES), MOST_PROCESSES) > 1
+    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
+    what = "charger" if port is CHARGER_PORT else "widget"
+    return Listening(addresses, port_number(port.name, settings.value(port)), port.name, what, shared)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What the charger adapter does on the bus."""
+
+from broker.contract.charging import CHARGER_LINK, PAIRS, SOC, STATUS, WIDGET_LINK
+from broker.declaration import Declaration, Variable
+
+CHARGER_PORT = Variable(name="SCAUP_CHARGER_PORT", default="3100", meaning="websocket port for chargers")
+WIDGET_PORT = Variable(name="SCAUP_WIDGET_PORT", default="3200", meaning="websocket port for widgets")
+PROCESSES = Variable(
+    name="SCAUP_CHARGER_PROCESSES",
+    default="1",
+    meaning="how many charger adapters share these ports; the second is `scaup run charger-adapter --number 2`",
+)
+MOST_PROCESSES = 8
+
+DECLARATION = Declaration(
+    name="charger-adapter",
+    summary="carries messages between chargers, widgets and the bus",
+    subscribes=(PAIRS, STATUS, CHARGER_LINK, WIDGET_LINK),
+    publishes=(SOC, CHARGER_LINK, WIDGET_LINK),
+    keeps=100_000,
+    processes=MOST_PROCESSES,
+    variables=(CHARGER_PORT, WIDGET_PORT, PROCESSES),
+    listens=(CHARGER_PORT, WIDGET_PORT),
+)

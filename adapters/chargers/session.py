@@ -1,0 +1,154 @@
+"""One websocket as a server sees it (RFC 6455), without a socket: bytes in, whole messages and bytes out.
+
+The frames are those of the library `websockets`. What is added: the head of the handshake is taken as a whole, so that what a
+client sends in the same instant is read after the answer and not before; and fragments are put together.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import CONNECTING, OPEN
+from websockets.server import ServerProtocol
+
+LARGEST_HEAD_BYTES = 16 * 1024
+LARGEST_MESSAGE_BYTES = 8 * 1024 * 1024
+"""A larger message ends its connection: it would have to be kept in memory as a whole."""
+
+PING = Frame(Opcode.PING, b"").serialize(mask=False)
+
+_END_OF_HEAD = b"\r\n\r\n"
+_quiet = logging.getLogger(f"{__name__}.library")
+_quiet.setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A whole message from the client; text is not looked at, so it may not be UTF-8."""
+
+    payload: bytes
+    text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client is not let in: an HTTP status and a line for people."""
+
+    status: int
+    text: str
+
+
+class Session:
+    """A websocket from the first byte of its handshake on.
+
+    Args:
+        admit: is given the path of the request, and returns why the client is not let in, None where it is.
+    """
+
+    __slots__ = ("_admit", "_assembled", "_head", "_protocol", "_refused", "_text", "frames")
+
+    def __init__(self, admit: Callable[[str], Refusal | None]) -> None:
+        self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
+        self._admit = admit
+        self._head: bytearray | None = bytearray()
+        """The handshake as far as it has come; None once it is over."""
+        self._assembled: bytearray | None = None
+        self._text = False
+        self._refused: bytes | None = None
+        self.frames = 0
+        """Frames read so far, of all kinds."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the handshake is over and nobody has begun to close."""
+        return self._protocol.state is OPEN
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the client has been let in, perhaps long ago."""
+        return self._protocol.state is not CONNECTING
+
+    @property
+    def shaking_hands(self) -> bool:
+        """Whether the handshake is not over."""
+        return self._head is not None
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """How much of a message that is not whole yet is kept."""
+        return len(self._protocol.reader.buffer) + len(self._assembled or b"")
+
+    @property
+    def too_big(self) -> str | None:
+        """What is wrong, where the client has sent too large a message; the session ends with it."""
+        error = self._protocol.parser_exc
+        return str(error) if isinstance(error, PayloadTooBig) else None
+
+    def receive(self, data: bytes) -> list[Incoming]:
+        """Take bytes and return the messages that they complete. Never raises: a client that breaks the rules is closed."""
+        if self._head is not None:
+            self._head += data
+            end = self._head.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+            if end < len(_END_OF_HEAD) or end > LARGEST_HEAD_BYTES:
+                if len(self._head) > LARGEST_HEAD_BYTES:
+                    self._refuse(Refusal(431, f"a request has {LARGEST_HEAD_BYTES} bytes at most"))
+                return []
+            data = bytes(self._head[end:])
+            self._shake_hands(bytes(self._head[:end]))
+        if not data or self._refused is not None:
+            return []
+        self._protocol.receive_data(data)
+        return self._messages()
+
+    def send(self, text: bytes) -> None:
+        """Send a text frame; nothing once the session is closing."""
+        if self.open:
+            self._protocol.send_text(text)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close; before the handshake is over there is nothing to close politely."""
+        if self.open:
+            self._protocol.send_close(code, reason)
+
+    def to_write(self) -> tuple[bytes, bool]:
+        """Return what is to be written now, and whether the connection is to be closed after it."""
+        if self._refused is not None:
+            answer, self._refused = self._refused, b""
+            return answer, True
+        parts = self._protocol.data_to_send()
+        return b"".join(parts), b"" in parts
+
+    def _shake_hands(self, head: bytes) -> None:
+        self._head = None
+        self._protocol.receive_data(head)
+        events = self._protocol.events_received()
+        if not events or not isinstance(request := events[0], Request):
+            self._refuse(Refusal(400, "this is no websocket handshake: a GET of HTTP/1.1 without a body"))
+            return
+        if (refusal := self._admit(request.path)) is not None:
+            self._refuse(refusal)
+            return
+        self._protocol.send_response(self._protocol.accept(request))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._head = None
+        self._refused = self._protocol.reject(refusal.status, f"{refusal.text}\n").serialize()
+
+    def _messages(self) -> list[Incoming]:
+        messages = []
+        for frame in self._protocol.events_received():
+            assert isinstance(frame, Frame)
+            self.frames += 1
+            if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+                self._assembled, self._text = bytearray(), frame.opcode is Opcode.TEXT
+            elif frame.opcode is not Opcode.CONT:
+                continue
+            assert self._assembled is not None
+            self._assembled += frame.data
+            if frame.fin:
+                messages.append(Incoming(bytes(self._assembled), self._text))
+                self._assembled = None
+        return messages

@@ -1,0 +1,234 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from adapters.chargers.session import Incoming, Refusal
+from adapters.chargers.side import UNPAIRED, ChargerSide, Side, WidgetSide
+from broker.contract.charging import Link, Status
+from broker.contract.components import RejectedMessage
+from broker.message import Publication
+from tests.adapters.chargers.wire import SOC, soc
+
+CHARGING = b'{"event":"chargingStatus","data":{"status":"charging"}}'
+CHARGING_80 = b'{"event":"chargingStatus","data":{"status":"charging80"}}'
+
+
+@dataclass(eq=False)
+class FakeConnection:
+    sent: list[bytes] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    address: str = "10.0.0.1:5"
+
+    def send(self, text: bytes) -> None:
+        self.sent.append(text)
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+
+def chargers(*known: str) -> tuple[Side, list[Publication]]:
+    published: list[Publication] = []
+    side = ChargerSide("adapter", "boot", published.append)
+    side.know(known)
+    return side, published
+
+
+def widgets(*known: str) -> tuple[WidgetSide, list[Publication]]:
+    published: list[Publication] = []
+    side = WidgetSide("adapter", "boot", published.append)
+    side.know(known)
+    return side, published
+
+
+@pytest.mark.parametrize(
+    ("path", "client"),
+    [
+        ("/chargers/c1234", "c1234"),
+        ("/chargers/c1234?", "c1234"),
+        ("/chargers/c1234?token=/x/y&a=1", "c1234"),
+        ("/chargers/%63%31234", "c1234"),
+        ("/%63hargers/c1234", "c1234"),
+        ("/chargers/L%C3%A4derle%20%E2%82%AC", "Läderle €"),
+        ("/chargers/a%3Fb", "a?b"),
+        ("/chargers/100%25", "100%"),
+        ("/chargers/100%", "100%"),
+        ("/chargers/%22'", "\"'"),
+    ],
+)
+def test_known_ids_are_admitted(path: str, client: str) -> None:
+    side, _ = chargers("c1234", "Läderle €", "a?b", "100%", "\"'")
+    assert side.admit(path) == client
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/chargers/C1234", "/chargers/c123", "/chargers/c12345", "/chargers/c1234%20", "/chargers/c1234%00"),
+        *(
+            "/chargers/%FF%FE",
+            "/chargers/%ED%A0%80",
+            "/chargers/c1234;x",
+            "/chargers/c1234#x",
+            "/chargers/wABCD",
+            "/chargers/%",
+        ),
+    ],
+)
+def test_unknown_ids_are_refused_with_their_name(path: str) -> None:
+    side, published = chargers("c1234")
+    refused = side.admit(path)
+    assert isinstance(refused, Refusal)
+    assert refused.status == 404
+    assert "is none of the chargers: add it to the file that SCAUP_CHARGER_PAIRS names" in refused.text
+    assert refused.text.encode()
+    assert published == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/", "*", "?", "//", "/chargers", "/chargers/", "/chargers//", "/chargers//c1234", "//chargers/c1234"),
+        *("/widgets/c1234", "/Chargers/c1234", "chargers/c1234", "x/chargers/c1234", "http://h/chargers/c1234"),
+        *(
+            "/chargers/c1234/",
+            "/chargers/c1234/?x",
+            "/chargers/c1234/x",
+            "/chargers/c1234//",
+            "/chargers/c1234%2Fx",
+            "/x/chargers/c1234",
+            "/?/chargers/c1234",
+        ),
+    ],
+)
+def test_other_paths_are_refused(path: str) -> None:
+    side, _ = chargers("c1234", "x", "c1234/x")
+    refused = side.admit(path)
+    assert isinstance(refused, Refusal)
+    assert refused == Refusal(404, "the path on this port is /chargers/ID: is it the wrong port?")
+
+
+def test_before_the_pairs_are_known_everybody_is_told_to_come_later() -> None:
+    for side in (ChargerSide("adapter", "boot", lambda _: None), WidgetSide("adapter", "boot", lambda _: None)):
+        refused = side.admit(f"/{side.kind}/x")
+        assert isinstance(refused, Refusal)
+        assert refused.status == 503
+        assert "`charging`" in refused.text
+        wrong = side.admit("/nothing/x")
+        assert isinstance(wrong, Refusal)
+        assert wrong.status == 404
+
+
+def test_a_state_of_charge_is_published_as_it_came() -> None:
+    side, published = chargers("c1234")
+    payload = b' {"data":{"soc":7e1},"event":"StateOfCharge"}'
+    side.received("c1234", Incoming(payload, text=True))
+    assert published == [Publication(topic="chargers/c1234/soc", payload=payload, qos=1, plant=True)]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown", "encoding"),
+    [
+        (Incoming(soc(101), text=True), soc(101).decode(), "utf-8"),
+        (Incoming(SOC, text=False), SOC.decode(), "utf-8"),
+        (Incoming(b"", text=True), "", "utf-8"),
+        (Incoming(b"\xff", text=True), "/w==", "base64"),
+    ],
+)
+def test_what_is_none_is_published_as_rejected(message: Incoming, shown: str, encoding: str) -> None:
+    side, published = chargers("c1234")
+    side.received("c1234", message)
+    (rejected,) = [msgspec.json.decode(each.payload, type=RejectedMessage) for each in published]
+    assert (rejected.topic, rejected.payload, rejected.encoding) == ("chargers/c1234/soc", shown, encoding)
+    assert published[0].topic == "rejected/adapter"
+
+
+def test_what_a_widget_says_is_rejected() -> None:
+    side, published = widgets("wABCD")
+    side.received("wABCD", Incoming(SOC, text=True))
+    rejected = msgspec.json.decode(published[0].payload, type=RejectedMessage)
+    assert (rejected.topic, rejected.reason) == ("widgets/wABCD", "a widget has nothing to say")
+
+
+@pytest.mark.parametrize(("make", "kind", "client"), [(chargers, "chargers", "c1234"), (widgets, "widgets", "wABCD")])
+def test_links_are_published_and_kept(make: Callable[..., tuple[Side, list[Publication]]], kind: str, client: str) -> None:
+    side, published = make(client)
+    connection = FakeConnection()
+    side.opened(client, connection)
+    side.closed(client, connection, "gone")
+    links = [msgspec.json.decode(each.payload, type=Link) for each in published]
+    assert [(each.connected, each.reason) for each in links] == [(True, None), (False, "gone")]
+    assert {each.topic for each in published} == {f"{kind}/{client}/link"}
+    assert all(each.retain and each.qos == 1 for each in published)
+    assert {(each.adapter, each.connection, each.address) for each in links} == {("adapter", "boot-1", "10.0.0.1:5")}
+
+
+def test_who_is_taken_out_of_the_pairs_is_dropped_and_others_stay() -> None:
+    side, published = chargers("c1", "c2")
+    first, second = FakeConnection(), FakeConnection()
+    side.opened("c1", first)
+    side.opened("c2", second)
+    side.know({"c2", "c3"})
+    assert (first.dropped, second.dropped) == ([UNPAIRED], [])
+    assert msgspec.json.decode(published[-1].payload, type=Link).reason == UNPAIRED
+    assert isinstance(side.admit("/chargers/c1"), Refusal)
+    assert side.admit("/chargers/c3") == "c3"
+
+
+def test_a_widget_that_connects_later_is_told_at_once() -> None:
+    side, _ = widgets("w")
+    side.status("w", Status.CHARGING)
+    connection = FakeConnection()
+    side.opened("w", connection)
+    assert connection.sent == [CHARGING]
+
+
+def test_a_widget_is_told_every_change_and_nothing_twice() -> None:
+    side, _ = widgets("w", "v")
+    connection, other = FakeConnection(), FakeConnection()
+    side.opened("w", connection)
+    side.opened("v", other)
+    assert connection.sent == []
+    for status in (Status.CHARGING, Status.CHARGING, Status.CHARGING_80, Status.CHARGING, Status.CHARGED, Status.UNAVAILABLE):
+        side.status("w", status)
+    said = [msgspec.json.decode(each)["data"]["status"] for each in connection.sent]
+    assert said == ["charging", "charging80", "charging", "charged", "unavailable"]
+    assert other.sent == []
+
+
+def test_a_widget_that_connects_again_is_told_again() -> None:
+    side, _ = widgets("w")
+    side.status("w", Status.CHARGING)
+    first, second, third = FakeConnection(), FakeConnection(), FakeConnection()
+    side.opened("w", first)
+    side.closed("w", first, "gone")
+    side.opened("w", second)
+    side.opened("w", third)  # the second is still there: it takes over
+    side.closed("w", second, "replaced")
+    side.status("w", Status.CHARGING)
+    side.status("w", Status.CHARGING_80)
+    assert (first.sent, second.sent, third.sent) == ([CHARGING], [CHARGING], [CHARGING, CHARGING_80])
+
+
+def test_a_status_that_was_cleared_is_not_told() -> None:
+    side, _ = widgets("w")
+    side.status("w", Status.CHARGING)
+    side.status("w", None)
+    side.status("w", None)
+    connection = FakeConnection()
+    side.opened("w", connection)
+    assert connection.sent == []
+    side.status("w", Status.CHARGING)
+    assert connection.sent == [CHARGING]
+
+
+def test_a_status_while_nobody_is_there_reaches_who_comes() -> None:
+    side, _ = widgets("w")
+    first, second = FakeConnection(), FakeConnection()
+    side.opened("w", first)
+    side.status("w", Status.CHARGING)
+    side.closed("w", first, "gone")
+    side.status("w", Status.CHARGING_80)
+    side.opened("w", second)
+    assert (first.sent, second.sent) == ([CHARGING], [CHARGING_80])
