@@ -167,7 +167,7 @@ class Connection:
         packets = [acknowledgement(each.qos, each.packet_id) for each in deliveries if each.qos]
         if not packets or self._client is None:
             return 0
-        self._client._connection.send_package(b"".join(packets))
+        self._client._connection._protocol.write_data(b"".join(packets))
         return len(packets)
 
     async def run(self) -> None:
@@ -328,7 +328,7 @@ class Connection:
     def _on_pubrel(self, _command: int, body: bytes) -> None:
         packet_id, _reason = parse_reason(body)
         if self._client is not None:
-            self._client._connection.send_package(publish_complete(packet_id))
+            self._client._connection._protocol.write_data(publish_complete(packet_id))
 
     def _on_puback(self, command: int, body: bytes) -> None:
         assert self._client is not None

@@ -1,9 +1,11 @@
-"""The packet reader under gmqtt: linear in the bytes received, and honest about when something was last heard.
+"""The byte stream under gmqtt: read in time linear in its length, and written once per turn of the loop.
 
 gmqtt's own reader copies and parses everything it has on each 64 KiB, which takes minutes for a message of 60 MB, and counts
-the broker as silent until that message is complete.
+the broker as silent until that message is complete. Its writer makes a system call for each packet, which takes longer than
+making the packet.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +38,28 @@ def packet_bytes(buffer: bytes | bytearray) -> int:
 
 
 class Protocol(MQTTProtocol):  # type: ignore[misc]
-    """gmqtt's protocol with another read loop."""
+    """gmqtt's protocol with another read loop, and packets that leave together, in their order."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unwritten: list[bytes] = []
+
+    def write_data(self, data: bytes) -> None:
+        """Write a packet at the end of this turn of the loop."""
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unwritten.append(data)
+
+    def send_disconnect(self, *args: Any, **kwargs: Any) -> None:
+        """Write DISCONNECT, and what comes before it, at once: the connection is closed next."""
+        super().send_disconnect(*args, **kwargs)
+        self._write()
+
+    def _write(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and not self._transport.is_closing():
+            self._connection._last_data_out = time.monotonic()
+            self._transport.write(b"".join(unwritten))
 
     async def _read_loop(self) -> None:
         await self._connected.wait()
