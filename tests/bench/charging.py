@@ -96,7 +96,8 @@ def crowd(broker: RealBroker, first: int, pairs: int, rounds: int) -> "subproces
 
 def measure(pairs: int, rounds: int) -> list[Figure]:
     """Run the bench once."""
-    with running_broker() as broker, system(broker, pairs) as (processes, told):
+    with ExitStack() as stack:
+        processes, told = stack.enter_context(system(stack.enter_context(running_broker()), pairs))
         empty_mib = _mib(processes["adapter"])
         share = pairs // CROWDS
         crowds = [crowd(told, number * share, share, rounds) for number in range(CROWDS)]
@@ -105,19 +106,32 @@ def measure(pairs: int, rounds: int) -> list[Figure]:
         time.sleep(5)
         full_mib = _mib(processes["adapter"])
         busy, began_s = {name: busy_s(each) for name, each in processes.items()}, time.monotonic()
-        for each in crowds:
-            assert each.stdin is not None
-            each.stdin.write("go\n")
-            each.stdin.flush()
-        results = [json.loads(_line(each)) for each in crowds]
+        results = [json.loads(each) for each in _ask(crowds, "send")]
         took_s = time.monotonic() - began_s
         shares = {name: (busy_s(each) - busy[name]) / took_s for name, each in processes.items()}
         for name, part in shares.items():
             say(f"{name}: {100 * part:.0f} % of one core, {_mib(processes[name]):.0f} MiB")
         say(f"clients: {100 * sum(each['busy_s'] for each in results) / took_s:.0f} % of one core, connecting included")
+        storm = _storm(stack, processes, told, crowds)
         sent = sum(each["sent"] for each in results)
         recorded = _recorded(processes["recorder"], told.data_dir, sent)
-    return _figures(pairs, connecting_s, full_mib - empty_mib, results, recorded)
+    return [*_figures(pairs, connecting_s, full_mib - empty_mib, results, recorded), *storm]
+
+
+def _storm(
+    stack: ExitStack, processes: dict[str, psutil.Process], told: RealBroker, crowds: "list[subprocess.Popen[str]]"
+) -> list[Figure]:
+    """Kill the adapter and start it again, under clients that all connect again at once."""
+    for each in crowds:
+        _say(each, "storm")
+    processes["adapter"].kill()
+    processes["adapter"].wait(20)
+    stack.enter_context(component(told, "adapters.chargers"))
+    results = [json.loads(_line(each)) for each in crowds]
+    return [
+        Figure("after kill -9 of the adapter: all connected again after", max(each["took_s"] for each in results), "s"),
+        Figure("handshakes that failed", sum(each["failed"] for each in results)),
+    ]
 
 
 def _figures(pairs: int, connecting_s: float, grown_mib: float, results: list[dict[str, Any]], recorded: int) -> list[Figure]:
@@ -136,6 +150,18 @@ def _figures(pairs: int, connecting_s: float, grown_mib: float, results: list[di
         Figure("charger → widget, p99", 1000 * quantile(told_s, 0.99), "ms"),
         Figure("charger → widget, longest", 1000 * max(told_s), "ms"),
     ]
+
+
+def _ask(crowds: "list[subprocess.Popen[str]]", what: str) -> list[str]:
+    for each in crowds:
+        _say(each, what)
+    return [_line(each) for each in crowds]
+
+
+def _say(process: "subprocess.Popen[str]", what: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{what}\n")
+    process.stdin.flush()
 
 
 def _line(process: "subprocess.Popen[str]") -> str:

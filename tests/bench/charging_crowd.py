@@ -1,6 +1,7 @@
 """A crowd of chargers and widgets for the bench, on plain asyncio: it must take less of the machine than what it measures.
 
-It runs in processes of its own, and prints one JSON object at its end. Each charger's state of charge changes its widget's
+It runs in processes of its own, and answers lines on standard input: `send` with a JSON object about what widgets were told,
+`storm` with one about connecting again, all at once, as soon as the server is gone. Each charger's state of charge changes its widget's
 status every time, 79, 80 and again, so that each message can be followed to the widget; one point is noise, and no new session.
 """
 
@@ -14,6 +15,7 @@ import struct
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 
 SOCS = (79, 80)
 STATUSES = ("charging", "charging80")
@@ -27,6 +29,7 @@ class Socket(asyncio.Protocol):
         self._path, self._closed = path, closed
         self._received = b""
         self.open = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -72,6 +75,7 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed[type(self).__name__] += 1
+        self.gone.set()
         if not self.open.done():
             self.open.set_exception(error or ConnectionError("closed"))
 
@@ -113,15 +117,44 @@ class Crowd:
 
     async def _pair(self, number: int, gate: asyncio.Semaphore) -> tuple[Socket, Widget]:
         async with gate:
-            loop, given = asyncio.get_running_loop(), self._given
-            _, widget = await loop.create_connection(
-                lambda: Widget(f"/widgets/w{number}", self.closed, self.told_s), "127.0.0.1", given.widget_port
-            )
-            _, charger = await loop.create_connection(
-                lambda: Socket(f"/chargers/c{number}", self.closed), "127.0.0.1", given.charger_port
-            )
+            widget, charger = await self._widget(number), await self._charger(number)
             await asyncio.gather(widget.open, charger.open)
             return charger, widget
+
+    async def _widget(self, number: int) -> Widget:
+        loop, path = asyncio.get_running_loop(), f"/widgets/w{number}"
+        _, made = await loop.create_connection(
+            lambda: Widget(path, self.closed, self.told_s), "127.0.0.1", self._given.widget_port
+        )
+        return made
+
+    async def _charger(self, number: int) -> Socket:
+        loop, path = asyncio.get_running_loop(), f"/chargers/c{number}"
+        _, made = await loop.create_connection(lambda: Socket(path, self.closed), "127.0.0.1", self._given.charger_port)
+        return made
+
+    async def storm(self) -> dict[str, float]:
+        """Wait until the server is gone, and let everybody connect again at once; sum up."""
+        await self.pairs[0][0].gone.wait()
+        began_s = time.monotonic()
+        numbers = range(self._given.first, self._given.first + self._given.pairs)
+        makers = [make for number in numbers for make in (lambda n=number: self._charger(n), lambda n=number: self._widget(n))]
+        failed = sum(await asyncio.gather(*(self._until_open(make) for make in makers)))
+        return {"took_s": time.monotonic() - began_s, "failed": failed}
+
+    async def _until_open(self, make: Callable[[], Awaitable[Socket]]) -> int:
+        """Connect until it works; return how often the handshake itself failed."""
+        failed = 0
+        while True:
+            try:
+                await (await make()).open
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.2)  # nobody listens yet
+            except OSError:
+                failed += 1
+                await asyncio.sleep(0.2)
+            else:
+                return failed
 
     async def send(self, rounds: int) -> None:
         """Let each charger send once per period, all evenly spread over it."""
@@ -148,13 +181,17 @@ class Crowd:
         return sum(len(widget.awaited) for _, widget in self.pairs)
 
 
-async def run(given: argparse.Namespace) -> dict[str, object]:
-    """Connect, tell the caller, wait for its word, send, and sum up."""
+async def run(given: argparse.Namespace) -> None:
+    """Connect, and do what the caller says."""
     crowd = Crowd(given)
-    connecting_s = await crowd.connect()
-    print(f"connected {connecting_s:.2f}", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    await crowd.send(given.rounds)
+    print(f"connected {await crowd.connect():.2f}", flush=True)
+    while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+        answer = await crowd.storm() if line == "storm\n" else await _send(crowd, given.rounds)
+        print(json.dumps(answer), flush=True)
+
+
+async def _send(crowd: Crowd, rounds: int) -> dict[str, object]:
+    await crowd.send(rounds)
     owed = await crowd.drain(20.0)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -175,7 +212,7 @@ def main() -> None:
     for name in ("charger-port", "widget-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    print(json.dumps(asyncio.run(run(parser.parse_args()))), flush=True)
+    asyncio.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":
