@@ -18,6 +18,7 @@ from storage.drift import DriftWatch
 from storage.errors import ArchiveFailed, NoSpace, StorageError
 from storage.files import file_size, first_line, hold_lock, opening_error, remove_leftovers, sync_file, sync_folder, wal_path
 from storage.migrate import migrate
+from storage.prepared import Statements
 from storage.redelivery import Committed
 from storage.typing import TYPED_STREAMS
 from storage.views import define_views, last_number, literal
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _INSERT = "INSERT INTO live.messages SELECT * EXCLUDE (stream) FROM batch"
+_REFUSE = """
+INSERT INTO live.rejected_message
+SELECT number, received_at, event_at, 'recorder', topic, 'the typed table refused it', payload, payload_raw
+FROM batch WHERE stream >= 0
+"""
 
 QUERIES_END_S = 5.0
 IDLE_CHECKPOINT_BYTES = 16 * 1024 * 1024
@@ -81,6 +87,7 @@ class Database:
         self._last_number = 0
         self._unsure, self._on_stuck = False, on_stuck
         self._drift = DriftWatch()
+        self._statements: Statements | None = None
         self._replacing = False
         self._lock = hold_lock(self.path)
         try:
@@ -100,7 +107,7 @@ class Database:
         if self.free_bytes < self._min_free_bytes:
             raise NoSpace(f"only {self.free_bytes >> 20} MiB of disk are free at {self.path.parent}: make room")
         with self._writing() as connection:
-            return self._commit(connection, table)
+            return self._commit(self._statements_of(connection), table)
 
     @property
     def last_number(self) -> int:
@@ -116,10 +123,8 @@ class Database:
         Raises:
             StorageError: the database failed.
         """
-        with self._writing() as connection:
-            connection.register("batch", table)
-            durable = _number(connection.execute(_DURABLE))
-            connection.unregister("batch")
+        with self._writing() as connection, self._statements_of(connection).showing(table) as statements:
+            durable = _number(statements.run("durable", _DURABLE))
         return table.slice(durable)
 
     def begin_session(self) -> int:
@@ -140,7 +145,7 @@ class Database:
             StorageError: the database failed.
         """
         with self._writing() as connection:
-            return _number(connection.execute("SELECT coalesce(max(session), 0) FROM mqtt_session"))
+            return _number(connection.execute("SELECT coalesce(max(session), 0) FROM mqtt_session").fetchall())
 
     def again(self, committed: Committed, deliveries: list[Delivery]) -> list[Delivery]:
         """Return those of `deliveries` that are second deliveries of what is `committed`.
@@ -297,34 +302,37 @@ class Database:
         connection.execute("COMMIT")
         self._unsure = False
 
-    def _commit(self, connection: duckdb.DuckDBPyConnection, table: pa.Table) -> Stored:
+    def _statements_of(self, connection: duckdb.DuckDBPyConnection) -> Statements:
+        if self._statements is None or self._statements.connection is not connection:
+            self._statements = Statements(connection)
+        return self._statements
+
+    def _commit(self, statements: Statements, table: pa.Table) -> Stored:
         """Commit with typed rows. What is too large, or refused by a typed table, is halved until one message stands alone."""
         if table.num_rows == 0:
             return Stored()
         try:
-            return self._store(connection, table, typed=True)
+            return self._store(statements, table, typed=True)
         except duckdb.Error as error:
             if self._unsure or isinstance(error, _OPEN_AGAIN):
                 raise
             if table.num_rows > 1:
                 middle = table.num_rows // 2
-                return self._commit(connection, table.slice(0, middle)) + self._commit(connection, table.slice(middle))
+                return self._commit(statements, table.slice(0, middle)) + self._commit(statements, table.slice(middle))
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise
             log.error("a typed table refused a message, kept raw: %s", first_line(error))
-            return self._store(connection, table, typed=False)
+            return self._store(statements, table, typed=False)
 
-    def _store(self, connection: duckdb.DuckDBPyConnection, table: pa.Table, typed: bool) -> Stored:
+    def _store(self, statements: Statements, table: pa.Table, typed: bool) -> Stored:
         """Store a batch in one transaction. Its numbers are given for good as soon as it is durable."""
         first = self._last_number + 1
-        numbers = pa.array(range(first, first + table.num_rows), pa.int64())
-        connection.register("batch", table.add_column(0, pa.field("number", pa.int64()), numbers))
-        with self._transaction(connection):
-            connection.execute(_INSERT)
-            rejected = _type_rows(connection, table, first) if typed else _reject_rows(connection)
-        self._last_number += table.num_rows
-        drifts = self._drift.look(connection, rejected) if typed else ()
-        connection.unregister("batch")
+        with statements.showing(table, first):
+            with self._transaction(statements.connection):
+                statements.run("insert_messages", _INSERT)
+                rejected = _type_rows(statements, table, first) if typed else _number(statements.run("refuse", _REFUSE))
+            self._last_number += table.num_rows
+            drifts = self._drift.look(statements, rejected) if typed else ()
         return Stored(rejected, drifts)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
@@ -366,23 +374,14 @@ def lock(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _type_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table, first_number: int) -> int:
+def _type_rows(statements: Statements, table: pa.Table, first_number: int) -> int:
     rejected = 0
     for code, rows in _rows_by_stream(table).items():
         typed = TYPED_STREAMS[code]
-        inserted = _number(connection.execute(typed.insert_sql(code)))
-        if inserted < rows or _number(connection.execute(typed.incomplete_sql(first_number))):
-            rejected += _number(connection.execute(typed.reject_sql(code)))
+        inserted = _number(statements.run(f"insert_{typed.table}", typed.insert_sql(code)))
+        if inserted < rows or _number(statements.run(f"incomplete_{typed.table}", typed.incomplete_sql("$1"), first_number)):
+            rejected += _number(statements.run(f"reject_{typed.table}", typed.reject_sql(code)))
     return rejected
-
-
-def _reject_rows(connection: duckdb.DuckDBPyConnection) -> int:
-    return _number(
-        connection.execute(
-            "INSERT INTO live.rejected_message SELECT number, received_at, event_at, 'recorder', topic, "
-            "'the typed table refused it', payload, payload_raw FROM batch WHERE stream >= 0"
-        )
-    )
 
 
 def _rows_by_stream(table: pa.Table) -> dict[int, int]:
@@ -390,8 +389,7 @@ def _rows_by_stream(table: pa.Table) -> dict[int, int]:
     return {each["values"]: each["counts"] for each in counts if each["values"] >= 0}
 
 
-def _number(result: duckdb.DuckDBPyConnection) -> int:
-    rows = result.fetchall()  # not fetchone: a result that is not read to its end keeps the connection busy
+def _number(rows: list[tuple[Any, ...]]) -> int:
     return int(rows[0][0])
 
 

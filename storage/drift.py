@@ -7,6 +7,7 @@ from typing import Literal
 from duckdb import DuckDBPyConnection, Error
 
 from broker.contract.storage import Drift
+from storage.prepared import Statements
 from storage.typing import TYPED_STREAMS
 
 log = logging.getLogger(__name__)
@@ -36,22 +37,22 @@ class DriftWatch:
         self._told: set[tuple[int, str, str]] = set()
         self._known = [set(typed.keys) for typed in TYPED_STREAMS]
 
-    def look(self, connection: DuckDBPyConnection, rejected: int) -> tuple[Drift, ...]:
+    def look(self, statements: Statements, rejected: int) -> tuple[Drift, ...]:
         """Return the changes that the view `batch` shows for the first time. `rejected`: how many of its rows were."""
         if len(self._told) >= _MOST_CHANGES:
             return ()
         try:
-            return tuple(self._new_fields(connection) + (self._other_types(connection) if rejected else []))
+            return tuple(self._new_fields(statements) + (self._other_types(statements.connection) if rejected else []))
         except Error as error:
             log.warning("the shape of payloads was not compared: %s", error)
             return ()
 
-    def _new_fields(self, connection: DuckDBPyConnection) -> list[Drift]:
+    def _new_fields(self, statements: Statements) -> list[Drift]:
         drifts = []
-        for code, fields in connection.execute(_FIELDS).fetchall():
+        for code, fields in statements.run("fields", _FIELDS):
             for field in set(fields or ()) - self._known[code]:
                 self._known[code].add(field)
-                drifts += self._changes(connection, code, field, "new field")
+                drifts += self._changes(statements.connection, code, field, "new field")
         return drifts
 
     def _other_types(self, connection: DuckDBPyConnection) -> list[Drift]:

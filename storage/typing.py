@@ -174,8 +174,8 @@ class TypedStream:
         """Return the statement that fills the table from the rows of the view `batch` whose `stream` is `code`."""
         return f"INSERT INTO live.{self.table} ({', '.join(self.names)}) {self.rows_sql(_of_batch(code))}"
 
-    def incomplete_sql(self, first_number: int) -> str:
-        """Return the query for the number of typed rows from `first_number` on that lack a measured value."""
+    def incomplete_sql(self, first_number: str) -> str:
+        """Return the query for the number of typed rows from the message `first_number` on that lack a measured value."""
         return f"SELECT count(*) FROM live.{self.table} WHERE number >= {first_number} AND NOT ({_all_there(self._measured)})"
 
     def reject_sql(self, code: int) -> str:
