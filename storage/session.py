@@ -30,7 +30,7 @@ LARGEST_BATCH = 10_000
 LARGEST_BATCH_BYTES = 16 * 1024 * 1024
 """A batch is at most so long, unless one message alone is longer: it has to fit into the database's memory several times."""
 SMALL_BATCH = 500
-GATHER_S = 0.02
+GATHER_S = 0.05
 """How long a small batch waits for company, unless somebody waits for an answer: bounds the commits per second at low rates."""
 LARGEST_QUEUE = 200_000
 """Messages in memory at which those of QoS 0, which nobody will deliver again, are dropped and counted."""
