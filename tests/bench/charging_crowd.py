@@ -1,8 +1,9 @@
 """A crowd of chargers and widgets for the bench, on plain asyncio: it must take less of the machine than what it measures.
 
 It runs in processes of its own, and answers lines on standard input: `send` with a JSON object about what widgets were told,
-`storm` with one about connecting again, all at once, as soon as the server is gone. Each charger's state of charge changes its widget's
-status every time, 79, 80 and again, so that each message can be followed to the widget; one point is noise, and no new session.
+`storm` with one about connecting again, all at once, as soon as the server is gone. Each charger's state of charge changes its
+widget's status every time, 79, 80 and again, so that each message can be followed to the widget; one point is noise, and begins
+no new session.
 """
 
 import argparse
