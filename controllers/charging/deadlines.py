@@ -2,6 +2,9 @@
 
 import heapq
 
+MOST_AT_ONCE = 1_000
+"""Where all chargers of an adapter are gone at once, the others are not to wait until all that was said of it."""
+
 
 class Deadlines:
     """A deadline for each of some chargers, in plant seconds."""
@@ -23,9 +26,9 @@ class Deadlines:
         self._waiting.pop(charger, None)
 
     def expired(self, now_s: float) -> list[tuple[str, float]]:
-        """Take out the chargers that were waited for in vain, each with the time since when."""
-        found = []
-        while self._heap and self._heap[0][0] <= now_s:
+        """Take out the chargers that were waited for in vain, a thousand at most, each with the time since when."""
+        found: list[tuple[str, float]] = []
+        while self._heap and self._heap[0][0] <= now_s and len(found) < MOST_AT_ONCE:
             deadline_s, charger = heapq.heappop(self._heap)
             waiting = self._waiting.get(charger)
             if waiting is not None and waiting[0] == deadline_s:
