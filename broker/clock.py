@@ -30,6 +30,8 @@ class PlantClock:
 
     def instant(self, now_s: float) -> datetime:
         """Return the instant of plant time, in UTC, at which `now_s` was, is or will be told."""
+        if self.scale == 1:  # wall time, which may be set; `now_s` is not
+            return datetime.now(UTC) + timedelta(seconds=now_s - self.now_s())
         return self._plant_start_at + timedelta(seconds=now_s)
 
     def wall_s(self, plant_s: float) -> float:

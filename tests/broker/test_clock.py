@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -34,8 +34,21 @@ def test_plant_time_runs_scale_times_as_fast(time: FakeTime) -> None:
 def test_an_instant_is_when_now_s_is_told(time: FakeTime, scale: float) -> None:
     plant = PlantClock(scale)
     time.monotonic_s += 2
-    assert plant.instant(10.0) - plant.instant(0.0) == timedelta(seconds=10)
+    assert abs(plant.instant(10.0) - plant.instant(0.0) - timedelta(seconds=10)) < timedelta(seconds=1)
     assert abs(plant.instant(plant.now_s()) - plant.at()) < timedelta(seconds=5)
+
+
+def test_at_scale_1_an_instant_follows_a_wall_clock_that_is_set(time: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = PlantClock()
+    time.monotonic_s += 2
+
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "SetBack":
+            return cls(2001, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(clock, "datetime", SetBack)
+    assert plant.instant(plant.now_s()) == datetime(2001, 1, 1, tzinfo=UTC)
 
 
 def test_clocks_with_the_same_epoch_agree(time: FakeTime) -> None:
