@@ -32,6 +32,8 @@ KEEP_ALIVE_S = 10
 ANSWER_TIMEOUT_S = 10
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 30.0
+STABLE_S = 5.0
+"""A connection that has held so long was a good one: after it, the pauses between attempts are short again."""
 LARGEST_BACKLOG_BYTES = 128 * 1024 * 1024
 LARGEST_WINDOW = 1_000
 """Publications in flight at most, if the broker's receive maximum does not ask for fewer."""
@@ -183,7 +185,7 @@ class Connection:
                 up_s = time.monotonic()
                 await self._stay_connected()
             except BrokerUnavailable as error:
-                if self.connected and time.monotonic() - up_s > LONGEST_BACKOFF_S:
+                if self.connected and time.monotonic() - up_s > STABLE_S:
                     backoff_s = FIRST_BACKOFF_S
                 if self._leaving:
                     return
@@ -411,9 +413,10 @@ class Connection:
             packet_id, _packet = self._client._connection.publish(message)
             if message.qos:
                 self._outbox.sent(packet_id, message)
+        if not self._outbox.waiting:
+            self._tell_dropped()
         if not self._outbox:
             self._drained.set()
-            self._tell_dropped()
 
     def _tell_dropped(self) -> None:
         """Say how many are lost, once all that was kept has been sent."""

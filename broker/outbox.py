@@ -24,6 +24,11 @@ class Outbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight)
 
+    @property
+    def waiting(self) -> int:
+        """How many have not been sent yet."""
+        return len(self._waiting)
+
     def put(self, item: T, urgent: bool = False) -> None:
         """Append one publication, or put an urgent one before all that wait."""
         size = self._size(item)

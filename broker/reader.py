@@ -57,7 +57,7 @@ class Protocol(MQTTProtocol):  # type: ignore[misc]
 
     def _write(self) -> None:
         unwritten, self._unwritten = self._unwritten, []
-        if unwritten and not self._transport.is_closing():
+        if unwritten and self._transport is not None and not self._transport.is_closing():
             self._connection._last_data_out = time.monotonic()
             self._transport.write(b"".join(unwritten))
 

@@ -88,7 +88,7 @@ class EndedBy(Enum):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """The charging of one battery, published when it begins and, whole, when it is over: what is said last holds.
+    """The charging of one battery, published when it begins and, whole, when it is over: the first end that is said holds.
 
     Instants are plant time, RFC 3339; what is null is not known yet.
     """

@@ -1,22 +1,24 @@
 import asyncio
 import time
+from types import SimpleNamespace
 
 import gmqtt
 import pytest
 from gmqtt.mqtt.package import PublishPacket
+from gmqtt.mqtt.utils import ConnectionState, IdGenerator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.address import Address
 from broker.connection import Connection, Options, Owner, Subscription
 from broker.packets import Delivery
-from broker.reader import packet_bytes
-from tests.broker.test_packets import Protocol
+from broker.reader import Protocol, packet_bytes
+from tests.broker.test_packets import Protocol as NoProtocol
 
 
 @given(st.integers(0, 70_000), st.integers(0, 8))
 def test_the_length_of_a_packet_is_known_from_its_header(size: int, shown: int) -> None:
-    _, packet = PublishPacket.build_package(gmqtt.Message("t", b"x" * size, qos=1), Protocol())
+    _, packet = PublishPacket.build_package(gmqtt.Message("t", b"x" * size, qos=1), NoProtocol())
     told = packet_bytes(packet[: 5 + shown])
     assert told == len(packet)
 
@@ -41,7 +43,7 @@ class Hearing(Owner):
 
 def test_a_message_of_60_mb_is_read_in_seconds_whatever_the_pieces() -> None:
     big, small = (gmqtt.Message("t", b"x" * size, qos=0) for size in (60_000_000, 3))
-    stream = b"".join(bytes(PublishPacket.build_package(each, Protocol())[1]) for each in (small, big, small, small))
+    stream = b"".join(bytes(PublishPacket.build_package(each, NoProtocol())[1]) for each in (small, big, small, small))
 
     async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
@@ -68,5 +70,38 @@ def test_a_message_of_60_mb_is_read_in_seconds_whatever_the_pieces() -> None:
         server.close()
         await server.wait_closed()
         await asyncio.sleep(0.05)
+
+    asyncio.run(scenario())
+
+
+class Wire:
+    """A transport that notes what was written at once."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(bytes(data))
+
+
+def test_what_is_said_in_one_turn_leaves_at_once_in_its_order_and_disconnect_after_it() -> None:
+    async def scenario() -> None:
+        wire = Wire()
+        protocol = Protocol(connection_state=ConnectionState(), id_generator=IdGenerator())
+        protocol._connection, protocol._transport = SimpleNamespace(), wire
+        protocol.write_data(b"publication")
+        protocol.write_data(b"acknowledgement")
+        assert wire.written == []
+        await asyncio.sleep(0)
+        assert wire.written == [b"publicationacknowledgement"]
+        protocol.write_data(b"offline")
+        protocol.send_disconnect()
+        assert wire.written[1].startswith(b"offline\xe0")
+        protocol._transport = None  # nobody is connected: nothing to write to
+        protocol.write_data(b"late")
+        await asyncio.sleep(0)
 
     asyncio.run(scenario())
