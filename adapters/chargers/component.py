@@ -104,9 +104,9 @@ class ChargerAdapter:
 
     def _report(self) -> None:
         for server in self._servers:
-            if server.refused:
-                log.warning("%s: %d were not let in, the last: %s", server.side.kind, server.refused, server.last_refusal)
-                server.refused = 0
+            refused, why = server.take_refused()
+            if refused:
+                log.warning("%s: %d were not let in, the last: %s", server.side.kind, refused, why)
 
     def _take_pairs(self, message: Message) -> None:
         pairs = PAIRS.decode(message).pairs

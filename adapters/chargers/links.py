@@ -90,12 +90,21 @@ class Links(Generic[C]):
             self._note_stale(client, link)
         elif link.connection == held.link.connection:
             held.confirmed = True
-        elif held.confirmed and link.connected and (link.reason is None or held.repeats >= MOST_REPEATS):
+        elif held.confirmed and self._is_later(held, link):
             del self._held[client]
             self._drop(held.connection, ELSEWHERE)
         elif held.confirmed:
             held.repeats += 1
             self._tell(client, replace(held.link, reason=REPEATED))
+
+    def _is_later(self, held: _Held[C], link: Link) -> bool:
+        """Tell whether a word that comes after the own one is of a later connection.
+
+        An own word of another connection is not: a broker that was killed may come back with an older one.
+        """
+        if not link.connected or link.adapter == self._adapter:
+            return False
+        return link.reason is None or held.repeats >= MOST_REPEATS
 
     def drop_unless(self, known: Callable[[str], bool], reason: str) -> None:
         """Drop the connections of clients that are not known any more."""

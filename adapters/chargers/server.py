@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from http import HTTPStatus
 
 from adapters.chargers.pace import Pace
 from adapters.chargers.session import LARGEST_MESSAGE_BYTES, PING, Refusal, Session
@@ -14,13 +15,16 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 16 * 1024
 """Read at once; so nobody takes the loop for long."""
-ACCEPTED_AT_ONCE = 64
+ACCEPTED_AT_ONCE = 32
+MOST_STRANGERS = 20
+"""Connections beyond `room`: until their requests are read, which are answered with 503."""
+RECEIVE_BUFFER_BYTES = 32 * 1024
+"""What a client has sent before it died counts as its last word when it is read: that is not to be much."""
 CLOSE_TIMEOUT_S = 2.0
 MOST_UNFINISHED_BYTES = 16 * LARGEST_MESSAGE_BYTES
 """Of messages that are not whole yet, in all connections together."""
 USUAL_UNFINISHED_BYTES = 64 * 1024
 GOING_AWAY, POLICY_VIOLATION = 1001, 1008
-FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 25\r\n\r\nno room for one more now\n"
 
 
 class Server:
@@ -36,9 +40,9 @@ class Server:
         self.buffer = memoryview(bytearray(READ_BYTES))
         """Shared: what was read is taken out of it before anybody else reads."""
         self.unfinished_bytes = 0
-        self.refused = 0
-        """Clients that were not let in, since the start."""
-        self.last_refusal = ""
+        self._refused, self._last_refusal = 0, ""
+        self.admitted = 0
+        """Connections that were let in."""
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
@@ -50,6 +54,8 @@ class Server:
             CannotStart: the port cannot be listened on; the text says why and what to do.
         """
         self._sockets = listen(self._listening)
+        for each in self._sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # accepted ones inherit it
 
     async def start(self) -> None:
         """Serve those who wait and all who come."""
@@ -81,14 +87,18 @@ class Server:
         for connection in self.watch.too_slow(now_s):
             connection.abort("the handshake takes too long")
 
-    def came(self, connection: "Connection", now_s: float) -> bool:
-        """Take a connection, if there is room."""
-        if len(self._connections) >= self._room:
-            self.not_admitted(f"all {self._room} places are taken")
-            return False
+    def came(self, connection: "Connection", now_s: float) -> None:
+        """Take a connection; where there are too many, that one goes whose handshake has taken longest."""
+        if len(self._connections) >= self._room + MOST_STRANGERS and (slowest := self.watch.oldest_stranger()) is not None:
+            self.left(slowest)
+            slowest.abort("the handshake takes too long")
         self._connections.add(connection)
         self.watch.came(connection, now_s)
-        return True
+
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken by a client that was let in."""
+        return self.admitted >= self._room
 
     def left(self, connection: "Connection") -> None:
         """Forget a connection."""
@@ -97,8 +107,13 @@ class Server:
 
     def not_admitted(self, why: str) -> None:
         """Count a client that is not let in."""
-        self.refused += 1
-        self.last_refusal = why
+        self._refused += 1
+        self._last_refusal = why
+
+    def take_refused(self) -> tuple[int, str]:
+        """Return how many were not let in since this was asked last, and why the last one."""
+        refused, self._refused = self._refused, 0
+        return refused, self._last_refusal
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -122,9 +137,7 @@ class Connection(asyncio.BufferedProtocol):
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         now_s = _now_s()
         self._pace = Pace(now_s)
-        if not self._server.came(self, now_s):
-            transport.write(FULL)
-            transport.close()
+        self._server.came(self, now_s)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where to read to."""
@@ -162,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server.unfinished_bytes -= self._unfinished_bytes
         self._server.left(self)
         if self._client is not None:
+            self._server.admitted -= 1
             why = self._why or ("closed by the client" if error is None else f"connection lost ({error})")
             self._server.side.closed(self._client, self, why)
 
@@ -192,10 +206,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _admit(self, path: str) -> Refusal | None:
         admitted = self._server.side.admit(path)
+        if not isinstance(admitted, Refusal) and self._server.full:
+            admitted = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room for one more now: come again later")
         if isinstance(admitted, Refusal):
             self._server.not_admitted(f"{admitted.text} ({self.address})")
             return admitted
         self._client = admitted
+        self._server.admitted += 1
         return None
 
     def _open(self) -> None:

@@ -35,6 +35,10 @@ class Watch(Generic[C]):
         """Take a connection whose handshake begins."""
         self._strangers[connection] = now_s
 
+    def oldest_stranger(self) -> C | None:
+        """Return the connection whose handshake has taken longest, None where there is none."""
+        return next(iter(self._strangers), None)
+
     def heard(self, connection: C, now_s: float) -> None:
         """Note that a connection whose handshake is over has said something."""
         if self._strangers:

@@ -84,3 +84,23 @@ def test_another_message(payload: bytes, reason: str) -> None:
 def test_a_binary_frame_is_none_whatever_it_holds() -> None:
     with pytest.raises(Rejected, match="a binary frame"):
         check_soc(Incoming(SOC, text=False))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"event":"StateOfCharge","data":{"soc":85,"soc":2}}',
+        b'{"event":"x","event":"StateOfCharge","data":{"soc":90}}',
+        b'{"event":"StateOfCharge","data":{"soc":85},"data":{"soc":2}}',
+        b'{"event":"StateOfCharge","data":{"soc":85,"so\\u0063":2}}',
+    ],
+)
+def test_a_name_that_is_there_twice_is_refused(payload: bytes) -> None:
+    with pytest.raises(Rejected, match="there twice"):
+        check_soc(Incoming(payload, text=True))
+
+
+def test_what_is_nested_as_deep_as_no_reader_follows_is_refused() -> None:
+    deep = b"[" * 1_000 + b"]" * 1_000
+    with pytest.raises(Rejected):
+        check_soc(Incoming(b'{"event":"StateOfCharge","data":{"soc":70},"x":' + deep + b',"y":1}', text=True))

@@ -52,6 +52,16 @@ def test_a_second_connection_takes_over_and_the_end_of_the_first_is_not_told() -
     assert told.links.get("c") == "second"
 
 
+def test_an_older_word_of_its_own_does_not_end_the_present_connection() -> None:
+    told = Told()
+    first = told.connect("first")
+    second = told.connect("second")
+    told.dropped.clear()
+    told.links.heard("c", first)  # a broker that was killed came back with it
+    assert told.dropped == []
+    assert told.said[-1] == replace(second, reason=REPEATED)
+
+
 def test_another_adapters_word_before_its_own_is_older() -> None:
     told = Told()
     own = told.connect(confirmed=False)

@@ -204,7 +204,7 @@ def test_no_room_and_room_again() -> None:
             third = await served.raw("chargers/c3")
             answer = await third.rest()
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert answer.endswith(b"\r\n\r\nno room for one more now\n")
+            assert answer.endswith(b"\r\n\r\nthere is no room for one more now: come again later\n")
             async with served.connect("widgets/w1"):  # on its own port there is room
                 pass
             await first.close()
@@ -212,9 +212,24 @@ def test_no_room_and_room_again() -> None:
             async with served.connect("chargers/c3") as again:
                 await again.send(SOC.decode())
                 await served.bus.until(lambda: served.bus.socs("c3"))
-            assert served.adapter._servers[0].refused == 1
+            assert served.adapter._servers[0].take_refused()[0] == 1
             await third.close()
             await _.close()
+
+    asyncio.run(scenario())
+
+
+def test_half_a_handshake_takes_nobodys_place() -> None:
+    async def scenario() -> None:
+        async with running(MANY, room=2) as served:
+            strangers = [await served.plain() for _ in range(server.MOST_STRANGERS + 5)]
+            for each in strangers:
+                each.write(b"G")
+            async with served.connect("chargers/c1") as first, served.connect("chargers/c2"):
+                await first.send(SOC.decode())
+                await served.bus.until(lambda: served.bus.socs("c1"))
+            for each in strangers:
+                await each.close()
 
     asyncio.run(scenario())
 
