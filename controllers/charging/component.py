@@ -103,6 +103,7 @@ class ChargingController:
         if self._links.standing(charger) in _ONLINE:
             state = replace(state, state="online")
         at = rfc3339(self._redelivery.instant(message.stamp, now))
+        self._wait_if_away(charger, now_s)  # what begins now is to have an end, even if nothing more is heard
         return publications + self._becomes(charger, take_soc(charger, state, soc, at))
 
     def _take_link(self, charger: str, message: Message, now_s: float) -> list[Publication]:
@@ -164,9 +165,13 @@ class ChargingController:
             state = replace(state, state="online")
         elif standing is Standing.LOST:
             state = replace(state, state="offline")
-        if standing in _PATIENCE_S and not is_over(state):
-            self._deadlines.wait(charger, now_s, _PATIENCE_S[standing] * self._wall_s)
+        if not is_over(state):
+            self._wait_if_away(charger, now_s)
         return self._becomes(charger, Change(state))
+
+    def _wait_if_away(self, charger: str, now_s: float) -> None:
+        if (patience_s := _PATIENCE_S.get(self._links.standing(charger))) is not None:
+            self._deadlines.wait(charger, now_s, patience_s * self._wall_s)
 
     def _say_pairs(self, pairs: Pairs | None, now_s: float) -> list[Publication]:
         changed = pairs is not None and pairs.pairs != self._pairs

@@ -33,6 +33,8 @@ def read_pairs(content: bytes) -> Pairs:
     """
     content = content.removeprefix(_BYTE_ORDER_MARK)
     found = _decoded(content)
+    if not found:
+        raise InvalidPairs(f"there is no pair in it; {_WANTED}")
     no_text = [] if _ALL_TEXT.issuperset(map(type, found.values())) else [c for c, w in found.items() if not isinstance(w, str)]
     _refuse([f"charger {each!a}: its widget must be a text in quotation marks" for each in no_text])
     plain = content.isascii() and not any(each in content for each in _SPECIAL)

@@ -8,7 +8,7 @@ from broker.stamp import Stamp, rfc3339
 FIRST_YEAR = 1970
 """Earlier instants are somebody's mistake."""
 SKEW_S = 60.0
-"""Wall seconds that the clocks of publishers may be ahead."""
+"""Wall seconds that clocks may be ahead, and by which what is delivered again may be older than what was taken last."""
 
 
 class Redelivery:
@@ -44,7 +44,9 @@ class Redelivery:
         if stamp.plant_at is None or stamp.plant_at.year < FIRST_YEAR or state is None or state.soc_at is None:
             return False
         at = rfc3339(stamp.plant_at)
-        return (at, soc) == (state.soc_at, state.soc) or at < state.soc_at <= rfc3339(now + self._skew)
+        if (at, soc) == (state.soc_at, state.soc):
+            return True
+        return at < state.soc_at <= min(rfc3339(stamp.plant_at + self._skew), rfc3339(now + self._skew))
 
 
 def _was_numbered(stamp: Stamp, last: Stamp) -> bool | None:

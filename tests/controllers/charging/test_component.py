@@ -128,6 +128,14 @@ def test_frames_without_number_are_told_by_their_instant() -> None:
     assert world.hear(soc_message(30, stamp=Stamp(plant_at=calendar(7))))  # of the same instant, and another one
 
 
+def test_an_adapter_that_comes_back_with_a_clock_set_back_is_heard() -> None:
+    world = started()
+    world.now_s = 7200
+    assert world.hear(soc_message(50, stamp=Stamp("a", "b1", 9, calendar(7200))))
+    assert world.hear(soc_message(81, stamp=Stamp("a", "b2", 1, calendar(3600))))
+    assert world.told[-1] == ("w1", "charging80")
+
+
 def test_a_frame_that_comes_again_after_its_charger_was_lost_begins_nothing() -> None:
     world = started()
     world.link()
@@ -181,6 +189,15 @@ def test_a_charger_that_is_away_for_longer_is_gone() -> None:
     assert world.link(connection="b") == ["state online"]
     assert world.shown() == "unavailable"
     assert world.soc(50) == ["w1 charging", "session begun", "state online"]
+
+
+def test_what_begins_while_a_charger_is_away_ends_too() -> None:
+    world = started()
+    world.link()
+    world.link(False)
+    assert world.tick(100) == []
+    assert world.soc(50) == ["w1 charging", "session begun", "state offline"]
+    assert world.tick(GRACE_S) == ["w1 unavailable", "session offline", "state offline"]
 
 
 def test_grace_is_in_wall_seconds() -> None:

@@ -29,13 +29,13 @@ def test_pairs_are_read(content: bytes) -> None:
 def test_ids_are_exact() -> None:
     pairs = {"c1": "w1", "C1": "W1", " c1": "w 1", 'wär"me\\': "ß€", "x" * 256: "y" * 256, "w1": "c1", "\u200b": "\u3000"}
     assert read_pairs(orjson.dumps(pairs)).pairs == pairs
-    assert read_pairs(b"{}").pairs == {}
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         (b"", "empty payload"),
+        (b"{}", "there is no pair in it"),
         (b'{"c1":', "not JSON"),
         (b"\xff", "not JSON"),
         (b'{"c1":"\\ud800"}', "not JSON"),
@@ -86,7 +86,7 @@ def test_what_is_accepted_can_be_a_topic(pairs: dict[str, str]) -> None:
         content = orjson.dumps(pairs)
     except TypeError:
         return  # a lone surrogate
-    if good:
+    if good and pairs:
         assert read_pairs(content).pairs == pairs
         assert all(STATE.template.topic(id=each) for pair in pairs.items() for each in pair)
     else:
