@@ -43,11 +43,18 @@ DERIVED_VIEWS = {
             arg_max(coverage, number) AS coverage, arg_max(revised_at, number) AS revised_at,
             arg_max(negative, number) AS negative, ship
         FROM energy_revision GROUP BY ship, spaceship_id, start_at HAVING arg_max_null(kwh, number) IS NOT NULL""",
+    # The first end that was told holds: after a power cut an older state may come back, and end a session anew. One without an
+    # end, of which nothing more was told before the next one, was lost in a power cut.
     "charging_session": """
-        SELECT last.session AS session, charger, last.widget AS widget, last.started_at AS started_at,
-            last.ended_at AS ended_at, last.soc_start AS soc_start, last.soc_end AS soc_end, last.duration_s AS duration_s,
-            last.ended_by AS ended_by
-        FROM (SELECT charger, arg_max(told, number) AS last FROM charging_told AS told GROUP BY charger, session)""",
+        SELECT said.session AS session, charger, said.widget AS widget, said.started_at AS started_at,
+            coalesce(said.ended_at, next_at) AS ended_at, said.soc_start AS soc_start, said.soc_end AS soc_end,
+            said.duration_s AS duration_s,
+            CASE WHEN said.ended_at IS NULL AND next_at IS NOT NULL THEN 'lost' ELSE said.ended_by END AS ended_by
+        FROM (SELECT charger, said,
+                  lead(said.started_at) OVER (PARTITION BY charger ORDER BY said.started_at, number) AS next_at
+              FROM (SELECT charger, min(number) AS number,
+                        coalesce(arg_min(told, number) FILTER (ended_at IS NOT NULL), arg_max(told, number)) AS said
+                    FROM charging_told AS told GROUP BY charger, session))""",
     # Not json_each: joined with its own text it needs memory for that text once per pair.
     "charger_pair": """
         SELECT each.key AS charger, each.value AS widget

@@ -135,7 +135,8 @@ def create(connection: DuckDBPyConnection, view: RecordedView) -> None:
     Raises:
         InvalidRequest: the name belongs to a table or view of Scaup's own.
     """
-    sql = """SELECT table_name FROM information_schema.tables WHERE lower(table_name) = lower($name) AND table_name NOT IN
+    sql = """SELECT table_name FROM information_schema.tables WHERE lower(table_name) = lower($name) AND table_schema <> 'temp'
+             AND table_catalog <> 'temp' AND table_name NOT IN
              (SELECT name FROM recorded_view)"""
     if connection.execute(sql, {"name": view.name}).fetchall():
         raise InvalidRequest(f"{view.name} is a table or view of Scaup's own: choose another name")

@@ -173,16 +173,22 @@ def test_a_session_that_is_told_twice_is_one(database: Database, past: Past) -> 
     assert ask(database, f"SELECT {SESSION_COLUMNS} FROM charging_session") == [ENDED]
 
 
-def test_what_holds_goes_by_the_order_of_arrival_and_null_is_an_answer_too(database: Database, past: Past) -> None:
-    past.record(DAY, [over()], hour=9)
-    past.record(DAY, [begun()], hour=8)  # the clock was put back: numbers go on
-    assert ask(database, f"SELECT {SESSION_COLUMNS} FROM charging_session") == [RUNNING]
+def test_the_first_end_holds_whatever_is_told_after_it(database: Database, past: Past) -> None:
+    past.record(DAY, [begun(), over()], hour=9)
+    past.record(DAY, [begun(), over(ended_by="replaced", soc_end=65)], hour=8)  # the clock was put back: numbers go on
+    assert ask(database, "SELECT ended_by, soc_end FROM charging_session") == [("charged", 100)]
+
+
+def test_a_session_that_was_never_ended_is_over_where_the_next_one_begins(database: Database, past: Past) -> None:
+    past.record(DAY, [begun("s1"), begun("s2", started_at="2026-01-31T09:00:00Z")])
+    rows = ask(database, "SELECT session, ended_at, soc_end, ended_by FROM charging_session ORDER BY session")
+    assert rows == [("s1", datetime(2026, 1, 31, 9, tzinfo=UTC), None, "lost"), ("s2", None, None, None)]
 
 
 def test_sessions_of_several_chargers_stay_apart(database: Database, past: Past) -> None:
-    past.record(DAY, [begun("s1"), begun("s2", "c2"), over("s1"), begun("s3"), begun("s1", "c2")])
+    past.record(DAY, [begun("s1"), begun("s2", "c2"), over("s1"), begun("s3"), begun("s1", "c3")])
     rows = ask(database, "SELECT session, charger, ended_by FROM charging_session ORDER BY ALL")
-    assert rows == [("s1", "c1", "charged"), ("s1", "c2", None), ("s2", "c2", None), ("s3", "c1", None)]
+    assert rows == [("s1", "c1", "charged"), ("s1", "c3", None), ("s2", "c2", None), ("s3", "c1", None)]
 
 
 @pytest.mark.parametrize(
