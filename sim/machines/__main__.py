@@ -4,7 +4,6 @@ import click
 
 from broker.clock import PlantClock
 from broker.runtime import run
-from broker.settings import Settings
 from sim.machines.component import Hall, SimulatedMachines
 from sim.machines.declaration import DECLARATION
 
@@ -18,10 +17,6 @@ def main(machines: int, seed: int) -> None:
         DECLARATION,
         lambda settings: SimulatedMachines(Hall(machines, seed), PlantClock(settings.time_scale, settings.plant_epoch).instant),
     )
-
-
-def _clock(settings: Settings) -> PlantClock:
-    return PlantClock(settings.time_scale, settings.plant_epoch)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import click
 
 from broker.clock import PlantClock
 from broker.runtime import run
-from broker.settings import Settings
 from sim.ships.component import Fleet, SimulatedShips
 from sim.ships.declaration import DECLARATION
 
@@ -24,10 +23,6 @@ def main(ships: int, seed: int, faults: float, days: int) -> None:
             Fleet(ships, seed, faults, days), PlantClock(settings.time_scale, settings.plant_epoch).instant
         ),
     )
-
-
-def _clock(settings: Settings) -> PlantClock:
-    return PlantClock(settings.time_scale, settings.plant_epoch)
 
 
 if __name__ == "__main__":
