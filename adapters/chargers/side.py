@@ -1,5 +1,6 @@
 """The two sides of the adapter, chargers and widgets: who is let in, what is made of what they send, what they are told."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Protocol
@@ -35,7 +36,7 @@ class Connection(Protocol):
         ...
 
 
-class Side:
+class Side(ABC):
     """One kind of clients, on a port of their own.
 
     Args:
@@ -78,9 +79,9 @@ class Side:
         """Take a connection whose handshake is over."""
         self.links.connected(client, connection, connection.address)
 
+    @abstractmethod
     def received(self, client: str, message: Incoming) -> None:
         """Take a message of a client."""
-        raise NotImplementedError
 
     def closed(self, client: str, connection: Connection, reason: str) -> None:
         """Forget a connection."""
