@@ -13,27 +13,12 @@ from sim.chargers.component import Fleet, SimulatedChargers
 from sim.chargers.declaration import DECLARATION
 from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint
 from sim.chargers.faults import Fault
+from sim.fault_option import fault_share
 
 log = logging.getLogger(__name__)
 
 FILES_EACH, OTHER_FILES = 2, 64
 """Open files: the websockets of a charger and of its widget, and what else there is."""
-
-
-def fault_share(text: str) -> tuple[Fault, float]:
-    """Read a fault and the share of frames that have it: `garbage=0.1`.
-
-    Raises:
-        BadParameter: it is something else.
-    """
-    name, _, share = text.partition("=")
-    try:
-        fault, value = Fault(name), float(share)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not NAME=SHARE with NAME one of {', '.join(Fault)}") from None
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"{share!r} is not a share from 0 to 1")
-    return fault, value
 
 
 @click.command(context_settings={"show_default": True})
@@ -43,7 +28,7 @@ def fault_share(text: str) -> tuple[Fault, float]:
     "--fault",
     "faults",
     multiple=True,
-    type=fault_share,
+    type=fault_share(Fault),
     metavar="NAME=SHARE",
     help=f"Share of frames with a fault; repeat it for several. NAME is one of {', '.join(Fault)}.",
 )

@@ -5,27 +5,12 @@ import click
 from broker import mosquitto
 from broker.runtime import run
 from broker.settings import Settings, port_number
+from sim.fault_option import fault_share
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import DECLARATION, PORT
 from sim.torque_driver.driver import Behaviour, Fault
 
 SHARE = click.FloatRange(0, 1)
-
-
-def fault_share(text: str) -> tuple[Fault, float]:
-    """Read a fault and the share of sets that have it: `silent=0.1`.
-
-    Raises:
-        BadParameter: it is something else.
-    """
-    name, _, share = text.partition("=")
-    try:
-        fault, value = Fault(name), float(share)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not NAME=SHARE with NAME one of {', '.join(Fault)}") from None
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"{share!r} is not a share from 0 to 1")
-    return fault, value
 
 
 @click.command(context_settings={"show_default": True})
@@ -38,7 +23,7 @@ def fault_share(text: str) -> tuple[Fault, float]:
     "--fault",
     "faults",
     multiple=True,
-    type=fault_share,
+    type=fault_share(Fault),
     metavar="NAME=SHARE",
     help=f"Share of sets with a fault; repeat it for several. NAME is one of {', '.join(Fault)}.",
 )
