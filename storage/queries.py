@@ -181,7 +181,7 @@ class Queries:
 
     async def _run(self, asked: _Asked) -> None:
         """Send an answer; give the turn back when its thread has left the database, however long after that."""
-        limits = replace(self._limits, timeout_s=asked.left_s)
+        limits = replace(self._limits, timeout_s=asked.timeout_s, waited_s=asked.timeout_s - asked.left_s)
         publications = answer(asked.message, asked.request, self._database, limits)
         thread, stuck, sent = self._idle.pop(), False, 0
         try:

@@ -38,6 +38,8 @@ LONGEST_SQL = 64 * 1024
 
 _FILE_NAME = re.compile(r"[/\\.*?\[]")
 _ROWS_PER_BATCH = 2_048
+_LEAST_S = 0.01
+_WORTH_TELLING_S = 0.1
 _WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, pa.ArrowInvalid)
 _deadlines = Deadlines()
 _FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
@@ -52,7 +54,9 @@ class Limits:
     max_bytes: int = 256 * 1024 * 1024
     """Size of result in memory."""
     timeout_s: float = 60.0
-    """Seconds from start to last row."""
+    """Seconds from the question's arrival to the last row."""
+    waited_s: float = 0.0
+    """Seconds of `timeout_s` that were over when it started: it waited for its turn."""
 
 
 def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
@@ -89,7 +93,7 @@ class Answer:
         self._timeout_s = min(request.timeout_s or limits.timeout_s, limits.timeout_s)
         self._expired = threading.Event()
         self.truncated = False
-        self._deadline = _deadlines.add(self._timeout_s, self._expire)
+        self._deadline = _deadlines.add(max(self._timeout_s - limits.waited_s, _LEAST_S), self._expire)
         try:
             check(connection, request.sql)
             connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -140,7 +144,9 @@ class Answer:
         return QueryFailed(self._located(error))
 
     def _too_long(self) -> QueryError:
-        return limit(f"stopped after {self._timeout_s:.3g} s", "make it cheaper, for instance with --since")
+        waited_s = self._limits.waited_s
+        waiting = f", {waited_s:.1f} s of them waiting for its turn" if waited_s >= _WORTH_TELLING_S else ""
+        return limit(f"stopped after {self._timeout_s:g} s{waiting}", "make it cheaper, for instance with --since")
 
     def _located(self, error: BaseException) -> QueryError:
         """Ask for the plan when the error came without its place in the SQL: binding it again says where."""

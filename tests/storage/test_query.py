@@ -156,6 +156,13 @@ def test_a_long_query_is_stopped(database: Database) -> None:
     assert time.monotonic() - started_s < 10
 
 
+def test_a_query_that_waited_is_stopped_in_time_and_told_its_whole_time(database: Database) -> None:
+    started_s = time.monotonic()
+    error = failure(database, "SELECT count(*) FROM range(1000000000000)", Limits(timeout_s=20.0, waited_s=19.7)).error
+    assert "stopped after 20 s, 19.7 s of them waiting for its turn" in error.message
+    assert time.monotonic() - started_s < 15
+
+
 @pytest.mark.parametrize(
     "sql",
     ["SELECT string_agg(range::VARCHAR, ',') FROM range(1000000000)", "SELECT a.range FROM range(900000000) a ORDER BY 1 DESC"],
