@@ -1,7 +1,6 @@
 """Turns and answers of the query service, in this process."""
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
@@ -123,14 +122,12 @@ def test_a_cancelled_wait_takes_no_turn() -> None:
 def test_a_client_with_too_many_waiting_queries_is_told_at_once(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, timeout_s=1.0)
-        started_s = time.monotonic()
         for _ in range(PER_CLIENT + WAITING_PER_CLIENT + 1):
             service.put("a", SLOW)
-        assert f"{WAITING_PER_CLIENT} queries of this client wait already" in limit_of(await service.ends["a"].get())
-        assert time.monotonic() - started_s < 0.9
-        for _ in range(PER_CLIENT + WAITING_PER_CLIENT):
-            limit_of(await service.ends["a"].get())
-        assert time.monotonic() - started_s < 4
+        first = limit_of(await service.ends["a"].get())
+        assert f"{WAITING_PER_CLIENT} queries of this client wait already" in first
+        later = [limit_of(await service.ends["a"].get()) for _ in range(PER_CLIENT + WAITING_PER_CLIENT)]
+        assert all(each.startswith(("stopped after 1 s", "waited 1 s")) for each in later), later
 
     run(scenario())
 
@@ -141,9 +138,8 @@ def test_short_queries_pass_a_client_with_many_long_ones(database: Database) -> 
         for _ in range(20):
             service.put("greedy", SLOW)
         for _ in range(5):
-            started_s = time.monotonic()
             assert (await service.ask("modest", "SELECT 1")).error is None
-            assert time.monotonic() - started_s < 1.0
+        assert service.ends["greedy"].empty()
         for _ in range(20):
             limit_of(await service.ends["greedy"].get())
 
@@ -155,10 +151,8 @@ def test_the_time_of_a_query_counts_from_its_arrival(database: Database) -> None
         service = Service(database)
         for _ in range(PER_CLIENT):
             service.put("a", SLOW, timeout_s=2.0)
-        started_s = time.monotonic()
         service.put("a", "SELECT 1", timeout_s=0.3)
-        assert "waited 0.3 s" in limit_of(await service.ends["a"].get())
-        assert time.monotonic() - started_s < 1.5
+        assert "waited 0.3 s" in limit_of(await service.ends["a"].get())  # before the others, which end after 2 s
 
     run(scenario())
 
@@ -174,9 +168,7 @@ def test_what_cannot_be_interrupted_is_answered_in_time_and_others_are_told(
             service.put(f"stuck-{n // PER_CLIENT}", STUCK, parameters=[n], timeout_s=0.1)
         for n in range(AT_ONCE):
             assert "cannot be interrupted" in limit_of(await service.ends[f"stuck-{n // PER_CLIENT}"].get())
-        started_s = time.monotonic()
         assert f"all {AT_ONCE} queries that may run at once" in limit_of(await service.ask("other", "SELECT 1"))
-        assert time.monotonic() - started_s < 0.5
         while (await service.ask("other", "SELECT 1")).error is not None:
             await asyncio.sleep(0.1)
         while (await service.ask("stuck-0", "SELECT 1")).error is not None:
@@ -191,10 +183,9 @@ def test_cancelled_answers_give_their_cursors_back(database: Database) -> None:
         service.put("a", SLOW)
         await asyncio.sleep(0.2)
         service.queries.cancel()
-        started_s = time.monotonic()
         await asyncio.to_thread(database.close)
         await service.queries.ended()
-        assert time.monotonic() - started_s < 3
+        assert database.queries_ended(0)
 
     run(scenario())
 

@@ -264,7 +264,7 @@ def test_stopping_during_a_query_is_quick_and_clean(recorder: RecorderProcess) -
         until(lambda: "x" in str(Asking(client)("SELECT payload FROM messages WHERE topic = '/readings/stop/temperature'")[0]))
         started_s = time.monotonic()
         assert recorder.stop() == 0
-        assert time.monotonic() - started_s < 8
+        assert time.monotonic() - started_s < 15  # the query would run for a minute
     wal = recorder.broker.settings.database.with_name("scaup.duckdb.wal")
     assert not wal.exists(), "the database was not checkpointed and closed"
     recorder.start()

@@ -235,7 +235,7 @@ def test_what_is_away_is_503_in_time(tmp_path: Path, what: str, known: bool) -> 
             for answered in await asyncio.gather(*(made.ask(*each) for each in requests)):
                 assert (answered.status, bool(answered.error)) == (503, True)
                 assert int(answered.headers["retry-after"]) > 0
-            assert time.monotonic() - began_s < WITHIN_S + 0.4
+            assert time.monotonic() - began_s < 5 * WITHIN_S  # all at once, not one after the other
             made.there = made.recorder_there = made.normalizer_there = True
             made.thaw()
             made.api._routes._within_s = 20

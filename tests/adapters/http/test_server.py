@@ -253,10 +253,10 @@ def test_answers_do_not_wait_for_acknowledgements_of_tcp() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             began_s = time.monotonic()
-            for _ in range(20):
+            for _ in range(100):
                 connected.write(request("GET", "/docs"))
                 await connected.answer()
-            assert time.monotonic() - began_s < 0.4  # with Nagle's algorithm each takes 40 ms
+            assert time.monotonic() - began_s < 3  # with Nagle's algorithm each takes 40 ms
 
     asyncio.run(check())
 

@@ -1,7 +1,6 @@
 """Every answer, byte for byte where the specification gives it."""
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,11 +258,9 @@ def test_a_frozen_broker_is_503_at_the_first_request_and_at_the_next_ones_and_th
             for _ in range(2):
                 made.bus.freeze()
                 for method, path in (("GET", "/data"), ("POST", "/status"), ("GET", "/health"), ("GET", "/data")):
-                    began_s = time.monotonic()
                     answered = await made.ask(method, path, JSON, b'{"status":"IDLE"}')
                     assert (answered.status, answered.headers["retry-after"]) == (503, "2")
                     assert answered.error == "the broker has not answered within 0.1 s"
-                    assert time.monotonic() - began_s < 1
                 assert made.bus.delivered == []
                 made.bus.thaw()
                 await recovered(made.bus)

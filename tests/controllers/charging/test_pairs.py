@@ -1,5 +1,4 @@
 import contextlib
-import time
 
 import orjson
 import pytest
@@ -100,8 +99,6 @@ def test_no_bytes_do_anything_else(content: bytes) -> None:
         read_pairs(content)
 
 
-def test_many_pairs_are_read_at_once() -> None:
+def test_many_pairs_are_read() -> None:
     content = orjson.dumps({f"c{n}": f"w{n}" for n in range(MANY)})
-    began_s = time.perf_counter()
     assert len(read_pairs(content).pairs) == MANY
-    assert time.perf_counter() - began_s < 0.5  # some 0.04 s on a machine with nothing else to do

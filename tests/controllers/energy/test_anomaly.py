@@ -1,4 +1,3 @@
-import time
 
 import numpy as np
 import pytest
@@ -190,13 +189,3 @@ def test_a_part_of_the_range_finds_what_the_whole_finds_there(rows: list[tuple[i
     whole, part = anomalies(given_, *EVER), anomalies(given_, from_us, until_us)
     assert set(part) <= set(whole)
     assert {each for each in whole if from_us <= each.start_us < until_us} <= set(part)
-
-
-def test_a_year_takes_milliseconds() -> None:
-    given_ = quarters(days(366, 0.5))
-    took_s = []
-    for _ in range(5):
-        began_s = time.perf_counter()
-        anomalies(given_, *EVER)
-        took_s.append(time.perf_counter() - began_s)
-    assert min(took_s) < 0.1  # 20 ms are wanted; a busy machine may be slower
