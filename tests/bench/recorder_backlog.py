@@ -101,16 +101,17 @@ def publish_all(host: str, port: int, fleet: Fleet, count: int) -> None:
 def publish_evenly(host: str, port: int, fleet: Fleet, per_s: float, duration_s: float) -> tuple[float, float]:
     """Publish `per_s` readings a second, a little every 5 ms; return when it began and when the last one was acknowledged.
 
-    Both in seconds of the machine's monotonic clock, which is the same in every process.
+    Both in seconds of the machine's monotonic clock, which is the same in every process. The packets are made before: devices
+    make theirs elsewhere.
     """
-    device = Device(host, port)
     count = round(per_s * duration_s)
-    packets = fleet.packets(count)
+    packets = list(fleet.packets(count))
+    device = Device(host, port)
     began_s = time.monotonic()
     while device.sent < count:
         due = min(count, int((time.monotonic() - began_s) * per_s) + 1)
         if due > device.sent:
-            device.send(list(itertools.islice(packets, due - device.sent)))
+            device.send(packets[device.sent : due])
         time.sleep(0.005)
     device.finish()
     return began_s, time.monotonic()
