@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from broker.contract.storage import Drift
 from broker.packets import Delivery
+from storage.cursors import Cursors, close_connection
 from storage.drift import DriftWatch
 from storage.errors import ArchiveFailed, NoSpace, StorageError
 from storage.files import file_size, first_line, hold_lock, opening_error, remove_leftovers, sync_file, sync_folder, wal_path
@@ -82,13 +82,11 @@ class Database:
         self.archive = self.path.with_name("archive")
         self.compacting = self.path.with_name("compacting")
         self._memory_mb, self._min_free_bytes = memory_mb, min_free_mb * 1024 * 1024
-        self._cursors: set[duckdb.DuckDBPyConnection] = set()
-        self._cursors_change = threading.Condition()
+        self._cursors = Cursors()
         self._last_number = 0
         self._unsure, self._on_stuck = False, on_stuck
         self._drift = DriftWatch()
         self._statements: Statements | None = None
-        self._replacing = False
         self._lock = hold_lock(self.path)
         try:
             self._connection: duckdb.DuckDBPyConnection | None = self._open()
@@ -186,9 +184,8 @@ class Database:
             ArchiveFailed: a query cannot be interrupted, or this database not be closed cleanly; it stays in place.
             StorageError: the database failed, or what `finish` raises.
         """
-        self._replacing = True
-        try:
-            if not (self.queries_ended(QUERIES_END_S) or self._interrupt_queries()):
+        with self._cursors.held():
+            if not (self.queries_ended(QUERIES_END_S) or self._cursors.interrupt(QUERIES_END_S)):
                 raise ArchiveFailed("a query runs that cannot be interrupted: the database is replaced another time")
             with self._writing() as connection:
                 new = finish(connection)
@@ -201,16 +198,10 @@ class Database:
             new.rename(self.path)
             sync_folder(self.path.parent)
             self._connection = self._open()
-        finally:
-            self._replacing = False
-            with self._cursors_change:
-                self._cursors_change.notify_all()
 
     def queries_ended(self, patience_s: float) -> bool:
         """Wait until every query that runs now has ended; tell whether they did."""
-        with self._cursors_change:
-            running = set(self._cursors)
-            return self._cursors_change.wait_for(lambda: not running & self._cursors, patience_s)
+        return self._cursors.ended(patience_s)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -219,23 +210,11 @@ class Database:
         Raises:
             StorageError: the database is not open.
         """
-        with self._cursors_change:
-            self._cursors_change.wait_for(lambda: not self._replacing, 2 * QUERIES_END_S)
+        self._cursors.wait_while_held(2 * QUERIES_END_S)
         if (connection := self._connection) is None:
             raise StorageError("the database is not open: the recorder's log says why")
-        try:
-            cursor = connection.cursor()
-        except duckdb.Error as error:
-            raise StorageError(f"the database failed: {first_line(error)}") from error
-        with self._cursors_change:
-            self._cursors.add(cursor)
-        try:
+        with self._cursors.lend(connection) as cursor:
             yield cursor
-        finally:
-            _close(cursor)
-            with self._cursors_change:
-                self._cursors.discard(cursor)
-                self._cursors_change.notify_all()
 
     def close(self) -> None:
         """Stop all queries, checkpoint and close the file. A query that cannot be interrupted is waited for, up to 5 s."""
@@ -245,21 +224,14 @@ class Database:
     def _shut(self) -> bool:
         """Close the file; tell whether it is closed, or a query keeps it open."""
         connection, self._connection = self._connection, None
-        ended = self._interrupt_queries()
+        ended = self._cursors.interrupt(QUERIES_END_S)
         if connection is not None:
-            _close(connection)
+            close_connection(connection)
         return ended
 
     def _give_up(self) -> None:
         if not self._shut():
             self._on_stuck()
-
-    def _interrupt_queries(self) -> bool:
-        """Interrupt every query; tell whether all of them ended within 5 s."""
-        with self._cursors_change:
-            for cursor in self._cursors:
-                _interrupt(cursor)
-            return self._cursors_change.wait_for(lambda: not self._cursors, QUERIES_END_S)
 
     @property
     def free_bytes(self) -> int:
@@ -358,10 +330,10 @@ class Database:
             self._last_number = last_number(connection)
             lock(connection, self.archive, self.compacting)
         except (duckdb.Error, OSError) as error:
-            _close(connection)
+            close_connection(connection)
             raise opening_error(self.path, error) from error
         except StorageError:
-            _close(connection)
+            close_connection(connection)
             raise
         return connection
 
@@ -410,17 +382,3 @@ def _roll_back(connection: duckdb.DuckDBPyConnection) -> bool:
     except (duckdb.Error, MemoryError):
         return False
     return True
-
-
-def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:
-    try:
-        connection.interrupt()
-    except duckdb.Error:
-        log.debug("nothing to interrupt")
-
-
-def _close(connection: duckdb.DuckDBPyConnection) -> None:
-    try:
-        connection.close()
-    except duckdb.Error as error:
-        log.warning("while closing: %s", first_line(error))

@@ -114,7 +114,7 @@ def test_queries_are_given_time_and_new_ones_wait(database: Database, filled: Pa
     first.start()
     started.wait(5)
     compaction.start()
-    while not database._replacing:
+    while not database._cursors._held:
         assert compaction.is_alive()
     second.start()
     for thread in (first, compaction, second):

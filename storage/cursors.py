@@ -1,0 +1,87 @@
+"""The cursors that queries have at the moment: one each, so that all of them can be stopped or waited for."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from storage.errors import StorageError
+from storage.files import first_line
+
+log = logging.getLogger(__name__)
+
+
+class Cursors:
+    """Lends cursors of a connection. Any thread may call anything."""
+
+    def __init__(self) -> None:
+        self._lent: set[duckdb.DuckDBPyConnection] = set()
+        self._changed = threading.Condition()
+        self._held = False
+
+    @contextmanager
+    def lend(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor for one query.
+
+        Raises:
+            StorageError: the connection gives none.
+        """
+        try:
+            cursor = connection.cursor()
+        except duckdb.Error as error:
+            raise StorageError(f"the database failed: {first_line(error)}") from error
+        with self._changed:
+            self._lent.add(cursor)
+        try:
+            yield cursor
+        finally:
+            close_connection(cursor)
+            with self._changed:
+                self._lent.discard(cursor)
+                self._changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let those who `wait_while_held` wait until the block is left."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            with self._changed:
+                self._changed.notify_all()
+
+    def wait_while_held(self, patience_s: float) -> None:
+        """Wait until nobody holds new queries back, or so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held, patience_s)
+
+    def ended(self, patience_s: float) -> bool:
+        """Wait until every query that runs now has ended; tell whether they did."""
+        with self._changed:
+            running = set(self._lent)
+            return self._changed.wait_for(lambda: not running & self._lent, patience_s)
+
+    def interrupt(self, patience_s: float) -> bool:
+        """Interrupt every query; tell whether all of them ended in time."""
+        with self._changed:
+            for cursor in self._lent:
+                _interrupt(cursor)
+            return self._changed.wait_for(lambda: not self._lent, patience_s)
+
+
+def close_connection(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection or cursor; an error of that is only logged."""
+    try:
+        connection.close()
+    except duckdb.Error as error:
+        log.warning("while closing: %s", first_line(error))
+
+
+def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.interrupt()
+    except duckdb.Error:
+        log.debug("nothing to interrupt")
