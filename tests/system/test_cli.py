@@ -352,6 +352,15 @@ def test_after_a_clean_stop_the_file_answers(tmp_path_factory: pytest.TempPathFa
     assert values(scaup(broker, "tail", f"/readings/{room}/#").stdout) == [1, 2, 3]
 
 
+def test_a_recorder_that_waits_for_the_broker_does_not_have_to_be_started(own_broker: RealBroker) -> None:
+    with recording(own_broker):
+        own_broker.stop()
+        result = scaup(own_broker, "query", "SELECT 1")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert f"most likely the recorder, which answers over its broker only; and no broker at {own_broker.host}" in result.stderr
+    assert "Fix: start it with `make up`, or say where it is with SCAUP_MQTT_HOST" in result.stderr
+
+
 def test_the_bus_tells_what_happened(plant: RealBroker) -> None:
     with connected(device(plant)) as bus, pytest.raises(Refused, match=r"/actuators/x without a login.*0x87"):
         bus.publish(Publication(topic="/actuators/x", payload=b"{}"))

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.cli.asking import recorder
@@ -14,6 +13,7 @@ from adapters.cli.showing.result import ArrowRows
 from broker.contract.storage import ARROW, AnswerFormat, QueryEnd, QueryRequest
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from storage.query import Answer as FileAnswer
@@ -106,28 +106,19 @@ def rows_from_recorder(bus: Bus, request: QueryRequest, patience_s: float) -> li
     return [row for part in recorder.answer(bus, question, patience_s) for row in orjson.loads(part.payload)]
 
 
-@contextmanager
-def from_file(path: Path, request: QueryRequest) -> Iterator[Answer]:
-    """Ask the database file, read-only, while no recorder runs.
+def from_file(connection: "duckdb.DuckDBPyConnection", request: QueryRequest) -> Answer:
+    """Ask the database file, opened by `Session.open_file`.
 
     Raises:
-        Unreachable: there is no file, or a recorder has it open.
         CommandError: the statement is refused or wrong.
     """
-    from storage import errors, query
+    from storage.query import execute
 
-    try:
-        connection = query.open_read_only(path)
-    except errors.StorageError as error:
-        raise Unreachable(str(error), "start everything with `make up`, or name the folder with SCAUP_DATA_DIR") from error
-    try:
-        with _query_errors(request):
-            found = query.execute(connection, request, _own_limits(request))
-        result = Answer(ArrowRows(found.schema, ()))
-        result.rows.source = _read(found, result, request)
-        yield result
-    finally:
-        connection.close()
+    with _query_errors(request):
+        found = execute(connection, request, _own_limits(request))
+    result = Answer(ArrowRows(found.schema, ()))
+    result.rows.source = _read(found, result, request)
+    return result
 
 
 def _own_limits(request: QueryRequest) -> "Limits":

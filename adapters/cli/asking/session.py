@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from broker.address import Address, broker_address
 from broker.settings import Settings
 
 if TYPE_CHECKING:
+    import duckdb
+
     from adapters.cli.asking.answers import Answer
     from adapters.cli.asking.bus import Bus
     from broker.contract.storage import QueryRequest
@@ -74,7 +76,8 @@ class Session:
             try:
                 bus = stack.enter_context(self.recording_bus())
             except Unreachable as away:
-                answer = stack.enter_context(self._ask_file(request, away))
+                connection = stack.enter_context(closing(self.open_file(away)))
+                answer = answers.from_file(connection, request)
             else:
                 answer = answers.from_recorder(bus, request)
             yield answer
@@ -93,24 +96,44 @@ class Session:
         with self.bus() as bus:
             if not is_online(bus):
                 refuse_stalled(bus)
-                raise NoRecorder(f"no recorder is online at {self.settings.mqtt_host}:{self.settings.mqtt_port}", _START)
+                where = f"{self.settings.mqtt_host}:{self.settings.mqtt_port}"
+                raise NoRecorder(f"no recorder is online at {where}", f"start it with `make up`; if it runs, {_LOOK}")
             yield bus
 
-    @contextmanager
-    def _ask_file(self, request: "QueryRequest", away: Unreachable) -> "Iterator[Answer]":
-        from adapters.cli.asking import answers
+    def open_file(self, away: Unreachable) -> "duckdb.DuckDBPyConnection":
+        """Open the database file, read-only, since the recorder is `away`; say so once.
 
+        Raises:
+            Unreachable: there is no file, a recorder has it open, or it cannot be opened.
+        """
         path = self.settings.database
         if not path.exists():
             raise Unreachable(f"{away.message}, and there is no database at {path}", _START)
+        from storage.errors import DatabaseLocked, StorageError
+        from storage.query import open_read_only
+
+        try:
+            connection = open_read_only(path)
+        except DatabaseLocked as error:
+            raise _held(away, error) from error
+        except StorageError as error:
+            raise Unreachable(str(error), _START) from error
         if not self._said_file:
             hint(f"{away.message}: answering from {path.name} itself")
             self._said_file = True
-        with answers.from_file(path, request) as answer:
-            yield answer
+        return connection
 
 
 _START = "start everything with `make up`, or name its folder with SCAUP_DATA_DIR"
+_LOOK = "`scaup logs recorder` says why it is not connected; SCAUP_MQTT_HOST and SCAUP_MQTT_PORT must name its broker"
+
+
+def _held(away: Unreachable, error: Exception) -> Unreachable:
+    held = str(error).rpartition(": ")[0]  # the rest is for a second recorder
+    return Unreachable(
+        f"{held}, most likely the recorder, which answers over its broker only; and {away.message}",
+        _LOOK if isinstance(away, NoRecorder) else away.fix,
+    )
 
 
 def hint(text: str) -> None:

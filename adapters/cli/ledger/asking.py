@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
 import click
 
 from adapters.cli.asking.answers import arrow_request, from_recorder
 from adapters.cli.asking.recorder import query_error
-from adapters.cli.asking.session import Session, hint
+from adapters.cli.asking.session import Session
 from adapters.cli.errors import Failed, Refused, Unreachable, WrongUsage
 from broker.contract.storage import QueryRequest
 
@@ -49,7 +49,8 @@ def asking(session: Session) -> Iterator[Ask]:
         try:
             bus = stack.enter_context(session.recording_bus())
         except Unreachable as away:
-            yield stack.enter_context(_file(session, away))
+            connection = stack.enter_context(closing(session.open_file(away)))
+            yield _Asking(lambda request: _from_file(connection, request), live=False)
         else:
             yield _Asking(lambda request: _of(from_recorder(bus, request)), live=True)
 
@@ -74,28 +75,6 @@ class _Asking:
 
 def _of(answer: Any) -> tuple[Any, Callable[[], bool]]:
     return answer.rows, lambda: answer.truncated
-
-
-@contextmanager
-def _file(session: Session, away: Unreachable) -> Iterator[Ask]:
-    from storage.errors import StorageError
-    from storage.query import open_read_only
-
-    path = session.settings.database
-    if not path.exists():
-        raise Unreachable(f"{away.message}, and there is no database at {path}", _START)
-    try:
-        connection = open_read_only(path)
-    except StorageError as error:
-        raise Unreachable(str(error), _START) from error
-    hint(f"{away.message}: answering from {path.name} itself")
-    try:
-        yield _Asking(lambda request: _from_file(connection, request), live=False)
-    finally:
-        connection.close()
-
-
-_START = "start everything with `make up`, or name its folder with SCAUP_DATA_DIR"
 
 
 def _from_file(connection: Any, request: QueryRequest) -> tuple[Any, Callable[[], bool]]:

@@ -1,6 +1,10 @@
 """query, tables, topics, last, tail: what they ask, what they print, how they end."""
 
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -254,6 +258,46 @@ def test_without_both_it_is_said_what_to_do(scaup: Scaup, tmp_path: Path) -> Non
     assert "no broker at 127.0.0.1:1883" in result.stderr
     assert str(tmp_path / "scaup.duckdb") in result.stderr
     assert "make up" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def held_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory whose database another process has open, as a recorder has."""
+    data_dir = tmp_path_factory.mktemp("held")
+    path = data_dir / "scaup.duckdb"
+    code = f"import duckdb, sys; held = duckdb.connect({str(path)!r}); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        yield data_dir
+
+
+@pytest.mark.parametrize("command", [["query", "SELECT 1"], ["tail"], ["gaps"]])
+@pytest.mark.parametrize(
+    ("said", "says", "fix"),
+    [
+        (None, "no broker at 127.0.0.1:1883", "start it with `make up`"),
+        ("", "no recorder is online at 127.0.0.1:1883", "`scaup logs recorder` says why it is not connected; SCAUP_MQTT_HOST"),
+        ("offline", "no recorder is online at 127.0.0.1:1883", "`scaup logs recorder` says why it is not connected; SCAUP_"),
+    ],
+)
+def test_of_a_recorder_that_is_away_from_the_broker_it_is_not_said_to_start_it(
+    scaup: Scaup, held_dir: Path, command: list[str], said: str | None, says: str, fix: str
+) -> None:
+    bus = None if said is None else FakeBus()
+    if bus is not None and said:
+        bus.retain("components/recorder/state", f'{{"state":"{said}","boot":"b","version":"1"}}')
+    result = scaup(*command, session=FakeSession(bus, Settings.load({"SCAUP_DATA_DIR": str(held_dir)})))
+    assert (result.exit_code, result.stdout) == (3, "")
+    error, advice = result.stderr.splitlines()
+    assert re.search(rf"scaup\.duckdb is held by process \d+, most likely the recorder, .*; and {says}", error)
+    assert advice.startswith(f"Fix: {fix}")
+
+
+def test_what_only_the_recorder_can_do_names_both_ways_to_it(scaup: Scaup) -> None:
+    result = scaup("archive", "run", session=FakeSession(FakeBus()))
+    assert result.exit_code == 3
+    assert "Fix: start it with `make up`; if it runs, `scaup logs recorder` says why" in result.stderr
 
 
 def test_a_file_that_is_no_database_is_named(scaup: Scaup, tmp_path: Path) -> None:
