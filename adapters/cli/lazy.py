@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from adapters.cli.errors import WrongUsage
+from adapters.cli.importing import INTERRUPTED, importing
 from broker.errors import InvalidSetting
-
-INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -33,7 +32,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, attribute = self.lazy[cmd_name][0].split(":")
-        command = getattr(import_module(module), attribute)
+        with importing():
+            command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
@@ -50,6 +50,13 @@ class LazyGroup(click.Group):
             if "Did you mean" in error.message:
                 raise
             raise click.UsageError(error.message + _nearest(args[0], self.list_commands(ctx)), ctx) from error
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; Ctrl-C ends it without a word, and not as click does."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a closed pipe and Ctrl-C end it without a word."""

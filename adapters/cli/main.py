@@ -1,9 +1,12 @@
 """`scaup`, the command line. Each command lives in a module of its own and is loaded when it is called."""
 
-import click
+from adapters.cli.importing import importing
 
-from adapters.cli.asking.session import Session
-from adapters.cli.lazy import LazyGroup
+with importing():
+    import click
+
+    from adapters.cli.asking.session import Session
+    from adapters.cli.lazy import LazyGroup
 
 _COMMANDS = "adapters.cli.commands"
 _LIFECYCLE = "adapters.cli.commands.lifecycle"

@@ -7,6 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from adapters.cli.errors import Failed, WrongUsage
+from adapters.cli.importing import importing
 from adapters.cli.options import ComponentName, examples
 
 
@@ -43,7 +44,8 @@ def run(name: str, options: tuple[str, ...]) -> None:
     if name not in components():
         names = ", ".join([*components(), *STAND_INS])
         raise WrongUsage(f"no component is called {name!r}", f"choose from {names}")
-    module = import_module(f"{package_of(name)}.__main__")
+    with importing():
+        module = import_module(f"{package_of(name)}.__main__")
     main = getattr(module, "main", None)
     if main is None:
         raise Failed(f"{module.__name__} has no main()", "define it there: it is what runs the component")
@@ -53,5 +55,6 @@ def run(name: str, options: tuple[str, ...]) -> None:
 
 def _be(name: str, module: str, options: tuple[str, ...]) -> None:
     """Be a stand-in; its errors are shown, and its exit code given, as those of every command."""
-    command = import_module(module).main
+    with importing():
+        command = import_module(module).main
     command.main(args=list(options), prog_name=f"scaup run {name}", standalone_mode=False)

@@ -1,0 +1,59 @@
+"""Ctrl-C before a command is at work: while Python imports, and while arguments are read."""
+
+import subprocess
+import sys
+
+import pytest
+
+from broker.settings import ROOT
+
+PROGRAM = """
+import signal, sys
+
+class CtrlC:
+    def find_spec(name, path=None, target=None):
+        if name == {moment!r}:
+            print("now", flush=True)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC)
+from adapters.cli.main import cli
+cli()
+"""
+"""What the installed `scaup` does, and SIGINT at the moment at which a module is about to be imported."""
+
+
+def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", before + PROGRAM.format(moment=moment), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin", "SCAUP_MQTT_PORT": "1", "SCAUP_DATA_DIR": "/nowhere"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "arguments"),
+    [
+        ("click", ["query", "SELECT 1"]),
+        ("adapters.cli.asking.session", ["query", "SELECT 1"]),
+        ("hashlib", ["query", "SELECT 1"]),
+        ("adapters.cli.lazy", ["query", "SELECT 1"]),
+        ("broker.version", ["--version"]),
+        ("adapters.cli.commands.query", ["query", "SELECT 1"]),
+        ("paho", ["query", "SELECT 1"]),
+        ("duckdb", ["run", "recorder"]),
+        ("sim.chargers.charger_by_hand", ["run", "sim-charger", "--id", "c1"]),
+    ],
+)
+def test_ctrl_c_ends_it_without_a_word(moment: str, arguments: list[str]) -> None:
+    done = interrupted(moment, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "now\n", "")
+
+
+def test_who_ignores_ctrl_c_still_does() -> None:
+    done = interrupted("click", "--version", before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("now\nscaup ")
