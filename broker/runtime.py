@@ -311,5 +311,5 @@ async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
-        if isinstance(result, Exception):
+        if isinstance(result, Exception) and result is not sys.exception():  # that one is on its way out, and told there
             log.error("while stopping: %r", result)
