@@ -1,6 +1,7 @@
 """Average, extremes and anomalies of recorded values. Pure."""
 
 import math
+import sys
 from typing import Any
 
 _ROUNDING = 1e-12
@@ -24,14 +25,12 @@ def analyze_values(data: list[tuple[str, float]], anomaly_threshold: float = 0.2
         raise ValueError(f"a threshold is a share of 0 or more, not {anomaly_threshold}")
     finite = [value for _, value in data if math.isfinite(value)]
     average = mean(finite)
-    limit = anomaly_threshold * abs(average)
-    low, high = average - limit, average + limit
-    suspects = [each for each in data if not low <= each[1] <= high]  # NaN is one
+    limit = min(anomaly_threshold * abs(average), sys.float_info.max)
     return {
         "average": average,
         "max": max(finite, default=None),
         "min": min(finite, default=None),
-        "anomalies": _anomalies(suspects, average, limit),
+        "anomalies": _anomalies(data, average, limit),
     }
 
 
@@ -45,9 +44,11 @@ def mean(numbers: list[float]) -> float:
         return math.fsum(number / len(numbers) for number in numbers)
 
 
-def _anomalies(suspects: list[tuple[str, float]], average: float, limit: float) -> list[dict[str, Any]]:
+def _anomalies(data: list[tuple[str, float]], average: float, limit: float) -> list[dict[str, Any]]:
+    clear = limit + 2 * _ROUNDING * (limit + abs(average))  # farther away, rounding need not be asked about: that is slow
     return [
         {"timestamp": timestamp, "value": value, "deviation": deviation if deviation < math.inf else None}
-        for timestamp, value in suspects
-        if not (deviation := abs(value - average)) - limit <= _ROUNDING * max(abs(value), abs(average)) or deviation == math.inf
+        for timestamp, value in data
+        if not (deviation := abs(value - average)) <= limit  # NaN is one
+        and (deviation > clear or not deviation - limit <= _ROUNDING * max(abs(value), abs(average)) or math.isinf(value))
     ]

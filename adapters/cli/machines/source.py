@@ -1,6 +1,7 @@
 """A JSON file or a URL that gives readings: one object, or an array of them."""
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,7 +11,10 @@ from broker.errors import Rejected
 from broker.message import decode_json
 
 TIMEOUT_S = 5.0
+"""Within which each next part of an answer has to come."""
+WHOLE_S = 10.0
 LARGEST_BYTES = 16 * 1024 * 1024
+_PART_BYTES = 1024 * 1024
 
 
 class SourceFailed(Exception):
@@ -21,7 +25,8 @@ def read_source(place: str) -> list[Any]:
     """Return what a file or an `http://` or `https://` URL holds now, as a list of decoded readings.
 
     Raises:
-        SourceFailed: it cannot be reached, does not answer within 5 s, has more than 16 MiB, or is not JSON.
+        SourceFailed: it cannot be reached, does not answer within 5 s or in full within 10 s, has more than 16 MiB, or is not
+            JSON.
     """
     try:
         content = _of_url(place) if place.lower().startswith(("http://", "https://")) else _of_file(place)
@@ -40,8 +45,14 @@ def read_source(place: str) -> list[Any]:
 
 def _of_url(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - http and https only
+    until_s = time.monotonic() + WHOLE_S
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-        return bytes(response.read(LARGEST_BYTES + 1))
+        content = b""
+        while len(content) <= LARGEST_BYTES and (part := response.read1(_PART_BYTES)):
+            content += part
+            if time.monotonic() > until_s:  # the timeout is for each wait alone
+                raise TimeoutError(f"no whole answer within {WHOLE_S:g} s")
+    return content
 
 
 def _of_file(path: str) -> bytes:

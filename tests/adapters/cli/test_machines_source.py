@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
@@ -126,6 +127,13 @@ def test_the_same_reading_again_is_shown_and_does_not_count_twice() -> None:
     assert (found["temperature"], found["average_temperature"]) == (23.0, 22.0)
 
 
+def test_a_history_that_grows_gives_what_is_new_in_it() -> None:
+    averages = SourceAverages(None, 5)
+    averages.take([reading(n) for n in range(30)])
+    (found,), _ = averages.take([reading(n) for n in range(1, 31)])
+    assert (found["temperature"], found["average_temperature"]) == (50.0, 48.0)
+
+
 def test_only_the_machine_that_is_asked_for() -> None:
     found, wrong = SourceAverages(2, 5).take([reading(1), reading(1, 2)])
     assert ([each["id"] for each in found], wrong) == ([2], [])
@@ -158,6 +166,46 @@ def test_a_source_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path.write_bytes(b" " * ((1 << 20) + 1))
     with pytest.raises(SourceFailed, match="more than 1 MiB"):
         read_source(str(path))
+
+
+@contextmanager
+def sending(head: bytes, piece: bytes, pause_s: float) -> Iterator[str]:
+    """Serve an answer that never ends: a head, then the same piece over and over."""
+    ended = threading.Event()
+
+    class Endless(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):
+                self.request.sendall(head)
+                while not ended.wait(pause_s):
+                    self.request.sendall(piece)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/data"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(("head", "piece"), [(b"\r\n", b"1"), (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n")])
+def test_a_url_that_drips_for_ever_says_so(head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "WHOLE_S", 0.5)
+    with sending(HEAD + head, piece, 0.05) as url, pytest.raises(SourceFailed, match=r"read: no whole answer within 0\.5 s"):
+        read_source(url)
+
+
+def test_a_url_that_floods_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "LARGEST_BYTES", 1 << 20)
+    with sending(HEAD + b"\r\n", b" " * 65536, 0.0) as url, pytest.raises(SourceFailed, match="more than 1 MiB"):
+        read_source(url)
 
 
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:

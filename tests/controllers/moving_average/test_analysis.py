@@ -58,6 +58,8 @@ def test_what_is_not_finite_is_an_anomaly_and_spoils_nothing(wild: float) -> Non
     assert (anomaly["timestamp"], anomaly["deviation"]) == ("b", None)
     alone = analyze_values([("b", wild)])
     assert (alone["average"], alone["max"], alone["min"], len(alone["anomalies"])) == (0, None, None, 1)
+    beyond = analyze_values([("a", 1e308), ("b", wild)], 10.0)
+    assert [each["timestamp"] for each in beyond["anomalies"]] == ["b"], "also where no number can be an anomaly"
 
 
 def test_numbers_whose_sum_is_too_large_have_an_average() -> None:
