@@ -132,6 +132,8 @@ class Station:
         """Take that the adapter is there, perhaps anew, or away: then nothing reaches the driver, whatever its link was."""
         if self._linked is None:
             return []
+        if online and self.connected and self._unsent:
+            return []  # the controller is new: the next tick sends, when it is known what was missed
         return self._reached(online and self._linked, None if online else "the torque adapter is away", now_s)
 
     def _reached(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
@@ -147,7 +149,13 @@ class Station:
         return told
 
     def _send_again(self, now_s: float) -> list[Publication]:
-        """Send what the driver is to have; one that was left with a torque and without a job is reset."""
+        """Send what the driver is to have; one that was left with a torque and without a job is reset.
+
+        A step or reverse waits until a console is there.
+        """
+        if self.active and self.console is None:
+            self._unsent = True
+            return []
         if self.job is not None:
             return self.happens(Event.CONNECTED, now_s)
         self._unsent = False

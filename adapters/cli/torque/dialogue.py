@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.cli.torque.lines import Line, hint, result_lines, standing, table
+from adapters.cli.torque.lines import Line, again_lines, hint, result_lines, standing, table
 from broker.contract.components import ComponentState, Presence
 from broker.contract.fastening import (
     DriverState,
@@ -58,6 +58,8 @@ class Dialogue:
     _resumed_said: bool = False
     _recorded_nm: dict[int, Torque] = field(default_factory=dict)
     _sent_s: float = 0.0
+    _unanswered: FasteningEvent | None = None
+    """What the driver was sent, until it answers."""
     _link: Link | None = None
     _states: dict[str, ComponentState] = field(default_factory=dict)
 
@@ -75,12 +77,11 @@ class Dialogue:
             return []
         if event.event in _ANSWERED:
             self.asks = False
-        if event.event in (Happening.STEP_SENT, Happening.REVERSE_SENT):
-            self._sent_s = now_s
+        lines = self._fixed(event, now_s)
         self._record(event)
         self._finish(event)
         special = _SPECIAL.get(event.event)
-        return [*result_lines(event), *(special(self, event, now_s) if special else [])]
+        return [*lines, *(special(self, event, now_s) if special else [])]
 
     def on_link(self, link: Link) -> list[Line]:
         """Take whether the driver is connected; `driver away` and `driver back` tell it to the operator."""
@@ -163,6 +164,14 @@ class Dialogue:
         reason = reason or (self._link.error if self._link is not None and not self._link.connected else None)
         return f" ({reason})" if reason else ""
 
+    def _fixed(self, event: FasteningEvent, now_s: float) -> list[Line]:
+        lines = again_lines(event) if event == self._unanswered else result_lines(event)
+        if event.event in _SENT:
+            self._unanswered, self._sent_s = event, now_s
+        elif event.event in _RESULTS:
+            self._unanswered = None
+        return lines
+
     def _record(self, event: FasteningEvent) -> None:
         if event.event in (Happening.IN_RANGE, Happening.OUT_OF_RANGE) and event.torque_nm is not None:
             self._recorded_nm[event.step] = event.torque_nm
@@ -238,6 +247,8 @@ class Dialogue:
 
 
 _WAITING = hint("The fastening controller does not answer: waiting for it. See scaup status fastening.")
+_SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
+_RESULTS = (Happening.IN_RANGE, Happening.OUT_OF_RANGE, Happening.REVERSED)
 _ANSWERED = frozenset(Happening) - {Happening.SILENT, Happening.IGNORED, Happening.BACK}
 """What makes the question of a silent driver moot."""
 _SPECIAL: dict[Happening, Callable[[Dialogue, FasteningEvent, float], list[Line]]] = {

@@ -40,6 +40,11 @@ def result_lines(event: FasteningEvent) -> list[Line]:
     return show(event) if show else []
 
 
+def again_lines(event: FasteningEvent) -> list[Line]:
+    """Return the lines for what is sent once more, since the driver has not answered it."""
+    return [Line(f"{line.text.removesuffix('.')} again.") for line in result_lines(event)]
+
+
 def table(results: Iterable[Result]) -> list[Line]:
     """Return what ends a job: the actual torque of each step, N·m, as it came."""
     return [Line("Job Complete:", Tone.GOOD), *(Line(f"Step {each.step}: {each.torque_nm}") for each in results)]

@@ -103,6 +103,21 @@ def test_the_sample_of_the_specification(dialogue: Dialogue) -> None:
     assert dialogue.end == COMPLETE
 
 
+@pytest.mark.parametrize(("kind", "what"), [("step sent", "step #2"), ("reverse sent", "reverse")])
+def test_what_is_sent_once_more_says_so(dialogue: Dialogue, kind: str, what: str) -> None:
+    events = [event(kind, 2), event("driver away", 2), event("driver back", 2), event(kind, 2), event("driver silent", 2)]
+    lines = [line for each in [*events, event(kind, 2)] for line in dialogue.on_event(each, 0)]
+    again = f"Sending {what} to torque driver again."
+    assert said(lines) == [f"Sending {what} to torque driver.", again, again]
+
+
+@pytest.mark.parametrize("kind", ["in range", "out of range", "reversed"])
+def test_what_is_sent_after_an_answer_is_not_sent_once_more(dialogue: Dialogue, kind: str) -> None:
+    events = [event("step sent"), event(kind, torque_nm=1, void=False, asked=False), event("step sent")]
+    lines = [line for each in events for line in dialogue.on_event(each, 0)]
+    assert said(lines).count("Sending step #1 to torque driver.") == 2
+
+
 @pytest.mark.parametrize(
     ("written", "shown"),
     [("19", "19"), ("13.15", "13.15"), ("19.0", "19.0"), ("0", "0"), ("-0.5", "-0.5")],

@@ -473,6 +473,60 @@ def test_a_controller_that_was_killed_before_the_reset_sends_it() -> None:
     assert wire(world.commands) == ["forward 10.0", "reset", "reset"]
 
 
+@pytest.mark.parametrize("state", ["fastening", "reversing"])
+@pytest.mark.parametrize("action", ["attach", "start"])
+def test_a_controller_that_was_started_anew_sets_the_driver_when_a_console_is_there(state: str, action: str) -> None:
+    world = started()
+    world.link(True)
+    if state == "reversing":
+        world.fasten(99.0)
+    world.request("detach")
+    before = len(world.commands)
+    world.crash()
+    world.tick()
+    world.link(True)
+    assert world.commands[before:] == []
+    world.request(action, console="second", serial="RP-1")
+    world.tick()
+    assert wire(world.commands[before:]) == ["reverse None" if state == "reversing" else "forward 10.0"]
+    world.finish("RP-1")
+
+
+def test_a_controller_that_was_started_anew_sets_the_driver_where_a_console_holds_it() -> None:
+    world = started()
+    world.crash()
+    world.tick()
+    assert wire(world.commands) == ["forward 10.0"] * 2
+
+
+def test_a_console_that_died_together_with_the_controller_is_not_there() -> None:
+    world = World()
+    world.link(True)
+    world.request("start", serial="RP-1")
+    world.retained["components/torque-adapter/state"] = b'{"state":"online","boot":"b","version":"1"}'
+    world.kill()
+    world.request("detach")
+    world.crash()
+    world.tick()
+    assert wire(world.commands) == ["forward 10.0"]
+
+
+@pytest.mark.parametrize("lost", ["link", "adapter"])
+def test_a_driver_that_is_back_is_set_when_a_console_is_there(lost: str) -> None:
+    world = World()
+    world.link(True)
+    world.request("start", serial="RP-1")
+    world.request("detach")
+    for there in (False, True):
+        world.link(there) if lost == "link" else presence(world, "online" if there else "offline")
+    world.tick(PATIENCE_S + 1)
+    assert wire(world.commands) == ["forward 10.0"]
+    assert "driver silent" not in world.told
+    world.request("attach", console="second")
+    world.tick()
+    assert wire(world.commands) == ["forward 10.0"] * 2
+
+
 def test_what_the_driver_says_while_the_controller_is_dead_counts() -> None:
     world = started()
     world.fasten(10.1)

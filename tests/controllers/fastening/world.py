@@ -189,7 +189,8 @@ class World:
             job = self.state.job
             if job is not None and job.state is State.COMPLETE and job.serial == serial:
                 return
-            if job is None or job.serial != serial or job.state not in (State.FASTENING, State.REVERSING):
+            runs = job is not None and job.serial == serial and job.state in (State.FASTENING, State.REVERSING)
+            if not runs or self.state.console is None:
                 answer = self.request("start", serial=serial)
                 assert answer is not None
                 assert answer.error is None, answer.error
