@@ -1,5 +1,7 @@
 """Start the energy normalizer: `python -m controllers.energy`."""
 
+from secrets import token_hex
+
 from broker.runtime import run
 from controllers.energy.component import EnergyNormalizer
 from controllers.energy.declaration import DECLARATION
@@ -7,7 +9,7 @@ from controllers.energy.declaration import DECLARATION
 
 def main() -> None:
     """Run until SIGTERM."""
-    run(DECLARATION, lambda settings: EnergyNormalizer(settings.time_scale))
+    run(DECLARATION, lambda settings: EnergyNormalizer(settings.time_scale, token_hex(6)))
 
 
 if __name__ == "__main__":

@@ -38,11 +38,14 @@ class _Ship:
 
 
 class EnergyNormalizer:
-    """Sans-I/O component: what ships post becomes quarters of an hour. `wall_s` is a wall second in plant seconds."""
+    """Sans-I/O component: what ships post becomes quarters of an hour.
 
-    def __init__(self, wall_s: float = 1.0) -> None:
+    `wall_s` is a wall second in plant seconds; `start` names this start, as no other one was named.
+    """
+
+    def __init__(self, wall_s: float = 1.0, start: str = "start") -> None:
         self._ships: dict[str, _Ship] = {}
-        self._history = History(wall_s)
+        self._history = History(wall_s, start)
         self._held = 0
         self._looked = False
 
@@ -142,7 +145,7 @@ def _recall(ship: _Ship, name: int | str, held: list[tuple[Message, Post]]) -> l
     changes = ship.series.post(readings)
     oldest_us = int(readings.time_us[0])  # what was posted earlier may be forgotten, and its quarters not
     changes = Changes(changes.quarters, tuple(each for each in changes.gone_us if each >= oldest_us))
-    return [*_told(name, changes), *_unusual(ship, name, changes), *answers]
+    return [*_told(ship, name, changes), *answers]
 
 
 def _is_alone(posted: Readings) -> bool:
@@ -167,7 +170,7 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
         if not answering:
             raise Rejected(f"data: {error}") from None
         return [_outcome(message, post, refused=True)]
-    told = [*_told(post.ship, changes), *_unusual(ship, post.ship, changes)]
+    told = _told(ship, post.ship, changes)
     return [*told, _outcome(message, post, refused=False)] if answering else told
 
 
@@ -177,10 +180,12 @@ def _outcome(message: Message, post: Post, *, refused: bool) -> Publication:
     return _answer(message, Stored(post.ship, int((~np.isnan(post.readings.value)).sum()), post.skipped))
 
 
-def _told(ship: int | str, changes: Changes) -> list[Publication]:
+def _told(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
+    """Say what is unusual, then the quarters: whoever comes after a kill in between finds those untold, and says the rest."""
     rows = rows_of(changes)
     told = (rows[first : first + MOST_TOLD] for first in range(0, len(rows), MOST_TOLD))
-    return [INTERVAL.publication(Intervals(ship, each), ship=str(ship)) for each in told]
+    quarters = [INTERVAL.publication(Intervals(name, each), ship=str(name)) for each in told]
+    return [*_unusual(ship, name, changes), *quarters]
 
 
 def _unusual(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:

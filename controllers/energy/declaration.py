@@ -11,6 +11,7 @@ DECLARATION = Declaration(
     summary="turns any consumption data into kWh per quarter of an hour",
     subscribes=(RAW,),
     subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
+    session_s=3600,
     publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),
     wall_tick_s=0.5,
 )

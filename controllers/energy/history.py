@@ -66,10 +66,13 @@ class _Question:
 
 
 class History:
-    """Questions to the recorder, some at a time. `wall_s` is a wall second in plant seconds."""
+    """Questions to the recorder, some at a time. `wall_s` is a wall second in plant seconds.
 
-    def __init__(self, wall_s: float) -> None:
-        self._wall_s = wall_s
+    `start` names this start: an answer to what an earlier one had asked may have waited at the broker.
+    """
+
+    def __init__(self, wall_s: float, start: str) -> None:
+        self._wall_s, self._start = wall_s, start
         self._asked: dict[bytes, _Question] = {}
         self._waiting: deque[tuple[str | None, int | None]] = deque()
         self._rests_until_s = -math.inf
@@ -131,7 +134,7 @@ class History:
 
     def _question(self, ship: str | None, after: int | None, now_s: float) -> Publication:
         self._count += 1
-        mark = b"history %d" % self._count
+        mark = f"{self._start}/{self._count}".encode()
         self._asked[mark] = _Question(ship, now_s, after)
         return Publication(
             topic=QUERY.template.topic(),

@@ -240,6 +240,8 @@ def _number(value: Any) -> float | str:
         return "null"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return f"not a number: {_shown(value)}"
+    if isinstance(value, str) and ("_" in value or not value.isascii()):  # `float` would read 1_000, and digits of every script
+        return f"not a number: {_shown(value)}"
     try:
         number = float(value)
     except (ValueError, OverflowError):

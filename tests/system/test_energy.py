@@ -71,6 +71,15 @@ class Service:
     def post(self, ship: int | str, units: str, rows: list[tuple[str, Any]], **more: Any) -> tuple[int, Any]:
         return self.ask("POST", "/data", body_of(ship, units, rows, **more))[:2]
 
+    def tell(self, ship: int | str, units: str, rows: list[tuple[str, Any]]) -> None:
+        """Post over MQTT, where nobody answers."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client.connect(self.broker.host, self.broker.port)
+        client.loop_start()
+        client.publish(f"energy/{ship}/raw", body_of(ship, units, rows), 1).wait_for_publish(10)
+        client.disconnect()
+        client.loop_stop()
+
     def get(self, ship: int | str, start: str = f"{DAY}T00:00:00Z", end: str = "2018-08-25T00:00:00Z") -> dict[str, Any]:
         query = urlencode({"spaceship_id": ship, "start": start, "end": end})
         deadline_s = time.monotonic() + 30
@@ -160,12 +169,7 @@ def test_the_examples_over_http(service: Service, name: str) -> None:
 def test_the_examples_over_mqtt(service: Service, name: str) -> None:
     (units, rows), expected = EXAMPLES[name]
     ship = f"mqtt {name}"
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.connect(service.broker.host, service.broker.port)
-    client.loop_start()
-    client.publish(f"energy/{ship}/raw", body_of(ship, units, rows), 1).wait_for_publish(10)
-    client.disconnect()
-    client.loop_stop()
+    service.tell(ship, units, rows)
     until(lambda: service.values(ship) == dict(zip(times(len(expected)), expected, strict=True)), "the quarters did not come")
 
 
@@ -242,6 +246,16 @@ def test_without_recorder_or_normalizer_it_is_503_in_time_and_later_all_is_well(
         service.run(name)
     until(lambda: service.post(ship, "kWh", [("00:30", 2), ("00:45", 3)])[0] == 201, "not back")
     assert service.values(ship) == {"00:00": 1, "00:15": 1, "00:30": 2, "00:45": 3}
+
+
+def test_what_is_posted_while_the_normalizer_is_not_connected_becomes_quarters(service: Service) -> None:
+    ship = "not connected"
+    assert service.post(ship, "kWh", [("00:00", 1), ("00:15", 1)])[0] == 201
+    service.processes["energy"].send_signal(signal.SIGSTOP)
+    service.broker.restart()
+    service.tell(ship, "kWh", [("00:30", 2), ("00:45", 3)])
+    service.processes["energy"].send_signal(signal.SIGCONT)
+    until(lambda: service.values(ship) == {"00:00": 1, "00:15": 1, "00:30": 2, "00:45": 3}, "the post is forgotten")
 
 
 @pytest.mark.parametrize("name", [*NAMES, "broker"])

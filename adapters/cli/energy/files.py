@@ -175,6 +175,8 @@ def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
 def _number(text: str) -> Any:
     """Return the number that a text is; the text itself where it is none, so that its reason can be told."""
     stripped = text.strip()
+    if "_" in stripped or not stripped.isascii():  # `float` would read 1_000, and digits of every script
+        return stripped
     try:
         value = float(stripped)
     except ValueError:

@@ -176,6 +176,17 @@ def test_csv_with_options(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> 
     assert (sent["spaceship_id"], sent["units"], sent["interval_minutes"]) == (2, "kW", 5)
 
 
+def test_only_decimal_text_of_a_csv_is_a_number(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "datetime,value\n2018-08-24T00:00:00Z,1e1\n2018-08-24T01:00:00Z,1_000\n2018-08-24T02:00:00Z,１２\n", encoding="utf-8"
+    )
+    result = scaup("energy", "import", str(path), "--ship", "1", "--units", "kWh", "--interval-minutes", "60")
+    assert "a.csv, line 3: not a number" in result.stderr
+    assert "a.csv, line 4: not a number" in result.stderr
+    assert "a.csv, line 2" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

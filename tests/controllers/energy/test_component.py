@@ -1,5 +1,6 @@
 """The normalizer with a recorder that remembers what was published."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -120,7 +121,8 @@ class World:
     def _left_behind(self) -> list[dict[str, Any]]:
         last: dict[str, str] = {}
         for topic, _ in self.recorded:
-            last[topic.split("/")[1]] = topic.split("/")[2]
+            if not topic.endswith("/anomaly"):
+                last[topic.split("/")[1]] = topic.split("/")[2]
         return [{"ship": ship} for ship, kind in last.items() if kind == "raw"]
 
 
@@ -193,18 +195,19 @@ def test_a_restarted_normalizer_goes_on_from_the_recording() -> None:
     assert fresh.quarters() == world.quarters()
 
 
-def test_killed_after_any_publication_every_post_becomes_quarters() -> None:
+def test_killed_after_any_publication_every_post_becomes_quarters_and_every_anomaly_is_told_once() -> None:
     expected = World()
-    posts = [(1, 2), (3, 4), (9, 9)]
+    posts = [(1, -2), (3, 4), (-9, -9)]
     for number, values in enumerate(posts):
         expected.post(*values, start=30 * number, step=15)
-    for survive in range(12):
+    for survive in range(20):
         world = World()
         world.survive = survive
         for number, values in enumerate(posts):
             world.post(*values, start=30 * number, step=15)
         world.crash()
         assert world.quarters() == expected.quarters(), survive
+        assert kinds(world) == kinds(expected) == ["negative"] * 3, survive
 
 
 def test_while_the_recorder_is_away_posts_wait() -> None:
@@ -225,6 +228,17 @@ def test_a_question_that_nobody_answers_is_asked_again() -> None:
     world.now_s = PATIENCE_S + 1
     world.send(world.normalizer.on_tick(world.now_s))
     assert world.answers == [Stored(1, 2)]
+
+
+def test_an_answer_to_a_question_of_an_earlier_start_is_none_to_this_one() -> None:
+    earlier, later = EnergyNormalizer(start="a"), EnergyNormalizer(start="b")
+    online = Message(topic="components/recorder/state", payload=ONLINE, retain=True)
+    (asked,), _ = earlier.on_message(online, 0.0), later.on_message(online, 0.0)
+    for said in (b'[{"ship":"7"}]', b'{"rows":1,"chunks":1,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}'):
+        answer = Message(topic=ANSWER_TOPIC, payload=said, correlation_data=asked.correlation_data)
+        assert later.on_message(answer, 0.0) == []
+    assert earlier.on_message(dataclasses.replace(answer, payload=b'[{"ship":"7"}]'), 0.0) == []
+    assert earlier.on_message(answer, 0.0) != [], "it was its own"
 
 
 def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:

@@ -39,6 +39,28 @@ def test_values_that_are_none_are_skipped_and_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [("12", 12), ("-0.5", -0.5), ("+3", 3), (".5", 0.5), ("5.", 5), ("1e3", 1000), ("2.5E-1", 0.25), (" 1\t", 1), ("007", 7)],
+)
+def test_decimal_numbers_as_text(text: str, number: float) -> None:
+    post = read_post(body(text))
+    assert (post.readings.value.tolist(), post.skipped) == ([number], ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_000", "1_0.0_1", "1e1_0", "١٢", "１２", "１.５", "\u22121", "\xa01", "0x10", "0b1", "1,5", "1 000", "12 kW", "1e",
+        ".", "infinity", "-inf", "nan", "-NaN", " ",
+    ],
+)  # fmt: skip
+def test_text_that_is_no_decimal_number_is_skipped_and_named(text: str) -> None:
+    post = read_post(body(1, text))
+    assert [each.index for each in post.skipped] == [1]
+    assert post.skipped[0].reason.startswith("not a ")
+
+
+@pytest.mark.parametrize(
     ("changed", "text"),
     [
         ({"units": "MW"}, "units: "),
