@@ -44,16 +44,16 @@ _ONLINE = (Standing.UNKNOWN, Standing.CONNECTED)
 class ChargingController:
     """Sans-I/O component that tells every widget how far its charger is, and keeps the sessions.
 
-    `poll` gives new pairs when there are any, `calendar` the instant of plant time for `now_s`; `wall_s` is a wall second in
-    plant seconds.
+    `poll` gives new pairs when there are any, `calendar` the instant of plant time for `now_s`; `time_scale` is plant seconds
+    per wall second.
     """
 
     def __init__(
-        self, pairs: Pairs, poll: Callable[[], Pairs | None], calendar: Callable[[float], datetime], wall_s: float = 1.0
+        self, pairs: Pairs, poll: Callable[[], Pairs | None], calendar: Callable[[float], datetime], time_scale: float = 1.0
     ) -> None:
-        self._pairs, self._poll, self._calendar, self._wall_s = pairs.pairs, poll, calendar, wall_s
+        self._pairs, self._poll, self._calendar, self._time_scale = pairs.pairs, poll, calendar, time_scale
         self._chargers: dict[str, ChargerState] = {}
-        self._links, self._deadlines, self._redelivery = Links(), Deadlines(), Redelivery(wall_s)
+        self._links, self._deadlines, self._redelivery = Links(), Deadlines(), Redelivery(time_scale)
         self._said_pairs = False
         self._unsettled: dict[str, None] = {}
         """Chargers of which something retained was heard; nothing follows from it before all of it is there."""
@@ -171,7 +171,7 @@ class ChargingController:
 
     def _wait_if_away(self, charger: str, now_s: float) -> None:
         if (patience_s := _PATIENCE_S.get(self._links.standing(charger))) is not None:
-            self._deadlines.wait(charger, now_s, patience_s * self._wall_s)
+            self._deadlines.wait(charger, now_s, patience_s * self._time_scale)
 
     def _say_pairs(self, pairs: Pairs | None, now_s: float) -> list[Publication]:
         changed = pairs is not None and pairs.pairs != self._pairs

@@ -12,10 +12,10 @@ SKEW_S = 60.0
 
 
 class Redelivery:
-    """What was taken last of each charger. `wall_s` is a wall second in plant seconds."""
+    """What was taken last of each charger. `time_scale` is plant seconds per wall second."""
 
-    def __init__(self, wall_s: float) -> None:
-        self._skew = timedelta(seconds=SKEW_S * wall_s)
+    def __init__(self, time_scale: float) -> None:
+        self._skew = timedelta(seconds=SKEW_S * time_scale)
         self._last: dict[str, Stamp] = {}
 
     def instant(self, stamp: Stamp, now: datetime) -> datetime:

@@ -40,12 +40,12 @@ class _Ship:
 class EnergyNormalizer:
     """Sans-I/O component: what ships post becomes quarters of an hour.
 
-    `wall_s` is a wall second in plant seconds; `start` names this start, as no other one was named.
+    `time_scale` is plant seconds per wall second; `start` names this start, as no other one was named.
     """
 
-    def __init__(self, wall_s: float = 1.0, start: str = "start") -> None:
+    def __init__(self, time_scale: float = 1.0, start: str = "start") -> None:
         self._ships: dict[str, _Ship] = {}
-        self._history = History(wall_s, start)
+        self._history = History(time_scale, start)
         self._held = 0
         self._looked = False
 

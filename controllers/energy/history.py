@@ -66,13 +66,13 @@ class _Question:
 
 
 class History:
-    """Questions to the recorder, some at a time. `wall_s` is a wall second in plant seconds.
+    """Questions to the recorder, some at a time. `time_scale` is plant seconds per wall second.
 
     `start` names this start: an answer to what an earlier one had asked may have waited at the broker.
     """
 
-    def __init__(self, wall_s: float, start: str) -> None:
-        self._wall_s, self._start = wall_s, start
+    def __init__(self, time_scale: float, start: str) -> None:
+        self._time_scale, self._start = time_scale, start
         self._asked: dict[bytes, _Question] = {}
         self._waiting: deque[tuple[str | None, int | None]] = deque()
         self._rests_until_s = -math.inf
@@ -92,7 +92,7 @@ class History:
 
     def tick(self, now_s: float) -> list[Publication]:
         """Ask again what nobody answered."""
-        for mark in [mark for mark, each in self._asked.items() if now_s - each.asked_s > PATIENCE_S * self._wall_s]:
+        for mark in [mark for mark, each in self._asked.items() if now_s - each.asked_s > PATIENCE_S * self._time_scale]:
             overdue = self._asked.pop(mark)
             self._waiting.append((overdue.ship, overdue.after))
         return self.next(now_s)
@@ -123,7 +123,7 @@ class History:
         del self._asked[mark]
         if end.error is not None or end.truncated:
             self._waiting.append((question.ship, question.after))
-            self._rests_until_s = now_s + RETRY_S * self._wall_s
+            self._rests_until_s = now_s + RETRY_S * self._time_scale
             why = end.error.message if end.error is not None else "there is more than it answers at once"
             raise Rejected(f"the recorder cannot say what it knows of ship {question.ship}: {why}")
         if question.ship is None or (question.after is not None and not question.rows):

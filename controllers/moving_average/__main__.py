@@ -16,7 +16,7 @@ def build(settings: Settings) -> MovingAverage:
     """
     length = positive_int(WINDOW.name, settings.value(WINDOW), LONGEST_WINDOW)
     fields = read_fields(FIELDS.name, settings.value(FIELDS))
-    return MovingAverage(length, fields, wall_s=settings.time_scale)
+    return MovingAverage(length, fields, time_scale=settings.time_scale)
 
 
 def main() -> None:

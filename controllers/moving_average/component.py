@@ -17,14 +17,14 @@ DEFAULT_LENGTH = 5
 class MovingAverage:
     """Sans-I/O component: after each reading of a machine, the averages over its last `length` ones.
 
-    `wall_s` is a wall second in plant seconds: how long the recorder takes has nothing to do with the plant. What is only
+    `time_scale` is plant seconds per wall second: how long the recorder takes has nothing to do with the plant. What is only
     recorded, and not heard since the start, is not published: its average is retained.
     """
 
-    def __init__(self, length: int = DEFAULT_LENGTH, fields: Sequence[Field] = DEFAULT_FIELDS, wall_s: float = 1.0) -> None:
+    def __init__(self, length: int = DEFAULT_LENGTH, fields: Sequence[Field] = DEFAULT_FIELDS, time_scale: float = 1.0) -> None:
         self._length, self._fields = length, tuple(fields)
         self._windows: dict[str, Window] = {}
-        self._warm_start = WarmStart(length, wall_s)
+        self._warm_start = WarmStart(length, time_scale)
         self._heard: set[str] = set()
         """Machines that were heard while their recorded readings may still come."""
         self._held: dict[str, None] = {}

@@ -44,10 +44,10 @@ class Recorded:
 
 
 class WarmStart:
-    """One conversation with the recorder. `length`: how many readings to ask for; `wall_s`: a wall second in plant seconds."""
+    """One conversation with the recorder. `length`: readings to ask for; `time_scale`: plant seconds per wall second."""
 
-    def __init__(self, length: int, wall_s: float) -> None:
-        self._length, self._wall_s = length, wall_s
+    def __init__(self, length: int, time_scale: float) -> None:
+        self._length, self._time_scale = length, time_scale
         self._tries = 0
         self._answered = False
         self._ask_again_s: float | None = None
@@ -62,7 +62,7 @@ class WarmStart:
         if self._answered or state.state is not Presence.ONLINE:
             return []
         self._tries = 0
-        self._held_until_s = now_s + HOLD_S * self._wall_s
+        self._held_until_s = now_s + HOLD_S * self._time_scale
         return self._ask(now_s)
 
     def tick(self, now_s: float) -> list[Publication]:
@@ -81,7 +81,7 @@ class WarmStart:
             return iter(())
         said = decode_json(message.payload)
         if isinstance(said, list):
-            self._ask_again_s = now_s + PATIENCE_S * self._wall_s
+            self._ask_again_s = now_s + PATIENCE_S * self._time_scale
             return (found for row in said if (found := _recorded(row)) is not None)
         self._close(convert(said, QueryEnd), now_s)
         return iter(())
@@ -96,7 +96,7 @@ class WarmStart:
             return []
         sql = _SQL.format(length=self._length, period=PERIODS[self._tries])
         self._tries += 1
-        self._ask_again_s = now_s + PATIENCE_S * self._wall_s
+        self._ask_again_s = now_s + PATIENCE_S * self._time_scale
         return [
             Publication(
                 topic=QUERY.template.topic(),
@@ -110,7 +110,7 @@ class WarmStart:
     def _close(self, end: QueryEnd, now_s: float) -> None:
         self._held_until_s = None
         self._answered = end.error is None
-        self._ask_again_s = None if self._answered else now_s + PAUSE_S * self._wall_s
+        self._ask_again_s = None if self._answered else now_s + PAUSE_S * self._time_scale
 
 
 def _recorded(row: Any) -> Recorded | None:

@@ -201,7 +201,7 @@ def test_what_begins_while_a_charger_is_away_ends_too() -> None:
 
 
 def test_grace_is_in_wall_seconds() -> None:
-    world = started(wall_s=60.0)
+    world = started(time_scale=60.0)
     world.link()
     world.soc(50)
     world.link(False)

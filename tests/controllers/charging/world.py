@@ -38,7 +38,7 @@ class World:
     """What the controller publishes is kept; `restart` puts a new one in its place, which finds what was retained."""
 
     pairs: dict[str, str] = field(default_factory=lambda: dict(PAIRS_OF_TESTS))
-    wall_s: float = 1.0
+    time_scale: float = 1.0
     now_s: float = 0.0
     polled: Pairs | None = None
     retained: dict[str, tuple[bytes, Stamp]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class World:
             return polled
 
         self.starts += 1
-        self.controller = ChargingController(Pairs(dict(self.pairs)), poll, calendar, self.wall_s)
+        self.controller = ChargingController(Pairs(dict(self.pairs)), poll, calendar, self.time_scale)
 
     def restart(self, after_s: float = 1.0, order: int = 1) -> None:
         self.survive = None

@@ -156,7 +156,7 @@ def test_it_goes_on_with_what_was_recorded() -> None:
 
 
 def test_averages_wait_for_a_moment_only_and_are_corrected() -> None:
-    controller = MovingAverage(wall_s=60)
+    controller = MovingAverage(time_scale=60)
     (question,) = controller.on_message(recorder(), 0.0)
     controller.on_message(reading(6), 1.0)
     assert controller.on_tick(HOLD_S * 60 - 1) == []
