@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.asking.bus import PahoBus, connected
+from adapters.cli.asking.paho_bus import PahoBus, connected
 from adapters.cli.errors import Refused, Unreachable
 from broker.address import Address, broker_address
 from broker.contract.heating import SETPOINT, Setpoint

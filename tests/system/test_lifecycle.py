@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.cli.asking.bus import connected
+from adapters.cli.asking.paho_bus import connected
 from adapters.cli.errors import CommandError
 from adapters.cli.running import guardian, health, orphans, supervision
 from adapters.cli.running.control import Supervisor

@@ -16,7 +16,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.asking.bus import PahoBus, Received, connected
+from adapters.cli.asking.bus import Received
+from adapters.cli.asking.paho_bus import PahoBus, connected
 from broker.address import Address, broker_address
 from broker.message import Publication
 from tests import real_broker

@@ -48,7 +48,7 @@ class Session:
             Unreachable: there is no broker.
             Refused: the broker does not accept the login.
         """
-        from adapters.cli.asking.bus import connected
+        from adapters.cli.asking.paho_bus import connected
 
         return connected(self._address, session_expiry_s=session_expiry_s)
 
@@ -59,7 +59,7 @@ class Session:
             Unreachable: there is no broker.
             Refused: the broker does not accept the login.
         """
-        from adapters.cli.asking.bus import connected
+        from adapters.cli.asking.paho_bus import connected
 
         return connected(replace(self._address, username=account, password=password))
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import click
 
-from adapters.cli.asking.bus import Bus, connected
+from adapters.cli.asking.bus import Bus
+from adapters.cli.asking.paho_bus import connected
 from adapters.cli.errors import CommandError
 from broker.address import Address
 from broker.contract.components import STATE, ComponentState, Presence

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.asking.bus import PahoBus
+from adapters.cli.asking.paho_bus import PahoBus
 from adapters.cli.errors import Refused
 from broker.address import Address
 from broker.message import Publication
