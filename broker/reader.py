@@ -22,10 +22,11 @@ TakePublishes = Callable[[bytes, int], int]
 """Takes the PUBLISH packets that follow each other in some bytes from a position on, and returns where they end."""
 
 _CHUNK_BYTES = 256 * 1024
-_CRUMB_BYTES = 32 * 1024
+_CRUMB_BYTES = range(8, 32 * 1024)
+"""An acknowledgement alone is none: who waits for one after the other is not to wait longer."""
 _SOON_S = 0.001
 _MANY = 16
-"""So many crumbs in a row, each there so soon after the last one was read, are a busy stream; a dialogue has fewer."""
+"""So many crumbs in a row, each there so soon after the last one was read, are a busy stream."""
 _GATHER_S = 0.002
 _LONGEST_HEADER = 5
 """Bytes: packet type and a remaining length of up to four (MQTT 5 section 2.1.1)."""
@@ -79,7 +80,7 @@ class Protocol(MQTTProtocol):  # type: ignore[misc]
             while self._connected.is_set() and not self._transport.is_closing():
                 data = await self.read(_CHUNK_BYTES)
                 self._connection._last_data_in = read_s = time.monotonic()
-                crumbs = crumbs + 1 if len(data) < _CRUMB_BYTES and read_s - asked_s < _SOON_S else 0
+                crumbs = crumbs + 1 if len(data) in _CRUMB_BYTES and read_s - asked_s < _SOON_S else 0
                 buffer += data
                 if len(buffer) >= packet_bytes(buffer):
                     del buffer[: self._take(bytes(buffer))]
