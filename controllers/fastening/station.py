@@ -132,12 +132,12 @@ class Station:
         """Take that the adapter is there, perhaps anew, or away: then nothing reaches the driver, whatever its link was."""
         if self._linked is None:
             return []
-        if online and self.connected and self._unsent:
-            return []  # the controller is new: the next tick sends, when it is known what was missed
         return self._reached(online and self._linked, None if online else "the torque adapter is away", now_s)
 
     def _reached(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
         before, self.connected = self.connected, connected
+        if connected and self._unsent and before is not False:
+            return []  # the controller is new: the next tick sends, and until then it hears what it missed
         told: list[Publication] = []
         if self.job is not None and self.active and connected is not before and (before is not None or not connected):
             kind = Happening.BACK if connected else Happening.AWAY
