@@ -210,10 +210,7 @@ class Database:
         Raises:
             StorageError: the database is not open.
         """
-        self._cursors.wait_while_held(2 * QUERIES_END_S)
-        if (connection := self._connection) is None:
-            raise StorageError("the database is not open: the recorder's log says why")
-        with self._cursors.lend(connection) as cursor:
+        with self._cursors.lend(lambda: self._connection, 2 * QUERIES_END_S) as cursor:
             yield cursor
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import duckdb
@@ -22,17 +22,22 @@ class Cursors:
         self._held = False
 
     @contextmanager
-    def lend(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a cursor for one query.
+    def lend(
+        self, connection: Callable[[], duckdb.DuckDBPyConnection | None], patience_s: float
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor of the present connection for one query; while new ones are `held` back, wait for so long.
 
         Raises:
-            StorageError: the connection gives none.
+            StorageError: there is no connection, or it gives none.
         """
-        try:
-            cursor = connection.cursor()
-        except duckdb.Error as error:
-            raise StorageError(f"the database failed: {first_line(error)}") from error
         with self._changed:
+            self._changed.wait_for(lambda: not self._held, patience_s)
+            if (parent := connection()) is None:
+                raise StorageError("the database is not open: the recorder's log says why")
+            try:
+                cursor = parent.cursor()
+            except duckdb.Error as error:
+                raise StorageError(f"the database failed: {first_line(error)}") from error
             self._lent.add(cursor)
         try:
             yield cursor
@@ -44,19 +49,15 @@ class Cursors:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let those who `wait_while_held` wait until the block is left."""
-        self._held = True
+        """Hold new queries back until the block is left."""
+        with self._changed:
+            self._held = True
         try:
             yield
         finally:
-            self._held = False
             with self._changed:
+                self._held = False
                 self._changed.notify_all()
-
-    def wait_while_held(self, patience_s: float) -> None:
-        """Wait until nobody holds new queries back, or so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._held, patience_s)
 
     def ended(self, patience_s: float) -> bool:
         """Wait until every query that runs now has ended; tell whether they did."""
