@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,11 +13,14 @@ INTERRUPTED = 130
 def importing() -> Iterator[None]:
     """Let Ctrl-C end the process at once and without a word, for the time of a `with` block that only imports.
 
-    An exception out of an import would be shown, and inside msgspec or DuckDB it crashes Python. Who ignores Ctrl-C still does.
+    An exception out of an import would be shown, and inside msgspec or DuckDB it crashes Python. Who ignores Ctrl-C, or handles
+    it in another way, still does.
     """
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     try:
         yield
     finally:

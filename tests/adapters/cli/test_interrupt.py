@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from adapters.cli.importing import importing
 from broker.settings import ROOT
 
 PROGRAM = """
@@ -31,6 +33,7 @@ def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.Co
         cwd=ROOT,
         env={"PATH": "/usr/bin", "SCAUP_MQTT_PORT": "1", "SCAUP_DATA_DIR": "/nowhere"},
         check=False,
+        timeout=50,
     )
 
 
@@ -57,3 +60,12 @@ def test_who_ignores_ctrl_c_still_does() -> None:
     done = interrupted("click", "--version", before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("now\nscaup ")
+
+
+def test_in_a_thread_it_imports_as_usual() -> None:
+    def load() -> str:
+        with importing():
+            return "loaded"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(load).result() == "loaded"
