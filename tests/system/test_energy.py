@@ -252,9 +252,11 @@ def test_what_is_posted_while_the_normalizer_is_not_connected_becomes_quarters(s
     ship = "not connected"
     assert service.post(ship, "kWh", [("00:00", 1), ("00:15", 1)])[0] == 201
     service.processes["energy"].send_signal(signal.SIGSTOP)
-    service.broker.restart()
-    service.tell(ship, "kWh", [("00:30", 2), ("00:45", 3)])
-    service.processes["energy"].send_signal(signal.SIGCONT)
+    try:
+        service.broker.restart()
+        service.tell(ship, "kWh", [("00:30", 2), ("00:45", 3)])
+    finally:
+        service.processes["energy"].send_signal(signal.SIGCONT)
     until(lambda: service.values(ship) == {"00:00": 1, "00:15": 1, "00:30": 2, "00:45": 3}, "the post is forgotten")
 
 

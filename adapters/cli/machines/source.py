@@ -25,8 +25,8 @@ def read_source(place: str) -> list[Any]:
     """Return what a file or an `http://` or `https://` URL holds now, as a list of decoded readings.
 
     Raises:
-        SourceFailed: it cannot be reached, does not answer within 5 s or in full within 10 s, has more than 16 MiB, or is not
-            JSON.
+        SourceFailed: it cannot be reached, is silent for 5 s, has a body that is not there within 10 s or has more than 16 MiB,
+            or is not JSON.
     """
     try:
         content = _of_url(place) if place.lower().startswith(("http://", "https://")) else _of_file(place)
