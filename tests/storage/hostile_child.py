@@ -1,4 +1,4 @@
-"""A recorder's database and query service in a process that may die: one statement a line in, what became of it a line out."""
+"""A recorder's database and query service in a process that may die: one request a line in, what became of it a line out."""
 
 import asyncio
 import itertools
@@ -32,13 +32,12 @@ class Asker:
     """Asks a query service, as a client of its own each time."""
 
     def __init__(self, database: Database) -> None:
-        self._queries = queries.Queries(database, self._send, Limits(timeout_s=0.3))
+        self._queries = queries.Queries(database, self._send, Limits())
         self._ended: asyncio.Future[QueryEnd]
 
-    async def __call__(self, sql: str) -> QueryEnd:
+    async def __call__(self, request: QueryRequest) -> QueryEnd:
         self._ended = asyncio.get_running_loop().create_future()
         topic = f"storage/answer/client-{next(_numbers)}"
-        request = QueryRequest(sql=sql)
         self._queries.take(Message(topic="storage/query", payload=encode(request), response_topic=topic))
         return await self._ended
 
@@ -73,10 +72,10 @@ async def patiently(work: Callable[[], T]) -> T:
             await asyncio.sleep(0.1)
 
 
-async def attempt(database: Database, ask: Asker, sql: str) -> dict[str, object]:
+async def attempt(database: Database, ask: Asker, request: QueryRequest) -> dict[str, object]:
     before = await patiently(lambda: (contents(database), settings(database)))
     started_s = time.monotonic()
-    end = await ask(sql)
+    end = await ask(request)
     took_s = time.monotonic() - started_s
     unchanged = await patiently(lambda: (contents(database), settings(database))) == before
     await patiently(lambda: commit_one(database))
@@ -92,7 +91,7 @@ async def main() -> None:
     limit_address_space(1024)
     reading = ThreadPoolExecutor(1)  # which has its thread before memory is short
     while line := await asyncio.get_running_loop().run_in_executor(reading, sys.stdin.readline):
-        print(json.dumps(await attempt(database, ask, json.loads(line))), flush=True)
+        print(json.dumps(await attempt(database, ask, decode(line.encode(), QueryRequest))), flush=True)
 
 
 if __name__ == "__main__":
