@@ -230,7 +230,9 @@ def test_what_is_away_is_503_in_time(tmp_path: Path, what: str, known: bool) -> 
             made.api._routes._within_s = WITHIN_S
             requests = [("POST", "/data", JSON, post(1, units, rows))]
             requests += [] if what == "normalizer" else [("GET", f"/data?spaceship_id=1&{DAY}", {}, b"")] * 6
-            for answered in await asyncio.gather(*(made.ask(*each) for each in requests)):
+            async with asyncio.timeout(30):  # what is away is never there by itself
+                answers = await asyncio.gather(*(made.ask(*each) for each in requests))
+            for answered in answers:
                 assert (answered.status, bool(answered.error)) == (503, True)
                 assert int(answered.headers["retry-after"]) > 0
             made.there = made.recorder_there = made.normalizer_there = True
