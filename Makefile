@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 SCAUP := .venv/bin/scaup
 OLDEST := PYTHONPATH=.venv/oldest $(PYTHON)
 OLDEST_LOCK := requirements-oldest.lock
-RECORDING_TESTS := tests/storage --ignore tests/storage/test_crash_steps.py
+RECORDING_TESTS := tests/storage --ignore tests/storage/retention/test_crash_steps.py
 RECORDING_SYSTEM_TESTS := tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
 
 setup: ## Prepare .venv, with .venv/bin/scaup in it; start nothing

@@ -7,7 +7,7 @@ BusError
 ├── BrokerUnavailable the broker cannot be reached or refused the connection
 ├── TakenOver         another client connected with the same client id
 ├── CannotStart       a component lacks what it needs; the text names the fix
-└── BrokerUnusable    there is no Mosquitto here, or one that is too old (`broker.mosquitto`)
+└── BrokerUnusable    there is no Mosquitto here, or one that is too old (`broker.launch.mosquitto`)
 """
 
 

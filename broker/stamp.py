@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from broker.packets import UserProperties
+from broker.mqtt.packets import UserProperties
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from broker.message import Message, Publication, decode, encode
-from broker.topics import TopicTemplate
+from broker.mqtt.topics import TopicTemplate
 
 P = TypeVar("P")
 

@@ -2,15 +2,15 @@
 
 import asyncio
 
-from broker.address import Address, broker_address
 from broker.errors import CannotStart, TakenOver
-from broker.runtime import run
-from broker.settings import Settings, positive_int
-from storage.alone import other_recorder
+from broker.mqtt.address import Address, broker_address
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, positive_int
+from storage.database.files import hold_lock
 from storage.declaration import DECLARATION, MEMORY
 from storage.errors import StorageError
-from storage.files import hold_lock
-from storage.memory import limit_address_space
+from storage.ingest.single_instance import other_recorder
+from storage.query.memory import limit_address_space
 from storage.recorder import Recorder
 
 

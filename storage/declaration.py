@@ -1,7 +1,7 @@
 """What the recorder does on the bus."""
 
-from broker.contract import storage
-from broker.declaration import Declaration, Variable
+from broker.contract.storage import topics as storage
+from broker.runtime.declaration import Declaration, Variable
 
 MEMORY = Variable(
     name="SCAUP_RECORDER_MEMORY_MB",
@@ -15,7 +15,7 @@ MIN_FREE = Variable(
 RETENTION = Variable(
     name="SCAUP_RETENTION",
     default="",
-    meaning="retention policy, a file; empty: storage/retention.conf, which keeps everything",
+    meaning="retention policy, a file; empty: storage/retention/retention.conf, which keeps everything",
 )
 
 DECLARATION = Declaration(

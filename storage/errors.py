@@ -11,7 +11,7 @@ StorageError
 └── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what the asker is told
 """
 
-from broker.contract.storage import QueryError
+from broker.contract.storage.topics import QueryError
 
 
 class StorageError(Exception):

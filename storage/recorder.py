@@ -7,27 +7,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from broker.address import broker_address
-from broker.clock import PlantClock
-from broker.component import Bus
-from broker.contract.storage import DRIFT, QUERY, REQUEST, STATS, Drift
+from broker.contract.storage.topics import DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from broker.packets import Delivery
-from broker.publisher import Publisher
-from broker.rejection import rejection
-from broker.runtime import to_message
-from broker.settings import Settings, positive_int
-from storage.answer import may_answer
-from storage.batch import Received
-from storage.commit import Database
+from broker.mqtt.address import broker_address
+from broker.mqtt.packets import Delivery
+from broker.runtime.clock import PlantClock
+from broker.runtime.component import Bus
+from broker.runtime.publisher import Publisher
+from broker.runtime.rejection import rejection
+from broker.runtime.runtime import to_message
+from broker.runtime.settings import Settings, positive_int
+from storage.database.batch import Received
+from storage.database.database import Database
 from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
-from storage.queries import Queries
-from storage.query import Limits
-from storage.requests import SHIPPED_POLICY, Requests
-from storage.retention import read_policy
-from storage.session import RecordingSession
-from storage.stats import Stats
+from storage.ingest.session import RecordingSession
+from storage.ingest.stats import Stats
+from storage.query.answers import may_answer
+from storage.query.sandbox import Limits
+from storage.query.turns import Queries
+from storage.retention.policy import read_policy
+from storage.retention.requests import SHIPPED_POLICY, Requests
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from adapters.cli.declaration import OPERATOR
-from adapters.cli.registry import components
-from broker import mosquitto
-from broker.declaration import Declaration
-from broker.settings import Settings
+from adapters.client.declaration import OPERATOR
+from adapters.launcher.registry import components
+from broker.launch import mosquitto
+from broker.runtime.declaration import Declaration
+from broker.runtime.settings import Settings
 
 IMAGE = "eclipse-mosquitto:2"
 START_TIMEOUT_S = 20.0

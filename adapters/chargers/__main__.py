@@ -9,10 +9,10 @@ from adapters.chargers.component import ChargerAdapter
 from adapters.chargers.declaration import CHARGER_PORT, DECLARATION, MOST_PROCESSES, PROCESSES, WIDGET_PORT
 from adapters.chargers.limits import room_for_connections
 from adapters.listening import Listening
-from broker import mosquitto
-from broker.declaration import Variable
-from broker.runtime import run
-from broker.settings import Settings, port_number, positive_int
+from broker.launch import mosquitto
+from broker.runtime.declaration import Variable
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, port_number, positive_int
 
 GARBAGE_THRESHOLDS = (20_000, 20, 10)
 """Python's own look at everything that is alive each time a few hundred connections have come: with ten thousand there that

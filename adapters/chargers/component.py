@@ -7,9 +7,9 @@ from collections.abc import Callable
 from adapters.chargers.server import Server
 from adapters.chargers.side import ChargerSide, Side, WidgetSide
 from adapters.listening import Listening
-from broker.component import Bus
-from broker.contract.charging import CHARGER_LINK, PAIRS, STATUS, WIDGET_LINK
+from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATUS, WIDGET_LINK
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

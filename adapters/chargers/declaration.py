@@ -1,7 +1,7 @@
 """What the charger adapter does on the bus."""
 
-from broker.contract.charging import CHARGER_LINK, PAIRS, SOC, STATUS, WIDGET_LINK
-from broker.declaration import Declaration, Variable
+from broker.contract.charging.topics import CHARGER_LINK, PAIRS, SOC, STATUS, WIDGET_LINK
+from broker.runtime.declaration import Declaration, Variable
 
 CHARGER_PORT = Variable(name="SCAUP_CHARGER_PORT", default="3100", meaning="websocket port for chargers")
 WIDGET_PORT = Variable(name="SCAUP_WIDGET_PORT", default="3200", meaning="websocket port for widgets")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.chargers.session import Incoming
-from broker.contract.charging import SocEvent
+from broker.contract.charging.topics import SocEvent
 from broker.errors import Rejected
 from broker.message import decode
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from msgspec.structs import replace
 
-from broker.contract.charging import Link
+from broker.contract.charging.topics import Link
 
 C = TypeVar("C")
 

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from adapters.chargers.frames import check_soc
 from adapters.chargers.links import Links
 from adapters.chargers.session import Incoming, Refusal
-from broker.contract.charging import CHARGER_LINK, SOC, WIDGET_LINK, Link, Status, StatusData, StatusEvent
+from broker.contract.charging.topics import CHARGER_LINK, SOC, WIDGET_LINK, Link, Status, StatusData, StatusEvent
 from broker.errors import Rejected
 from broker.message import Publication, encode
-from broker.rejection import rejection
+from broker.runtime.rejection import rejection
 from broker.stream import Stream
 
 UNPAIRED = "taken out of the pairs"

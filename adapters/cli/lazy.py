@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from adapters.cli.errors import WrongUsage
 from adapters.cli.importing import INTERRUPTED, importing
+from adapters.client.errors import WrongUsage
 from broker.errors import InvalidSetting
 
 

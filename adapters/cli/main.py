@@ -5,10 +5,11 @@ from adapters.cli.importing import importing
 with importing():
     import click
 
-    from adapters.cli.asking.session import Session
     from adapters.cli.lazy import LazyGroup
+    from adapters.client.session import Session
 
 _COMMANDS = "adapters.cli.commands"
+_SYSTEMS = "adapters.cli.systems"
 _LIFECYCLE = "adapters.cli.commands.lifecycle"
 
 COMMANDS = {
@@ -33,14 +34,20 @@ COMMANDS = {
         "Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size.",
     ),
     "replay": (f"{_COMMANDS}.replay:replay", "Publish recorded messages again, with their original spacing."),
-    "heating": (f"{_COMMANDS}.heating:heating", "Heating: how well the rooms do, and their setpoints."),
-    "torque": (f"{_COMMANDS}.torque:torque", "Fasten screws with a torque driver, and see what was fastened."),
+    "heating": (f"{_SYSTEMS}.heating.heating:heating", "Heating: how well the rooms do, and their setpoints."),
+    "torque": (f"{_SYSTEMS}.fastening.torque:torque", "Fasten screws with a torque driver, and see what was fastened."),
     "machines": (
-        f"{_COMMANDS}.machines:machines",
+        f"{_SYSTEMS}.machines.machines:machines",
         "Machines: their readings with moving averages, anomalies, and their job status.",
     ),
-    "energy": (f"{_COMMANDS}.energy:energy", "Energy: import consumption data, and show it as kWh per quarter of an hour."),
-    "chargers": (f"{_COMMANDS}.chargers:chargers", "Chargers: their state of charge and widgets now, and their sessions."),
+    "energy": (
+        f"{_SYSTEMS}.energy.energy:energy",
+        "Energy: import consumption data, and show it as kWh per quarter of an hour.",
+    ),
+    "chargers": (
+        f"{_SYSTEMS}.charging.chargers:chargers",
+        "Chargers: their state of charge and widgets now, and their sessions.",
+    ),
     "completion": (f"{_COMMANDS}.completion:completion", "Print the completion script of a shell."),
 }
 
@@ -56,7 +63,7 @@ Example:
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from broker.version import VERSION
+        from broker.runtime.version import VERSION
 
         click.echo(f"scaup {VERSION}")
         ctx.exit()

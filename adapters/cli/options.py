@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from adapters.cli.asking.session import Session
-from adapters.cli.showing.output import Format, Output
-from adapters.cli.times import ACCEPTED, parse_instant
+from adapters.cli.output.output import Format, Output
+from adapters.client.session import Session
+from adapters.client.times import ACCEPTED, parse_instant
 from broker.errors import InvalidTopic
-from broker.topics import validate_filter, validate_topic
+from broker.mqtt.topics import validate_filter, validate_topic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +60,7 @@ class ComponentName(click.ParamType):  # type: ignore[type-arg]
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """Return the components whose names begin as typed."""
-        from adapters.cli.registry import components
+        from adapters.launcher.registry import components
 
         return [CompletionItem(name, help=each.summary) for name, each in components().items() if name.startswith(incomplete)]
 
@@ -93,9 +93,9 @@ def examples(*lines: str) -> str:
 
 def recorded_topics(session: Session, prefix: str) -> list[str]:
     """Return recorded topics that begin with `prefix`, at most 200; none where the recorder does not answer quickly."""
-    from adapters.cli.asking.answers import rows_from_recorder
-    from adapters.cli.errors import CommandError
-    from broker.contract.storage import QueryRequest
+    from adapters.client.answers import rows_from_recorder
+    from adapters.client.errors import CommandError
+    from broker.contract.storage.topics import QueryRequest
     from broker.errors import BusError
 
     sql = "SELECT DISTINCT topic FROM messages WHERE starts_with(topic, $prefix) ORDER BY topic LIMIT $most"

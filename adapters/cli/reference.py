@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import click
 
-from adapters.cli.errors import EXIT_CODES
 from adapters.cli.main import cli
+from adapters.client.errors import EXIT_CODES
 
 _WIDTH = 100
 _HEAD = """# The command line

@@ -3,9 +3,9 @@
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT
 from adapters.listening import Listening
-from broker import mosquitto
-from broker.runtime import run
-from broker.settings import Settings, port_number
+from broker.launch import mosquitto
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, port_number
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import msgspec
 from starlette.datastructures import QueryParams
 
 from adapters.http.errors import NotReadable
-from broker.contract.energy import RAW
+from broker.contract.energy.topics import RAW
 from broker.errors import InvalidTopic
 
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

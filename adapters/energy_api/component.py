@@ -12,8 +12,8 @@ from adapters.http.server import HttpServer
 from adapters.http.service import serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
-from broker.component import Bus
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 
 class EnergyApi:

@@ -1,7 +1,8 @@
 """What the energy API does on the bus."""
 
-from broker.contract import energy, storage
-from broker.declaration import Declaration, Variable
+from broker.contract.energy import topics as energy
+from broker.contract.storage import topics as storage
+from broker.runtime.declaration import Declaration, Variable
 
 PORT = Variable(name="SCAUP_ENERGY_API_PORT", default="8000", meaning="HTTP port of the energy API")
 CLIENT = "energy-api"

@@ -3,7 +3,7 @@
 from adapters.energy_api.asking import LONGEST_SHIP
 from adapters.energy_api.routes import LARGEST_BODY_BYTES
 from adapters.http.openapi import Node, answer, document, error, json_content, reference, unavailable
-from broker.contract.energy import ESTIMATED, MEASURED, PARTIAL
+from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL
 
 _POST = {
     "spaceship_id": 2,

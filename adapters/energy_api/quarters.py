@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.energy_api.asking import Period, spelled
 from adapters.energy_api.recorder import Rows
-from broker.contract.storage import QueryRequest
+from broker.contract.storage.topics import QueryRequest
 
 _SHORT = {
     "|": '{"datetime":"',

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from adapters.energy_api.recorder import Recorder, Rows
 from adapters.http.errors import Unavailable
-from broker.component import Bus
-from broker.contract.storage import QueryRequest
+from broker.contract.storage.topics import QueryRequest
 from broker.message import Message
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

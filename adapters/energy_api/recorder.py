@@ -11,10 +11,10 @@ import orjson
 from adapters.energy_api.declaration import RECORDED_TOPIC
 from adapters.http.errors import Unavailable
 from adapters.http.exchange import Exchange
-from broker.component import Bus
-from broker.contract.storage import JSON, QUERY, QueryEnd, QueryRequest
+from broker.contract.storage.topics import JSON, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from adapters.http.body import read_body
 from adapters.http.errors import HttpError, JsonResponse, NotReadable, Unavailable
 from adapters.http.exchange import Exchange
 from adapters.http.resource import Resource
-from broker.component import Bus
-from broker.contract.components import REJECTED, RejectedMessage
-from broker.contract.energy import RAW, Stored
-from broker.contract.storage import JSON
+from broker.contract.components.topics import REJECTED, RejectedMessage
+from broker.contract.energy.topics import RAW, Stored
+from broker.contract.storage.topics import JSON
 from broker.errors import BrokerUnavailable, Rejected
 from broker.message import Message, Publication, decode
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

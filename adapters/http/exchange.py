@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass, replace
 
 from adapters.http.errors import Unavailable
-from broker.component import Bus
 from broker.errors import BrokerUnavailable
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 MOST_WAITING = 1_000
 

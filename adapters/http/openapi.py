@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapters.http.errors import RETRY_AFTER_S
-from broker.version import VERSION
+from broker.runtime.version import VERSION
 
 Node = dict[str, Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from adapters.http.server import HttpServer
 from adapters.http.watch import BrokerWatch
-from broker.component import Bus
+from broker.runtime.component import Bus
 
 
 async def serve(server: HttpServer, watch: BrokerWatch, bus: Bus, working: Callable[[bool], None]) -> None:

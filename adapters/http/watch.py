@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 from adapters.http.errors import Unavailable
-from broker.component import Bus
 from broker.errors import BrokerUnavailable
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

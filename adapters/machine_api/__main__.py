@@ -3,9 +3,9 @@
 from adapters.listening import Listening
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT
-from broker import mosquitto
-from broker.runtime import run
-from broker.settings import Settings, port_number
+from broker.launch import mosquitto
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, port_number
 
 
 def main() -> None:

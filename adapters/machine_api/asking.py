@@ -6,7 +6,7 @@ import orjson
 from starlette.datastructures import QueryParams
 
 from adapters.http.errors import NotReadable
-from broker.contract.machines import Status
+from broker.contract.machines.topics import Status
 
 FIRST_MACHINE = 1
 SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1

@@ -10,9 +10,9 @@ from adapters.listening import Listening
 from adapters.machine_api.document import DOCUMENT
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.routes import Routes
-from broker.component import Bus
-from broker.contract.machines import AVERAGE
+from broker.contract.machines.topics import AVERAGE
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 
 class MachineApi:

@@ -1,7 +1,7 @@
 """What the machine API does on the bus."""
 
-from broker.contract.machines import AVERAGE, READING, STATUS
-from broker.declaration import Declaration, Variable
+from broker.contract.machines.topics import AVERAGE, READING, STATUS
+from broker.runtime.declaration import Declaration, Variable
 
 PORT = Variable(name="SCAUP_MACHINE_API_PORT", default="5000", meaning="HTTP port of the machine API")
 

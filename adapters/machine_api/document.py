@@ -4,7 +4,7 @@ from adapters.http.openapi import Node, answer, document, error, json_content, r
 from adapters.machine_api.asking import FIRST_MACHINE, INVALID, LARGEST_ID, MISSING, SMALLEST_ID
 from adapters.machine_api.machines import AVERAGE_FIELDS
 from adapters.machine_api.routes import LARGEST_BODY_BYTES, UPDATED
-from broker.contract.machines import Status
+from broker.contract.machines.topics import Status
 
 _EXAMPLE = {
     "id": 1,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from broker.contract.machines import AVERAGE, READING
+from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
 from broker.message import Message
 from broker.stream import AnyStream

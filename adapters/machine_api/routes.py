@@ -14,9 +14,9 @@ from adapters.http.resource import Resource
 from adapters.http.watch import BrokerWatch
 from adapters.machine_api.asking import MISSING, read_id, read_status
 from adapters.machine_api.machines import Machines
-from broker.component import Bus
-from broker.contract.machines import STATUS, MachineStatus, Status
+from broker.contract.machines.topics import STATUS, MachineStatus, Status
 from broker.errors import BrokerUnavailable
+from broker.runtime.component import Bus
 
 LARGEST_BODY_BYTES = 64 * 1024
 DELIVER_TIMEOUT_S = 1.5

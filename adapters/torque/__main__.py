@@ -3,7 +3,7 @@
 from adapters.torque.component import TorqueAdapter
 from adapters.torque.declaration import DECLARATION, DRIVER_URL
 from adapters.torque.drivers import read_drivers
-from broker.runtime import run
+from broker.runtime.runtime import run
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 from adapters.torque.drivers import Driver
 from adapters.torque.gateway import Gateway
-from broker.component import Bus
-from broker.contract.fastening import COMMAND
+from broker.contract.fastening.topics import COMMAND
 from broker.errors import Rejected
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 
 class TorqueAdapter:

@@ -1,7 +1,7 @@
 """What the torque adapter does on the bus."""
 
-from broker.contract.fastening import COMMAND, LINK, TORQUE_EVENT
-from broker.declaration import Declaration, Variable
+from broker.contract.fastening.topics import COMMAND, LINK, TORQUE_EVENT
+from broker.runtime.declaration import Declaration, Variable
 
 DRIVER_URL = Variable(
     name="SCAUP_TORQUE_DRIVER_URL",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from broker.contract.fastening import COMMAND
+from broker.contract.fastening.topics import COMMAND
 from broker.errors import InvalidSetting, InvalidTopic
 
 ONLY_DRIVER = "driver-1"

@@ -21,10 +21,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from adapters.torque.drivers import Driver, without_credentials
 from adapters.torque.reasons import why_lost, why_unreachable
-from broker.component import Bus
-from broker.contract.fastening import LINK, TORQUE_EVENT, Link
+from broker.contract.fastening.topics import LINK, TORQUE_EVENT, Link
 from broker.errors import Rejected
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,12 @@
 """Every topic that Scaup speaks: one module per system, one `Stream` per row of the README's topic table."""
 
-from broker.contract import charging, components, energy, fastening, heating, machines, storage
+from broker.contract.charging import topics as charging
+from broker.contract.components import topics as components
+from broker.contract.energy import topics as energy
+from broker.contract.fastening import topics as fastening
+from broker.contract.heating import topics as heating
+from broker.contract.machines import topics as machines
+from broker.contract.storage import topics as storage
 from broker.stream import AnyStream
 
 STREAMS: tuple[AnyStream, ...] = (

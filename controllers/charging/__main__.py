@@ -1,8 +1,8 @@
 """Start the charging controller: `python -m controllers.charging`."""
 
-from broker.clock import PlantClock
-from broker.runtime import run
-from broker.settings import Settings
+from broker.runtime.clock import PlantClock
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings
 from controllers.charging.component import ChargingController
 from controllers.charging.declaration import DECLARATION, PAIRS_FILE
 from controllers.charging.files import PairsFile

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from broker.contract.charging import ChargerState, EndedBy, Running, Session, Status
+from broker.contract.charging.topics import ChargerState, EndedBy, Running, Session, Status
 
 YELLOW_PCT = 80.0
 FULL_PCT = 100.0

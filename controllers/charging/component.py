@@ -9,8 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from broker.contract import components
-from broker.contract.charging import (
+from broker.contract.charging.topics import (
     CHARGER_LINK,
     PAIRS,
     SESSION,
@@ -24,6 +23,7 @@ from broker.contract.charging import (
     StatusData,
     StatusEvent,
 )
+from broker.contract.components import topics as components
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.stamp import rfc3339

@@ -1,8 +1,8 @@
 """What the charging controller does on the bus."""
 
-from broker.contract import components
-from broker.contract.charging import CHARGER_LINK, PAIRS, SESSION, SOC, STATE, STATUS
-from broker.declaration import Declaration, Variable
+from broker.contract.charging.topics import CHARGER_LINK, PAIRS, SESSION, SOC, STATE, STATUS
+from broker.contract.components import topics as components
+from broker.runtime.declaration import Declaration, Variable
 
 PAIRS_FILE = Variable(
     name="SCAUP_CHARGER_PAIRS",

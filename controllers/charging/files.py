@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from broker.contract.charging import Pairs
+from broker.contract.charging.topics import Pairs
 from controllers.charging.declaration import PAIRS_FILE
 from controllers.charging.pairs import InvalidPairs, read_pairs
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from broker.contract.charging import Link
-from broker.contract.components import ComponentState, Presence
+from broker.contract.charging.topics import Link
+from broker.contract.components.topics import ComponentState, Presence
 from broker.stamp import Stamp
 
 MOST_COMPONENTS = 1_000

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from broker.contract.charging import STATE, Pairs
+from broker.contract.charging.topics import STATE, Pairs
 from broker.errors import InvalidSetting, InvalidTopic, Rejected
 from broker.message import decode_json
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from broker.contract.charging import ChargerState
+from broker.contract.charging.topics import ChargerState
 from broker.stamp import Stamp, rfc3339
 
 FIRST_YEAR = 1970

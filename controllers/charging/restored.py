@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from broker.contract.charging import STATE, ChargerState
+from broker.contract.charging.topics import STATE, ChargerState
 from broker.errors import Rejected
 from broker.message import Message
 from broker.stamp import rfc3339

@@ -2,7 +2,7 @@
 
 from secrets import token_hex
 
-from broker.runtime import run
+from broker.runtime.runtime import run
 from controllers.energy.component import EnergyNormalizer
 from controllers.energy.declaration import DECLARATION
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from broker.contract.components import STATE, Presence
-from broker.contract.energy import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
+from broker.contract.components.topics import STATE, Presence
+from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
 from controllers.energy.anomaly import Watch, anomalies

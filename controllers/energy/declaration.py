@@ -1,9 +1,9 @@
 """What the energy normalizer does on the bus."""
 
-from broker.contract.components import STATE
-from broker.contract.energy import ANOMALY, ANSWER, INTERVAL, RAW
-from broker.contract.storage import QUERY
-from broker.declaration import Declaration
+from broker.contract.components.topics import STATE
+from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW
+from broker.contract.storage.topics import QUERY
+from broker.runtime.declaration import Declaration
 from controllers.energy.history import ANSWER_TOPIC
 
 DECLARATION = Declaration(

@@ -1,6 +1,6 @@
 """What the recorder knows of a ship: asked for when the ship is first heard of after a start, so nothing has to be kept here.
 
-Sans-I/O. An answer is some JSON arrays of rows, then an object that closes it (broker/contract/storage.py); all have the
+Sans-I/O. An answer is some JSON arrays of rows, then an object that closes it (broker/contract/storage/topics.py); all have the
 question's correlation data.
 """
 
@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.contract.energy import RAW
-from broker.contract.storage import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
+from broker.contract.energy.topics import RAW
+from broker.contract.storage.topics import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, convert, decode_json, encode
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from broker.contract.energy import RAW, Consumption, Skipped
+from broker.contract.energy.topics import RAW, Consumption, Skipped
 from broker.errors import InvalidTopic, Rejected
 from broker.message import convert, decode
 from controllers.energy.interval import DAY_US, MINUTE_US, Times

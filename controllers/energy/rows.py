@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from broker.contract.energy import ESTIMATED, MEASURED, PARTIAL, Anomaly, Quarter
+from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Anomaly, Quarter
 from controllers.energy.anomaly import Unusual
 from controllers.energy.quarters import FULL, Quarters
 from controllers.energy.series import Changes

@@ -2,8 +2,8 @@
 
 from secrets import token_hex
 
-from broker.runtime import run
-from broker.settings import Settings, positive_int
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, positive_int
 from controllers.fastening.component import FasteningController
 from controllers.fastening.declaration import CATALOG_FOLDER, DECLARATION, PATIENCE
 from controllers.fastening.files import read_catalog

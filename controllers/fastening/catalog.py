@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from broker.contract.fastening import Catalog, Part, SerialNumber, Step, Torque
+from broker.contract.fastening.topics import Catalog, Part, SerialNumber, Step, Torque
 from broker.errors import InvalidSetting, Rejected
 from broker.message import convert, decode_json
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from broker.contract.components import STATE, Presence
-from broker.contract.fastening import (
+from broker.contract.components.topics import STATE, Presence
+from broker.contract.fastening.topics import (
     ANSWER,
     CATALOG,
     JOB,

@@ -1,8 +1,8 @@
 """What the fastening controller does on the bus."""
 
-from broker.contract.components import STATE
-from broker.contract.fastening import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
-from broker.declaration import Declaration, Variable
+from broker.contract.components.topics import STATE
+from broker.contract.fastening.topics import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
+from broker.runtime.declaration import Declaration, Variable
 
 CATALOG_FOLDER = Variable(
     name="SCAUP_TORQUE_CATALOG",

@@ -1,6 +1,6 @@
 """The transition table as a picture: `python -m controllers.fastening.diagram` prints docs/fastening.md's, in Mermaid."""
 
-from broker.contract.fastening import State
+from broker.contract.fastening.topics import State
 from controllers.fastening.job import TRANSITIONS
 
 

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from broker.contract.fastening import Catalog
+from broker.contract.fastening.topics import Catalog
 from controllers.fastening.catalog import PARTS, SERIALS, STEPS, InvalidCatalog, check_catalog
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """One job as a table: in which state what may happen, what follows, and what has to be done about it.
 
 The table is the only place that says so; `docs/fastening.md` shows it as a diagram that is made from it. A job is the value
-that travels on the bus (`broker.contract.fastening.Job`): every function here returns a new one.
+that travels on the bus (`broker.contract.fastening.topics.Job`): every function here returns a new one.
 
 The results of a job are those of the steps before the current one; when the job is complete, and while its screw is out of
 range and not loosened, that of the current one too.
@@ -13,7 +13,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from broker.contract.fastening import (
+from broker.contract.fastening.topics import (
     Direction,
     FasteningEvent,
     Happening,

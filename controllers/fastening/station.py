@@ -7,7 +7,7 @@ stored. What it does not take for stored may be: it voids that, and the screw is
 
 from dataclasses import dataclass, field
 
-from broker.contract.fastening import COMMAND, EVENT, JOB, DriverState, FasteningEvent, Happening, Job, Operation, State
+from broker.contract.fastening.topics import COMMAND, EVENT, JOB, DriverState, FasteningEvent, Happening, Job, Operation, State
 from broker.message import Publication, encode
 from controllers.fastening.job import (
     ACTIVE,

@@ -1,6 +1,6 @@
 """Start the heating controller: `python -m controllers.heating`."""
 
-from broker.runtime import run
+from broker.runtime.runtime import run
 from controllers.heating.component import HeatingController
 from controllers.heating.declaration import DECLARATION
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from broker.contract.heating import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
+from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from controllers.heating.model import Identified

@@ -1,7 +1,7 @@
 """What the heating controller does on the bus."""
 
-from broker.contract.heating import READING, SETPOINT, STATE, VALVE_LEVEL
-from broker.declaration import Declaration
+from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL
+from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="heating",

@@ -1,7 +1,7 @@
 """Start the moving average: `python -m controllers.moving_average`."""
 
-from broker.runtime import run
-from broker.settings import Settings, positive_int
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, positive_int
 from controllers.moving_average.component import MovingAverage
 from controllers.moving_average.configuration import read_fields
 from controllers.moving_average.declaration import DECLARATION, FIELDS, WINDOW

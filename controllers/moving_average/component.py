@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from broker.contract.components import STATE
-from broker.contract.machines import AVERAGE, READING
+from broker.contract.components.topics import STATE
+from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode_json, encode
 from controllers.moving_average.reading import DEFAULT_FIELDS, Field, check_reading, read

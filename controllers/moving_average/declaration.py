@@ -1,8 +1,8 @@
 """What the moving average does on the bus."""
 
-from broker.contract.machines import AVERAGE, READING
-from broker.contract.storage import QUERY
-from broker.declaration import Declaration, Variable
+from broker.contract.machines.topics import AVERAGE, READING
+from broker.contract.storage.topics import QUERY
+from broker.runtime.declaration import Declaration, Variable
 from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC
 
 WINDOW = Variable(name="SCAUP_AVERAGE_WINDOW", default="5", meaning="how many readings of a machine are averaged")

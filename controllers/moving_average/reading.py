@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from broker.contract.machines import MachineReading
+from broker.contract.machines.topics import MachineReading
 from broker.message import convert
 
 GIVEN_NAMES = {"temperature": "average_temperature", "fan_speed": "average_speed"}

@@ -1,16 +1,16 @@
 """Asking the recorder for the last readings of each machine, so that a restarted controller goes on with whole windows.
 
 Sans-I/O. It asks as soon as a recorder says that it is online, and again while there is no answer. An answer is some JSON
-arrays of rows, then an object that closes it (broker/contract/storage.py); all have the question's correlation data.
+arrays of rows, then an object that closes it (broker/contract/storage/topics.py); all have the question's correlation data.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from broker.contract.components import STATE, ComponentState, Presence
-from broker.contract.machines import READING
-from broker.contract.storage import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
+from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.contract.machines.topics import READING
+from broker.contract.storage.topics import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, convert, decode_json, encode
 from controllers.moving_average.reading import check_reading

@@ -7,8 +7,8 @@ from dataclasses import replace
 import click
 import orjson
 
-from broker.runtime import run
-from broker.settings import Settings
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings
 from sim.chargers.component import Fleet, SimulatedChargers
 from sim.chargers.declaration import DECLARATION
 from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint

@@ -12,7 +12,7 @@ import click
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from broker.settings import Settings
+from broker.runtime.settings import Settings
 from sim.chargers.endpoint import Endpoint, Role
 from sim.chargers.link import OPEN_TIMEOUT_S, close_link, open_link
 from sim.chargers.reasons import is_unknown, said_with, why_unreachable

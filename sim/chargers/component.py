@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from broker.component import Bus
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 from sim.chargers.crowd import Crowd
 from sim.chargers.endpoint import Endpoint
 from sim.chargers.faults import Fault, frames

@@ -1,6 +1,6 @@
 """What the simulated chargers and widgets are; they speak on websockets and not on the bus."""
 
-from broker.declaration import Declaration, Variable
+from broker.runtime.declaration import Declaration, Variable
 
 HOST = Variable(
     name="SCAUP_SIM_CHARGER_HOST",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from broker.settings import Settings, port_number
+from broker.runtime.settings import Settings, port_number
 from sim.chargers.declaration import HOST
 
 

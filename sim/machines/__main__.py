@@ -2,8 +2,8 @@
 
 import click
 
-from broker.clock import PlantClock
-from broker.runtime import run
+from broker.runtime.clock import PlantClock
+from broker.runtime.runtime import run
 from sim.machines.component import Hall, SimulatedMachines
 from sim.machines.declaration import DECLARATION
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from broker.contract.machines import READING, STATUS, MachineReading, Status
+from broker.contract.machines.topics import READING, STATUS, MachineReading, Status
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from sim.machines.model import Machine, MachineParameters, random_machine

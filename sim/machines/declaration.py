@@ -1,7 +1,7 @@
 """What the simulated machines do on the bus."""
 
-from broker.contract.machines import READING, STATUS
-from broker.declaration import Declaration
+from broker.contract.machines.topics import READING, STATUS
+from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-machines",

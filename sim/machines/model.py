@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
-from broker.contract.machines import Status
+from broker.contract.machines.topics import Status
 
 _LONGEST_STEP_S = 10.0
 

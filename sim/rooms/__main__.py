@@ -2,7 +2,7 @@
 
 import click
 
-from broker.runtime import run
+from broker.runtime.runtime import run
 from sim.rooms.component import Household, SimulatedRooms
 from sim.rooms.declaration import DECLARATION
 from sim.rooms.sensors import SENSORS_PER_ROOM, Fault

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.contract.heating import READING, VALVE_LEVEL, TemperatureReading
+from broker.contract.heating.topics import READING, VALVE_LEVEL, TemperatureReading
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from sim.rooms.model import SHIPPED_ROOM, Room, random_room

@@ -1,7 +1,7 @@
 """What the simulated rooms do on the bus."""
 
-from broker.contract.heating import READING, VALVE_LEVEL
-from broker.declaration import Declaration
+from broker.contract.heating.topics import READING, VALVE_LEVEL
+from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-rooms",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from broker.contract.energy import RAW
+from broker.contract.energy.topics import RAW
 from broker.message import Message, Publication, encode
 from sim.ships.faults import Reading, Wire
 from sim.ships.model import DAY_S, METERS, Meter, Ship, ShipParameters, random_ship

@@ -1,7 +1,7 @@
 """What the simulated ships do on the bus."""
 
-from broker.contract.energy import RAW
-from broker.declaration import Declaration
+from broker.contract.energy.topics import RAW
+from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-ships",

@@ -2,9 +2,9 @@
 
 import click
 
-from broker import mosquitto
-from broker.runtime import run
-from broker.settings import Settings, port_number
+from broker.launch import mosquitto
+from broker.runtime.runtime import run
+from broker.runtime.settings import Settings, port_number
 from sim.fault_option import fault_share
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import DECLARATION, PORT

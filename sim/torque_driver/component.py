@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, suppress
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from broker.component import Bus
 from broker.errors import CannotStart
 from broker.message import Message, Publication
+from broker.runtime.component import Bus
 from sim.torque_driver.declaration import PORT
 from sim.torque_driver.driver import Behaviour, Driver
 

@@ -1,6 +1,6 @@
 """What the simulated torque drivers are; they speak on a websocket of their own and not on the bus."""
 
-from broker.declaration import Declaration, Variable
+from broker.runtime.declaration import Declaration, Variable
 
 PORT = Variable(name="SCAUP_SIM_TORQUE_PORT", default="9600", meaning="port of the simulated torque drivers")
 

@@ -2,8 +2,8 @@
 
 import re
 
-from adapters.cli.registry import components, package_of
-from broker.settings import ROOT, VARIABLES
+from adapters.launcher.registry import components, package_of
+from broker.runtime.settings import ROOT, VARIABLES
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 _SECTIONS = re.split(r"^(?=\S)", TEXT, flags=re.MULTILINE)

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from adapters.cli.registry import components, package_of
+from adapters.launcher.registry import components, package_of
 from broker.contract import STREAMS
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 
 PACKAGES = ("broker", "controllers", "adapters", "sim", "storage")
 
@@ -48,8 +48,8 @@ def test_a_component_declares_streams_of_the_contract(name: str) -> None:
 
 
 def test_every_stream_is_spoken_by_somebody() -> None:
-    from adapters.cli.declaration import OPERATOR
-    from broker.contract.components import STREAMS as ABOUT_COMPONENTS
+    from adapters.client.declaration import OPERATOR
+    from broker.contract.components.topics import STREAMS as ABOUT_COMPONENTS
 
     everybody = [*components().values(), OPERATOR]
     spoken = {stream for each in everybody for stream in (*each.subscribes, *each.publishes)}
@@ -57,7 +57,7 @@ def test_every_stream_is_spoken_by_somebody() -> None:
 
 
 def test_variables_are_named_once_and_with_the_prefix() -> None:
-    from broker.settings import VARIABLES
+    from broker.runtime.settings import VARIABLES
 
     names = [each.name for each in (*VARIABLES, *(own for one in components().values() for own in one.variables))]
     assert len(names) == len(set(names))

@@ -3,7 +3,7 @@
 import re
 
 from broker.contract import DEVICE_FILTERS, STREAMS
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 
 README = (ROOT / "README.md").read_text()
 

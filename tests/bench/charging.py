@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from broker.settings import ROOT, Settings
+from broker.runtime.settings import ROOT, Settings
 from tests.bench.figures import Figure, at_least, below, exactly, quantile, say, table
 from tests.bench.machines import busy_s, component
 from tests.bench.recorder_world import broker_process, running_broker

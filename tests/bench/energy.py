@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from controllers.energy.anomaly import anomalies
 from controllers.energy.post import read_post
 from controllers.energy.quarters import to_quarters

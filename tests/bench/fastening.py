@@ -17,8 +17,8 @@ from typing import Any
 
 import click
 
-from adapters.cli.asking.answers import arrow_request, from_recorder
-from adapters.cli.asking.session import Session, rows_of
+from adapters.client.answers import arrow_request, from_recorder
+from adapters.client.session import Session, rows_of
 from tests import real_broker
 from tests.bench.figures import Figure, below, quantile, table
 from tests.system.independent_driver import forward

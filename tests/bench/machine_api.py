@@ -26,7 +26,7 @@ import paho.mqtt.client as paho
 import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests.bench.figures import Figure, at_least, below, exactly, say, table
 from tests.bench.recorder_world import processor_s, running_broker
 from tests.real_broker import RealBroker, free_ports

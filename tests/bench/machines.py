@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from controllers.moving_average.analysis import analyze_values
 from tests.bench.recorder_world import broker_process, running_broker
 from tests.real_broker import RealBroker

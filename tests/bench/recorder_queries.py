@@ -10,13 +10,13 @@ from typing import Any
 
 import duckdb
 
-from adapters.cli.asking.history import History
-from adapters.cli.asking.messages import selection
 from adapters.cli.commands import last
-from adapters.cli.showing.lines import COLUMNS
-from broker.settings import ROOT
-from storage.commit import Database
-from storage.query import open_read_only
+from adapters.cli.output.lines import COLUMNS
+from adapters.client.history import History
+from broker.contract.sql import selection
+from broker.runtime.settings import ROOT
+from storage.database.database import Database
+from storage.query.sandbox import open_read_only
 from tests.bench.figures import Figure, Target, below, say
 from tests.bench.recorder_backlog import Fleet, publish_all
 from tests.bench.recorder_operator import Operator, create_session

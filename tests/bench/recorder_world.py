@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.real_broker import RealBroker
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from adapters.cli.running import orphans
-from broker.settings import ROOT
+from adapters.launcher import orphans
+from broker.runtime.settings import ROOT
 from tests.bench.figures import Figure, below, say, table
 from tests.bench.machines import busy_s
 from tests.real_broker import own_ports

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.contract.heating import READING, Setpoint, TemperatureReading
+from broker.contract.heating.topics import READING, Setpoint, TemperatureReading
 from broker.errors import Rejected
 from broker.message import Message, decode, decode_json, encode
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.query import open_read_only
+from storage.query.sandbox import open_read_only
 from tests.crash.sending import TOPICS, Record
 
 _ROWS = f"SELECT payload, epoch_us(received_at) FROM messages WHERE topic LIKE '{TOPICS}'"

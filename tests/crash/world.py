@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.cli.declaration import OPERATOR
-from adapters.cli.registry import components
-from broker import mosquitto
-from broker.credentials import create_passwords
-from broker.settings import ROOT, Settings
+from adapters.client.declaration import OPERATOR
+from adapters.launcher.registry import components
+from broker.launch import mosquitto
+from broker.runtime.credentials import create_passwords
+from broker.runtime.settings import ROOT, Settings
 from tests.crash.child import Child, until
 from tests.crash.errors import Broken
 from tests.crash.observer import Observer, observing

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from broker.packets import Delivery
-from storage.batch import Received, arrow_table
-from storage.commit import Database
-from storage.typing import StreamCodes
-from storage.views import tables
+from broker.mqtt.packets import Delivery
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.schema.typed_streams import StreamCodes
+from storage.schema.views import tables
 
 Deliver = Callable[..., Received]
 

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from broker.settings import ROOT, Settings
+from broker.runtime.settings import ROOT, Settings
 from tests import real_broker
 from tests.real_broker import RealBroker, free_ports
 

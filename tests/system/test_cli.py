@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.asking.paho_bus import PahoBus, connected
-from adapters.cli.errors import Refused, Unreachable
-from broker.address import Address, broker_address
-from broker.contract.heating import SETPOINT, Setpoint
+from adapters.client.errors import Refused, Unreachable
+from adapters.client.paho_bus import PahoBus, connected
+from broker.contract.heating.topics import SETPOINT, Setpoint
 from broker.message import Publication
-from broker.settings import ROOT
+from broker.mqtt.address import Address, broker_address
+from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.real_broker import RealBroker
 

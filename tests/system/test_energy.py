@@ -19,7 +19,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.real_broker import RealBroker, free_ports
 

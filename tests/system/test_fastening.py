@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.real_broker import RealBroker
 from tests.system.independent_driver import REVERSED, Answer, IndependentDriver, driver, forward, good, scripted

@@ -14,15 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.cli.asking.paho_bus import connected
-from adapters.cli.errors import CommandError
-from adapters.cli.running import guardian, health, orphans, supervision
-from adapters.cli.running.control import Supervisor
-from adapters.cli.running.supervision import TAKEN_OVER_EXIT, Place, Program
-from broker.address import broker_address
-from broker.contract import heating
-from broker.contract.components import Presence
-from broker.settings import ROOT, Settings
+from adapters.client.errors import CommandError
+from adapters.client.paho_bus import connected
+from adapters.launcher import guardian, health, orphans, supervision
+from adapters.launcher.control import Supervisor
+from adapters.launcher.supervision import TAKEN_OVER_EXIT, Place, Program
+from broker.contract.components.topics import Presence
+from broker.contract.heating import topics as heating
+from broker.mqtt.address import broker_address
+from broker.runtime.settings import ROOT, Settings
 from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]

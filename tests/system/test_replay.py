@@ -16,10 +16,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.asking.bus import Received
-from adapters.cli.asking.paho_bus import PahoBus, connected
-from broker.address import Address, broker_address
+from adapters.client.bus import Received
+from adapters.client.paho_bus import PahoBus, connected
 from broker.message import Publication
+from broker.mqtt.address import Address, broker_address
 from tests import real_broker
 from tests.real_broker import RealBroker
 from tests.system.test_cli import SCAUP, recording, scaup

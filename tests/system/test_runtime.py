@@ -13,17 +13,18 @@ import gmqtt
 import msgspec
 import pytest
 
-from broker.address import Address, broker_address
-from broker.component import Bus
-from broker.connection import Connection, Options, Owner, Subscription
-from broker.contract import components, heating
-from broker.contract.components import Presence
-from broker.declaration import Declaration
+from broker.contract.components import topics as components
+from broker.contract.components.topics import Presence
+from broker.contract.heating import topics as heating
 from broker.errors import BrokerUnavailable, Rejected, TakenOver
 from broker.message import Message, Publication
-from broker.packets import Delivery, parse_properties
-from broker.runtime import Runtime
-from broker.settings import Settings
+from broker.mqtt.address import Address, broker_address
+from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.packets import Delivery, parse_properties
+from broker.runtime.component import Bus
+from broker.runtime.declaration import Declaration
+from broker.runtime.runtime import Runtime
+from broker.runtime.settings import Settings
 from broker.stamp import read_stamp
 from tests.real_broker import LocalMosquitto, RealBroker
 

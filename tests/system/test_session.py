@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.address import broker_address
-from broker.connection import Connection, Options, Owner
-from broker.settings import Settings
-from storage.commit import Database, Stored
+from broker.mqtt.address import broker_address
+from broker.mqtt.connection import Connection, Options, Owner
+from broker.runtime.settings import Settings
+from storage.database.database import Database, Stored
 from storage.errors import NoSpace, StorageError
-from storage.session import RecordingSession
-from storage.stats import Stats
+from storage.ingest.session import RecordingSession
+from storage.ingest.stats import Stats
 from tests.real_broker import RealBroker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]

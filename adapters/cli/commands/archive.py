@@ -4,13 +4,13 @@ from datetime import date
 
 import click
 
-from adapters.cli.asking.request import carry_out
-from adapters.cli.asking.session import Session, hint, rows_of
 from adapters.cli.options import examples, output_options
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.progress import Steps
-from adapters.cli.showing.result import Rows
-from broker.contract.storage import Action, StorageRequest
+from adapters.cli.output.output import Output
+from adapters.cli.output.progress import Steps
+from adapters.client.request import carry_out
+from adapters.client.rows import Rows
+from adapters.client.session import Session, hint, rows_of
+from broker.contract.storage.topics import Action, StorageRequest
 
 _LIST = """
 SELECT day, sum(rows) FILTER (name = 'messages')::BIGINT AS messages, list(DISTINCT name ORDER BY name) AS tables,

@@ -3,8 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
-from adapters.cli.errors import Failed
 from adapters.cli.options import examples
+from adapters.client.errors import Failed
 
 _SHELLS = ("bash", "zsh", "fish")
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from dotenv import dotenv_values
 
-from adapters.cli.asking.session import warn
 from adapters.cli.options import examples, output_options
-from adapters.cli.registry import components
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.result import Rows
-from broker.declaration import Variable
-from broker.settings import ROOT, VARIABLES, Settings
+from adapters.cli.output.output import Output
+from adapters.client.rows import Rows
+from adapters.client.session import warn
+from adapters.launcher.registry import components
+from broker.runtime.declaration import Variable
+from broker.runtime.settings import ROOT, VARIABLES, Settings
 
 _COLUMNS = ("variable", "value", "from", "meaning")
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")

@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 
 import click
 
-from adapters.cli.asking.session import Session, rows_of
-from adapters.cli.checks import bus_checks, recording
-from adapters.cli.checks.data_dir import check_data_dir
-from adapters.cli.checks.finding import Finding, Verdict, failed, ok, warning
-from adapters.cli.checks.machine import check_machine
 from adapters.cli.commands.status import component_states, expected_components
-from adapters.cli.declaration import OPERATOR
-from adapters.cli.errors import CommandError
 from adapters.cli.options import examples, output_options
-from adapters.cli.registry import components
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.result import Rows
-from broker.contract.components import STATE
+from adapters.cli.output.output import Output
+from adapters.client.declaration import OPERATOR
+from adapters.client.errors import CommandError
+from adapters.client.rows import Rows
+from adapters.client.session import Session, rows_of
+from adapters.launcher.checks import bus_checks, recording
+from adapters.launcher.checks.data_dir import check_data_dir
+from adapters.launcher.checks.finding import Finding, Verdict, failed, ok, warning
+from adapters.launcher.checks.machine import check_machine
+from adapters.launcher.registry import components
+from broker.contract.components.topics import STATE
 
 _COLUMNS = ("check", "result", "detail", "fix")
 

@@ -10,16 +10,16 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from adapters.cli.asking import export as exporting
-from adapters.cli.asking.export import EVERYTHING, MESSAGES, NUMBER, PageSize, received
-from adapters.cli.asking.session import Session, hint, warn
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import TopicFilter, examples, since_option, until_option
-from adapters.cli.showing.lines import COLUMNS
-from adapters.cli.showing.output import Format, Output
-from adapters.cli.showing.progress import Progress
-from adapters.cli.showing.result import ArrowRows
-from storage.topic_sql import Condition, topic_condition
+from adapters.cli.output.lines import COLUMNS
+from adapters.cli.output.output import Format, Output
+from adapters.cli.output.progress import Progress
+from adapters.client import pages as exporting
+from adapters.client.errors import WrongUsage
+from adapters.client.pages import EVERYTHING, MESSAGES, NUMBER, PageSize, received
+from adapters.client.rows import ArrowRows
+from adapters.client.session import Session, hint, warn
+from broker.contract.sql import Condition, topic_condition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,7 +116,7 @@ def _output(wanted: str | None, path: Path | None) -> Output:
 
 @contextmanager
 def _target(output: Output, *, force: bool) -> Iterator[IO[bytes]]:
-    from adapters.cli.showing.whole_file import whole_file
+    from adapters.cli.output.whole_file import whole_file
 
     if output.path is None:
         sys.stdout.flush()
@@ -158,7 +158,7 @@ def _one_answer(
 
 
 def _write(source: _Source, output: Output, file: IO[bytes]) -> int:
-    from adapters.cli.showing import bulk
+    from adapters.cli.output import bulk
 
     written = 0
 

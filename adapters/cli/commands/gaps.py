@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.cli.asking.session import Session, hint
 from adapters.cli.options import examples, output_options, since_option
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.result import Rows
+from adapters.cli.output.output import Output
+from adapters.client.rows import Rows
+from adapters.client.session import Session, hint
 
 if TYPE_CHECKING:
     from adapters.cli.ledger.book import Book, Finding

@@ -4,10 +4,11 @@ from datetime import datetime
 
 import click
 
-from adapters.cli.asking.messages import selection, shown_columns
-from adapters.cli.asking.session import Session, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.showing.output import Output
+from adapters.cli.output.output import Output
+from adapters.client.messages import shown_columns
+from adapters.client.session import Session, warn
+from broker.contract.sql import selection
 
 _SQL = """
 SELECT {shown} FROM messages WHERE number IN (SELECT max(number) FROM messages WHERE {condition} GROUP BY topic) ORDER BY topic
@@ -24,7 +25,7 @@ def last(session: Session, topic_filter: str, since_at: datetime | None, output:
 
     FILTER is an MQTT filter with + and #; without it, every topic.
     """
-    from adapters.cli.asking.answers import arrow_request
+    from adapters.client.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
     sql = _SQL.format(shown=shown_columns(output.format), condition=condition.sql)

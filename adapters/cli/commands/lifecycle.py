@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import examples
-from broker.settings import Settings
+from adapters.client.errors import WrongUsage
+from broker.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from adapters.cli.running.native import Native
-    from adapters.cli.running.runtime import Runtime
+    from adapters.launcher.native import Native
+    from adapters.launcher.runtime import Runtime
 
 NATIVE, DOCKER = "native", "docker"
 TIME_SCALE = "60"
@@ -33,8 +33,8 @@ def up() -> None:
     Harmless where it runs already. RUNTIME=native or RUNTIME=docker decides where; otherwise a container engine is used if one
     answers.
     """
-    from adapters.cli.running import preflight
-    from adapters.cli.running.runtime import report
+    from adapters.launcher import preflight
+    from adapters.launcher.runtime import report
 
     preflight.check_python()
     settings = _settings()
@@ -49,7 +49,7 @@ def up() -> None:
 @click.option("--force", is_flag=True, help="Stop even if the disk is too full for the broker to save what is queued.")
 def down(force: bool) -> None:
     """Stop everything cleanly: nothing recorded is lost, no process and no port is left."""
-    from adapters.cli.running import preflight
+    from adapters.launcher import preflight
 
     settings = _settings()
     if not settings.data_dir.is_dir():
@@ -85,7 +85,7 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
 @click.command(hidden=True)
 def prepare() -> None:
     """Write accounts, access rules and the broker's configuration: what a container does before the broker starts."""
-    from adapters.cli.running.compose import prepare_volume
+    from adapters.launcher.compose import prepare_volume
 
     prepare_volume(_settings())
 
@@ -93,7 +93,7 @@ def prepare() -> None:
 @click.command(hidden=True)
 def need_broker() -> None:
     """Make sure that tests find a broker: a container engine that answers, or a Mosquitto on this machine."""
-    from adapters.cli.running import preflight
+    from adapters.launcher import preflight
 
     if os.environ.get("SCAUP_TEST_BROKER") == "local" or not engine_answers():
         preflight.ensure_broker()
@@ -137,8 +137,8 @@ def _alone(data_dir: Path) -> Iterator[None]:
 
 def _runtime(settings: Settings) -> "Runtime":
     """Choose where `up` starts the system: as told, or where it runs already, or in an engine that answers, or natively."""
-    from adapters.cli.running.compose import Compose
-    from adapters.cli.running.runtime import own_broker
+    from adapters.launcher.compose import Compose
+    from adapters.launcher.runtime import own_broker
 
     native, wanted = _native(settings), _wanted()
     here = wanted is None and own_broker(settings) and not native.running()
@@ -149,7 +149,7 @@ def _runtime(settings: Settings) -> "Runtime":
 
 def _present(settings: Settings) -> "list[Runtime]":
     """Return the runtimes in which something may run."""
-    from adapters.cli.running.compose import Compose
+    from adapters.launcher.compose import Compose
 
     native, wanted = _native(settings), _wanted()
     compose = Compose(settings=settings, components=native.components)
@@ -159,10 +159,10 @@ def _present(settings: Settings) -> "list[Runtime]":
 
 
 def _native(settings: Settings) -> "Native":
-    from adapters.cli.declaration import OPERATOR
-    from adapters.cli.registry import components
-    from adapters.cli.running import preflight
-    from adapters.cli.running.native import Native
+    from adapters.client.declaration import OPERATOR
+    from adapters.launcher import preflight
+    from adapters.launcher.native import Native
+    from adapters.launcher.registry import components
 
     known = components()
     preflight.check_components(settings.components, known)

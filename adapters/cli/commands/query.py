@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from adapters.cli.asking.session import Session, warn
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import examples, output_options
-from adapters.cli.showing.output import Format, Output
+from adapters.cli.output.output import Format, Output
+from adapters.client.errors import WrongUsage
+from adapters.client.session import Session, warn
 
 _ROWS_FOR_PEOPLE = 1_000
 
@@ -36,8 +36,8 @@ def query(
     One read-only SELECT statement in DuckDB's dialect; "-" reads it from standard input. While the recorder runs, it answers,
     and the answer holds every message that reached it before; otherwise the database file is opened read-only.
     """
-    from adapters.cli.asking.answers import arrow_request
-    from adapters.cli.showing.progress import counted
+    from adapters.cli.output.progress import counted
+    from adapters.client.answers import arrow_request
 
     if max_rows is None and output.format in (Format.TABLE, Format.MARKDOWN):
         max_rows = _ROWS_FOR_PEOPLE

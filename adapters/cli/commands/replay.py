@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.asking.session import Session, hint, warn
-from adapters.cli.errors import CommandError, Refused, WrongUsage
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument, until_option
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.progress import Progress, duration
-from adapters.cli.showing.result import Rows
+from adapters.cli.output.output import Output
+from adapters.cli.output.progress import Progress, duration
+from adapters.client.errors import CommandError, Refused, WrongUsage
+from adapters.client.rows import Rows
+from adapters.client.session import Session, hint, warn
 from broker.contract.replay import PREFIX
 from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
-    from adapters.cli.asking.export import Selection
-    from adapters.cli.asking.replaying import Run, Span
+    from adapters.client.pages import Selection
+    from adapters.client.replaying import Run, Span
 
 _AS_FAST_AS_POSSIBLE = 0.0
 _LATE_S = 1.0
@@ -55,7 +55,7 @@ class Prefix(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return a prefix that can go before every topic, or fail with the rule that it breaks."""
-        from storage.replay import valid_prefix
+        from adapters.client.replay import valid_prefix
 
         try:
             return valid_prefix(value)
@@ -118,8 +118,8 @@ def replay(
     Never replayed: what was itself a replay, storage/query, storage/answer, storage/stats, storage/drift, and $SYS. A message
     of QoS 0 that the broker refuses is lost without a word, since QoS 0 has no acknowledgement.
     """
-    from adapters.cli.asking import replaying
-    from adapters.cli.asking.export import MESSAGES, select
+    from adapters.client import replaying
+    from adapters.client.pages import MESSAGES, select
 
     _check_period(since_at, until_at, everything=everything)
     condition = replaying.replayable(topic_filter, prefix, since_at, until_at)
@@ -149,7 +149,7 @@ def _check_numbered(selection: "Selection") -> None:
 
 
 def _show(session: Session, plan: _Plan, output: Output) -> None:
-    from adapters.cli.asking import replaying
+    from adapters.client import replaying
 
     found = replaying.topics(session, plan.selection, plan.found)
     rows = [(each["topic"], plan.prefix + each["topic"], *list(each.values())[1:]) for each in found]
@@ -159,8 +159,8 @@ def _show(session: Session, plan: _Plan, output: Output) -> None:
 
 
 def _replay(session: Session, plan: _Plan, output: Output) -> None:
-    from adapters.cli.asking import replaying
-    from storage.replay import Replay
+    from adapters.client import replaying
+    from adapters.client.replay import Replay
 
     if not plan.prefix:
         warn("publishing to the original topics: whoever does not look at the mark takes these messages for new ones")

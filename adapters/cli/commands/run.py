@@ -6,9 +6,9 @@ from importlib import import_module
 import click
 from click.shell_completion import CompletionItem
 
-from adapters.cli.errors import Failed, WrongUsage
 from adapters.cli.importing import importing
 from adapters.cli.options import ComponentName, examples
+from adapters.client.errors import Failed, WrongUsage
 
 
 class Runnable(ComponentName):
@@ -16,7 +16,7 @@ class Runnable(ComponentName):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return what can be run and begins as typed."""
-        from adapters.cli.registry import STAND_INS
+        from adapters.launcher.registry import STAND_INS
 
         found = [CompletionItem(name, help=text) for name, (_, text) in STAND_INS.items() if name.startswith(incomplete)]
         return [*super().shell_complete(ctx, param, incomplete), *found]
@@ -36,7 +36,7 @@ def run(name: str, options: tuple[str, ...]) -> None:
 
     Two more need no broker and are no components: sim-charger and sim-widget, a charger and a widget by hand.
     """
-    from adapters.cli.registry import STAND_INS, components, package_of
+    from adapters.launcher.registry import STAND_INS, components, package_of
 
     if name in STAND_INS:
         _be(name, STAND_INS[name][0], options)

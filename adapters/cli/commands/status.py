@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from adapters.cli.asking.bus import Received
-from adapters.cli.asking.session import Session
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import ComponentName, examples, output_options
-from adapters.cli.registry import components
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.result import Rows
-from broker.contract.components import STATE, ComponentState, Presence
+from adapters.cli.output.output import Output
+from adapters.client.bus import Received
+from adapters.client.errors import WrongUsage
+from adapters.client.rows import Rows
+from adapters.client.session import Session
+from adapters.launcher.registry import components
+from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.errors import Rejected
 from broker.message import decode
 

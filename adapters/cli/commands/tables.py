@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from adapters.cli.asking.session import Session, rows_of
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import examples, output_options
-from adapters.cli.showing.output import Format, Output
-from adapters.cli.showing.result import Rows
+from adapters.cli.output.output import Format, Output
+from adapters.client.errors import WrongUsage
+from adapters.client.rows import Rows
+from adapters.client.session import Session, rows_of
 
 _SQL = """
 SELECT table_name AS name, table_type AS kind, list(column_name ORDER BY ordinal_position) AS columns,

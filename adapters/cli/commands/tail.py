@@ -9,18 +9,18 @@ from datetime import datetime
 
 import click
 
-from adapters.cli.asking import follow as following
-from adapters.cli.asking.bus import Bus
-from adapters.cli.asking.history import History, read
-from adapters.cli.asking.messages import live_row
-from adapters.cli.asking.recorder import is_online
-from adapters.cli.asking.session import Session, hint, warn
-from adapters.cli.errors import ConnectionLost, Unreachable, WrongUsage
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.showing.lines import LineWriter
-from adapters.cli.showing.output import Format, Output
-from adapters.cli.showing.result import ArrowRows
-from broker.contract.storage import ANSWER
+from adapters.cli.output.lines import LineWriter
+from adapters.cli.output.output import Format, Output
+from adapters.client import follow as following
+from adapters.client.bus import Bus
+from adapters.client.errors import ConnectionLost, Unreachable, WrongUsage
+from adapters.client.history import History, read
+from adapters.client.messages import live_row
+from adapters.client.recorder import is_online
+from adapters.client.rows import ArrowRows
+from adapters.client.session import Session, hint, warn
+from broker.contract.storage.topics import ANSWER
 
 _LINES = 10
 _SESSION_S = 300

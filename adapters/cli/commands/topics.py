@@ -4,10 +4,10 @@ from datetime import datetime
 
 import click
 
-from adapters.cli.asking.messages import selection
-from adapters.cli.asking.session import Session, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.showing.output import Output
+from adapters.cli.output.output import Output
+from adapters.client.session import Session, warn
+from broker.contract.sql import selection
 
 _SQL = """
 SELECT topic, count(*) AS messages, min(received_at) AS first_seen, max(received_at) AS last_seen,
@@ -26,7 +26,7 @@ def topics(session: Session, topic_filter: str, since_at: datetime | None, outpu
 
     FILTER is an MQTT filter with + and #; without it, every topic. `payload` is a recent one.
     """
-    from adapters.cli.asking.answers import arrow_request
+    from adapters.client.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
     with session.ask(arrow_request(_SQL.format(condition=condition.sql), condition.parameters, None, None)) as answer:

@@ -4,13 +4,13 @@ import re
 
 import click
 
-from adapters.cli.asking.request import carry_out
-from adapters.cli.asking.session import Session, hint, rows_of
-from adapters.cli.errors import WrongUsage
 from adapters.cli.options import TopicFilter, examples, output_options
-from adapters.cli.showing.output import Output
-from adapters.cli.showing.result import Rows
-from broker.contract.storage import Action, StorageRequest
+from adapters.cli.output.output import Output
+from adapters.client.errors import WrongUsage
+from adapters.client.request import carry_out
+from adapters.client.rows import Rows
+from adapters.client.session import Session, hint, rows_of
+from broker.contract.storage.topics import Action, StorageRequest
 
 _LIST = """
 SELECT name, filter, list(column_name || ' ' || replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ')

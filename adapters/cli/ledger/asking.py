@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import click
 
-from adapters.cli.asking.answers import arrow_request, from_recorder
-from adapters.cli.asking.recorder import query_error
-from adapters.cli.asking.session import Session
-from adapters.cli.errors import Failed, Refused, Unreachable, WrongUsage
-from broker.contract.storage import QueryRequest
+from adapters.client.answers import arrow_request, from_recorder
+from adapters.client.errors import Failed, Refused, Unreachable, WrongUsage
+from adapters.client.recorder import query_error
+from adapters.client.session import Session
+from broker.contract.storage.topics import QueryRequest
 
 Row = dict[str, Any]
 _FILE_TIMEOUT_S = 600.0
@@ -78,9 +78,9 @@ def _of(answer: Any) -> tuple[Any, Callable[[], bool]]:
 
 
 def _from_file(connection: Any, request: QueryRequest) -> tuple[Any, Callable[[], bool]]:
-    from adapters.cli.showing.result import ArrowRows
+    from adapters.client.rows import ArrowRows
     from storage.errors import QueryFailed
-    from storage.query import Limits, execute
+    from storage.query.sandbox import Limits, execute
 
     limits = Limits(max_rows=_MOST_ROWS, max_bytes=1 << 40, timeout_s=_FILE_TIMEOUT_S)
     try:

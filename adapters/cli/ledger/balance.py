@@ -11,7 +11,7 @@ from adapters.cli.ledger.book import Book, Finding, Kind
 from adapters.cli.ledger.line import Line, expired, listed, said
 from adapters.cli.ledger.numbers import Numbers, all_expired, messages_line, read_numbers
 from adapters.cli.ledger.reading import Ledger, Window, open_ledger, read_books, settle, unchanged, window
-from storage.ledger import TypedTable, typed_tables
+from storage.schema.ledger import TypedTable, typed_tables
 
 
 def verify(ask: Ask, since_at: datetime | None, started: Started) -> tuple[Window, list[Line]]:

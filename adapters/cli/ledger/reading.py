@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from adapters.cli.errors import Failed
 from adapters.cli.ledger import sql
 from adapters.cli.ledger.asking import Ask, Started, in_pieces
 from adapters.cli.ledger.book import Book, Expired, Finding, Run
+from adapters.client.errors import Failed
 
 PIECE = 1_000_000
 """Messages of one question: it has to fit into the recorder's limits while it records."""

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from adapters.chargers.component import ChargerAdapter
 from adapters.listening import Listening
-from broker.contract.charging import (
+from broker.contract.charging.topics import (
     CHARGER_LINK,
     PAIRS,
     STATUS,
@@ -22,7 +22,7 @@ from broker.contract.charging import (
     StatusData,
     StatusEvent,
 )
-from broker.contract.components import RejectedMessage
+from broker.contract.components.topics import RejectedMessage
 from broker.message import Message, Publication
 from tests.adapters.chargers.wire import head
 from tests.real_broker import free_ports

@@ -13,7 +13,7 @@ from adapters.chargers import component
 from adapters.chargers.component import ChargerAdapter
 from adapters.chargers.links import ELSEWHERE, RESTARTED
 from adapters.listening import Listening
-from broker.contract.charging import CHARGER_LINK, Link, Status
+from broker.contract.charging.topics import CHARGER_LINK, Link, Status
 from broker.errors import CannotStart, Rejected
 from broker.message import Message, Publication
 from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, running, said, until

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from adapters.chargers.links import ELSEWHERE, MOST_REPEATS, REPEATED, RESTARTED, Links
-from broker.contract.charging import Link
+from broker.contract.charging.topics import Link
 
 REPLACED = "replaced by a newer connection of the same id"
 

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from adapters.chargers import component, pace, server, session, watch
 from adapters.chargers.side import UNPAIRED
-from broker.contract.charging import Status
+from broker.contract.charging.topics import Status
 from tests.adapters.chargers.fakes import PAIR, Raw, Running, closed, running, said, until
 from tests.adapters.chargers.wire import CLOSE, CONT, HEAD, PING, SOC, TEXT, close, frame, head, soc
 

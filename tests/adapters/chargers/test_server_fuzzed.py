@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 
-from broker.contract.charging import Status
+from broker.contract.charging.topics import Status
 from tests.adapters.chargers.fakes import Raw, Running, running, said
 from tests.adapters.chargers.fuzz import cuts, mutated, pieces, streams
 from tests.adapters.chargers.wire import head, soc

@@ -6,8 +6,8 @@ import pytest
 
 from adapters.chargers.session import Incoming, Refusal
 from adapters.chargers.side import UNPAIRED, ChargerSide, Side, WidgetSide
-from broker.contract.charging import Link, Status
-from broker.contract.components import RejectedMessage
+from broker.contract.charging.topics import Link, Status
+from broker.contract.components.topics import RejectedMessage
 from broker.message import Publication
 from tests.adapters.chargers.wire import SOC, soc
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from adapters.chargers.links import Links
-from broker.contract.charging import Link
+from broker.contract.charging.topics import Link
 
 
 @dataclass(eq=False)

@@ -11,12 +11,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from adapters.cli.asking.bus import Bus, Received
-from adapters.cli.asking.session import Session
-from adapters.cli.errors import Refused, Unreachable
+from adapters.client.bus import Bus, Received
+from adapters.client.errors import Refused, Unreachable
+from adapters.client.session import Session
 from broker.message import Publication
-from broker.settings import Settings
-from broker.topics import matches
+from broker.mqtt.topics import matches
+from broker.runtime.settings import Settings
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 

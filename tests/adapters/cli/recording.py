@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 
-from broker.packets import Delivery
-from broker.settings import Settings
-from storage.batch import Received, arrow_table
-from storage.commit import Database
-from storage.typing import StreamCodes
+from broker.mqtt.packets import Delivery
+from broker.runtime.settings import Settings
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import Answer, FakeBus, FakeRecorder, FakeSession
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

@@ -6,11 +6,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from broker.packets import Delivery, pack_user_properties
-from broker.settings import Settings
-from storage.batch import Received, arrow_table
-from storage.commit import Database
-from storage.typing import StreamCodes
+from broker.mqtt.packets import Delivery, pack_user_properties
+from broker.runtime.settings import Settings
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession, recording_bus
 
 

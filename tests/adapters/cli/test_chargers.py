@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.chargers.live import natural
+from adapters.cli.systems.charging.live import natural
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import FakeBus, FakeSession
 from tests.adapters.cli.recording import Recording

@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from adapters.cli.errors import CommandError
-from broker.contract.storage import RecorderStats
-from broker.settings import Settings
+from adapters.client.errors import CommandError
+from broker.contract.storage.topics import RecorderStats
+from broker.runtime.settings import Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import SCHEMA, START_AT, FakeBus, FakeRecorder, FakeSession
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.checks import bus_checks, data_dir, machine, recording
-from adapters.cli.checks.finding import Finding, Verdict
-from adapters.cli.registry import components
-from broker import mosquitto
-from broker.contract.components import ComponentState, Presence
-from broker.contract.storage import RecorderStats
-from broker.settings import Settings
+from adapters.launcher.checks import bus_checks, data_dir, machine, recording
+from adapters.launcher.checks.finding import Finding, Verdict
+from adapters.launcher.registry import components
+from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.storage.topics import RecorderStats
+from broker.launch import mosquitto
+from broker.runtime.settings import Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import FakeBus, FakeSession
 

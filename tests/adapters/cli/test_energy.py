@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.energy import files
-from adapters.cli.errors import Failed
-from broker.contract.energy import INTERVAL
+from adapters.cli.systems.energy import files
+from adapters.client.errors import Failed
+from broker.contract.energy.topics import INTERVAL
 from broker.message import Message, Publication
 from controllers.energy.component import EnergyNormalizer
 from tests.adapters.cli.conftest import Scaup

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.cli.energy.period import Anomaly, Period, Quarter
-from adapters.cli.energy.plot import LABELS, plot
+from adapters.cli.systems.energy.period import Anomaly, Period, Quarter
+from adapters.cli.systems.energy.plot import LABELS, plot
 
 START_AT = datetime(2018, 8, 24, tzinfo=UTC)
 

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.asking import export as exporting
-from adapters.cli.asking.export import PageSize
-from adapters.cli.errors import Failed, WrongUsage
-from adapters.cli.showing import bulk, output
-from adapters.cli.showing.output import Format
-from adapters.cli.showing.progress import Progress, bar_line, duration
-from adapters.cli.showing.result import ArrowRows
-from adapters.cli.showing.whole_file import whole_file
-from broker.settings import ROOT, Settings
+from adapters.cli.output import bulk, output
+from adapters.cli.output.output import Format
+from adapters.cli.output.progress import Progress, bar_line, duration
+from adapters.cli.output.whole_file import whole_file
+from adapters.client import pages as exporting
+from adapters.client.errors import Failed, WrongUsage
+from adapters.client.pages import PageSize
+from adapters.client.rows import ArrowRows
+from broker.runtime.settings import ROOT, Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeSession
 from tests.adapters.cli.recordings import Recording
@@ -257,7 +257,7 @@ def test_rows_that_alone_exceed_a_limit_are_an_error(scaup: Scaup, recording: Re
 
 
 def test_the_file_of_an_earlier_release_is_exported_too(scaup: Scaup, tmp_path: Path) -> None:
-    sql = next((ROOT / "storage" / "migrations").glob("0001_*.sql")).read_text()
+    sql = next((ROOT / "storage" / "database" / "migrations").glob("0001_*.sql")).read_text()
     with duckdb.connect(str(tmp_path / "scaup.duckdb")) as database:
         database.execute(sql)
         database.execute(

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.cli.asking import heating_sql
-from adapters.cli.commands.heating import attention, room_chart
-from adapters.cli.showing.chart import bars, chart
+from adapters.cli.output.chart import bars, chart
+from adapters.cli.systems.heating.heating import attention, room_chart
+from broker.contract.heating import questions as heating_sql
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder
 

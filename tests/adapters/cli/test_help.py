@@ -9,7 +9,7 @@ import pytest
 
 from adapters.cli.main import COMMANDS, cli
 from adapters.cli.reference import commands, reference
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests.adapters.cli.conftest import Scaup
 
 EVERY = dict(commands())

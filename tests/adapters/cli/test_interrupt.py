@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from adapters.cli.importing import importing
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 
 PROGRAM = """
 import signal, sys
@@ -41,10 +41,10 @@ def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.Co
     ("moment", "arguments"),
     [
         ("click", ["query", "SELECT 1"]),
-        ("adapters.cli.asking.session", ["query", "SELECT 1"]),
+        ("adapters.client.session", ["query", "SELECT 1"]),
         ("hashlib", ["query", "SELECT 1"]),
         ("adapters.cli.lazy", ["query", "SELECT 1"]),
-        ("broker.version", ["--version"]),
+        ("broker.runtime.version", ["--version"]),
         ("adapters.cli.commands.query", ["query", "SELECT 1"]),
         ("paho", ["query", "SELECT 1"]),
         ("duckdb", ["run", "recorder"]),

@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from adapters.cli.commands import lifecycle
-from adapters.cli.errors import WrongUsage
-from adapters.cli.running.runtime import columns
-from broker.settings import Settings
+from adapters.client.errors import WrongUsage
+from adapters.launcher.runtime import columns
+from broker.runtime.settings import Settings
 
 
 class Fake:

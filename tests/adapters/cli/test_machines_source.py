@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.machines import source
-from adapters.cli.machines.averaged import SourceAverages
-from adapters.cli.machines.source import SourceFailed, read_source
-from adapters.cli.machines.watching import watch_source
-from broker.settings import ROOT
+from adapters.cli.systems.machines import source
+from adapters.cli.systems.machines.averaged import SourceAverages
+from adapters.cli.systems.machines.source import SourceFailed, read_source
+from adapters.cli.systems.machines.watching import watch_source
+from broker.runtime.settings import ROOT
 
 
 def reading(n: int, machine: int = 1, **changed: object) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.errors import Failed, WrongUsage
-from adapters.cli.showing.output import Format, Output, csv_line, json_line
-from adapters.cli.showing.result import ArrowRows, Rows
-from adapters.cli.showing.table import fitted, markdown_table, text_table
-from adapters.cli.showing.values import as_cell, as_csv
+from adapters.cli.output.output import Format, Output, csv_line, json_line
+from adapters.cli.output.table import fitted, markdown_table, text_table
+from adapters.cli.output.values import as_cell, as_csv
+from adapters.client.errors import Failed, WrongUsage
+from adapters.client.rows import ArrowRows, Rows
 
 AT = datetime(2026, 1, 31, 8, 0, 0, 123_456, tzinfo=UTC)
 
@@ -177,7 +177,7 @@ def test_a_long_table_is_laid_out_like_a_short_one(on_terminal: bool, monkeypatc
     rows = [("c1", 1.5, None, "größe 日本語, a text that is cut" * 3, True), ("c2", 20.0, 3, "x\ny", False)]
     columns = ("charger", "soc %", "n", "text", "b")
     short = text_table(columns, rows, on_terminal)
-    monkeypatch.setattr("adapters.cli.showing.table._MOST_STYLED", 1)
+    monkeypatch.setattr("adapters.cli.output.table._MOST_STYLED", 1)
     assert text_table(columns, rows, on_terminal) == short
 
 

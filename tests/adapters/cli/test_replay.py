@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.errors import ConnectionLost
+from adapters.client.errors import ConnectionLost
 from broker.message import Publication
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeSession

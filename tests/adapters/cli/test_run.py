@@ -6,7 +6,7 @@ import click
 import pytest
 
 from adapters.cli.commands.run import Runnable, run
-from adapters.cli.registry import STAND_INS, components
+from adapters.launcher.registry import STAND_INS, components
 from tests.adapters.cli.conftest import Scaup
 
 

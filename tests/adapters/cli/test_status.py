@@ -8,10 +8,10 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from adapters.cli.asking.session import Session
 from adapters.cli.commands import config
 from adapters.cli.main import cli
-from adapters.cli.registry import components
+from adapters.client.session import Session
+from adapters.launcher.registry import components
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import FakeBus, FakeRecorder, FakeSession
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.torque.lines import Line, Tone
-from adapters.cli.torque.menu import Choice, chosen_from
-from adapters.cli.torque.screen import Screen
+from adapters.cli.systems.fastening.lines import Line, Tone
+from adapters.cli.systems.fastening.menu import Choice, chosen_from
+from adapters.cli.systems.fastening.screen import Screen
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 from tests.adapters.cli.test_torque_console import COMPLETE, WHOLE_JOB, TorqueBus, error, granted, raising, told

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.asking.bus import Received
-from adapters.cli.errors import CommandError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
-from adapters.cli.torque.console import Clock, Console
-from adapters.cli.torque.interrupt import interruptible
-from adapters.cli.torque.keyboard import DescriptorKeyboard
-from adapters.cli.torque.request import console_name
+from adapters.cli.systems.fastening.console import Clock, Console
+from adapters.cli.systems.fastening.interrupt import interruptible
+from adapters.cli.systems.fastening.keyboard import DescriptorKeyboard
+from adapters.cli.systems.fastening.request import console_name
+from adapters.client.bus import Received
+from adapters.client.errors import CommandError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
 from broker.message import Publication
 from tests.adapters.cli.fakes import FakeBus
 from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT, event_json, job_json, result
@@ -519,8 +519,8 @@ def test_a_closed_output_pauses_the_job(bus: TorqueBus, monkeypatch: pytest.Monk
         if not err:
             raise BrokenPipeError
 
-    monkeypatch.setattr("adapters.cli.torque.screen.click.echo", closed)
-    monkeypatch.setattr("adapters.cli.torque.screen._forget_output", lambda: None)
+    monkeypatch.setattr("adapters.cli.systems.fastening.screen.click.echo", closed)
+    monkeypatch.setattr("adapters.cli.systems.fastening.screen._forget_output", lambda: None)
     bus.answer_with("start", granted(), told("step sent")).answer_with("pause", granted(state="paused"))
     with pytest.raises(Failed, match="output was closed"):
         run(bus, serial="RP-1")
@@ -599,7 +599,7 @@ def test_a_console_has_a_name() -> None:
 
 
 def test_an_invalid_request_is_wrong_usage() -> None:
-    from adapters.cli.torque.request import refusal
-    from broker.contract.fastening import FasteningError
+    from adapters.cli.systems.fastening.request import refusal
+    from broker.contract.fastening.topics import FasteningError
 
     assert isinstance(refusal(FasteningError("invalid", "words")), WrongUsage)

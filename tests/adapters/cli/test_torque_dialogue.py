@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from adapters.cli.torque.dialogue import COMPLETE, Dialogue, resume_command
-from adapters.cli.torque.lines import Line, Tone, result_lines
-from broker.contract.components import ComponentState
-from broker.contract.fastening import DriverState, FasteningAnswer, FasteningEvent, Happening, Link
+from adapters.cli.systems.fastening.dialogue import COMPLETE, Dialogue, resume_command
+from adapters.cli.systems.fastening.lines import Line, Tone, result_lines
+from broker.contract.components.topics import ComponentState
+from broker.contract.fastening.topics import DriverState, FasteningAnswer, FasteningEvent, Happening, Link
 from broker.message import decode
 
 STEPS = [{"step": n, "target_nm": 10, "min_nm": 9.5, "max_nm": 10.5} for n in (1, 2, 3)]

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 from adapters.cli.ledger.reading import PIECE
-from storage.ledger import topic_sql, typed_tables
-from storage.typing import TYPED_STREAMS, StreamCodes
+from storage.schema.ledger import topic_sql, typed_tables
+from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recording import OTHER, READING, START_AT, Recording
 

@@ -3,10 +3,10 @@ import pytest
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT, RECORDED_TOPIC, STORED_TOPIC
 from adapters.listening import Listening
-from broker.component import Service
-from broker.contract.energy import RAW
-from broker.contract.storage import QUERY
+from broker.contract.energy.topics import RAW
+from broker.contract.storage.topics import QUERY
 from broker.message import Message
+from broker.runtime.component import Service
 
 
 def test_it_is_a_service_that_listens() -> None:

@@ -11,17 +11,17 @@ from typing import Any
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import PORT, RECORDED_TOPIC, STORED_TOPIC
 from adapters.listening import Listening
-from broker.contract import energy
+from broker.contract.energy import topics as energy
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from broker.packets import Delivery
+from broker.mqtt.packets import Delivery
 from broker.stamp import NO_STAMP, Stamp
 from controllers.energy.component import EnergyNormalizer
-from storage.answer import answer, request_of
-from storage.batch import Received, arrow_table
-from storage.commit import Database
-from storage.query import Limits
-from storage.typing import StreamCodes
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.query.answers import answer, request_of
+from storage.query.sandbox import Limits
+from storage.schema.typed_streams import StreamCodes
 from tests.adapters.http.fakes import Answer, FakeBus, call
 
 JSON = {"content-type": "application/json"}

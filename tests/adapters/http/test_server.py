@@ -20,8 +20,8 @@ from adapters.http.server import HttpServer
 from adapters.http.service import serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening, listen
-from broker import mosquitto
 from broker.errors import CannotStart
+from broker.launch import mosquitto
 from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, running, until, wire
 from tests.real_broker import free_ports
 

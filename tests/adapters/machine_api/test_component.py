@@ -5,10 +5,10 @@ from adapters.machine_api.asking import read_status
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT
 from adapters.machine_api.document import any_case
-from broker.component import Service
-from broker.contract.machines import AVERAGE, READING, STATUS, Status
+from broker.contract.machines.topics import AVERAGE, READING, STATUS, Status
 from broker.errors import Rejected
 from broker.message import Message
+from broker.runtime.component import Service
 from tests.adapters.machine_api.messages import average, raw_reading, reading
 
 

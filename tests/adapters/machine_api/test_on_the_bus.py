@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from tests.adapters.machine_api.messages import READING, compact
 from tests.real_broker import LocalMosquitto, RealBroker, free_ports
 

@@ -9,7 +9,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from adapters.torque.component import TorqueAdapter
 from adapters.torque.drivers import Driver
-from broker.contract.fastening import Link
+from broker.contract.fastening.topics import Link
 from broker.message import Message, Publication
 
 TIMEOUT_S = 10.0

@@ -2,9 +2,9 @@ import pytest
 
 from adapters.torque.component import TorqueAdapter
 from adapters.torque.drivers import Driver
-from broker.component import Service
 from broker.errors import Rejected
 from broker.message import Message
+from broker.runtime.component import Service
 from tests.adapters.torque.fakes import RESET
 
 

@@ -12,11 +12,11 @@ from adapters.torque.component import TorqueAdapter
 from adapters.torque.declaration import DECLARATION
 from adapters.torque.drivers import Driver
 from adapters.torque.gateway import STOPPED
-from broker.address import broker_address
-from broker.connection import Connection, Options, Owner, Subscription
-from broker.contract.fastening import Link
-from broker.packets import Delivery, parse_properties
-from broker.runtime import Runtime
+from broker.contract.fastening.topics import Link
+from broker.mqtt.address import broker_address
+from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.packets import Delivery, parse_properties
+from broker.runtime.runtime import Runtime
 from broker.stamp import read_stamp
 from tests.adapters.torque.fakes import TIMEOUT_S, driver, received
 from tests.real_broker import RealBroker

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.torque import gateway
 from adapters.torque.drivers import Driver
-from broker.contract.fastening import Operation, TorqueEvent
+from broker.contract.fastening.topics import Operation, TorqueEvent
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.driver import Behaviour, Fault
 from tests.adapters.torque.fakes import TIMEOUT_S, FakeBus, RunningAdapter, running

@@ -1,6 +1,6 @@
 import pytest
 
-from broker.contract.charging import ChargerState, EndedBy, Status
+from broker.contract.charging.topics import ChargerState, EndedBy, Status
 from controllers.charging.charger import Change, is_over, lose, status_of, take_soc, unpair
 from tests.controllers.charging.world import at
 

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from broker.contract.charging import PAIRS, ChargerState, EndedBy, Pairs, Status
+from broker.contract.charging.topics import PAIRS, ChargerState, EndedBy, Pairs, Status
 from broker.errors import Rejected
 from broker.message import Message, decode
 from broker.stamp import Stamp

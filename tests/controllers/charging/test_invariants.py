@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.contract.charging import Session
+from broker.contract.charging.topics import Session
 from broker.errors import Rejected
 from broker.message import Message
 from controllers.charging.charger import status_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.contract.charging import STATE
+from broker.contract.charging.topics import STATE
 from broker.errors import BusError
 from controllers.charging.pairs import InvalidPairs, id_error, read_pairs
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from broker.contract.charging import PAIRS, SESSION, STATE, STATUS, ChargerState, Pairs, Session, StatusEvent
+from broker.contract.charging.topics import PAIRS, SESSION, STATE, STATUS, ChargerState, Pairs, Session, StatusEvent
 from broker.message import Message, Publication, decode
 from broker.stamp import NO_STAMP, Stamp, rfc3339
 from controllers.charging.component import ChargingController

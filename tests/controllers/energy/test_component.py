@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from broker.contract.energy import Anomaly, Intervals, Quarter, Stored
-from broker.contract.storage import QueryRequest
+from broker.contract.energy.topics import Anomaly, Intervals, Quarter, Stored
+from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
 from controllers.energy.component import EnergyNormalizer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.contract.fastening import Happening, State, TorqueCommand
+from broker.contract.fastening.topics import Happening, State, TorqueCommand
 from broker.errors import Rejected
 from broker.message import Message
 from controllers.fastening.declaration import DECLARATION

@@ -3,7 +3,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from broker.contract.fastening import Direction, Happening, Job, Operation, Part, Result, State
+from broker.contract.fastening.topics import Direction, Happening, Job, Operation, Part, Result, State
 from controllers.fastening.job import (
     ACTIVE,
     TRANSITIONS,

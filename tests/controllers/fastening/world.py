@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 import orjson
 
-from broker.contract.fastening import (
+from broker.contract.fastening.topics import (
     ANSWER,
     CATALOG,
     COMMAND,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.contract.heating import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
+from broker.contract.heating.topics import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from controllers.heating.component import FIRST_DECISION_AFTER_S, FORGOTTEN_AFTER_S, HeatingController

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.contract.machines import MachineAverage
+from broker.contract.machines.topics import MachineAverage
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
-from broker.settings import Settings
+from broker.runtime.settings import Settings
 from controllers.moving_average import component
 from controllers.moving_average.__main__ import build
 from controllers.moving_average.component import MovingAverage

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.settings import ROOT
+from broker.runtime.settings import ROOT
 from sim.chargers.charger_by_hand import percent
 from sim.chargers.widget_by_hand import led_line
 from tests.real_broker import free_ports

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from broker.component import Service
 from broker.message import Message, Publication
+from broker.runtime.component import Service
 from sim.chargers.component import Fleet, SimulatedChargers
 from sim.chargers.crowd import Crowd
 from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint

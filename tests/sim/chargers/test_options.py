@@ -3,7 +3,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from broker.settings import Settings
+from broker.runtime.settings import Settings
 from sim.chargers.__main__ import _chargers, affordable, main
 from sim.chargers.component import Fleet
 from sim.chargers.endpoint import CHARGER, WIDGET

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from broker.component import Service
 from broker.errors import CannotStart
 from broker.message import Message, Publication
-from broker.settings import Settings
+from broker.runtime.component import Service
+from broker.runtime.settings import Settings
 from sim.torque_driver.__main__ import _drivers, main
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import PORT

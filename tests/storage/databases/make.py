@@ -9,10 +9,10 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from broker.packets import Delivery
-from storage.batch import Received, arrow_table
-from storage.commit import Database
-from storage.typing import StreamCodes
+from broker.mqtt.packets import Delivery
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.schema.typed_streams import StreamCodes
 
 FOLDER = Path(__file__).parent
 START_US = 1_800_000_000_000_000
@@ -65,7 +65,9 @@ def fill(database: Database) -> None:
 def main(folder: Path) -> None:
     """Write the file of the schema that this code has."""
     number = max(
-        int(entry.name[:4]) for entry in files("storage").joinpath("migrations").iterdir() if entry.name.endswith(".sql")
+        int(entry.name[:4])
+        for entry in files("storage.database").joinpath("migrations").iterdir()
+        if entry.name.endswith(".sql")
     )
     target = folder / f"{number:04}.duckdb.gz"
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,1 +1,0 @@
-"""Chargers on the command line: what is known of them now."""

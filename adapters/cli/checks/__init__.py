@@ -1,1 +1,0 @@
-"""What `scaup doctor` checks: each module gives findings about one thing."""

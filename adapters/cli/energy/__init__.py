@@ -1,1 +1,0 @@
-"""What `scaup energy` does: files to posts, and quarters to plots."""

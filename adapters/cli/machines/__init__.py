@@ -1,1 +1,0 @@
-"""Machines on the command line: sources of readings, watching, plotting."""

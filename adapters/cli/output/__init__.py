@@ -1,0 +1,1 @@
+"""Writing results: formats, tables, charts, files and progress."""

@@ -1,1 +1,0 @@
-"""Starting, watching and stopping the system, natively or in containers."""

@@ -1,1 +1,0 @@
-"""Results as tables, CSV, JSON, Parquet or Markdown, and small charts."""

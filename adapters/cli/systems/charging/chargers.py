@@ -1,0 +1,163 @@
+"""`scaup chargers`."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapters.cli.options import examples, output_options, recorded_topics, since_option
+from adapters.cli.output.output import Format, Output
+from adapters.client.errors import Failed
+from adapters.client.rows import Rows
+from adapters.client.session import Session, hint, rows_of
+from broker.contract.charging import questions as charging_sql
+from broker.contract.charging.topics import STATE
+from broker.errors import InvalidTopic
+
+if TYPE_CHECKING:
+    from adapters.cli.systems.charging.live import Booth
+
+_Columns = dict[str, Callable[[dict[str, Any]], Any]]
+_LIVE_FOR_PEOPLE: _Columns = {
+    "charger": itemgetter("charger"),
+    "state": itemgetter("state"),
+    "soc %": itemgetter("soc"),
+    "status": itemgetter("status"),
+    "widget": itemgetter("widget"),
+    "its state": itemgetter("widget_state"),
+    "charging since": lambda row: _short(row["started_at"]),
+    "soc at": lambda row: _short(row["soc_at"]),
+}
+_SESSIONS_FOR_PEOPLE: _Columns = {
+    "charger": itemgetter("charger"),
+    "widget": itemgetter("widget"),
+    "started": itemgetter("started_at"),
+    "ended": itemgetter("ended_at"),
+    "from %": itemgetter("soc_start"),
+    "to %": itemgetter("soc_end"),
+    "minutes": lambda row: None if row["duration_s"] is None else round(row["duration_s"] / 60, 1),
+    "ended by": itemgetter("ended_by"),
+}
+"""The columns of a table, short enough for a terminal."""
+
+
+class ChargerId(click.ParamType):  # type: ignore[type-arg]
+    """The id of a charger: one level of a topic; completes those that have been heard of."""
+
+    name = "charger"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return an id that can be a topic level, or fail."""
+        try:
+            STATE.template.topic(id=value)
+        except InvalidTopic:
+            self.fail(f"{value!r} cannot be a charger: it is one level of a topic, such as c1234", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Return the chargers whose ids begin as typed."""
+        from click.shell_completion import CompletionItem
+
+        session = ctx.find_object(Session) or Session()
+        topics = recorded_topics(session, f"chargers/{incomplete}")
+        return [CompletionItem(each) for each in dict.fromkeys(topic.split("/")[1] for topic in topics)]
+
+
+_charger_option = click.option("--charger", type=ChargerId(), metavar="ID", help="Only this charger.")
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=examples("scaup chargers", "scaup chargers --online -o csv", "scaup chargers sessions --since 1h"),
+)
+@click.option("--online", is_flag=True, help="Only those that are connected now.")
+@click.option("--all", "every", is_flag=True, help="Also those that are in the pairs and were never connected.")
+@_charger_option
+@output_options
+@click.pass_context
+def chargers(ctx: click.Context, online: bool, every: bool, charger: str | None, output: Output) -> None:
+    """Chargers: their state of charge and widgets now, and their sessions.
+
+    Alone, it lists the chargers that were ever connected: whether each is now, its state of charge, what its widget was told,
+    whether the widget is connected, and since when it charges (plant time). Exits with 1 where there is none.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(ctx.find_object(Session) or Session(), charger, output, online=online, every=every)
+    elif any(ctx.params.values()):
+        raise click.UsageError(f"options before {ctx.invoked_subcommand!r} are for the list of chargers: put them behind it")
+
+
+@chargers.command(epilog=examples("scaup chargers sessions", "scaup chargers sessions --since 7d --charger c1234 -o csv"))
+@since_option("Wall time since when a session began or ended.", default="1d")
+@_charger_option
+@output_options
+@click.pass_obj
+def sessions(session: Session, since_at: datetime, charger: str | None, output: Output) -> None:
+    """List recorded charging sessions, newest last.
+
+    One that is running has no end yet. Its instants are plant time. Exits with 1 where there is none.
+    """
+    statement = charging_sql.sessions(charger, since_at)
+    rows = rows_of(session, statement.sql, statement.parameters)
+    if not rows:
+        of_charger = f" of charger {charger}" if charger else ""
+        raise Failed(
+            f"no session{of_charger} was recorded since {since_at:%Y-%m-%d %H:%M:%S}Z",
+            "go further back with --since, or see scaup chargers and scaup status charging",
+        )
+    _write(output, rows, _SESSIONS_FOR_PEOPLE)
+
+
+def _list(session: Session, charger: str | None, output: Output, *, online: bool, every: bool) -> None:
+    from adapters.cli.systems.charging.live import CONTROLLER, Booth, filters
+
+    with session.bus() as bus:
+        booth = Booth.of(bus.retained(*filters(charger)))
+    if not booth.pairs and not booth.seen:
+        raise Failed("nothing is known of any charger: charging has not said anything yet", "see scaup status charging")
+    rows = [booth.row(each) for each in _chosen(booth, charger, every)]
+    rows = [each for each in rows if not online or each["state"] == "online"]
+    if not rows:
+        raise _none(booth, charger, online=online)
+    _write(output, rows, _LIVE_FOR_PEOPLE)
+    if not booth.is_online(CONTROLLER):
+        hint("charging is not online: states of charge and status are what it said last (scaup status charging)")
+    if (missing := len(booth.never_seen)) and not (every or online or charger):
+        hint(f"{missing} more in the pairs were never connected: --all lists them too")
+
+
+def _chosen(booth: "Booth", charger: str | None, every: bool) -> list[str]:
+    from adapters.cli.systems.charging.live import natural
+
+    if charger is not None:
+        return [charger] if charger in booth.known else []
+    return sorted(booth.known, key=natural) if every else booth.seen
+
+
+def _none(booth: "Booth", charger: str | None, *, online: bool) -> Failed:
+    if charger is not None and charger not in booth.known:
+        return Failed(f"there is no charger {charger}: it is not in the pairs", "scaup chargers --all lists those there are")
+    if online:
+        return Failed("no charger is online" if charger is None else f"charger {charger} is not online", _LOOK)
+    return Failed(f"none of the {len(booth.pairs)} chargers in the pairs was ever connected", f"{_LOOK}; --all lists them")
+
+
+_LOOK = "see scaup status charger-adapter, and scaup tail 'chargers/#' -f"
+
+
+def _short(instant: str | None) -> str | None:
+    """Write an RFC 3339 instant as tables write instants, to the second; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(instant or "")
+    except ValueError:
+        return instant
+    return f"{found:%Y-%m-%d %H:%M:%S}Z" if found.utcoffset() == timedelta() else instant
+
+
+def _write(output: Output, rows: list[dict[str, Any]], for_people: _Columns) -> None:
+    if output.format in (Format.TABLE, Format.MARKDOWN):
+        output.write(Rows(tuple(for_people), [tuple(show(each) for show in for_people.values()) for each in rows]))
+    else:
+        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))

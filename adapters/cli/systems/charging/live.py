@@ -1,0 +1,129 @@
+"""What is known of every charger now, put together from retained messages. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from adapters.client.bus import Received
+from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATE, WIDGET_LINK, ChargerState, Link, Pairs
+from broker.contract.components.topics import STATE as COMPONENT_STATE
+from broker.contract.components.topics import ComponentState, Presence
+from broker.errors import Rejected
+from broker.message import decode
+from broker.stream import Stream
+
+P = TypeVar("P")
+
+CONTROLLER = "charging"
+"""The component whose word the states of charge are."""
+_DIGITS = re.compile("([0-9]+)")
+
+
+class Seen(Enum):
+    """Whether something is connected now."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    NEVER = "never seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Booth:
+    """What is known of all chargers and widgets; `pairs` is charger → widget."""
+
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, ChargerState] = field(default_factory=dict)
+    charger_links: Mapping[str, Link] = field(default_factory=dict)
+    widget_links: Mapping[str, Link] = field(default_factory=dict)
+    components: Mapping[str, ComponentState] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, retained: Mapping[str, Received]) -> "Booth":
+        """Read retained messages by topic; those that are not of their stream's shape are left out."""
+        (pairs,) = _decoded(PAIRS, retained).values() or (Pairs(pairs={}),)
+        return cls(
+            pairs.pairs,
+            _decoded(STATE, retained),
+            _decoded(CHARGER_LINK, retained),
+            _decoded(WIDGET_LINK, retained),
+            _decoded(COMPONENT_STATE, retained),
+        )
+
+    @property
+    def known(self) -> set[str]:
+        """All chargers: those of the pairs, and those that were ever connected."""
+        return self.pairs.keys() | self.states.keys() | self.charger_links.keys()
+
+    @property
+    def seen(self) -> list[str]:
+        """The chargers that were ever connected, c2 before c10."""
+        return sorted(self.states.keys() | self.charger_links.keys(), key=natural)
+
+    @property
+    def never_seen(self) -> set[str]:
+        """The chargers that are in the pairs only."""
+        return self.pairs.keys() - self.states.keys() - self.charger_links.keys()
+
+    def is_online(self, component: str) -> bool:
+        """Tell whether a component says that it is online."""
+        said = self.components.get(component)
+        return said is not None and said.state is Presence.ONLINE
+
+    def row(self, charger: str) -> dict[str, Any]:
+        """Return what is known of a charger; what is not known is null."""
+        state = self.states.get(charger)
+        widget = self.pairs.get(charger) or (state.widget if state else None)
+        running = state.session if state else None
+        return {
+            "charger": charger,
+            "state": self._charger_seen(charger).value,
+            "soc": state.soc if state else None,
+            "status": state.status.value if state else None,
+            "widget": widget,
+            "widget_state": self._seen(self.widget_links.get(widget or "")).value,
+            "session": running.session if running else None,
+            "started_at": running.started_at if running else None,
+            "soc_start": running.soc_start if running else None,
+            "soc_at": state.soc_at if state else None,
+        }
+
+    def _charger_seen(self, charger: str) -> Seen:
+        link, state = self.charger_links.get(charger), self.states.get(charger)
+        return Seen(state.state) if link is None and state is not None else self._seen(link)
+
+    def _seen(self, link: Link | None) -> Seen:
+        """An adapter that was killed could not say that its connections are closed: its word counts while it is online."""
+        if link is None:
+            return Seen.NEVER
+        return Seen.ONLINE if link.connected and self.is_online(link.adapter) else Seen.OFFLINE
+
+
+def filters(charger: str | None) -> tuple[str, ...]:
+    """Return the filters of what is to be known of one charger, or of all."""
+    own = (each.template.filter if charger is None else each.template.topic(id=charger) for each in (STATE, CHARGER_LINK))
+    return *own, *(each.template.filter for each in (WIDGET_LINK, PAIRS, COMPONENT_STATE))
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """Return the key by which names sort as people count: c2 before c10. Numbers may have any length."""
+    parts: list[Any] = _DIGITS.split(name)
+    for place in range(1, len(parts), 2):
+        digits = parts[place].lstrip("0")
+        parts[place] = (len(digits), digits)
+    return tuple(parts), name
+
+
+def _decoded(stream: Stream[P], retained: Mapping[str, Received]) -> dict[str, P]:
+    """Return the payloads of a stream by their topic's level; that of a topic without levels is under its own name."""
+    found = {}
+    for topic, message in retained.items():
+        levels = stream.parse(topic)
+        if levels is None:
+            continue
+        try:
+            found[next(iter(levels.values()), topic)] = decode(message.payload, stream.payload)
+        except Rejected:
+            continue
+    return found

@@ -1,0 +1,238 @@
+"""Consumption data in files, as posts. What is no number stays as it is written: the normalizer says what it skips."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from adapters.client.errors import Failed, WrongUsage
+
+MOST_VALUES = 50_000
+"""In one post."""
+MOST_YEARS = 4
+"""Calendar years that a post touches: the normalizer takes five years at once."""
+COLUMNS = ("datetime", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the options say about data that does not say it itself."""
+
+    ship: str | None = None
+    units: str | None = None
+    interval_minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePost:
+    """A post as a file has it. `place` names it in a file with several (`post 2, `); `first_row` is the row of `data[0]`."""
+
+    path: Path
+    ship: Any
+    units: Any
+    data: list[Any]
+    interval_minutes: Any = None
+    place: str = ""
+    first_row: int = 0
+    rows: str = "row"
+    """What a row is called in this file: `row`, counted from 0 as in `data`, or `line`."""
+
+    def where(self, index: int) -> str:
+        """Return the place of a value for people: `file.csv, line 7`."""
+        return f"{self.path.name}, {self.place}{self.rows} {self.first_row + index}"
+
+    def pieces(self) -> "Iterator[FilePost]":
+        """Cut it into posts that are taken at once, in their order; an empty one stays one."""
+        for start, stop in _cuts(self.data):
+            yield replace(self, data=self.data[start:stop], first_row=self.first_row + start)
+
+    def payload(self) -> bytes:
+        """Return it in the form of the topic."""
+        post = {"spaceship_id": self.ship, "units": self.units, "data": self.data}
+        if self.interval_minutes is not None:
+            post["interval_minutes"] = self.interval_minutes
+        try:
+            return orjson.dumps(post)
+        except TypeError:  # numbers beyond 64 bits, half characters, what is nested deeply: the normalizer says what is wrong
+            try:
+                return json.dumps(post).encode()
+            except RecursionError:
+                raise Failed(f"{self.path.name}: is nested too deeply", "post values, not objects") from None
+
+
+def _cuts(data: list[Any]) -> Iterator[tuple[int, int]]:
+    """Return where pieces begin and end: none has more than `MOST_VALUES` rows or touches more than `MOST_YEARS` years."""
+    start, years = 0, set[int]()
+    for index, row in enumerate(data):
+        year = _year(row)
+        if index - start >= MOST_VALUES or (year and years and max(*years, year) - min(*years, year) >= MOST_YEARS):
+            yield start, index
+            start, years = index, set()
+        if year:
+            years.add(year)
+    yield start, len(data)
+
+
+def _year(row: Any) -> int:
+    """Return the year of a row, 0 where it cannot be seen: the normalizer says what is wrong."""
+    text = row.get("datetime") if isinstance(row, dict) else None
+    digits = text[:4] if isinstance(text, str) else ""
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
+
+
+def read(path: Path, defaults: Defaults) -> list[FilePost]:
+    """Read a file: `.json`, `.csv` or `.parquet`.
+
+    Raises:
+        Failed: it cannot be read; the text names the file, and the row where one is wrong.
+        WrongUsage: its name ends otherwise, or nobody says whose data it is or in which units.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise WrongUsage(f"{path.name}: ends in none of {', '.join(_READERS)}", "name the file after what is in it")
+    try:
+        return reader(path, defaults)
+    except OSError as error:
+        raise Failed(f"{path.name}: {error.strerror or error}", "name a readable file") from error
+    except UnicodeDecodeError as error:
+        raise Failed(f"{path.name}: is not UTF-8: {error}", "convert it, for example with iconv") from error
+
+
+def _json(path: Path, defaults: Defaults) -> list[FilePost]:
+    document = _document(path)
+    posts = document if isinstance(document, list) else [document]
+    several = isinstance(document, list)
+    return [_json_post(path, each, f"post {number}, " if several else "", defaults) for number, each in enumerate(posts)]
+
+
+def _document(path: Path) -> Any:
+    content = path.read_bytes()
+    try:
+        return orjson.loads(content)
+    except ValueError as error:
+        try:
+            return _finite(json.loads(content, parse_constant=str))
+        except (ValueError, RecursionError):
+            raise Failed(f"{path.name}: not JSON: {error}", "see scaup energy import --help for the form") from error
+
+
+def _finite(value: Any) -> Any:
+    """Write numbers that are too large to be one, such as 1e999, as text: JSON has no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return {key: _finite(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _json_post(path: Path, post: Any, place: str, defaults: Defaults) -> FilePost:
+    where = f"{path.name}: {place}"
+    if not isinstance(post, dict) or not isinstance(post.get("data"), list):
+        raise Failed(f'{where}must be an object with "spaceship_id", "units" and a list "data"', "see --help for the form")
+    ship, units = post.get("spaceship_id", defaults.ship), post.get("units", defaults.units)
+    if ship is None or isinstance(ship, (dict, list)):
+        raise Failed(f'{where}"spaceship_id" is missing or is none', "give --ship")
+    interval = post.get("interval_minutes", defaults.interval_minutes)
+    return FilePost(path, ship, units, post["data"], interval, place)
+
+
+def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(file)
+        header = [each.strip() for each in next(lines, [])]
+        if set(COLUMNS) - set(header):
+            raise Failed(f"{path.name}, line 1: must be the header datetime,value", "name the columns so")
+        at, value = (header.index(each) for each in COLUMNS)
+        data = []
+        for line in _lines(path, lines):
+            if line and len(line) != len(header):
+                raise Failed(f"{path.name}, line {lines.line_num}: has {len(line)} columns, the header {len(header)}")
+            data.append({"datetime": line[at].strip(), "value": _number(line[value])} if line else None)
+    while data and data[-1] is None:
+        data.pop()
+    if None in data:
+        raise Failed(f"{path.name}, line {data.index(None) + 2}: is empty", "take empty lines out")
+    return [_table_post(path, defaults, data, first_row=2, rows="line")]
+
+
+def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
+    """Give the lines of a CSV file.
+
+    Raises:
+        Failed: one cannot be read.
+    """
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise Failed(f"{path.name}, line {lines.line_num}: {error}", "correct the line") from error
+
+
+def _number(text: str) -> Any:
+    """Return the number that a text is; the text itself where it is none, so that its reason can be told."""
+    stripped = text.strip()
+    if "_" in stripped or not stripped.isascii():  # `float` would read 1_000, and digits of every script
+        return stripped
+    try:
+        value = float(stripped)
+    except ValueError:
+        return stripped
+    return value if math.isfinite(value) else stripped
+
+
+def _parquet(path: Path, defaults: Defaults) -> list[FilePost]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(COLUMNS))
+    except pa.ArrowInvalid as error:
+        raise Failed(f"{path.name}: {error}", "it must be Parquet with columns datetime and value") from error
+    if set(COLUMNS) - set(table.column_names):
+        raise Failed(f"{path.name}: must have columns datetime and value", "name the columns so")
+    times, values = _times(path, table["datetime"]), table["value"].to_pylist()
+    data = [{"datetime": at, "value": _plain(value)} for at, value in zip(times, values, strict=True)]
+    return [_table_post(path, defaults, data, first_row=0, rows="row")]
+
+
+def _times(path: Path, column: Any) -> list[str | None]:
+    """Return times as text; those without a zone are UTC."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        texts: list[str | None] = column.to_pylist()
+        return texts
+    if not pa.types.is_timestamp(column.type):
+        raise Failed(f"{path.name}: datetime is of type {column.type}", "it must be timestamps or ISO 8601 text")
+    instants = column.cast(pa.timestamp(column.type.unit))
+    whole = pc.all(pc.equal(instants, pc.floor_temporal(instants, unit="second"))).as_py() is not False
+    unit = "s" if whole else "us"
+    return [None if each is None else f"{each}Z" for each in _iso(instants.cast(pa.timestamp(unit), safe=False))]
+
+
+def _iso(instants: Any) -> list[str | None]:
+    import numpy as np
+
+    found = np.datetime_as_string(instants.to_numpy()).tolist()
+    return [None if each == "NaT" else each for each in found]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _table_post(path: Path, defaults: Defaults, data: list[Any], first_row: int, rows: str) -> FilePost:
+    if defaults.ship is None or defaults.units is None:
+        raise WrongUsage(f"{path.name}: whose data is it, and in which units?", "give --ship ID and --units kW or kWh")
+    ship: Any = int(defaults.ship) if defaults.ship.isascii() and defaults.ship.isdigit() else defaults.ship
+    return FilePost(path, ship, defaults.units, data, defaults.interval_minutes, "", first_row, rows)
+
+
+_READERS = {".json": _json, ".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,1 @@
+"""`scaup torque`: the console of guided fastening."""

@@ -1,0 +1,277 @@
+"""`scaup torque run`: moves messages and lines between the bus, the operator and the dialogue."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from adapters.cli.systems.fastening.dialogue import FASTENING, TORQUE_ADAPTER, Dialogue
+from adapters.cli.systems.fastening.hold import Hold
+from adapters.cli.systems.fastening.interrupt import interruptible
+from adapters.cli.systems.fastening.keyboard import Keyboard
+from adapters.cli.systems.fastening.lines import PROMPT, Line, hint
+from adapters.cli.systems.fastening.request import Requests, no_answer, refusal, request
+from adapters.cli.systems.fastening.screen import OutputClosed, Screen
+from adapters.client.bus import LeavingBus, Received
+from adapters.client.errors import ConnectionLost, Failed, Refused, Unreachable
+from broker.contract.components.topics import STATE, ComponentState
+from broker.contract.fastening.topics import EVENT, JOB, LINK, Action, DriverState, FasteningAnswer, FasteningEvent, Link
+from broker.errors import Rejected
+from broker.message import decode
+
+SESSION_S = 300
+"""How long the broker keeps what happens while the connection is lost."""
+KEEP_ALIVE_S = 10
+_STEP_S = 1.0
+_LOOK_S = 0.1
+"""How often to look at the keyboard while a question is open; messages are shown at once in any case."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_ATTACH_EVERY_S = 5.0
+_ASK_AGAIN = ("unknown serial", "no steps", "invalid")
+_LONGEST_SERIAL = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time, which tests replace."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class Console:
+    """One run of a job at one driver, on a bus that is connected."""
+
+    def __init__(self, bus: LeavingBus, driver: str, console: str, keyboard: Keyboard, clock: Clock | None = None) -> None:
+        self._bus, self._driver, self._console, self._keyboard = bus, driver, console, keyboard
+        self._clock = clock or Clock()
+        self._requests = Requests(bus, driver, console, self._clock.now)
+        self._dialogue = Dialogue(driver)
+        self._screen = Screen()
+        self._hold = Hold(self._requests, self._dialogue, self._screen)
+        self._attach_at_s = 0.0
+
+    def run(self, serial: str | None) -> None:
+        """Run a job to its end; without a serial number, ask for one.
+
+        Raises:
+            Failed: the job ended before it was complete.
+            Refused: somebody else holds the driver or the serial number, or the broker's access rules say no.
+            Unreachable: there is no fastening controller.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the job was paused.
+        """
+        with interruptible():
+            try:
+                self._converse(serial)
+            except KeyboardInterrupt:
+                self._hold.farewell("Interrupted")
+                raise
+            except OutputClosed as closed:
+                self._hold.farewell("Standard output was closed")
+                raise Failed("standard output was closed before the job was complete") from closed
+            finally:
+                self._hold.let_go()
+
+    def _converse(self, serial: str | None) -> None:
+        self._connect_with_will()
+        self._begin(serial)
+        while (end := self._dialogue.end) is None:
+            self._step()
+        self._hold.end()
+        if end.busy:
+            raise Refused(end.message, end.fix)
+        if not end.complete:
+            raise Failed(end.message, end.fix)
+
+    def _connect_with_will(self) -> None:
+        self._bus.last_will(request(self._driver, self._console, Action.DETACH), KEEP_ALIVE_S)
+        self._bus.connect()
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        remembered = [_state_topic(FASTENING), _state_topic(TORQUE_ADAPTER), LINK.template.topic(driver=self._driver)]
+        for received in self._bus.retained(*remembered).values():
+            self._take(received)
+        self._bus.subscribe(EVENT.template.topic(driver=self._driver), self._requests.answer_topic, *remembered)
+
+    def _begin(self, serial: str | None) -> None:
+        """Ask for serial numbers until the controller grants a job."""
+        while True:
+            serial = (serial or "").strip() or self._read_serial()
+            if len(serial) > _LONGEST_SERIAL:
+                self._show([hint(f"A serial number has {_LONGEST_SERIAL} characters at most.")])
+            elif self._start(serial):
+                return
+            serial = None
+
+    def _start(self, serial: str) -> bool:
+        self._requests.waiting()  # what happened before is nothing of this job
+        self._hold.begin(serial)
+        answer = self._ask_for_job(serial)
+        if answer.error is None and answer.job is not None:
+            self._show(self._dialogue.begin(answer, self._clock.now()))
+            return True
+        self._hold.end()
+        error = answer.error
+        if error is None or error.kind not in _ASK_AGAIN:
+            fix = f"wait, choose another --driver, or end it with `scaup torque cancel --driver {self._driver}`"
+            raise refusal(error, fix) if error is not None else no_answer()
+        self._show([hint(f"Error: {error.message}")])
+        return False
+
+    def _ask_for_job(self, serial: str) -> FasteningAnswer:
+        while True:
+            try:
+                answer = self._requests.ask(Action.START, serial)
+            except Unreachable as lost:
+                self._connect_again(lost)
+                continue
+            if answer is None:
+                raise no_answer()
+            return answer
+
+    def _read_serial(self) -> str:
+        while True:
+            self._show([Line(PROMPT)])
+            try:
+                line = self._typed_line().strip()
+            except EOFError:
+                raise Failed("the input ended before a job was begun", "type a serial number, or give --serial") from None
+            if line:
+                return line
+
+    def _typed_line(self) -> str:
+        while (line := self._keyboard.line()) is None:
+            self._receive(_LOOK_S)
+        return line
+
+    def _step(self) -> None:
+        """Take one message, or look at the keyboard."""
+        self._receive(_LOOK_S if self._dialogue.asks else _STEP_S)
+        if self._dialogue.end is None and self._attach_is_due():
+            self._attach()
+        if self._dialogue.end is None and self._dialogue.asks:
+            self._look_at_keyboard()
+
+    def _receive(self, timeout_s: float) -> None:
+        try:
+            received = self._requests.receive(timeout_s)
+        except ConnectionLost as lost:
+            self._connect_again(lost)
+        else:
+            if received is not None:
+                self._take(received)
+
+    def _take(self, received: Received) -> None:
+        try:
+            lines = self._understood(received)
+        except Rejected as error:
+            lines = [hint(f"Cannot read a message on {received.topic}: {error}")]
+        self._show(lines)
+
+    def _understood(self, received: Received) -> list[Line]:
+        topic, payload, dialogue = received.topic, received.payload, self._dialogue
+        if EVENT.parse(topic):
+            asked = dialogue.asks
+            lines = dialogue.on_event(decode(payload, FasteningEvent), self._clock.now())
+            if dialogue.asks and not asked:
+                self._keyboard.forget()
+            return lines
+        if LINK.parse(topic):
+            return dialogue.on_link(decode(payload, Link))
+        if levels := STATE.parse(topic):
+            return dialogue.on_component(levels["component"], decode(payload, ComponentState))
+        return []
+
+    def _look_at_keyboard(self) -> None:
+        try:
+            line = self._keyboard.line()
+        except EOFError:
+            self._input_ended()
+            return
+        if line is None:
+            return
+        choice = line.strip().lower()[:1]
+        if choice not in _CHOICES:
+            self._show([hint("Type r to send the step again, or c to cancel the job:")])
+            return
+        self._choose(_CHOICES[choice])
+
+    def _choose(self, action: Action) -> None:
+        try:
+            answer = self._requests.ask(action)
+        except Unreachable as lost:
+            self._connect_again(lost)
+            return
+        if answer is None or answer.error is not None:
+            why = answer.error.message if answer is not None and answer.error is not None else no_answer().message
+            self._show([hint(f"Error: {why}. [r]etry or [c]ancel:")])
+            return
+        self._dialogue.asks = False
+        if action is Action.CANCEL:
+            self._dialogue.end = self._dialogue.cancelled()
+
+    def _input_ended(self) -> None:
+        """Leave a job about which nobody can be asked."""
+        said = self._hold.pause()
+        self._hold.let_go()
+        why = "the driver does not answer, and the input ended"
+        self._dialogue.end = self._dialogue.paused(f"{why}: {said}")
+
+    def _attach_is_due(self) -> bool:
+        again = not self._dialogue.attached and self._clock.now() >= self._attach_at_s
+        return self._dialogue.attach_due or again
+
+    def _attach(self) -> None:
+        """Tell a controller that does not know it who holds the job, and see how far the job came."""
+        try:
+            answer = self._requests.ask(Action.ATTACH)
+            for received in self._requests.waiting():  # it happened before the answer
+                self._take(received)
+            kept = None if self._is_ours(answer) else self._kept()
+        except Unreachable as lost:
+            self._connect_again(lost)
+            return
+        self._attach_at_s = self._clock.now() + _ATTACH_EVERY_S
+        self._show(self._dialogue.on_attached(answer, kept))
+
+    def _is_ours(self, answer: FasteningAnswer | None) -> bool:
+        if answer is None or answer.error is not None or answer.job is None or self._dialogue.job is None:
+            return False
+        if answer.job.id != self._dialogue.job.id:
+            self._requests.detach()  # it is somebody else's
+            return False
+        return True
+
+    def _kept(self) -> DriverState | None:
+        topic = JOB.template.topic(driver=self._driver)
+        received = self._bus.retained(topic).get(topic)
+        if received is None:
+            return None
+        with suppress(Rejected):
+            return decode(received.payload, DriverState)
+        return None
+
+    def _connect_again(self, lost: Unreachable) -> None:
+        """Connect until it succeeds; the broker has kept what happened meanwhile, unless it was started anew itself."""
+        self._show([hint(f"{lost.message}: connecting again.")])
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._clock.sleep(pause_s)
+            try:
+                if not self._bus.connect(resume=True):
+                    self._subscribe()
+                break
+            except Unreachable:
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        self._show(self._dialogue.on_connection())
+
+    def _show(self, lines: list[Line]) -> None:
+        self._screen.show(lines)
+
+
+_CHOICES = {"r": Action.RETRY, "c": Action.CANCEL}
+
+
+def _state_topic(component: str) -> str:
+    return STATE.template.topic(component=component)

@@ -1,0 +1,252 @@
+"""What the console knows of its job, and what it says and asks: without any I/O, so that literal events test all of it."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.cli.systems.fastening.lines import Line, again_lines, hint, result_lines, standing, table
+from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.fastening.topics import DriverState, FasteningAnswer, FasteningEvent, Happening, Job, Link, State, Torque
+
+FASTENING, TORQUE_ADAPTER = "fastening", "torque-adapter"
+RETRY_OR_CANCEL = "[r]etry or [c]ancel:"
+_LEFT = (State.PAUSED, State.PAUSED_OUT_OF_RANGE)
+_ACTIVE = (State.FASTENING, State.REVERSING)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the console's job ended; `busy` is for a driver that somebody else holds."""
+
+    complete: bool
+    message: str = ""
+    fix: str = ""
+    busy: bool = False
+
+
+COMPLETE = End(complete=True)
+
+
+def resume_command(serial: str, driver: str) -> str:
+    """Return what to type to go on with a job."""
+    return f"scaup torque run --serial {shlex.quote(serial)} --driver {shlex.quote(driver)}"
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """The console's view of one driver. Every `on_…` returns what has to be shown now.
+
+    `end` says that the job is over; `asks` that the operator has to choose between retry and cancel; `attach_due` that the
+    controller or the connection is a new one, and has to be told who holds the job; `attached` that it was.
+    """
+
+    driver: str
+    job: Job | None = None
+    end: End | None = None
+    asks: bool = False
+    attach_due: bool = False
+    attached: bool = False
+    _resumed_said: bool = False
+    _recorded_nm: dict[int, Torque] = field(default_factory=dict)
+    _sent_s: float = 0.0
+    _unanswered: FasteningEvent | None = None
+    """What the driver was sent, until it answers."""
+    _link: Link | None = None
+    _states: dict[str, ComponentState] = field(default_factory=dict)
+
+    def begin(self, answer: FasteningAnswer, now_s: float) -> list[Line]:
+        """Take the answer that granted the job."""
+        assert answer.job is not None
+        self._know(answer.job)
+        self.attached, self._sent_s = True, now_s
+        progress = answer.job.at > 0 or bool(answer.job.results)
+        return [*(self._resuming(answer.job.steps[self._index].step) if progress else []), *self._unconnected(answer.connected)]
+
+    def on_event(self, event: FasteningEvent, now_s: float) -> list[Line]:
+        """Take what happened to a job; nothing comes of another one's events."""
+        if self.job is None or event.job != self.job.id or self.end is not None:
+            return []
+        if event.event in _ANSWERED:
+            self.asks = False
+        lines = self._fixed(event, now_s)
+        self._record(event)
+        self._finish(event)
+        special = _SPECIAL.get(event.event)
+        return [*lines, *(special(self, event, now_s) if special else [])]
+
+    def on_link(self, link: Link) -> list[Line]:
+        """Take whether the driver is connected; `driver away` and `driver back` tell it to the operator."""
+        self._link = link
+        return []
+
+    def on_component(self, name: str, state: ComponentState) -> list[Line]:
+        """Take whether the controller or the adapter is online."""
+        before = self._states.get(name)
+        self._states[name] = state
+        if name == FASTENING and state.state is Presence.ONLINE:
+            self.attached = self.attached and before is not None and before.boot == state.boot
+            self.attach_due = self.job is not None and not self.attached
+        if self.job is None or self.end is not None or before == state:
+            return []
+        if state.state is Presence.ONLINE:
+            return [hint(f"{name} is online.")]
+        return [hint(f"{name} is offline: the job goes on when it is back.")]
+
+    def on_connection(self) -> list[Line]:
+        """Take that this console's own connection is a new one."""
+        self.attached = False
+        self.attach_due = self.job is not None
+        return [hint("Connected again.")]
+
+    def on_attached(self, answer: FasteningAnswer | None, kept: DriverState | None) -> list[Line]:
+        """Take the answer to ATTACH, or None where there was none, and the retained state where that was looked at."""
+        if self.job is None or self.end is not None:
+            return []
+        first, self.attach_due = self.attach_due, False
+        answered = answer is not None and answer.error is None and answer.job is not None and answer.job.id == self.job.id
+        if answer is not None and answer.error is not None and answer.error.kind == "busy":
+            self.end = End(complete=False, message=answer.error.message, fix=self._resume, busy=True)
+            return []
+        found = answer.job if answered and answer is not None else self._kept(kept)
+        if found is None and answer is not None:
+            return self._ended()
+        self.attached = answered
+        said = self._stands(found) if found is not None else []
+        if self.attached or self.end is not None:
+            return said
+        return [*said, _WAITING] if first else []
+
+    @property
+    def serial(self) -> str:
+        """The serial number of the job, empty before there is one."""
+        return self.job.serial if self.job is not None else ""
+
+    @property
+    def _resume(self) -> str:
+        return f"go on with {resume_command(self.serial, self.driver)}"
+
+    @property
+    def _index(self) -> int:
+        assert self.job is not None
+        return min(self.job.at, len(self.job.steps) - 1)
+
+    def paused(self, why: str) -> End:
+        """Return the end of a job that can be resumed."""
+        return End(complete=False, message=why, fix=self._resume)
+
+    def _know(self, job: Job) -> None:
+        self.job = job
+        self._recorded_nm = {each.step: each.torque_nm for each in job.results}
+
+    def _resuming(self, step: int) -> list[Line]:
+        if self._resumed_said or self.job is None:
+            return []
+        self._resumed_said = True
+        return [hint(f"Resuming {standing(self.job, step, self._recorded_nm)}.")]
+
+    def _unconnected(self, connected: bool | None) -> list[Line]:
+        if connected:
+            return []
+        if connected is None:
+            return [hint(f"No torque adapter has spoken of {self.driver}: the job begins when it does (scaup status).")]
+        return [hint(f"{self.driver} is not connected{self._why(None)}: the job begins when it is.")]
+
+    def _why(self, reason: str | None) -> str:
+        reason = reason or (self._link.error if self._link is not None and not self._link.connected else None)
+        return f" ({reason})" if reason else ""
+
+    def _fixed(self, event: FasteningEvent, now_s: float) -> list[Line]:
+        lines = again_lines(event) if event == self._unanswered else result_lines(event)
+        if event.event in _SENT:
+            self._unanswered, self._sent_s = event, now_s
+        elif event.event in _RESULTS:
+            self._unanswered = None
+        return lines
+
+    def _record(self, event: FasteningEvent) -> None:
+        if event.event in (Happening.IN_RANGE, Happening.OUT_OF_RANGE) and event.torque_nm is not None:
+            self._recorded_nm[event.step] = event.torque_nm
+        elif event.event is Happening.REVERSED and event.void:
+            self._recorded_nm.pop(event.step, None)
+
+    def _finish(self, event: FasteningEvent) -> None:
+        if event.event is Happening.COMPLETE:
+            self.end = COMPLETE
+        elif event.event is Happening.CANCELLED:
+            self.end = self.cancelled()
+        elif event.event is Happening.PAUSED:
+            self.end = self.paused(f"the job of {self.serial} was paused by somebody else")
+
+    def cancelled(self) -> End:
+        """Return the end of a job that was cancelled."""
+        return End(complete=False, message=f"the job of {self.serial} was cancelled before it was complete")
+
+    def on_resumed(self, event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Say where a job goes on, once."""
+        return self._resuming(event.step)
+
+    def on_silent(self, _event: FasteningEvent, now_s: float) -> list[Line]:
+        """Ask what to do about a driver that does not answer."""
+        self.asks = True
+        silent_s = max(0, round(now_s - self._sent_s))
+        return [hint(f"The driver has not answered for {silent_s} s. Is the screw fastened? {RETRY_OR_CANCEL}")]
+
+    def on_voided(self, event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Say that a value which was shown does not count; a controller that was started anew voids what it may have lost."""
+        if self._recorded_nm.pop(event.step, None) is None:
+            return []
+        return [hint(f"Step #{event.step} must be done again: {event.reason or 'its value was voided'}.")]
+
+    def on_away(self, event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Say that the driver is not connected any more."""
+        self.asks = False
+        return [hint(f"{self.driver} is not connected{self._why(event.reason)}: the job goes on when it is back.")]
+
+    def on_back(self, _event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Say that the driver is connected."""
+        return [hint(f"{self.driver} is connected.")]
+
+    def on_ignored(self, event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Say why an operation does not count."""
+        value = "an operation" if event.torque_nm is None else str(event.torque_nm)
+        return [hint(f"Ignored {value}: {event.reason or 'it belongs to nothing that is awaited'}.")]
+
+    def _kept(self, kept: DriverState | None) -> Job | None:
+        """Find the console's job in what is retained."""
+        jobs = () if kept is None else (*((kept.job,) if kept.job is not None else ()), *kept.parked)
+        return next((each for each in jobs if self.job is not None and each.id == self.job.id), None)
+
+    def _ended(self) -> list[Line]:
+        self.end = End(complete=False, message=f"the job of {self.serial} ended meanwhile", fix=f"see {self._results}")
+        return []
+
+    @property
+    def _results(self) -> str:
+        return f"scaup torque results {shlex.quote(self.serial)}"
+
+    def _stands(self, job: Job) -> list[Line]:
+        self._know(job)
+        if job.state is State.COMPLETE:
+            self.end = COMPLETE
+            return table(job.results)
+        if job.state in _LEFT:
+            self.end = self.paused(f"the job of {self.serial} was paused meanwhile")
+            return []
+        if job.state not in _ACTIVE:
+            return self._ended()
+        return [hint(f"{standing(job, job.steps[self._index].step, self._recorded_nm)}.")]
+
+
+_WAITING = hint("The fastening controller does not answer: waiting for it. See scaup status fastening.")
+_SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
+_RESULTS = (Happening.IN_RANGE, Happening.OUT_OF_RANGE, Happening.REVERSED)
+_ANSWERED = frozenset(Happening) - {Happening.SILENT, Happening.IGNORED, Happening.BACK}
+"""What makes the question of a silent driver moot."""
+_SPECIAL: dict[Happening, Callable[[Dialogue, FasteningEvent, float], list[Line]]] = {
+    Happening.RESUMED: Dialogue.on_resumed,
+    Happening.SILENT: Dialogue.on_silent,
+    Happening.VOIDED: Dialogue.on_voided,
+    Happening.AWAY: Dialogue.on_away,
+    Happening.BACK: Dialogue.on_back,
+    Happening.IGNORED: Dialogue.on_ignored,
+}

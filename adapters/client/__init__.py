@@ -1,0 +1,1 @@
+"""The client library: ask the recorder, follow messages and steer, from outside the bus."""

@@ -1,0 +1,208 @@
+"""Any number of recorded rows, in the order of arrival: in as many questions as the recorder's limits need.
+
+The recorder numbers its messages without a gap, and what is recorded never changes. So a selection that ends at the last number
+of the moment when it was first asked for is a consistent cut, however long it takes to read and whatever is recorded meanwhile.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from adapters.client.answers import Answer, arrow_request
+from adapters.client.errors import Refused, Unreachable, WrongUsage
+from adapters.client.session import Session, rows_of, warn
+from broker.contract.sql import Condition
+from broker.contract.storage.topics import QueryRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MESSAGES = "messages"
+NUMBER = "number"
+NO_LIMIT = 1 << 62
+"""Rows: the recorder has its own limit and says so, a file that nobody else reads has none."""
+EVERYTHING = Condition("true", {})
+
+_IN_PIECES = (
+    "export messages by FILTER or --table, which come in pieces; or ask piece by piece with WHERE; or stop the recorder: "
+    "the file has no limit but --timeout"
+)
+_RECEIVED_AT = "received_at"
+_FIRST_WIDTH = 2_000
+_MOST_GROWTH = 4
+_SHRINK = 8
+_PATIENCE_S = 30.0
+_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of a table or view: some of its columns, with their types, under a condition."""
+
+    table: str
+    schema: "pa.Schema"
+    condition: Condition
+
+    def sql(self, columns: str = "", tail: str = "") -> str:
+        """Return the query for the rows, or for something else about them."""
+        columns = columns or ", ".join(map(identifier, self.schema.names))
+        return f"SELECT {columns} FROM {identifier(self.table)} WHERE {self.condition.sql}{tail}"  # noqa: S608 - quoted, values are parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many rows a selection has, from which number to which; `first` is 1 and `last` is 0 where it has none."""
+
+    rows: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize:
+    """What one question should bring, in rows and in bytes of Arrow."""
+
+    rows: int = 100_000
+    bytes: int = 32 * 1024 * 1024
+
+
+def received(since_at: datetime | None, until_at: datetime | None) -> Condition:
+    """Return the condition for what was received at `since_at` or later, and before `until_at`."""
+    condition = EVERYTHING
+    for name, operator, instant in (("since", ">=", since_at), ("until", "<", until_at)):
+        if instant is not None:
+            text = instant.astimezone(UTC).isoformat()
+            condition &= Condition(f"received_at {operator} ${name}::TIMESTAMPTZ", {name: text})
+    return condition
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def select(session: Session, table: str, condition: Condition, wanted: tuple[str, ...] = ()) -> Selection:
+    """Select rows of a table: those of the `wanted` columns that it has, else all of them.
+
+    Raises:
+        CommandError: nobody can answer, or there is no such table.
+        WrongUsage: the condition asks when rows were received, which the table does not know.
+    """
+    import pyarrow as pa
+
+    with session.ask(_request(f"SELECT * FROM {identifier(table)} LIMIT 1", {})) as answer:  # noqa: S608 - quoted
+        schema: pa.Schema = answer.rows.schema
+        for _ in answer.rows.source:
+            pass
+    if condition is not EVERYTHING and _RECEIVED_AT not in schema.names:
+        raise WrongUsage(f"{table} has no column {_RECEIVED_AT}: --since and --until cannot be used", "use --sql with WHERE")
+    return Selection(table, pa.schema([each for each in schema if not wanted or each.name in wanted]), condition)
+
+
+def is_numbered(session: Session, selection: Selection) -> bool:
+    """Tell whether each row has a number of its own, so that a selection can be read in pieces.
+
+    Raises:
+        CommandError: nobody can answer.
+    """
+    import pyarrow as pa
+
+    if NUMBER not in selection.schema.names or not pa.types.is_integer(selection.schema.field(NUMBER).type):
+        return False
+    if selection.table == MESSAGES:
+        return True
+    sql = selection.sql(f"count(*) = count(DISTINCT {NUMBER}) AS each")
+    return bool(rows_of(session, sql, selection.condition.parameters)[0]["each"])
+
+
+def extent(session: Session, selection: Selection) -> Extent:
+    """Count what is selected now.
+
+    Raises:
+        CommandError: nobody can answer.
+    """
+    sql = selection.sql(f"count(*) AS rows, coalesce(min({NUMBER}), 1) AS first, coalesce(max({NUMBER}), 0) AS last")
+    return Extent(**rows_of(session, sql, selection.condition.parameters)[0])
+
+
+def pages(session: Session, selection: Selection, extent: Extent, size: PageSize) -> "Iterator[list[pa.RecordBatch]]":
+    """Return the rows of an extent in the order of their numbers, page by page; each is in memory as a whole.
+
+    A page that meets a limit of the recorder is asked for again in smaller pieces; a recorder or broker that goes away in the
+    middle is waited for.
+
+    Raises:
+        CommandError: nobody can answer, for longer than half a minute, or one row alone exceeds a limit.
+    """
+    after, width = extent.first - 1, _FIRST_WIDTH
+    while after < extent.last:
+        until = min(after + width, extent.last)
+        try:
+            page = _patiently(session, _page_request(selection, after, until), may_wait=after >= extent.first)
+        except Refused:
+            if until - after <= 1:
+                raise
+            page = None
+        if page is None:
+            width = max(1, (until - after) // _SHRINK)
+            continue
+        yield page
+        after, width = until, _next_width(until - after, page, size)
+
+
+@contextmanager
+def one_answer(
+    session: Session, sql: str, parameters: dict[str, Any], timeout_s: float | None = None
+) -> "Iterator[tuple[pa.Schema, Iterator[list[pa.RecordBatch]]]]":
+    """Ask one question, whose answer is bounded by the recorder's limits, for the columns and the rows.
+
+    From the file it may take `timeout_s`, writing the rows included, and has no other limit.
+
+    Raises:
+        CommandError: nobody can answer, the SQL is refused or wrong, or, after the last row, the answer was cut.
+    """
+    with session.ask(arrow_request(sql, parameters, NO_LIMIT, timeout_s)) as answer:
+        yield answer.rows.schema, _uncut(answer)
+
+
+def _uncut(answer: Answer) -> "Iterator[list[pa.RecordBatch]]":
+    for batch in answer.rows.source:
+        yield [batch]
+    if answer.truncated:
+        raise Refused("there are more rows than the recorder answers at once", _IN_PIECES)
+
+
+def _next_width(width: int, page: "list[pa.RecordBatch]", size: PageSize) -> int:
+    rows, found = sum(each.num_rows for each in page), sum(each.nbytes for each in page)
+    growth = min(_MOST_GROWTH, size.rows / max(rows, 1), size.bytes / max(found, 1))
+    return max(1, int(width * growth))
+
+
+def _page_request(selection: Selection, after: int, until: int) -> tuple[str, dict[str, Any]]:
+    tail = f" AND {NUMBER} > {after} AND {NUMBER} <= {until} ORDER BY {NUMBER}"
+    return selection.sql(tail=tail), selection.condition.parameters
+
+
+def _patiently(session: Session, request: tuple[str, dict[str, Any]], *, may_wait: bool) -> "list[pa.RecordBatch] | None":
+    """Ask for a page; None where it was cut."""
+    deadline_s: float | None = None
+    while True:
+        try:
+            with session.ask(_request(*request)) as answer:
+                page = [each for each in answer.rows.source if each.num_rows]
+                return None if answer.truncated else page
+        except Unreachable as away:
+            if deadline_s is None:
+                deadline_s = time.monotonic() + (_PATIENCE_S if may_wait else 0)
+                if may_wait:
+                    warn(f"{away.message}; asking again for {_PATIENCE_S:.0f} s")
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(_PAUSE_S)
+
+
+def _request(sql: str, parameters: dict[str, Any]) -> QueryRequest:
+    return arrow_request(sql, parameters, NO_LIMIT, None)

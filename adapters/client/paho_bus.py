@@ -1,0 +1,404 @@
+"""The command line's connection to the broker: paho in one thread, one step at a time.
+
+Nothing runs in the background: packets are read and written while a call waits for something, so there are no locks, no
+callbacks for callers, and Ctrl-C arrives where the work is. What is received meanwhile stays in order until
+`receive` hands it out.
+"""
+
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from adapters.client import bus_errors
+from adapters.client.bus import Received
+from adapters.client.errors import ConnectionLost, Refused, Unreachable
+from broker.message import Publication
+from broker.mqtt.address import Address
+from broker.mqtt.packets import (
+    Delivery,
+    MalformedPacket,
+    UserProperties,
+    pack_user_properties,
+    parse_properties,
+    parse_publish,
+    parse_reason,
+)
+from broker.mqtt.topics import matches
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 5.0
+KEEP_ALIVE_S = 60
+_STEP_S = 0.5
+_STRAGGLERS_S = 0.15
+_REMEMBERED_PACKETS = 1_000
+_WINDOW = 500
+"""Messages of `post` on their way at most; fewer where the broker's receive maximum is smaller."""
+_WINDOW_BYTES = 16 * 1024 * 1024
+_POSTED_TIMEOUT_S = 30.0
+_QOS_2 = 2
+
+_NO_SUBSCRIBERS = 0x10
+
+
+class PahoBus:
+    """A connection to a broker by MQTT 5. Use `connected` to make one that closes itself."""
+
+    def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
+        self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
+        self._address, self._session_expiry_s = address, session_expiry_s
+        self._where = bus_errors.where(address)
+        self._inbox: deque[Received] = deque()
+        self._recent: deque[int] = deque(maxlen=_REMEMBERED_PACKETS)
+        self._connack: int | None = None
+        self._session_present = False
+        self._reason = ""
+        self._granted: dict[int, list[int]] = {}
+        self._published: dict[int, int] = {}
+        self._posted: dict[int, tuple[str, int]] = {}
+        self._posted_bytes = self._posted_qos = 0
+        self._window = _WINDOW
+        self._boot, self._seq = secrets.token_hex(8), 0
+        self._keep_alive_s = KEEP_ALIVE_S
+        self._client = self._new_client()
+
+    def connect(self, resume: bool = False) -> bool:
+        """Connect and tell whether the broker still had the session; `resume` asks for the session of before.
+
+        Raises:
+            Unreachable: there is no broker, or it does not answer or does not speak MQTT 5.
+            Refused: the broker does not accept the login.
+        """
+        self._connack = None
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._session_expiry_s
+        try:
+            self._client.connect(
+                self._address.host, self._address.port, self._keep_alive_s, clean_start=not resume, properties=properties
+            )
+        except (OSError, ValueError) as error:
+            raise bus_errors.no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
+        if not self._step_until(lambda: self._connack is not None, CONNECT_TIMEOUT_S, lost_is_error=False):
+            raise bus_errors.no_broker(self._address, self._reason or "it does not answer")
+        if self._connack:
+            raise bus_errors.login_refused(self._address, self._connack)
+        return self._session_present
+
+    def last_will(self, publication: Publication, keep_alive_s: int) -> None:
+        """Set what the broker publishes when this connection is lost, from the next `connect` on.
+
+        It notices after one and a half times `keep_alive_s` at the latest, at once where the process is killed; `close` revokes
+        it. The will is stamped but not numbered, since the broker may never publish it.
+        """
+        properties = _properties(PacketTypes.WILLMESSAGE)
+        properties.UserProperty = [("source", "operator"), ("boot", self._boot), *publication.properties]
+        if publication.content_type is not None:
+            properties.ContentType = publication.content_type
+        self._client.will_set(publication.topic, publication.payload, publication.qos, publication.retain, properties)
+        self._keep_alive_s = keep_alive_s
+
+    def close(self) -> None:
+        """Disconnect; the broker forgets the session."""
+        properties = _properties(PacketTypes.DISCONNECT)
+        properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
+
+    def subscribe(self, *filters: str) -> None:
+        """Subscribe at QoS 1 to what is published from now on; retained messages of the past are not sent.
+
+        Raises:
+            Refused: the broker does not allow it.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        self._subscribe(
+            filters, SubscribeOptions(1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        )
+
+    def retained(self, *filters: str) -> dict[str, Received]:
+        """Return the retained messages on these filters by topic.
+
+        A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought:
+        at QoS 0, since of QoS 1 it sends no more at once than may be unacknowledged, and the rest after it.
+        The filters must not overlap with those of `subscribe`, since they are unsubscribed again. What arrives meanwhile on
+        those of `subscribe` stays to be received, with its retain flag or without.
+
+        Raises:
+            Refused: the broker does not allow it.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        live, self._inbox = self._inbox, deque()
+        self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE))
+        self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND))
+
+        def asked_for(each: Received) -> bool:
+            return each.retain and any(matches(one, each.topic) for one in filters)
+
+        self._step_until(lambda: any(map(asked_for, self._inbox)), _STRAGGLERS_S)  # a broker may send them late
+        self._client.unsubscribe(list(filters))
+        found = {each.topic: each for each in self._inbox if asked_for(each)}
+        self._inbox = live + deque(each for each in self._inbox if not asked_for(each))
+        return found
+
+    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+        """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it.
+
+        Raises:
+            Refused: the broker refused the message; the text has the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        reason = self.try_publish(publication, response_topic, expiry_s)
+        if reason >= 0x80:
+            raise bus_errors.publication_refused(self._address, publication.topic, reason)
+        return reason != _NO_SUBSCRIBERS
+
+    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
+        """Publish and return the reason code of the broker's acknowledgement (MQTT 5, section 3.4.2.1).
+
+        Raises:
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        properties = self._properties(publication, response_topic, expiry_s)
+        sent = self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
+        if not self._step_until(lambda: sent.mid in self._published, ANSWER_TIMEOUT_S):
+            raise Unreachable(f"the broker at {self._where} did not acknowledge a message", "see `scaup doctor`")
+        return self._published.pop(sent.mid)
+
+    def post(self, publication: Publication, qos: int) -> None:
+        """Publish as it is, without a stamp of this connection, and go on; waits only while too much is on its way.
+
+        The broker takes messages in the order of these calls. One of QoS 2 is its own only after a second handshake, so others
+        wait for that.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        if self._posted_qos == _QOS_2 != qos:
+            self.settle()
+        elif len(self._posted) >= self._window or self._posted_bytes >= _WINDOW_BYTES:
+            self._settle(self._window // 2, _WINDOW_BYTES // 2)
+        properties = _PackedProperties(publication.properties)
+        sent = self._client.publish(publication.topic, publication.payload, qos, publication.retain, properties)  # type: ignore[arg-type]
+        if sent.rc == paho.MQTT_ERR_NO_CONN:
+            raise self._lost()
+        self._posted[sent.mid] = (publication.topic, len(publication.payload))
+        self._posted_bytes += len(publication.payload)
+        self._posted_qos = qos
+
+    def settle(self) -> None:
+        """Wait until everything posted is acknowledged, or at QoS 0 written.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            Unreachable: the connection was lost or the broker does not answer.
+        """
+        self._settle(0, 0)
+
+    def idle(self, duration_s: float) -> None:
+        """Let time pass, and answer the broker meanwhile.
+
+        Raises:
+            Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
+            ConnectionLost: the connection was lost.
+        """
+        self._step_until(lambda: False, duration_s)
+        self._account()
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Return the next message, None if there is none in time.
+
+        Raises:
+            ConnectionLost: the connection was lost and there is nothing left to hand out.
+        """
+        if not self._inbox:
+            self._step_until(lambda: bool(self._inbox), timeout_s)
+        return self._inbox.popleft() if self._inbox else None
+
+    def _settle(self, most: int, most_bytes: int) -> None:
+        """Wait until so little is on its way."""
+        while len(self._posted) > most or self._posted_bytes > most_bytes:
+            if not self._step_until(lambda: bool(self._published), _POSTED_TIMEOUT_S):
+                raise Unreachable(f"the broker at {self._where} does not acknowledge messages", "see `scaup doctor`")
+            self._account()
+
+    def _account(self) -> None:
+        """Note what was acknowledged, or at QoS 0 written."""
+        while self._published:
+            mid, reason = self._published.popitem()
+            reason = self._client.refused_at_pubrec.pop(mid, reason)
+            topic, size = self._posted.pop(mid, ("", 0))
+            self._posted_bytes -= size
+            if reason >= 0x80 and topic:
+                raise bus_errors.publication_refused(self._address, topic, reason)
+
+    def _new_client(self) -> "_Client":
+        client = _Client(
+            self._take, CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages = 0  # counted here: paho looks at all of them for each acknowledgement
+        if self._address.username is not None:
+            client.username_pw_set(self._address.username, self._address.password)
+        if self._address.ca:
+            _use_tls(client, self._address.ca)
+        client.on_socket_open = _send_at_once
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = lambda _client, _userdata, mid, codes, _properties: self._granted.update(
+            {mid: [code.value for code in codes]}
+        )
+        client.on_publish = lambda _client, _userdata, mid, code, _properties: self._published.update({mid: code.value})
+        return client
+
+    def _on_connect(self, _client: object, _userdata: object, flags: Any, code: Any, properties: object) -> None:
+        self._connack, self._session_present = code.value, bool(flags.session_present)
+        self._window = min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW))
+        if not self._session_present:
+            self._recent.clear()  # packet identifiers begin anew with a session
+
+    def _on_disconnect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._reason = f"{str(code).lower()} (0x{code.value:02X})"
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.dup and delivery.packet_id in self._recent:
+            return  # received before the connection was lost, but the acknowledgement did not arrive
+        if delivery.qos:  # at QoS 0 there is no packet identifier
+            self._recent.append(delivery.packet_id)
+        properties = parse_properties(delivery.properties)
+        self._inbox.append(
+            Received(
+                topic=delivery.topic,
+                payload=delivery.payload,
+                at=datetime.now(UTC),
+                qos=delivery.qos,
+                retain=delivery.retain,
+                correlation_data=properties.correlation_data,
+                content_type=properties.content_type,
+                user=properties.user,
+            )
+        )
+
+    def _step_until(self, done: Callable[[], bool], timeout_s: float, lost_is_error: bool = True) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while not done():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            if self._client.loop(min(left_s, _STEP_S)) != paho.MQTT_ERR_SUCCESS and not done():
+                if not lost_is_error:
+                    return False
+                raise self._lost()
+        return True
+
+    def _lost(self) -> ConnectionLost:
+        return ConnectionLost(f"the connection to the broker at {self._where} was lost {self._reason}".rstrip())
+
+    def _subscribe(self, filters: tuple[str, ...], options: SubscribeOptions) -> None:
+        _, mid = self._client.subscribe([(each, options) for each in filters])
+        heard = -1
+        while mid not in self._granted:  # it may have many retained messages to send before it answers
+            if mid is None or heard == len(self._inbox):
+                raise Unreachable(f"the broker at {self._where} does not answer a subscription", "see `scaup doctor`")
+            heard = len(self._inbox)
+            self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S)
+        refused = [each for each, code in zip(filters, self._granted.pop(mid), strict=False) if code >= 0x80]
+        if refused:
+            raise Refused(f"the broker refused the subscription to {', '.join(refused)}", "ask for less, or log in")
+
+    def _properties(self, publication: Publication, response_topic: str | None, expiry_s: int | None) -> Properties:
+        self._seq += 1
+        properties = _properties(PacketTypes.PUBLISH)
+        stamp = [("source", "operator"), ("boot", self._boot), ("seq", str(self._seq))]
+        properties.UserProperty = [*stamp, *publication.properties]
+        given = {
+            "ResponseTopic": response_topic,
+            "MessageExpiryInterval": expiry_s,
+            "CorrelationData": publication.correlation_data,
+            "ContentType": publication.content_type,
+        }
+        for name, value in given.items():
+            if value is not None:
+                setattr(properties, name, value)
+        return properties
+
+
+class _Client(paho.Client):
+    """paho, which itself goes on as if nothing were wrong when a broker refuses a message of QoS 2.
+
+    PUBLISH packets are read here: of tens of thousands of retained ones paho's own reading takes most of the time.
+    """
+
+    def __init__(self, take: Callable[[Delivery], None], *args: Any, **kwargs: Any) -> None:
+        self.refused_at_pubrec: dict[int, int] = {}
+        self._take = take
+        super().__init__(*args, **kwargs)
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        try:
+            delivery = parse_publish(self._in_packet["command"], bytes(self._in_packet["packet"]))
+            self._take(delivery)
+        except MalformedPacket:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if delivery.qos == 0:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return self._send_puback(delivery.packet_id)  # never QoS 2: no subscription here asks for more than 1
+
+    def _handle_pubrec(self) -> MQTTErrorCode:
+        mid, reason = parse_reason(bytes(self._in_packet["packet"]))
+        if reason >= 0x80:
+            self.refused_at_pubrec[mid] = reason
+        return super()._handle_pubrec()
+
+
+class _PackedProperties:
+    """User properties for paho, whose own packing of them takes longer than all the rest of a publication."""
+
+    def __init__(self, user: UserProperties) -> None:
+        self._packed = pack_user_properties(user)
+
+    def pack(self) -> bytes:
+        """Return the properties as they are sent, their length first."""
+        return self._packed
+
+
+@contextmanager
+def connected(address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> Iterator[PahoBus]:
+    """Connect for the time of a `with` block.
+
+    Raises:
+        Unreachable: there is no broker, or it does not answer.
+        Refused: the broker does not accept the login.
+    """
+    bus = PahoBus(address, client_id, session_expiry_s)
+    bus.connect()
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _use_tls(client: paho.Client, ca: str) -> None:
+    try:
+        client.tls_set(ca_certs=ca)
+    except OSError as error:
+        raise Unreachable(f"SCAUP_MQTT_CA {ca}: {error.strerror or error}", "name a readable PEM file") from error
+
+
+def _send_at_once(_client: object, _userdata: object, connection: Any) -> None:
+    """A question must not wait 40 ms behind its own acknowledgements (Nagle's algorithm meets delayed ACKs)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

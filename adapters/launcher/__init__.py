@@ -1,0 +1,1 @@
+"""Starts, supervises and checks a whole system, natively or in containers."""

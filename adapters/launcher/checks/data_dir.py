@@ -1,0 +1,83 @@
+"""The data directory: who may read what, and whether the generated files are those of the present declarations."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from broker.launch import mosquitto
+from broker.runtime.declaration import Declaration
+
+_MAKE_UP = "type `make up`: it makes what is missing and leaves the rest"
+_NEEDED = ("persistence true", "max_queued_messages ", "max_inflight_messages ", "acl_file ", "password_file ")
+
+
+def check_data_dir(path: Path, declarations: Mapping[str, Declaration]) -> list[Finding]:
+    """Check permissions, and that accounts, access rules and configuration are up to date."""
+    if not path.is_dir():
+        return [failed("data directory", f"there is no {path}", _MAKE_UP)]
+    return [directory(path), secrets(path), accounts(path, declarations), access(path, declarations), configuration(path)]
+
+
+def directory(path: Path) -> Finding:
+    """Check that this user can write the data directory, and not everybody."""
+    if not os.access(path, os.W_OK | os.X_OK):
+        return failed("data directory", f"{path} cannot be written by this user", f"chown it: chown -R $(id -u) {path}")
+    if path.stat().st_mode & stat.S_IWOTH:
+        return failed("data directory", f"everybody may write {path}", f"chmod o-w {path}")
+    return ok("data directory", str(path))
+
+
+def secrets(path: Path) -> Finding:
+    """Check that passwords can be read by their owner only (files 0600, their folder 0700)."""
+    folder = path / "credentials"
+    if not folder.is_dir():
+        return warning("passwords", "no account has been made yet", _MAKE_UP)
+    files = [*folder.iterdir(), *(each for each in [path / "broker" / "passwords"] if each.exists())]
+    readable = [str(each) for each in (folder, *files) if _mode(each) & 0o077]
+    if readable:
+        return failed("passwords", f"others may read {', '.join(readable)}", f"chmod -R go= {' '.join(readable)}")
+    return ok("passwords", f"{len(files)} files, for their owner only")
+
+
+def accounts(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
+    """Check that every component has a password."""
+    missing = [name for name in declarations if not (path / "credentials" / name).is_file()]
+    if missing:
+        return warning("accounts", f"no password for {', '.join(missing)}", _MAKE_UP)
+    return ok("accounts", f"{len(declarations)} generated")
+
+
+def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
+    """Check that the access file is the one that follows from the declarations."""
+    text = _text(path / "broker" / "access")
+    if text is None:
+        return warning("access file", "there is none that this user may read", _MAKE_UP)
+    if text != mosquitto.rules(declarations.values()):
+        return failed("access file", "it is not the one that follows from the components' declarations", _MAKE_UP)
+    return ok("access file", "follows from the declarations")
+
+
+def configuration(path: Path) -> Finding:
+    """Check the broker's rendered configuration for what nothing may be lost without."""
+    text = _text(path / mosquitto.CONFIGURATION)
+    if text is None:
+        return warning("broker settings", "there is no rendered configuration that this user may read", _MAKE_UP)
+    lines = text.splitlines()
+    missing = [each.strip() for each in _NEEDED if not any(line.startswith(each) for line in lines)]
+    if missing:
+        return failed("broker settings", f"not set: {', '.join(missing)}", "restore mosquitto.conf, then type `make down up`")
+    chosen = [line for line in lines if line.startswith((*_NEEDED[:3], "autosave_interval"))]
+    return ok("broker settings", ", ".join(chosen))
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None

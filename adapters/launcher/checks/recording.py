@@ -1,0 +1,69 @@
+"""The recorder and the components: online, up to date, and with a clock that makes sense."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from adapters.client.bus import Received
+from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.storage.topics import STATS, RecorderStats
+from broker.errors import Rejected
+from broker.message import decode
+
+STATS_TOPIC = STATS.template.topic()
+OLDEST_STATS_S, MOST_BEHIND, MOST_AHEAD_S = 10.0, 50_000, 2.0
+_LOGS = "see `scaup logs recorder`"
+
+
+def check_components(expected: Iterable[str], states: Mapping[str, ComponentState]) -> list[Finding]:
+    """Check that every component that should run says that it is online."""
+    away = [name for name in expected if name not in states or states[name].state is not Presence.ONLINE]
+    if away:
+        return [failed("components", f"not online: {', '.join(away)}", f"type `make up`; see `scaup logs {away[0]}`")]
+    return [ok("components", f"online: {', '.join(expected) or 'none expected'}")]
+
+
+def check_recorder(retained: Mapping[str, Received], now_at: datetime) -> list[Finding]:
+    """Check what the recorder says about itself every second."""
+    message = retained.get(STATS_TOPIC)
+    if message is None:
+        return [warning("recorder", "it has never said how it is doing", f"start it with `make up`; {_LOGS}")]
+    try:
+        stats = decode(message.payload, RecorderStats)
+    except Rejected as error:
+        return [failed("recorder", f"its statistics cannot be read: {error}", "use the same release on both sides")]
+    return [statistics(stats, now_at)]
+
+
+def statistics(stats: RecorderStats, now_at: datetime) -> Finding:
+    """Check age, lag and errors."""
+    age_s = (now_at - stats.at).total_seconds()
+    behind = stats.received - stats.committed - stats.duplicates
+    detail = f"{stats.committed:,} committed, {behind:,} behind, p99 {1000 * stats.commit_p99_s:.0f} ms, {age_s:.0f} s ago"
+    if age_s > OLDEST_STATS_S:
+        return failed("recorder", f"silent: {detail}", f"start it with `make up`; {_LOGS}")
+    if stats.last_error:
+        return failed("recorder", f"{stats.last_error}; {detail}", f"{_LOGS}; it goes on by itself when the cause is gone")
+    if stats.warning:
+        return warning("recorder", f"{stats.warning}; {detail}", f"{_LOGS}; `scaup config` shows SCAUP_RETENTION")
+    if max(behind, stats.queued) > MOST_BEHIND:
+        return warning(
+            "recorder", f"behind: {detail}", "nothing is lost while the broker's queue has room; slow the publishers"
+        )
+    return ok("recorder", detail)
+
+
+def clock(newest_at: datetime | None, now_at: datetime) -> Finding:
+    """Check that the wall clock is not before the newest recorded message."""
+    if newest_at is None:
+        return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, nothing recorded yet")
+    ahead_s = (newest_at - now_at).total_seconds()
+    if ahead_s > MOST_AHEAD_S:
+        detail = f"the newest recorded message is {ahead_s:.0f} s in the future: the clock went back"
+        return failed("clock", detail, "set the clock (timedatectl set-ntp true); times of reception are wrong meanwhile")
+    return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, newest message {-ahead_s:.0f} s ago")
+
+
+def as_instant(value: object) -> datetime | None:
+    """Return an aware instant in UTC, None for everything else."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else None

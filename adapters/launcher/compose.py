@@ -1,0 +1,180 @@
+"""The container runtime: the services of `docker-compose.yml`."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from adapters.client.declaration import OPERATOR
+from adapters.client.errors import CommandError, Failed
+from adapters.launcher import preflight, rollout
+from adapters.launcher.orphans import BROKER
+from adapters.launcher.registry import components
+from adapters.launcher.runtime import Row, own_broker
+from broker.contract.components.topics import ComponentState
+from broker.launch import mosquitto
+from broker.runtime.credentials import write_private
+from broker.runtime.settings import ROOT, Settings
+
+FILE = ROOT / "docker-compose.yml"
+SETUP = "setup"
+BROKER_LIMIT_S = 30.0
+
+
+def prepare_volume(settings: Settings) -> None:
+    """Write accounts, access rules and the broker's configuration into the data directory of a container.
+
+    The broker listens on every address in there; what reaches it from outside is decided by the published ports.
+    """
+    anonymous = mosquitto.only_loopback(settings.bind)
+    declarations = {**components(), OPERATOR.name: OPERATOR}
+    mosquitto.prepare(settings, declarations, mosquitto.Placement(anonymous=anonymous))
+
+
+def published_ports(settings: Settings, addresses: Iterable[str]) -> str:
+    """Return a Compose file that publishes the broker's ports on further addresses of this machine (JSON is YAML)."""
+    ports = ((settings.mqtt_port, 1883), (settings.mqtt_ws_port, 9001))
+    hosts = [f"[{each}]" if ":" in each else each for each in addresses]
+    published = [f"{host}:{outside}:{inside}" for host in hosts for outside, inside in ports]
+    return json.dumps({"services": {BROKER: {"ports": published}}}, indent=2) + "\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compose:
+    """The system in containers; its data is on the volume, the data directory has only what this machine's `scaup` needs."""
+
+    settings: Settings
+    components: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Return how to name it in a sentence."""
+        return "in containers"
+
+    def running(self) -> bool:
+        """Tell whether any of the containers runs."""
+        return bool(self._containers())
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Build the image, start every service that does not run, and wait until all are healthy.
+
+        Raises:
+            CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+        """
+        self._check()
+        running = self._containers()
+        if BROKER not in running:
+            preflight.check_ports(self.settings)
+            click.echo("building the image and starting the broker", err=True)
+        self._write_ports()
+        self._compose("build", "--quiet", SETUP, environment=environment)
+        try:
+            self._compose("up", "--detach", "--quiet-pull", SETUP, BROKER, environment=environment)
+        except Failed:
+            self._show(SETUP)
+            raise
+        self._fetch_account()
+        before = self._wait_for_broker()
+        missing = rollout.start_components(
+            self.settings, self.components, before, lambda names: self._start_those_down(names, environment)
+        )
+        if missing:
+            for name in missing:
+                self._show(name)
+            raise Failed(f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above says why")
+
+    def stop(self) -> bool:
+        """Stop and remove the containers, in order; the volume stays."""
+        if not self._containers("--all"):
+            return False
+        click.echo("stopping the containers", err=True)
+        self._compose("down", "--remove-orphans")
+        return True
+
+    def rows(self) -> list[Row]:
+        """Return what runs where, the broker first."""
+        containers = self._containers()
+        where = {name: containers.get(name, "no container") for name in (BROKER, *self.components)}
+        return rollout.rows(self.settings, where, "scaup.duckdb on the volume scaup_data")
+
+    def logs(self, name: str | None, lines: int, follow: bool) -> None:
+        """Write the logs of one service or of all to standard output."""
+        words = ["logs", "--tail", str(lines), *(["--follow"] if follow else []), *([name] if name else [])]
+        subprocess.run(self._command(words), check=False)  # noqa: S603 - the command is made here
+
+    def _check(self) -> None:
+        if shutil.which("docker") is None:
+            raise Failed("docker is not installed", "install it, or use RUNTIME=native")
+        if not own_broker(self.settings):
+            raise Failed(
+                f"docker-compose.yml has a broker of its own, but SCAUP_MQTT_HOST is {self.settings.mqtt_host}",
+                "RUNTIME=native uses that broker",
+            )
+
+    def _write_ports(self) -> None:
+        """The first address is in `docker-compose.yml`; the others come in a file beside it."""
+        write_private(self._ports_file, published_ports(self.settings, self._addresses[1:]))
+
+    @property
+    def _ports_file(self) -> Path:
+        return self.settings.data_dir / "compose.ports.json"
+
+    @property
+    def _addresses(self) -> tuple[str, ...]:
+        return mosquitto.addresses(self.settings.bind, mosquitto.has_ipv6())
+
+    def _fetch_account(self) -> None:
+        """Copy the operator's password to this machine, for its `scaup`."""
+        password = self._compose("exec", "-T", BROKER, "cat", f"credentials/{OPERATOR.name}")
+        folder = self.settings.data_dir / "credentials"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / OPERATOR.name, password)
+
+    def _wait_for_broker(self) -> dict[str, ComponentState]:
+        try:
+            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
+        except CommandError:
+            self._show(BROKER)
+            raise
+
+    def _start_those_down(self, names: list[str], environment: Mapping[str, str]) -> list[str]:
+        running = self._containers()
+        down = [name for name in names if name not in running]
+        if down:
+            click.echo(f"starting {', '.join(down)}", err=True)
+        if names:
+            self._compose("up", "--detach", "--no-build", "--no-deps", *names, environment=environment)
+        return down
+
+    def _containers(self, *options: str) -> dict[str, str]:
+        """Return the name of the container of every service that runs."""
+        text = self._compose("ps", *options, "--format", "json").strip()
+        # An array until Compose 2.20, one object a line since.
+        found = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+        return {each["Service"]: each["Name"] for each in found}
+
+    def _show(self, name: str) -> None:
+        click.echo(self._compose("logs", "--no-color", "--tail", str(rollout.LAST_LINES), name), err=True)
+
+    def _compose(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
+        command = self._command(words)
+        variables = {**os.environ, **(environment or {}), "SCAUP_BIND": self._addresses[0], **self._outside()}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            raise Failed(f"docker compose {words[0]} failed:\n{(done.stderr or done.stdout).strip()}", "see the text above")
+        return done.stdout
+
+    def _outside(self) -> dict[str, str]:
+        """The ports as this machine sees them, which is what `docker-compose.yml` fills in."""
+        return {"SCAUP_MQTT_PORT": str(self.settings.mqtt_port), "SCAUP_MQTT_WS_PORT": str(self.settings.mqtt_ws_port)}
+
+    def _command(self, words: Iterable[str]) -> list[str]:
+        files = ["--file", str(FILE)]
+        if self._ports_file.is_file():
+            files += ["--file", str(self._ports_file)]
+        return [shutil.which("docker") or "docker", "compose", *files, *words]

@@ -1,0 +1,108 @@
+"""Watches its parent, the supervisor. Should that die, it stops what is left of it and starts it again.
+
+The supervisor restarts everything else, this program too: `python -m adapters.launcher.guardian supervisord.conf`.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from broker.runtime.settings import ROOT
+
+LOOK_EVERY_S = 0.25
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+"""Between two attempts to start the supervisor."""
+
+log = logging.getLogger(__name__)
+
+
+def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
+    """Start a supervisor; it detaches itself from this process.
+
+    Raises:
+        subprocess.SubprocessError: it does not start, or not in time; `reason` says why.
+        OSError: no process can be started now.
+    """
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+    environment = supervisor_environment(os.environ, mark, autostart)
+    subprocess.run(  # noqa: S603 - the command is made here
+        command, cwd=ROOT, env=environment, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+    )
+
+
+def supervisor_environment(environment: Mapping[str, str], mark: str, autostart: bool) -> dict[str, str]:
+    """Return the environment of a new supervisor: what an earlier one left in ours must not reach it."""
+    from adapters.launcher.orphans import MARK
+    from adapters.launcher.supervision import AUTOSTART
+
+    kept = {name: value for name, value in environment.items() if not name.startswith(("SUPERVISOR_", "PYTHONHOME"))}
+    return {**kept, MARK: mark, AUTOSTART: "true" if autostart else "false"}
+
+
+def watch(parent: int) -> None:
+    """Return when `parent` is no longer the parent of this process."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+
+
+def heal(configuration: Path) -> None:
+    """Stop the orphans of the supervisor that started this process, in order, and start a new supervisor.
+
+    Nobody starts this process again, so what fails is tried again, for as long as `plant-epoch` says that the system shall run.
+    """
+    from adapters.launcher import orphans
+
+    log.warning("the supervisor has died: stopping what it had started")
+    mark, pause_s = os.environ[orphans.MARK], FIRST_PAUSE_S
+    while True:
+        try:
+            stopped = orphans.stop(mark)
+            if not (configuration.parent / "plant-epoch").exists():
+                log.info("%d processes stopped; `make down` is at work, so nothing is started again", stopped)
+                return
+            log.info("%d processes stopped, starting the supervisor again", stopped)
+            mark = orphans.new_mark(configuration.parent)
+            start_supervisor(configuration, mark, autostart=True)
+            return
+        except (subprocess.SubprocessError, OSError) as error:
+            log.error("that failed, next attempt in %.1f s: %s", pause_s, reason(error))
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def reason(error: Exception) -> str:
+    """Return why the supervisor did not start: what it said itself, where it said something."""
+    said = (error.stderr or error.stdout) if isinstance(error, subprocess.CalledProcessError) else None
+    return str(said or error).strip()
+
+
+def main() -> None:
+    """Guard the supervisor with this configuration until it dies or says SIGTERM."""
+    configuration = Path(sys.argv[1])
+    logging.basicConfig(
+        filename=configuration.parent / "logs" / "guardian.log", level=logging.INFO, format="%(asctime)s guardian %(message)s"
+    )
+    watch(_supervisor())
+    heal(configuration)
+
+
+def _supervisor() -> int:
+    """The process id of the parent, or 0 if that died before we looked and somebody else is the parent now."""
+    import psutil
+
+    from adapters.launcher.orphans import MARK
+
+    parent = os.getppid()
+    try:
+        alive = psutil.Process(parent).environ().get(MARK) == os.environ[MARK]
+    except (psutil.Error, OSError):
+        alive = False
+    return parent if alive else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The native runtime: the broker and every component as processes of this machine, under a supervisor that restarts them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from adapters.client.errors import CommandError, Failed, WrongUsage
+from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision
+from adapters.launcher.control import ProcessInfo, Supervisor
+from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
+from adapters.launcher.registry import package_of
+from adapters.launcher.runtime import Row, own_broker
+from adapters.launcher.supervision import Place, Program
+from broker.contract.components.topics import ComponentState
+from broker.launch import mosquitto
+from broker.runtime.credentials import write_private
+from broker.runtime.declaration import Declaration
+from broker.runtime.settings import ROOT, Settings
+
+SUPERVISOR_LIMIT_S = 10.0
+BROKER_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Native:
+    """One system on one data directory.
+
+    `declarations` are those of every component and of the operator, `components` the names of those to start.
+    """
+
+    settings: Settings
+    declarations: Mapping[str, Declaration]
+    components: tuple[str, ...]
+
+    @property
+    def place(self) -> Place:
+        """The supervisor's files."""
+        return Place(data_dir=self.settings.data_dir)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The supervisor, running or not."""
+        return Supervisor(self.place)
+
+    @property
+    def title(self) -> str:
+        """Return how to name it in a sentence."""
+        return "natively, under a supervisor"
+
+    def running(self) -> bool:
+        """Tell whether the supervisor answers."""
+        return self.supervisor.answers()
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start everything that does not run, with these variables, and wait until it is healthy.
+
+        Raises:
+            CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+        """
+        if own_broker(self.settings):
+            preflight.check_login(self.settings)
+            preflight.ensure_broker()
+        text = supervision.configuration(self.place, self.programs(), environment)
+        if self.supervisor.answers():
+            self._refresh(text)
+        else:
+            self._launch(text)
+        before = self._wait_for_broker()
+        if missing := rollout.start_components(self.settings, self.components, before, self._start_those_down):
+            self._not_healthy(missing)
+
+    def stop(self) -> bool:
+        """Stop everything, cleanly and in order; tell whether there was anything."""
+        prefix = orphans.mark_prefix(self.settings.data_dir)
+        running = orphans.find(prefix)
+        if running:
+            click.echo(f"stopping {len(running)} processes", err=True)
+        if self.supervisor.shut_down():
+            supervisors = [each.process for each in running if each.group == orphans.SUPERVISOR]
+            orphans.wait(supervisors, sum(limit_s for _, limit_s in orphans.STOP_ORDER))
+        orphans.stop(prefix)
+        for leftover in (self.place.socket, self.place.pid_file):
+            leftover.unlink(missing_ok=True)
+        if self.place.socket.parent != self.settings.data_dir and self.place.socket.parent.is_dir():
+            self.place.socket.parent.rmdir()
+        return bool(running)
+
+    def rows(self) -> list[Row]:
+        """Return what runs where, the broker first."""
+        known = self.supervisor.processes()
+        names = [BROKER] * own_broker(self.settings) + [*self.components]
+        where = {name: f"pid {known[name].pid}" if name in known and known[name].pid else "not running" for name in names}
+        return rollout.rows(self.settings, where, str(self.settings.database))
+
+    def logs(self, name: str | None, lines: int, follow: bool) -> None:
+        """Write the logs of one program or of all to standard output.
+
+        Raises:
+            WrongUsage: there is no such program.
+        """
+        files = {path.stem: path for path in sorted(self.place.logs.glob("*.log"))}
+        if name is not None and name not in files:
+            raise WrongUsage(f"{name} has logged nothing here", f"there are logs of {', '.join(files) or 'nothing yet'}")
+        logfiles.show({name: files[name]} if name else files, lines, follow, click.echo)
+
+    def programs(self) -> list[Program]:
+        """Return what the supervisor runs, the broker first."""
+        programs = [_component(name) for name in self.components]
+        if own_broker(self.settings):
+            command = (str(mosquitto.find() or "mosquitto"), "-c", mosquitto.CONFIGURATION)
+            programs.insert(0, Program(name=BROKER, command=command, directory=self.settings.data_dir, group=BROKER))
+        watch = (sys.executable, "-m", "adapters.launcher.guardian", str(self.place.configuration))
+        return [*programs, Program(name=GUARDIAN, command=watch, directory=ROOT, group=GUARDIAN)]
+
+    def last_lines(self, name: str) -> list[str]:
+        """Return the end of a program's log."""
+        path = self.place.logs / f"{name}.log"
+        return path.read_text(errors="replace").splitlines()[-rollout.LAST_LINES :] if path.is_file() else []
+
+    def _launch(self, text: str) -> None:
+        orphans.stop(orphans.mark_prefix(self.settings.data_dir))
+        if own_broker(self.settings):
+            preflight.check_ports(self.settings, (self.declarations[name] for name in self.components))
+            mosquitto.prepare(self.settings, self.declarations, mosquitto.native_placement(self.settings))
+        self.place.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self.place.socket.parent, self.settings.data_dir)
+        write_private(self.place.configuration, text)
+        click.echo("starting the broker" if own_broker(self.settings) else "starting", err=True)
+        try:
+            guardian.start_supervisor(self.place.configuration, orphans.new_mark(self.settings.data_dir), autostart=False)
+        except (subprocess.SubprocessError, OSError) as error:
+            fix = f"see {self.place.logs}/supervisord.log"
+            raise Failed(f"the supervisor does not start: {guardian.reason(error)}", fix) from error
+        if not self.supervisor.wait(SUPERVISOR_LIMIT_S):
+            raise Failed("the supervisor does not answer", f"see {self.place.logs}/supervisord.log")
+
+    def _refresh(self, text: str) -> None:
+        """Bring a running system up to date where that needs no restart: accounts and access rules."""
+        if text != self.place.configuration.read_text() or self._other_broker_settings():
+            raise Failed("Scaup runs already, with other settings", "make down, then make up again")
+        if own_broker(self.settings) and mosquitto.prepare(
+            self.settings, self.declarations, mosquitto.native_placement(self.settings)
+        ):
+            self.supervisor.signal(f"{BROKER}:{BROKER}", "HUP")
+
+    def _other_broker_settings(self) -> bool:
+        wanted = mosquitto.configuration(mosquitto.native_placement(self.settings))
+        return own_broker(self.settings) and wanted != (self.settings.data_dir / mosquitto.CONFIGURATION).read_text()
+
+    def _wait_for_broker(self) -> dict[str, ComponentState]:
+        try:
+            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
+        except CommandError as error:
+            if own_broker(self.settings):
+                self._show(BROKER)
+            raise Failed(f"the broker is not healthy: {error.message}", error.fix or "make logs shows more") from error
+
+    def _start_those_down(self, names: list[str]) -> list[str]:
+        known = self.supervisor.processes()
+        down = [name for name in names if name not in known or not known[name].up]
+        if down:
+            click.echo(f"starting {', '.join(down)}", err=True)
+        for name in down:
+            self.supervisor.start(f"{_group(name)}:{name}")
+        return down
+
+    def _not_healthy(self, missing: list[str]) -> None:
+        for name in missing:
+            self._show(name)
+        raise Failed(
+            f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}",
+            f"the log above says why ({self.place.logs} has all of it); make down stops what runs",
+        )
+
+    def _show(self, name: str) -> None:
+        state = self.supervisor.processes().get(name, ProcessInfo(name=name, state="unknown", pid=0, note=""))
+        click.echo(f"{name}: {state.state} {state.note}\n  " + "\n  ".join(self.last_lines(name)), err=True)
+
+
+def _component(name: str) -> Program:
+    return Program(name=name, command=(sys.executable, "-m", package_of(name)), directory=ROOT, group=_group(name))
+
+
+def _group(name: str) -> str:
+    return RECORDER if name == RECORDER else COMPONENTS
+
+
+def _make_private(folder: Path, data_dir: Path) -> None:
+    """Make the folder of the control socket where it is not the data directory; nobody else may have made it."""
+    if folder == data_dir:
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Failed(f"{folder} belongs to another user", "remove it, or choose a shorter SCAUP_DATA_DIR")

@@ -1,0 +1,1 @@
+"""Charging: chargers, widgets, their pairs and sessions."""

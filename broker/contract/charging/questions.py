@@ -1,0 +1,20 @@
+"""What `scaup chargers sessions` asks of the recorded data."""
+
+from datetime import UTC, datetime
+
+from broker.contract.sql import Condition
+
+_SESSIONS = """
+SELECT session, charger, widget, started_at, ended_at, soc_start, soc_end, duration_s, ended_by FROM charging_session
+WHERE (charger, session) IN (SELECT (charger, session) FROM charging_told WHERE received_at >= $since::TIMESTAMPTZ)
+    AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
+ORDER BY started_at, coalesce(ended_at, 'infinity'), charger, session
+"""
+
+
+def sessions(charger: str | None, since_at: datetime) -> Condition:
+    """Return the statement for the sessions that began or ended in the period, of one charger or of all, newest last.
+
+    The period is of wall time, as everywhere; the instants of a session are plant time.
+    """
+    return Condition(_SESSIONS, {"charger": charger, "since": since_at.astimezone(UTC).isoformat()})

@@ -1,0 +1,1 @@
+"""Every component: its presence, and the messages that it rejected."""

@@ -1,0 +1,53 @@
+"""What every component publishes about itself."""
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from broker.mqtt.topics import TopicTemplate
+from broker.stream import AnyStream, Stream
+
+
+class Presence(Enum):
+    """Whether a component is subscribed and working."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class ComponentState(msgspec.Struct, frozen=True):
+    """Retained on `components/{component}/state`; the broker publishes `offline` for a component that dies."""
+
+    state: Presence
+    boot: str
+    version: str
+
+
+class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that could not be used, whole.
+
+    `payload` is the text as received; where that was not UTF-8 it is base64 and `encoding` says so. A payload of more than
+    8 MiB is cut there and `size` gives its length in bytes; the recorder keeps it whole in `messages` in any case.
+    """
+
+    topic: str
+    reason: str
+    payload: str
+    at: datetime
+    encoding: str = "utf-8"
+    size: int | None = None
+
+
+STATE = Stream(
+    template=TopicTemplate("components/{component}/state"),
+    payload=ComponentState,
+    summary="every component (last will `offline`)",
+    retain=True,
+)
+REJECTED = Stream(
+    template=TopicTemplate("rejected/{component}"),
+    payload=RejectedMessage,
+    summary="any → all: what could not be used, whole, with the reason",
+)
+STREAMS: tuple[AnyStream, ...] = (STATE, REJECTED)

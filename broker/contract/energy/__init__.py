@@ -1,0 +1,1 @@
+"""Energy: consumption data in, interval energy and anomalies out."""

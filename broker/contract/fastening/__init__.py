@@ -1,0 +1,1 @@
+"""Fastening: jobs, torque drivers, results and the catalog."""

@@ -1,0 +1,272 @@
+"""Fastening: torque drivers, guided jobs, their catalog. The driver's own messages are given from outside, verbatim."""
+
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from broker.mqtt.topics import TopicTemplate
+from broker.stream import AnyStream, Stream
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Torque = int | float
+"""N·m. A number stays as it was written: 19 does not become 19.0."""
+
+
+class Direction(Enum):
+    """Which way the driver turns."""
+
+    FORWARD = "forward"
+    REVERSE = "reverse"
+
+
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a driver is set to; `value` is the target torque, N·m, and absent for reverse."""
+
+    direction: Direction
+    value: Torque | None = None
+
+
+class TorqueCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message to the driver: `reset` clears the set torque, `status` asks for an answer that its maker did not document."""
+
+    type: Literal["reset", "setTorque", "status"]
+    data: Setting | None = None
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What a driver did: fastened a screw at `current` N·m with `configured` set, or reversed (both 0 then)."""
+
+    direction: Direction
+    current: Torque = msgspec.field(name="currentValue")
+    configured: Torque = msgspec.field(name="configuredValue")
+
+
+class TorqueEvent(msgspec.Struct, frozen=True):
+    """A message from the driver. `operation` has an `Operation` as its `data`; other types are recorded and not used."""
+
+    type: str
+    data: Any = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Whether a driver's websocket is connected. Published, retained, at every change; `error` is why it is not."""
+
+    connected: bool
+    url: str
+    error: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One screw of a part: its number, its target torque and the accepted range, both ends included, N·m."""
+
+    step: int
+    target_nm: Torque
+    min_nm: Torque
+    max_nm: Torque
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part number in one revision, with its steps in the order of their numbers."""
+
+    part_id: int
+    part_number: str
+    revision: str
+    steps: tuple[Step, ...]
+
+
+class SerialNumber(msgspec.Struct, frozen=True):
+    """A single piece, and which part it is."""
+
+    serial: str
+    part_id: int
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """All that can be fastened."""
+
+    serials: tuple[SerialNumber, ...]
+    parts: tuple[Part, ...]
+
+
+class Action(Enum):
+    """What a console may ask for."""
+
+    START = "start"
+    """Begin a job for `serial`, or go on with the one that was paused or whose console is gone; its console holds it."""
+    ATTACH = "attach"
+    """Hold the job that runs: after the controller was started anew."""
+    DETACH = "detach"
+    """Let go of the job, which goes on: a console's last will."""
+    PAUSE = "pause"
+    """Reset the driver; the job can be resumed."""
+    CANCEL = "cancel"
+    """End the job before it is complete."""
+    RETRY = "retry"
+    """Send the driver again what it does not answer to."""
+
+
+class FasteningRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Published with a response topic `fastening/{driver}/answer/{console}`; `console`: who holds the driver, for people."""
+
+    action: Action
+    serial: Name | None = None
+    console: Name = "unnamed"
+
+
+class State(Enum):
+    """Where a job stands."""
+
+    IDLE = "idle"
+    FASTENING = "fastening"
+    """The step was sent; its operation is awaited."""
+    REVERSING = "reversing"
+    """The screw was out of range and reverse was sent; its confirmation is awaited."""
+    PAUSED = "paused"
+    PAUSED_OUT_OF_RANGE = "paused out of range"
+    """Paused while the screw has to be loosened."""
+    COMPLETE = "complete"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The actual torque of a step, N·m."""
+
+    step: int
+    torque_nm: Torque
+    in_range: bool
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job, whole: a controller that was killed goes on from it."""
+
+    id: str
+    state: State
+    serial: str
+    part_number: str
+    revision: str
+    steps: tuple[Step, ...]
+    at: int = 0
+    """Index of the current step in `steps`."""
+    attempt: int = 1
+    """Counts what was set on the driver in this job, so that a late operation is told from the one that is awaited."""
+    results: tuple[Result, ...] = ()
+    """Stored values, in the order of the steps."""
+    reversed_at: str | None = None
+    """Mark of the command that the driver had when it was last reversed: the same message again is a double."""
+
+
+class DriverState(msgspec.Struct, frozen=True):
+    """A driver's job (null before the first one), who holds it, and jobs that were left for others and can be resumed."""
+
+    job: Job | None
+    console: str | None = None
+    parked: tuple[Job, ...] = ()
+
+
+class FasteningError(msgspec.Struct, frozen=True):
+    """Why a request was refused.
+
+    `kind`: `unknown serial`, `no steps`, `unknown driver`, `busy` (somebody else holds the driver or the serial), `no job`,
+    `invalid`.
+    """
+
+    kind: str
+    message: str
+
+
+class FasteningAnswer(msgspec.Struct, frozen=True):
+    """What became of a request, with its correlation data. `connected` is null where no adapter has spoken of the driver."""
+
+    job: Job | None
+    error: FasteningError | None = None
+    connected: bool | None = None
+
+
+class Happening(Enum):
+    """What `fastening/{driver}/event` tells. The first four decide what the view `fastening` holds for a serial and step."""
+
+    IN_RANGE = "in range"
+    OUT_OF_RANGE = "out of range"
+    REVERSED = "reversed"
+    """`void` tells whether a stored value of `step` was deleted, `asked` whether the driver was told to reverse."""
+    VOIDED = "voided"
+    """A controller that was started anew does not know whether this job had stored a value of the step: it has none."""
+    STARTED = "job started"
+    RESUMED = "job resumed"
+    STEP_SENT = "step sent"
+    REVERSE_SENT = "reverse sent"
+    SILENT = "driver silent"
+    AWAY = "driver away"
+    BACK = "driver back"
+    IGNORED = "ignored"
+    """An operation that belongs to nothing that is awaited; `reason` says why."""
+    PAUSED = "job paused"
+    CANCELLED = "job cancelled"
+    COMPLETE = "job complete"
+
+
+class FasteningEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that happened to a job. Torques in N·m; `in_range` is there for results only."""
+
+    event: Happening
+    job: str
+    serial: str
+    part_number: str
+    revision: str
+    step: int
+    target_nm: Torque
+    min_nm: Torque
+    max_nm: Torque
+    torque_nm: Torque | None = None
+    in_range: bool | None = None
+    void: bool | None = None
+    asked: bool | None = None
+    reason: str | None = None
+    results: tuple[Result, ...] = ()
+    """With `job complete`: all of them."""
+
+
+COMMAND = Stream(
+    template=TopicTemplate("torque/{driver}/command"),
+    payload=TorqueCommand,
+    summary="fastening → torque adapter: the driver's own messages, verbatim",
+)
+TORQUE_EVENT = Stream(
+    template=TopicTemplate("torque/{driver}/event"),
+    payload=TorqueEvent,
+    summary="torque adapter → fastening: the driver's own messages, verbatim",
+)
+LINK = Stream(
+    template=TopicTemplate("torque/{driver}/link"),
+    payload=Link,
+    summary="torque adapter → fastening: whether the driver is connected",
+    retain=True,
+)
+REQUEST = Stream(
+    template=TopicTemplate("fastening/{driver}/request"),
+    payload=FasteningRequest,
+    summary="console → fastening: start, attach, detach, pause, cancel, retry, with a response topic",
+)
+ANSWER = Stream(
+    template=TopicTemplate("fastening/{driver}/answer/{console}"),
+    payload=FasteningAnswer,
+    summary="fastening → console: what became of its request",
+)
+EVENT = Stream(
+    template=TopicTemplate("fastening/{driver}/event"),
+    payload=FasteningEvent,
+    summary="fastening → all: what happens to a job",
+)
+JOB = Stream(
+    template=TopicTemplate("fastening/{driver}/job"),
+    payload=DriverState,
+    summary="fastening → all: the job of a driver, from which a killed controller goes on",
+    retain=True,
+)
+CATALOG = Stream(
+    template=TopicTemplate("fastening/catalog"),
+    payload=Catalog,
+    summary="fastening → all: serial numbers, parts and their steps",
+    retain=True,
+)
+STREAMS: tuple[AnyStream, ...] = (COMMAND, TORQUE_EVENT, LINK, REQUEST, ANSWER, EVENT, JOB, CATALOG)

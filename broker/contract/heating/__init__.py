@@ -1,0 +1,1 @@
+"""Heating: rooms, sensors, valves and setpoints."""

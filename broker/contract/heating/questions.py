@@ -1,0 +1,72 @@
+"""What `scaup heating report` asks: how each room did, from the states that its controller published.
+
+Plant time begins anew with each `make up`, so that two runs may overlap in it. States are therefore in the order of their
+arrival; plant time only measures how long each one held, within one start (`boot`) of the controller. Nothing is counted from
+one start to the next.
+"""
+
+from datetime import datetime
+
+from broker.contract.heating.topics import STATE
+from broker.contract.sql import Condition, selection
+
+BAND_K = 0.5
+"""Half the width of the band around the setpoint in which a room counts as comfortable."""
+LONGEST_GAP_S = 3600
+"""A state stands for the time until the next one, but not for longer than this: then nobody was controlling."""
+
+_STATES = """
+WITH said AS (
+    SELECT split_part(topic, '/', 2) AS room, boot, received_at, coalesce(event_at, received_at) AS said_at,
+           CASE WHEN json_valid(payload) THEN payload END AS state
+    FROM messages WHERE {condition}
+), states AS (
+    SELECT room, received_at, state->>'$.mode' AS mode, state->'$.sensors_left_out' AS left_out, state->'$.alarms' AS alarms,
+           try_cast(state->>'$.temperature' AS DOUBLE) AS celsius,
+           try_cast(state->>'$.setpoint' AS DOUBLE) AS setpoint,
+           try_cast(state->>'$.level' AS INTEGER) AS level,
+           greatest(least(coalesce(epoch(lead(said_at) OVER later - said_at), 0), $gap_s), 0) + 1e-6 AS weight,
+           coalesce(abs(level - lag(level) OVER later), 0) AS moved,
+           coalesce(mode <> lag(mode) OVER later, false) AS changed
+    FROM said WINDOW later AS (PARTITION BY room, boot ORDER BY received_at)
+)
+"""
+
+_REPORT = """
+SELECT room, round(arg_max(celsius, received_at), 2) AS temperature_c, arg_max(setpoint, received_at) AS setpoint_c,
+       arg_max(level, received_at) AS level_pct, arg_max(mode, received_at) AS mode,
+       CAST(arg_max_null(left_out, received_at) AS VARCHAR) AS left_out,
+       CAST(arg_max_null(alarms, received_at) AS VARCHAR) AS alarms,
+       round(min(celsius), 2) AS min_c,
+       round(sum(celsius * weight) / sum(weight) FILTER (celsius IS NOT NULL), 2) AS mean_c,
+       round(max(celsius), 2) AS max_c,
+       round(100 * coalesce(sum(weight) FILTER (abs(celsius - setpoint) <= $band_k), 0) / sum(weight), 1) AS in_band_pct,
+       round(sqrt(sum((celsius - setpoint) ** 2 * weight) / sum(weight) FILTER (celsius IS NOT NULL)), 3) AS rms_k,
+       CAST(sum(moved) AS BIGINT) AS travel_pct, count(*) FILTER (changed) AS mode_changes,
+       min(received_at) AS from_at, max(received_at) AS to_at, round(sum(weight) / 3600, 3) AS plant_h
+FROM states GROUP BY room ORDER BY room
+"""
+
+_SERIES = """
+SELECT room, avg(celsius) AS celsius, avg(setpoint) AS setpoint, avg(level) AS level,
+       floor(least(epoch(received_at - first_at) / greatest(epoch(last_at - first_at), 1) * $points, $points - 1)) AS point
+FROM states JOIN (SELECT room, min(received_at) AS first_at, max(received_at) AS last_at FROM states GROUP BY room) USING (room)
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def report(room: str | None, since_at: datetime) -> Condition:
+    """Return the statement with one row per room, and its parameters."""
+    return _statement(_REPORT, room, since_at, band_k=BAND_K)
+
+
+def series(room: str | None, since_at: datetime, points: int) -> Condition:
+    """Return the statement with at most `points` means per room: room, point, celsius, setpoint, level."""
+    return _statement(_SERIES, room, since_at, points=points)
+
+
+def _statement(selected: str, room: str | None, since_at: datetime, **parameters: float) -> Condition:
+    topic_filter = STATE.template.filter if room is None else STATE.template.topic(room=room)
+    condition = selection(topic_filter, since_at)
+    sql = (_STATES + selected).replace("{condition}", condition.sql)
+    return Condition(sql, {**condition.parameters, "gap_s": LONGEST_GAP_S, **parameters})

@@ -1,0 +1,1 @@
+"""Machines: readings, averages and job status."""

@@ -1,0 +1,50 @@
+"""What `scaup machines` asks of the recorded data."""
+
+from datetime import UTC, datetime
+
+from broker.contract.machines.topics import READING
+from broker.contract.sql import Condition
+
+_SERIES = """
+SELECT coalesce(CASE WHEN json_type(payload, '/timestamp') = 'VARCHAR' THEN payload ->> '/timestamp' END,
+                strftime(coalesce(event_at, received_at)::TIMESTAMP, '%Y-%m-%dT%H:%M:%S.%fZ')) AS timestamp,
+       TRY_CAST(json_extract(payload, $pointer)::VARCHAR AS DOUBLE) AS value
+FROM (SELECT * FROM messages WHERE topic = $topic AND received_at >= $since::TIMESTAMPTZ AND json_valid(payload))
+ORDER BY received_at
+"""
+
+_LATEST = """
+SELECT split_part(topic, '/', 2) AS machine,
+       max_by(payload, received_at) FILTER (ends_with(topic, '/reading')) AS reading,
+       max_by(payload, received_at) FILTER (ends_with(topic, '/average')) AS average,
+       count(*) FILTER (ends_with(topic, '/reading')) AS readings,
+       max(received_at) FILTER (ends_with(topic, '/reading')) AS received_at
+FROM messages WHERE starts_with(topic, 'machines/') AND regexp_full_match(topic, '(?s)machines/[^/]+/(reading|average)')
+    AND received_at >= $since::TIMESTAMPTZ AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'OBJECT' ELSE false END
+GROUP BY machine HAVING readings > 0 ORDER BY TRY_CAST(machine AS BIGINT), machine
+"""
+
+_HEARD = "SELECT 1 AS heard FROM messages WHERE topic = $topic LIMIT 1"
+
+
+def series(machine: str, field: str, since_at: datetime) -> Condition:
+    """Return the statement for one field of a machine's readings, oldest first: `timestamp` as the reading says it.
+
+    A reading without one has its plant time, or when it was received; `value` is null where there is no number.
+    """
+    pointer = "/" + field.replace("~", "~0").replace("/", "~1")
+    return Condition(_SERIES, {"topic": READING.template.topic(id=machine), "pointer": pointer, "since": _text(since_at)})
+
+
+def latest(since_at: datetime) -> Condition:
+    """Return the statement for the last reading and the last average of every machine, as JSON text."""
+    return Condition(_LATEST, {"since": _text(since_at)})
+
+
+def heard(machine: str) -> Condition:
+    """Return the statement that has a row where a reading of the machine was recorded."""
+    return Condition(_HEARD, {"topic": READING.template.topic(id=machine)})
+
+
+def _text(instant_at: datetime) -> str:
+    return instant_at.astimezone(UTC).isoformat()

@@ -1,0 +1,70 @@
+"""Machines: their readings, averages over the last ones, and the job status that somebody else may set."""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from broker.mqtt.topics import TopicTemplate
+from broker.stream import AnyStream, Stream
+
+
+class Status(Enum):
+    """What a machine's job is at."""
+
+    STARTED = "STARTED"
+    ERROR = "ERROR"
+    IDLE = "IDLE"
+    COMPLETED = "COMPLETED"
+
+
+class MachineReading(msgspec.Struct, frozen=True):
+    """One reading. Devices leave fields out or send text for a number: only the identifier is needed, the rest is as it came.
+
+    `temperature` in °C, `fan_speed` in revolutions per minute, `timestamp` RFC 3339.
+    """
+
+    id: int
+    name: Any = None
+    description: Any = None
+    temperature: Any = None
+    fan_speed: Any = None
+    status: Any = None
+    timestamp: Any = None
+
+
+class MachineAverage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Means over a machine's last readings, null where none of them has a number; the status is the latest."""
+
+    average_temperature: float | None
+    average_speed: float | None
+    status: str | None
+    left_out: dict[str, int] = {}
+    """Field → how many of the readings have no number there; only where there are such."""
+
+
+class MachineStatus(msgspec.Struct, frozen=True):
+    """The status that a machine shall have from now on."""
+
+    status: Status
+
+
+READING = Stream(
+    template=TopicTemplate("machines/{id}/reading"),
+    payload=MachineReading,
+    summary="machines → all",
+    plant=True,
+)
+AVERAGE = Stream(
+    template=TopicTemplate("machines/{id}/average"),
+    payload=MachineAverage,
+    summary="moving average → all",
+    retain=True,
+    plant=True,
+)
+STATUS = Stream(
+    template=TopicTemplate("machines/{id}/status"),
+    payload=MachineStatus,
+    summary="operator, HTTP → machine",
+)
+STREAMS: tuple[AnyStream, ...] = (READING, AVERAGE, STATUS)

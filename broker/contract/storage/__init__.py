@@ -1,0 +1,1 @@
+"""Storage: questions to the recorder, its answers and its statistics."""

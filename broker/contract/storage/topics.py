@@ -1,0 +1,168 @@
+"""Storage: questions to the recorder, its answers, and how it is doing."""
+
+from datetime import date, datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from broker.mqtt.topics import TopicTemplate
+from broker.stream import AnyStream, Stream
+
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+"""Content types of an answer's chunks: a whole Arrow IPC stream each, or a JSON array of row objects each."""
+
+PART, FINAL = "part", "final"
+"""User properties of an answer's messages: the chunk's number, counted from 1, or `true` on the closing message."""
+
+
+class AnswerFormat(Enum):
+    """How the rows of an answer are encoded."""
+
+    ARROW = "arrow"
+    JSON = "json"
+
+
+class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One read-only SQL statement for the recorder, published with a response topic `storage/answer/{client}`.
+
+    `parameters` fill `?` or `$name`. `max_rows` and `timeout_s` (seconds from start to last row) can lower the recorder's own
+    limits, not raise them.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1)]
+    parameters: list[Any] | dict[str, Any] = []
+    format: AnswerFormat = AnswerFormat.JSON
+    max_rows: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class QueryError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a query has no (complete) answer. `position` counts characters of the SQL from 0, where it is known."""
+
+    kind: str
+    message: str
+    position: int | None = None
+
+
+class QueryEnd(msgspec.Struct, frozen=True):
+    """The last message of every answer: what was sent before it, or the error.
+
+    Every message of an answer has the request's correlation data. `chunks` counts the messages before this one, `truncated`
+    says that `max_rows` cut the result.
+    """
+
+    rows: int
+    chunks: int
+    elapsed_s: float
+    columns: list[str]
+    truncated: bool
+    error: QueryError | None
+
+
+class RecorderStats(msgspec.Struct, frozen=True):
+    """Counts of messages since the recorder started, sizes in bytes.
+
+    `commit_p50_s` and `commit_p99_s`: seconds from the arrival of a batch's first message to its commit, over the last minute.
+    `dropped` counts messages of QoS 0 for which there was no memory while nothing could be committed. `last_error` is why
+    nothing can be committed now; `warning` is what else somebody should look at: an archive run that failed, a disk that fills.
+    """
+
+    at: datetime
+    received: int
+    committed: int
+    acknowledged: int
+    duplicates: int
+    rejected: int
+    dropped: int
+    queued: int
+    commit_p50_s: float
+    commit_p99_s: float
+    database_bytes: int
+    wal_bytes: int
+    free_bytes: int
+    last_error: str | None
+    warning: str | None = None
+
+
+class Action(Enum):
+    """What the recorder does when the operator asks for it."""
+
+    ARCHIVE = "archive"
+    RESTORE = "restore"
+    CREATE_VIEW = "create-view"
+    DROP_VIEW = "drop-view"
+
+
+class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something for the recorder to do, published with a response topic `storage/answer/{client}`.
+
+    `archive`: the days that are over, or one `day`; `restore`: one `day`, back into the database; `create-view`: a typed view
+    `name` of what was recorded on the topics of `filter`; `drop-view`: away with the view `name`.
+    """
+
+    action: Action
+    day: date | None = None
+    name: str | None = None
+    filter: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a request is: what is being done, and how much of how much of it is done."""
+
+    doing: str
+    done: int
+    total: int
+
+
+class RequestEnd(msgspec.Struct, frozen=True):
+    """The last message about a request: what was done, in words, or the error."""
+
+    done: str | None = None
+    error: QueryError | None = None
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """Payloads of a typed stream are no longer as declared; told once for each change in each run of the recorder.
+
+    `stream` is the template of its topics, `topic` the first one on which it was seen. `expected` and `found` are JSON types:
+    `string`, `number`, `boolean`, `null`, `object`, `array`; nothing is expected of a new field.
+    """
+
+    at: datetime
+    stream: str
+    topic: str
+    field: str
+    change: Literal["new field", "type changed"]
+    expected: list[str]
+    found: str
+
+
+QUERY = Stream(
+    template=TopicTemplate("storage/query"),
+    payload=QueryRequest,
+    summary="operator → recorder: SQL, with response topic and correlation data",
+)
+REQUEST = Stream(
+    template=TopicTemplate("storage/request"),
+    payload=StorageRequest,
+    summary="operator → recorder: archive, restore or view, with response topic and correlation data",
+)
+ANSWER = Stream(
+    template=TopicTemplate("storage/answer/{client}"),
+    payload=QueryEnd,
+    summary="recorder → whoever asked: chunks of rows, then a closing message",
+)
+STATS = Stream(
+    template=TopicTemplate("storage/stats"),
+    payload=RecorderStats,
+    summary="recorder → all, every second",
+    retain=True,
+)
+DRIFT = Stream(
+    template=TopicTemplate("storage/drift"),
+    payload=Drift,
+    summary="recorder → all: a device's payload changed its shape",
+)
+STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, ANSWER, STATS, DRIFT)

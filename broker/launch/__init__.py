@@ -1,0 +1,1 @@
+"""The Mosquitto launcher: configuration, access file and password file."""

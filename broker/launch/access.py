@@ -1,0 +1,28 @@
+"""The broker's access file, made from the declarations. Everybody may read; nobody may publish what it did not declare."""
+
+from collections.abc import Iterable
+
+from broker.contract import DEVICE_FILTERS
+from broker.contract.components.topics import REJECTED, STATE
+from broker.runtime.declaration import Declaration
+
+_HEADER = "# Made by Scaup from the components' declarations: changes here are lost.\n"
+
+
+def publish_filters(declaration: Declaration) -> list[str]:
+    """Return the topic filters that a component may publish to, its own state and rejected messages included."""
+    own = [stream.template.topic(component=name) for name in declaration.names for stream in (STATE, REJECTED)]
+    return [*(stream.template.filter for stream in declaration.publishes), *declaration.publishes_also, *own]
+
+
+def access_file(declarations: Iterable[Declaration]) -> str:
+    """Return the text of Mosquitto's access file for these components and for devices without an account."""
+    blocks = [_HEADER, _block(None, DEVICE_FILTERS)]
+    blocks += [_block(each.name, publish_filters(each)) for each in declarations]
+    return "\n".join(blocks)
+
+
+def _block(account: str | None, writable: Iterable[str]) -> str:
+    head = [f"user {account}"] if account else []
+    read = ["topic read #", "topic read $SYS/#"]
+    return "\n".join([*head, *read, *(f"topic write {each}" for each in writable)]) + "\n"

@@ -1,0 +1,240 @@
+"""The broker launcher: which Mosquitto, with which configuration, access file and password file.
+
+`mosquitto.conf` at the root is the one source of settings. What depends on the machine is rendered into
+`{data}/broker/mosquitto.conf`, beside the access file and the password file that the settings name; the broker runs with the
+data directory as its working directory.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.errors import BusError, InvalidSetting
+from broker.launch.access import access_file
+from broker.runtime.credentials import create_passwords, password_file, write_private
+from broker.runtime.declaration import Declaration
+from broker.runtime.settings import LOOPBACK, ROOT, Settings
+
+OLDEST = (2, 0)
+"""Oldest release that works: MQTT 5 with access rules that refuse by reason code."""
+
+DEVICE = "device"
+"""The account that devices share where anonymous access is off."""
+
+CONFIGURATION = "broker/mosquitto.conf"
+"""Where the rendered configuration is, relative to the data directory."""
+
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
+_MADE = "# Made by Scaup from mosquitto.conf: changes here are lost.\n"
+
+
+class BrokerUnusable(BusError):
+    """There is no Mosquitto here, or one that is too old; the text names the fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What a rendered configuration adds to `mosquitto.conf`.
+
+    `addresses` are where the listeners bind, empty for every address (inside a container); `user` is the system account that
+    a broker started by root keeps.
+    """
+
+    mqtt_port: int = 1883
+    ws_port: int = 9001
+    addresses: tuple[str, ...] = ()
+    anonymous: bool = True
+    user: str | None = None
+
+
+def render(text: str, placement: Placement) -> str:
+    """Return the configuration for one machine, from the text of `mosquitto.conf`."""
+    common, listeners = _split(text)
+    if not placement.anonymous:
+        common = [re.sub(r"^allow_anonymous\b.*", "allow_anonymous false", line) for line in common]
+    if placement.user:
+        common.append(f"user {placement.user}")
+    ports = {1883: placement.mqtt_port, 9001: placement.ws_port}
+    for port, options in listeners:
+        for address in placement.addresses or (None,):
+            common += ["", *_listener(ports.get(port, port), address, options)]
+    return _MADE + "\n".join(common) + "\n"
+
+
+def addresses(bind: Iterable[str], ipv6: bool) -> tuple[str, ...]:
+    """Return where to listen so that `bind` is served and both loopback addresses always are (::1 only with `ipv6`).
+
+    Raises:
+        InvalidSetting: a part of `bind` is not an IP address.
+    """
+    given: list[str] = []
+    for each in bind:
+        given += LOOPBACK if each == "localhost" else [_address(each)]
+    wanted = [each for each in dict.fromkeys([*given, *LOOPBACK]) if ipv6 or ":" not in each]
+    wildcards = {_version(each) for each in wanted if ipaddress.ip_address(each).is_unspecified}
+    return tuple(each for each in wanted if ipaddress.ip_address(each).is_unspecified or _version(each) not in wildcards)
+
+
+def only_loopback(bind: Iterable[str]) -> bool:
+    """Tell whether nobody but this machine can reach these addresses."""
+    return all(each == "localhost" or ipaddress.ip_address(_address(each)).is_loopback for each in bind)
+
+
+def rules(declarations: Iterable[Declaration]) -> str:
+    """Return the access file; `device` may do what a client without an account may do."""
+    anonymous = access_file(()).split("\n", 1)[1].lstrip("\n")
+    return f"{access_file(declarations)}\nuser {DEVICE}\n{anonymous}"
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return the release that `mosquitto -h` tells, empty where it tells none."""
+    match = re.search(r"mosquitto version (\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
+def find() -> Path | None:
+    """Return the Mosquitto of this machine, None where there is none."""
+    path = os.environ.get("PATH", os.defpath)
+    found = shutil.which("mosquitto", path=os.pathsep.join([path, *_SYSTEM_FOLDERS]))
+    return Path(found) if found else None
+
+
+def require() -> Path:
+    """Return a Mosquitto that is new enough.
+
+    Raises:
+        BrokerUnusable: there is none, or it is too old, or it does not run.
+    """
+    found = find()
+    if found is None:
+        raise BrokerUnusable("mosquitto is not installed")
+    try:
+        told = subprocess.run([found, "-h"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - the path is that of `find`
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BrokerUnusable(f"{found} does not run: {error}") from error
+    release = version(told.stdout + told.stderr)
+    if release < OLDEST:
+        name = ".".join(map(str, release)) or "of unknown version"
+        raise BrokerUnusable(f"{found} is mosquitto {name}: Scaup needs 2.0 or newer, install it or put it first in PATH")
+    return found
+
+
+def prepare(settings: Settings, declarations: Mapping[str, Declaration], placement: Placement) -> bool:
+    """Write passwords, access file and configuration below the data directory.
+
+    Tells whether anything changed, so that a running broker has to read them again (SIGHUP).
+
+    Raises:
+        OSError: the data directory cannot be written.
+    """
+    folder = settings.data_dir / "broker"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    accounts = [*declarations, *([] if placement.anonymous else [DEVICE])]
+    passwords = create_passwords(settings.data_dir, accounts)
+    written = [
+        _replace(folder / "access", rules(declarations.values())),
+        _replace_passwords(folder / "passwords", passwords),
+        _replace(settings.data_dir / CONFIGURATION, configuration(placement)),
+    ]
+    return any(written)
+
+
+def configuration(placement: Placement) -> str:
+    """Return the configuration for one machine, from `mosquitto.conf` of this repository."""
+    return render((ROOT / "mosquitto.conf").read_text(), placement)
+
+
+def native_placement(settings: Settings) -> Placement:
+    """Return the placement of a broker that runs on this machine, for its present user.
+
+    Raises:
+        InvalidSetting: `SCAUP_BIND` is not a list of IP addresses.
+    """
+    return Placement(
+        mqtt_port=settings.mqtt_port,
+        ws_port=settings.mqtt_ws_port,
+        addresses=addresses(settings.bind, has_ipv6()),
+        anonymous=only_loopback(settings.bind),
+        user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None,
+    )
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has the loopback address ::1."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Separate the common settings from the listeners, each with the options that follow it."""
+    common: list[str] = []
+    listeners: list[tuple[int, list[str]]] = []
+    for line in (each.strip() for each in text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("listener "):
+            listeners.append((int(line.split()[1]), []))
+        elif listeners:
+            listeners[-1][1].append(line)
+        else:
+            common.append(line)
+    return common, listeners
+
+
+def _listener(port: int, address: str | None, options: list[str]) -> list[str]:
+    if address is None:
+        return [f"listener {port}", *options]
+    everywhere = ipaddress.ip_address(address).is_unspecified
+    first = f"listener {port}" if everywhere and "protocol websockets" in options else f"listener {port} {address}"
+    # Without its domain, the websockets listener of 2.0.11 binds every address whatever it is told.
+    return [first, *options, f"socket_domain ipv{_version(address)}"]
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise InvalidSetting(f"SCAUP_BIND must be a comma-separated list of IP addresses, not {text!r}") from None
+
+
+def _version(address: str) -> int:
+    return ipaddress.ip_address(address).version
+
+
+def _replace(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text() == text:
+        return False
+    write_private(path, text)
+    return True
+
+
+def _replace_passwords(path: Path, passwords: Mapping[str, str]) -> bool:
+    """Every hash has its own salt, so the text differs each time: keep a file that already fits."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    if known.keys() == passwords.keys() and all(_fits(known[name], passwords[name]) for name in known):
+        return False
+    write_private(path, password_file(dict(passwords)))
+    return True
+
+
+def _fits(hashed: str, password: str) -> bool:
+    try:
+        _, kind, iterations, salt, digest = hashed.split("$")
+        expected = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
+        return kind == "7" and base64.b64decode(digest) == expected
+    except ValueError:
+        return False

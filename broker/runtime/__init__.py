@@ -1,0 +1,1 @@
+"""The runtime that hosts a component: event loop, clock, settings, credentials."""

@@ -1,0 +1,55 @@
+"""Publishing as one source: every publication is stamped and numbered within this start."""
+
+import secrets
+
+import gmqtt
+
+from broker.message import Publication
+from broker.mqtt.connection import Connection
+from broker.mqtt.topics import validate_topic
+from broker.runtime.clock import PlantClock
+from broker.stamp import Stamp
+
+
+class Publisher:
+    """Stamps publications with `source`, `boot` and `seq` (1, 2, 3…), and with `plant-time` where they describe the plant."""
+
+    def __init__(self, source: str, clock: PlantClock) -> None:
+        self.source = source
+        self.boot = secrets.token_hex(8)
+        self._clock = clock
+        self._seq = 0
+
+    def publish(self, publication: Publication, connection: Connection, urgent: bool = False) -> None:
+        """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
+
+        Raises:
+            InvalidTopic: the topic may not be published to: the broker would hang up, again after each reconnect.
+        """
+        connection.publish(self.stamped(publication), urgent)
+
+    def stamped(self, publication: Publication) -> gmqtt.Message:
+        """Return the packet of a publication, numbered.
+
+        Raises:
+            InvalidTopic: the topic may not be published to.
+        """
+        validate_topic(publication.topic)
+        self._seq += 1
+        stamp = Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
+        properties: dict[str, object] = {"user_property": [*stamp.user_properties(), *publication.properties]}
+        if publication.response_topic is not None:
+            properties["response_topic"] = publication.response_topic
+        if publication.correlation_data is not None:
+            properties["correlation_data"] = publication.correlation_data
+        if publication.content_type is not None:
+            properties["content_type"] = publication.content_type
+        return _packet(publication, properties)
+
+    def will(self, publication: Publication) -> gmqtt.Message:
+        """Make a publication the will: stamped but not numbered, since the broker may never publish it."""
+        return _packet(publication, {"user_property": list(Stamp(self.source, self.boot).user_properties())})
+
+
+def _packet(publication: Publication, properties: dict[str, object]) -> gmqtt.Message:
+    return gmqtt.Message(publication.topic, publication.payload, qos=publication.qos, retain=publication.retain, **properties)

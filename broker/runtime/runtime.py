@@ -1,0 +1,315 @@
+"""The one runtime: it owns the event loop, the connection, the clock and the signals; components stay plain objects."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.contract.replay import MARK
+from broker.errors import BrokerUnavailable, BusError, Rejected, TakenOver
+from broker.message import Message, Publication, decode
+from broker.mqtt.address import broker_address
+from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.packets import Delivery, MalformedPacket, parse_properties
+from broker.runtime.clock import PlantClock
+from broker.runtime.component import Component, Service
+from broker.runtime.declaration import Declaration
+from broker.runtime.publisher import Publisher
+from broker.runtime.rejection import rejection
+from broker.runtime.settings import Settings
+from broker.runtime.version import VERSION
+from broker.stamp import read_stamp
+
+log = logging.getLogger(__name__)
+
+FLUSH_TIMEOUT_S = 5.0
+TAKEN_OVER_EXIT = 75
+SETTLE_S = 0.5
+"""After a reconnect, how long to listen for another component of the same name before saying `online`."""
+SHORTEST_TICK_S = 0.005
+"""Wall seconds between two ticks at least, whatever the time scale."""
+
+
+def run(declaration: Declaration, build: Callable[[Settings], Component]) -> None:
+    """Build a component and run it in the foreground until SIGTERM or SIGINT, then exit the process.
+
+    Exit code 0 after a clean stop, 1 when it could not start, 75 when another instance took its place: a supervisor must not
+    start that one again, or both would push each other out for ever.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
+    )
+    code = 0
+    try:
+        settings = Settings.load()
+        asyncio.run(_serve(declaration, build(settings), settings))
+    except TakenOver as error:
+        log.error("%s", error)
+        code = TAKEN_OVER_EXIT
+    except BusError as error:
+        log.error("%s", error)
+        code = 1
+    else:
+        log.info("stopped")
+    sys.exit(code)  # not above: the error would keep alive what it was raised in
+
+
+async def _serve(declaration: Declaration, component: Component, settings: Settings) -> None:
+    await Runtime(declaration, component, settings).run()
+
+
+class Runtime(Owner):
+    """Runs one component: connection, presence, plant clock, ticks, rejected messages, clean stop."""
+
+    def __init__(self, declaration: Declaration, component: Component, settings: Settings) -> None:
+        self._declaration, self._component = declaration, component
+        self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
+        self._publisher = Publisher(declaration.name, self._clock)
+        self._own_topic = STATE.template.topic(component=declaration.name)
+        self._ready = not isinstance(component, Service)
+        self._is_online = self._was_up = self._reconnecting = False
+        self._known_boots = {self._publisher.boot}
+        self._stopping = asyncio.Event()
+        self._missed: list[Delivery] | None = [] if declaration.session_s else None
+        """What the broker had kept, until all retained messages have come; None from then on."""
+        self._up = asyncio.Event()
+        options = Options(
+            client_id=declaration.name,
+            subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
+            session_expiry_s=declaration.session_s,
+            acknowledge=False,
+            keeps=declaration.keeps,
+            will=self._publisher.will(self._presence(Presence.OFFLINE)),
+        )
+        address = broker_address(settings, declaration.account or declaration.name)
+        self._connection = Connection(address, options, self)
+
+    async def run(self) -> None:
+        """Run until SIGTERM, SIGINT or `stop`; then let the component finish, say `offline` and disconnect.
+
+        Raises:
+            BusError: another client took this component's place.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        connection = asyncio.create_task(self._connection.run(), name="connection")
+        work = [asyncio.create_task(each, name=name) for name, each in self._work()]
+        try:
+            await self._until_stopped([connection, *work])
+        finally:
+            await _cancel(work)
+            await self._leave()
+            await _cancel([connection])
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Hand each delivery to the component, publish what it answers, and acknowledge it then: a kill repeats it at most."""
+        if self._missed is not None:
+            self._missed += [each for each in deliveries if not each.retain]
+            deliveries = [each for each in deliveries if each.retain]
+        self._hear_all(deliveries)
+
+    def _hear_all(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self._hear(delivery)
+        self._connection.acknowledge(deliveries)
+
+    async def _catch_up(self) -> None:
+        """Hand over what was missed, after each connect: the broker answers a ping after it has sent the retained messages."""
+        while True:
+            await self._up.wait()
+            self._up.clear()
+            try:
+                await self._connection.ping()
+            except BrokerUnavailable:
+                continue  # it comes again
+            missed, self._missed = self._missed, None
+            self._hear_all(missed or [])
+
+    def _hear(self, delivery: Delivery) -> None:
+        if _is_replayed(delivery):
+            return
+        if delivery.topic == self._own_topic:
+            self._hear_of_myself(delivery)
+            return
+        try:
+            message = to_message(delivery)
+            self._publish_all(self._component.on_message(message, self.now_s()))
+        except Rejected as error:
+            self._reject(delivery, str(error))
+
+    async def before_connect(self) -> None:
+        """Note whether this start of the component has been here before."""
+        self._reconnecting = self._was_up
+
+    def on_up(self) -> None:
+        """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
+        self._was_up = True
+        self._up.set()
+        asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
+
+    def on_down(self) -> None:
+        """Nothing is online without the broker, which sends again what was not acknowledged."""
+        self._is_online = False
+        if self._declaration.session_s:
+            self._missed = []
+
+    def stop(self) -> None:
+        """Ask for a clean stop."""
+        self._stopping.set()
+
+    def publish(self, publication: Publication) -> None:
+        """Stamp a publication and send it, now or as soon as the broker is there."""
+        self._publisher.publish(publication, self._connection)
+
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        """Stamp a publication, send it, and wait until the broker has acknowledged it.
+
+        Raises:
+            BrokerUnavailable: there is no connection, the broker refused, or has not answered in time.
+            InvalidTopic: the topic may not be published to.
+        """
+        await _in_time(self._connection.deliver(self._publisher.stamped(publication)), timeout_s)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Ask the broker whether it is there.
+
+        Raises:
+            BrokerUnavailable: it is not, or has not answered in time.
+        """
+        await _in_time(self._connection.ping(), timeout_s)
+
+    def now_s(self) -> float:
+        """Plant time in seconds, growing from an arbitrary start."""
+        return self._clock.now_s()
+
+    def _filters(self) -> list[str]:
+        streams = (stream.template.filter for stream in self._declaration.subscribes)
+        return [self._own_topic, *streams, *self._declaration.subscribes_also]
+
+    def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
+        work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
+        if self._declaration.session_s:
+            work.append(("catching up", self._catch_up()))
+        if self._declaration.wall_tick_s is not None:
+            work.append(("ticks", self._tick(self._declaration.wall_tick_s)))
+        elif self._declaration.tick_s is not None:
+            work.append(("ticks", self._tick(self._clock.wall_s(self._declaration.tick_s))))
+        if isinstance(self._component, Service):
+            work.append(("service", self._component.serve(self, self._on_working)))
+        return work
+
+    async def _until_stopped(self, tasks: "list[asyncio.Task[None]]") -> None:
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done - {stopping}:
+            task.result()
+
+    async def _tick(self, wall_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        period_s = max(wall_s, SHORTEST_TICK_S)
+        next_s = loop.time()
+        while True:
+            next_s = max(next_s + period_s, loop.time())
+            await asyncio.sleep(next_s - loop.time())
+            self._publish_all(self._component.on_tick(self.now_s()))
+
+    def _publish_all(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            self.publish(publication)
+
+    def _reject(self, delivery: Delivery, reason: str) -> None:
+        log.warning("rejected a message on %s: %s", delivery.topic, reason)
+        self.publish(rejection(self._declaration.name, delivery.topic, delivery.payload, reason))
+
+    def _on_working(self, working: bool) -> None:
+        self._ready = working
+        if working:
+            self._say_online()
+        elif self._is_online:
+            self._is_online = False
+            self.publish(self._presence(Presence.OFFLINE))
+
+    def _say_online(self) -> None:
+        if self._ready and self._connection.connected and not self._stopping.is_set() and not self._is_online:
+            self._publisher.publish(self._presence(Presence.ONLINE), self._connection, urgent=True)
+            self._is_online = True
+
+    def _hear_of_myself(self, delivery: Delivery) -> None:
+        """Two clients of one name push each other out for ever; Mosquitto 2.0 does not tell them why, so the first gives way.
+
+        Raises:
+            TakenOver: a start of this component that was not there before has been here since this one was up.
+        """
+        try:
+            boot = decode(delivery.payload, ComponentState).boot
+        except Rejected:
+            return
+        if not self._reconnecting:
+            self._known_boots.add(boot)
+        elif boot not in self._known_boots:
+            self._is_online = False
+            name = self._declaration.name
+            raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")
+
+    def _presence(self, presence: Presence) -> Publication:
+        state = ComponentState(state=presence, boot=self._publisher.boot, version=VERSION)
+        return STATE.publication(state, component=self._declaration.name)
+
+    async def _leave(self) -> None:
+        if self._connection.connected:
+            self.publish(self._presence(Presence.OFFLINE))
+            if not await self._connection.flush(FLUSH_TIMEOUT_S):
+                log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
+            await self._connection.disconnect()
+
+
+def _is_replayed(delivery: Delivery) -> bool:
+    """Tell whether this was published once before: nothing new has happened."""
+    if MARK.encode() not in delivery.properties:
+        return False
+    try:
+        return any(name == MARK for name, _ in parse_properties(delivery.properties).user)
+    except MalformedPacket:
+        return False  # whoever reads it says what is wrong
+
+
+def to_message(delivery: Delivery) -> Message:
+    """Decode a delivery.
+
+    Raises:
+        Rejected: its properties are malformed.
+    """
+    try:
+        properties = parse_properties(delivery.properties)
+    except MalformedPacket as error:
+        raise Rejected(str(error)) from error
+    return Message(
+        topic=delivery.topic,
+        payload=delivery.payload,
+        qos=delivery.qos,
+        retain=delivery.retain,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        stamp=read_stamp(properties.user),
+    )
+
+
+async def _in_time(answer: Awaitable[None], timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await answer
+    except TimeoutError:
+        raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
+
+
+async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception) and result is not sys.exception():  # that one is on its way out, and told there
+            log.error("while stopping: %r", result)

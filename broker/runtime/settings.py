@@ -1,0 +1,139 @@
+"""Settings: environment variables with the prefix `SCAUP_`, completed from `.env` beside this repository's packages."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from broker.errors import InvalidSetting
+from broker.runtime.declaration import Variable
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder of this repository (in a container: of the application)."""
+
+LOOPBACK = ("127.0.0.1", "::1")
+
+VARIABLES = (
+    Variable(name="SCAUP_MQTT_HOST", default="127.0.0.1", meaning="host of the broker"),
+    Variable(name="SCAUP_MQTT_PORT", default="1883", meaning="port of the broker"),
+    Variable(name="SCAUP_MQTT_WS_PORT", default="9001", meaning="port for MQTT over websockets, for browsers"),
+    Variable(name="SCAUP_MQTT_USERNAME", default="", meaning="account; empty: the component's own generated one, if there"),
+    Variable(name="SCAUP_MQTT_PASSWORD", default="", meaning="password of that account"),
+    Variable(name="SCAUP_MQTT_CA", default="", meaning="PEM file with the authority of the broker's certificate: turns TLS on"),
+    Variable(name="SCAUP_DATA_DIR", default="var", meaning="runtime files: database, archive, credentials, logs"),
+    Variable(name="SCAUP_TIME_SCALE", default="1", meaning="plant seconds per wall second (`make up` sets 60)"),
+    Variable(name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time began (`make up` sets it), RFC 3339"),
+    Variable(name="SCAUP_BIND", default="", meaning="address for every listener; empty: 127.0.0.1 and ::1"),
+    Variable(name="SCAUP_COMPONENTS", default="", meaning="comma-separated components for `make up`; empty: all"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings that more than one component needs. Made by `Settings.load`; `environment` holds all `SCAUP_` variables."""
+
+    mqtt_host: str
+    mqtt_port: int
+    mqtt_ws_port: int
+    mqtt_username: str | None
+    mqtt_password: str | None
+    mqtt_ca: str | None
+    data_dir: Path
+    time_scale: float
+    plant_epoch: datetime | None
+    bind: tuple[str, ...]
+    components: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `environment`, by default that of the process completed from `.env`.
+
+        Raises:
+            InvalidSetting: a value cannot be used; the text names the variable and says what it accepts.
+        """
+        given = read_environment() if environment is None else environment
+        values = {each.name: given.get(each.name, "").strip() or each.default for each in VARIABLES}
+        data_dir = Path(values["SCAUP_DATA_DIR"]).expanduser()
+        return cls(
+            mqtt_host=values["SCAUP_MQTT_HOST"],
+            mqtt_port=port_number("SCAUP_MQTT_PORT", values["SCAUP_MQTT_PORT"]),
+            mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", values["SCAUP_MQTT_WS_PORT"]),
+            mqtt_username=values["SCAUP_MQTT_USERNAME"] or None,
+            mqtt_password=values["SCAUP_MQTT_PASSWORD"] or None,
+            mqtt_ca=values["SCAUP_MQTT_CA"] or None,
+            data_dir=data_dir if data_dir.is_absolute() else ROOT / data_dir,
+            time_scale=_time_scale(values["SCAUP_TIME_SCALE"]),
+            plant_epoch=_instant("SCAUP_PLANT_EPOCH", values["SCAUP_PLANT_EPOCH"]),
+            bind=tuple(_listed(values["SCAUP_BIND"])) or LOOPBACK,
+            components=tuple(_listed(values["SCAUP_COMPONENTS"])),
+            environment=given,
+        )
+
+    def value(self, variable: Variable) -> str:
+        """Return the value of a component's own variable, its default where it is not set."""
+        return self.environment.get(variable.name, "").strip() or variable.default
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file."""
+        return self.data_dir / "scaup.duckdb"
+
+
+def read_environment() -> dict[str, str]:
+    """Return every `SCAUP_` variable; the environment wins over `.env`."""
+    merged = {**dotenv_values(ROOT / ".env"), **os.environ}
+    return {name: value for name, value in merged.items() if name.startswith("SCAUP_") and value is not None}
+
+
+def positive_int(name: str, text: str, largest: int) -> int:
+    """Read a whole number from 1 to `largest`.
+
+    Raises:
+        InvalidSetting: it is something else.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= largest:
+        raise InvalidSetting(f"{name} must be a whole number from 1 to {largest}, not {text!r}")
+    return number
+
+
+def port_number(name: str, text: str) -> int:
+    """Read a TCP port.
+
+    Raises:
+        InvalidSetting: it is something else.
+    """
+    return positive_int(name, text, 65_535)
+
+
+def _time_scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0.001 <= scale <= 100_000:
+        raise InvalidSetting(f"SCAUP_TIME_SCALE must be a number from 0.001 to 100000, not {text!r}")
+    return scale
+
+
+def _instant(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise InvalidSetting(f"{name} must be an RFC 3339 time with its offset, such as 2026-01-31T08:00:00Z, not {text!r}")
+    return instant
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in (part.strip() for part in text.split(",")) if part]

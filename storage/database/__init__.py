@@ -1,0 +1,1 @@
+"""The DuckDB file: its one writer, its cursors, its migrations and its files."""

@@ -1,0 +1,53 @@
+"""Numbered SQL migrations, each applied once, in order, in a transaction of its own."""
+
+from contextlib import suppress
+from importlib.resources import files
+
+from duckdb import DuckDBPyConnection, Error
+
+from storage.errors import DatabaseTooNew
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migration (number INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)
+"""
+
+
+def migrate(connection: DuckDBPyConnection) -> list[int]:
+    """Bring the database of `connection` to the schema of this release; return the numbers that were applied.
+
+    Raises:
+        DatabaseTooNew: it has a migration that this release does not know.
+    """
+    available = _available()
+    connection.execute(_TABLE)
+    applied = {number for (number,) in connection.execute("SELECT number FROM schema_migration").fetchall()}
+    if unknown := applied - available.keys():
+        raise DatabaseTooNew(
+            f"the database has migration {max(unknown)}, this release knows {max(available)}: upgrade Scaup, or use another "
+            "data directory (SCAUP_DATA_DIR)"
+        )
+    missing = sorted(available.keys() - applied)
+    for number in missing:
+        _apply(connection, number, *available[number])
+    return missing
+
+
+def _apply(connection: DuckDBPyConnection, number: int, name: str, sql: str) -> None:
+    connection.execute("BEGIN")
+    try:
+        connection.execute(sql)
+        connection.execute("INSERT INTO schema_migration VALUES (?, ?, now())", [number, name])
+        connection.execute("COMMIT")
+    except Error:
+        with suppress(Error):  # a failed COMMIT has ended the transaction
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _available() -> dict[int, tuple[str, str]]:
+    found = {}
+    for entry in files("storage.database").joinpath("migrations").iterdir():
+        number, _, name = entry.name.removesuffix(".sql").partition("_")
+        if entry.name.endswith(".sql"):
+            found[int(number)] = (name, entry.read_text("utf-8"))
+    return found

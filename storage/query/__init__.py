@@ -1,0 +1,1 @@
+"""Read-only SQL for clients: the sandbox, its limits, turns and answers."""

@@ -1,0 +1,1 @@
+"""How long data is kept and where: policy, archive, compaction, maintenance."""

@@ -1,0 +1,174 @@
+"""Applies the retention policy to the archive: files are rewritten without the messages that are no longer kept.
+
+A message and its typed rows go together. What goes is counted in `expired_message`, so that the ledger still balances, and its
+means stay in `message_mean` where the policy keeps them.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from duckdb import DuckDBPyConnection, Error
+
+from storage.database.files import first_line
+from storage.errors import ArchiveFailed
+from storage.retention.archive import Archive, ArchiveFile, Tell, Written
+from storage.retention.policy import Policy
+from storage.schema.views import read_files
+
+log = logging.getLogger(__name__)
+
+_NUMBER_TYPES = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
+_MEANS = f"""
+WITH kept AS (
+    SELECT received_at, coalesce(event_at, received_at) AS measured_at, topic,
+        CASE WHEN json_valid(payload) THEN payload END AS payload
+    FROM {{messages}} WHERE topic IN (SELECT topic FROM gone WHERE means)),
+fields AS (
+    SELECT received_at, measured_at, topic, '' AS field, payload AS text, json_type(payload) AS type FROM kept
+    UNION ALL
+    SELECT received_at, measured_at, topic, field, json_extract_string(payload, pointer), json_type(payload, pointer) FROM (
+        SELECT *, '/' || replace(replace(field, '~', '~0'), '/', '~1') AS pointer
+        FROM (SELECT *, unnest(json_keys(payload)) AS field FROM kept))),
+numbers AS (SELECT *, TRY_CAST(text AS DOUBLE) AS value FROM fields WHERE type IN {_NUMBER_TYPES})
+SELECT min(received_at) AS received_at, time_bucket(INTERVAL '15 minutes', measured_at) AS start_at, topic, field,
+    avg(value) AS mean, min(value) AS minimum, max(value) AS maximum, count(*) AS samples
+FROM numbers WHERE isfinite(value) GROUP BY ALL
+"""
+
+
+class Retention:
+    """The retention policy at work on one archive."""
+
+    def __init__(self, archive: Archive, policy: Policy, today: date) -> None:
+        self._archive, self._policy, self._today = archive, policy, today
+
+    def forget(self, tell: Tell) -> int:
+        """Forget what the policy no longer keeps; return how many messages were forgotten.
+
+        Raises:
+            ArchiveFailed: a file could not be rewritten; it stays.
+            StorageError: the database failed.
+        """
+        days = [day for day in self._archive.archived_days() if self._policy.may_forget(day, self._today)]
+        forgotten, failures = 0, list[ArchiveFailed]()
+        for done, day in enumerate(days):
+            tell("forgetting what is not kept", done, len(days))
+            try:
+                forgotten += self._forget_day(day, early=False)
+            except ArchiveFailed as failure:  # a damaged file must not keep everything else for ever
+                failures.append(failure)
+        self._archive.remove_obsolete()
+        if failures:
+            raise ArchiveFailed("; ".join(map(str, failures)))
+        return forgotten
+
+    def hold_floor(self, tell: Tell) -> int:
+        """Forget early, oldest first, what may be forgotten, until free disk is above the floor; return how many messages.
+
+        Raises:
+            ArchiveFailed: a file could not be rewritten; it stays.
+            StorageError: the database failed.
+        """
+        forgotten, days = 0, self._archive.archived_days()
+        for done, day in enumerate(days):
+            if self._archive.database.free_bytes >= self._policy.floor_bytes:
+                break
+            tell("making room", done, len(days))
+            if gone := self._forget_day(day, early=True):
+                log.warning(
+                    "free disk is below the floor of the retention policy: %d messages of %s were forgotten early", gone, day
+                )
+            forgotten += gone
+            if not self._archive.remove_obsolete():
+                break  # a query still reads files: what they take is not free yet, and no reason to forget more
+        return forgotten
+
+    def _forget_day(self, day: date, early: bool) -> int:
+        forgotten = 0
+        for messages in self._archive.files(day, "messages"):
+            gone = self._gone(messages, early)
+            if gone.num_rows:
+                same_part = [file for file in self._archive.files(day) if file.part == messages.part and file != messages]
+                forgotten += self._rewrite(messages, same_part, gone)
+        for means in self._archive.files(day, "message_mean"):
+            self._rewrite_means(means, early)
+        return forgotten
+
+    def _gone(self, messages: ArchiveFile, early: bool) -> pa.Table:
+        """Return the topics of a file that are no longer kept, and whether their means are."""
+        topics = self._topics(messages)
+        day = messages.part.day
+        gone = [topic for topic in topics if self._policy.expired(topic, day, self._today, early)]
+        means = [not self._policy.means_expired(topic, day, self._today, early) for topic in gone]
+        return pa.table({"topic": pa.array(gone, pa.string()), "means": pa.array(means, pa.bool_())})
+
+    def _rewrite(self, messages: ArchiveFile, typed: list[ArchiveFile], gone: pa.Table) -> int:
+        archive, source = self._archive, self._source(messages)
+        numbers = f"(SELECT number FROM {source} WHERE topic IN (SELECT topic FROM gone))"
+        new = [(archive.new_file(old.table, old.part, old.columns), old) for old in (messages, *typed)]
+        with archive.writing([file for file, _ in new]):
+            with _reading(messages), archive.database.cursor() as cursor:
+                cursor.register("gone", gone)
+                written = []
+                for file, old in new:
+                    rows_sql = f"SELECT * FROM {self._source(old)} WHERE number NOT IN {numbers}"
+                    written.append(archive.write(file, rows_sql, cursor))
+                means = cursor.sql(_MEANS.format(messages=source)).to_arrow_table()
+                counts = _counts(cursor, source)
+            self._switch([messages, *typed], written, means, counts, messages.part.day)
+        return sum(count for *_, count in counts)
+
+    def _switch(
+        self,
+        old: list[ArchiveFile],
+        written: list[Written | None],
+        means: pa.Table,
+        counts: list[tuple[Any, ...]],
+        day: date,
+    ) -> None:
+        def note(connection: DuckDBPyConnection) -> None:
+            for source, boot, count in counts:
+                connection.execute("INSERT INTO expired_message VALUES (?, ?, ?, ?, now())", [day, source, boot, count])
+            connection.register("means", means)
+            connection.execute("INSERT INTO live.message_mean BY NAME SELECT * FROM means")
+            connection.unregister("means")
+
+        self._archive.switch(old, [each for each in written if each is not None], note)
+
+    def _rewrite_means(self, means: ArchiveFile, early: bool) -> None:
+        archive, source, day = self._archive, self._source(means), means.part.day
+        gone = [topic for topic in self._topics(means) if self._policy.means_expired(topic, day, self._today, early)]
+        if not gone:
+            return
+        file = archive.new_file(means.table, means.part, means.columns)
+        with archive.writing([file]):
+            with archive.database.cursor() as cursor:
+                cursor.register("gone", pa.table({"topic": pa.array(gone, pa.string())}))
+                kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM gone)"
+                written = archive.write(file, kept, cursor)
+            archive.switch([means], [written] if written is not None else [], lambda connection: None)
+
+    def _source(self, file: ArchiveFile) -> str:
+        return read_files([self._archive.root / file.path])
+
+    def _topics(self, file: ArchiveFile) -> list[str]:
+        with _reading(file), self._archive.database.cursor() as cursor:
+            found = cursor.execute(f"SELECT DISTINCT topic FROM {self._source(file)}").fetchall()
+        return [topic for (topic,) in found]
+
+
+@contextmanager
+def _reading(file: ArchiveFile) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        raise ArchiveFailed(f"{file.path} cannot be read, nothing of it was forgotten: {first_line(error)}") from error
+
+
+def _counts(cursor: DuckDBPyConnection, source: str) -> list[tuple[Any, ...]]:
+    sql = f"SELECT source, boot, count(*) FROM {source} WHERE topic IN (SELECT topic FROM gone) GROUP BY ALL"
+    return cursor.execute(sql).fetchall()

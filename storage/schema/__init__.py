@@ -1,0 +1,1 @@
+"""What the database shows: typed tables, views, drift, and what the ledger expects."""

@@ -1,0 +1,83 @@
+"""Notices when the payloads of a typed stream are no longer as declared: raw rows are kept, but somebody should know."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+from duckdb import DuckDBPyConnection, Error
+
+from broker.contract.storage.topics import Drift
+from storage.database.prepared import Statements
+from storage.schema.typed_streams import TYPED_STREAMS
+
+log = logging.getLogger(__name__)
+
+_MOST_CHANGES = 1_000
+"""Changes that are told in one run: a device that invents a field with each message is not worth more."""
+_MOST_SHAPES = 100
+
+_MOST_LOOKED_AT = 1_000
+"""Messages of a batch that are looked at: all at moderate rates, under full load a sample spread over the batch."""
+
+_FIELDS = f"""
+SELECT stream, CASE WHEN json_valid(payload) THEN json_keys(payload) END AS fields FROM batch
+WHERE stream >= 0 AND number % (SELECT count(*) // {_MOST_LOOKED_AT} + 1 FROM batch) = 0 GROUP BY ALL LIMIT {_MOST_SHAPES}
+"""
+_TYPES = """
+SELECT CASE WHEN json_valid(payload) THEN json_type(payload, $pointer) END AS found, min(topic) AS topic FROM batch
+WHERE stream = $stream GROUP BY found HAVING found IS NOT NULL
+"""
+_JSON = {"VARCHAR": "string", "BOOLEAN": "boolean", "NULL": "null", "OBJECT": "object", "ARRAY": "array"}
+
+
+class DriftWatch:
+    """Remembers which changes were told."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[int, str, str]] = set()
+        self._known = [set(typed.keys) for typed in TYPED_STREAMS]
+
+    def look(self, statements: Statements, rejected: int) -> tuple[Drift, ...]:
+        """Return the changes that the view `batch` shows for the first time. `rejected`: how many of its rows were."""
+        if len(self._told) >= _MOST_CHANGES:
+            return ()
+        try:
+            return tuple(self._new_fields(statements) + (self._other_types(statements.connection) if rejected else []))
+        except Error as error:
+            log.warning("the shape of payloads was not compared: %s", error)
+            return ()
+
+    def _new_fields(self, statements: Statements) -> list[Drift]:
+        drifts = []
+        for code, fields in statements.run("fields", _FIELDS):
+            for field in set(fields or ()) - self._known[code]:
+                self._known[code].add(field)
+                drifts += self._changes(statements.connection, code, field, "new field")
+        return drifts
+
+    def _other_types(self, connection: DuckDBPyConnection) -> list[Drift]:
+        present = connection.execute("SELECT DISTINCT stream FROM batch WHERE stream >= 0").fetchall()
+        return [
+            drift
+            for (code,) in present
+            for field in TYPED_STREAMS[code].keys
+            for drift in self._changes(connection, code, field, "type changed")
+        ]
+
+    def _changes(
+        self, connection: DuckDBPyConnection, code: int, field: str, change: Literal["new field", "type changed"]
+    ) -> list[Drift]:
+        typed = TYPED_STREAMS[code]
+        expected = {_json_type(name) for name in typed.keys.get(field, ())}
+        pointer = "/" + field.replace("~", "~0").replace("/", "~1")
+        drifts = []
+        for name, topic in connection.execute(_TYPES, {"pointer": pointer, "stream": code}).fetchall():
+            if (found := _json_type(name)) not in expected and (told := (code, field, found)) not in self._told:
+                self._told.add(told)
+                at, stream = datetime.now(UTC), typed.stream.template.text
+                drifts.append(Drift(at, stream, topic, field, change, sorted(expected), found))
+        return drifts
+
+
+def _json_type(name: str) -> str:
+    return _JSON.get(name, "number")

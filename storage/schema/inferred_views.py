@@ -1,0 +1,163 @@
+"""Typed views of what was recorded on the topics of a filter: columns and types come from the payloads themselves."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from broker.contract.sql import topic_condition
+from broker.errors import InvalidTopic
+from broker.mqtt.topics import validate_filter
+from storage.errors import InvalidRequest
+from storage.schema.views import identifier, literal
+
+SAMPLE = 100_000
+"""The last messages on the topics, from which the types are inferred."""
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.IGNORECASE)
+_FIXED = ("number", "received_at", "event_at", "topic")
+_INTEGERS = ("BIGINT", "UBIGINT")
+_NUMBERS = (*_INTEGERS, "HUGEINT", "UHUGEINT", "DOUBLE")
+_NUMBER_ALONE = f"CASE WHEN json_type(json_payload) IN {_NUMBERS} THEN TRY_CAST(payload AS DOUBLE) END"
+_TEXT_ALONE = "CASE WHEN json_type(json_payload) IS DISTINCT FROM 'OBJECT' THEN payload END"
+_SHAPES = f"""
+WITH sample AS (SELECT payload FROM messages WHERE {{condition}} ORDER BY number DESC LIMIT {SAMPLE}),
+valid AS (
+    SELECT CASE WHEN json_valid(payload) THEN payload END AS payload, payload IS NOT NULL AND payload <> '' AS text FROM sample)
+SELECT count(*) AS messages,
+    json_group_structure(CASE WHEN json_type(payload) = 'OBJECT' THEN payload END::JSON) AS fields,
+    count(*) FILTER (json_type(payload) IN {_NUMBERS}) AS numbers,
+    count(*) FILTER (text AND (payload IS NULL OR json_type(payload) <> 'OBJECT')) AS others
+FROM valid
+"""
+_INSTANTS = f"""
+SELECT bool_and(text IS NULL OR (regexp_full_match(text, '[0-9]+-[0-9]+-[0-9]+T.*(Z|[+-][0-9:]+)')
+    AND TRY_CAST(text AS TIMESTAMPTZ) IS NOT NULL)) FROM (
+    SELECT json_extract_string(CASE WHEN json_valid(payload) THEN payload END, {{pointer}}) AS text
+    FROM messages WHERE {{condition}} ORDER BY number DESC LIMIT {SAMPLE})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedView:
+    """A view to be: its columns, by name, with their SQL."""
+
+    name: str
+    topic_filter: str
+    columns: dict[str, str]
+
+    @property
+    def query(self) -> str:
+        """The view's SELECT."""
+        columns = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self.columns.items())
+        fixed = ", ".join(_FIXED)
+        source = "SELECT *, CASE WHEN json_valid(payload) THEN payload END AS json_payload FROM messages"
+        return f"SELECT {fixed}, {columns} FROM ({source} WHERE {_condition(self.topic_filter)})"
+
+
+def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> RecordedView:
+    """Infer a view from what was recorded.
+
+    Raises:
+        InvalidRequest: the name cannot be one, the filter is wrong, or nothing was recorded that has a type.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InvalidRequest(f"{name!r} cannot name a view: letters, digits and _ can, 63 at most, not a digit first")
+    try:
+        condition = _condition(validate_filter(topic_filter))
+    except InvalidTopic as error:
+        raise InvalidRequest(str(error)) from error
+    ((messages, fields, numbers, others),) = connection.execute(_SHAPES.format(condition=condition)).fetchall()
+    if not messages:
+        raise InvalidRequest(f"nothing was recorded on {topic_filter}: `scaup topics {literal(topic_filter)}` lists topics")
+    levels = _levels(topic_filter)
+    columns = levels | _fields(connection, condition, json.loads(fields) if fields else {}, {*_FIXED, "value", *levels})
+    if others:
+        columns["value"] = _NUMBER_ALONE if numbers == others else _TEXT_ALONE
+    if not columns:
+        raise InvalidRequest(f"what was recorded on {topic_filter} has no fields: there is nothing to type")
+    return RecordedView(name, topic_filter, columns)
+
+
+def _condition(topic_filter: str) -> str:
+    condition = topic_condition(topic_filter)
+    return re.sub(r"\$([a-z_]+)", lambda found: literal(str(condition.parameters[found[1]])), condition.sql)
+
+
+def _levels(topic_filter: str) -> dict[str, str]:
+    levels = topic_filter.split("/")
+    return {f"level_{n}": f"split_part(topic, '/', {n})" for n, level in enumerate(levels, 1) if level == "+"}
+
+
+def _fields(connection: DuckDBPyConnection, condition: str, structure: Any, taken: set[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for field, kind in structure.items() if isinstance(structure, dict) else ():
+        name = _free_name(field or "empty", taken)
+        taken.add(name.lower())
+        pointer = literal("/" + field.replace("~", "~0").replace("/", "~1"))
+        instants = kind == "VARCHAR" and _are_instants(connection, condition, pointer)
+        columns[name] = _typed(pointer, "TIMESTAMPTZ" if instants else kind)
+    return columns
+
+
+def _free_name(field: str, taken: set[str]) -> str:
+    name, count = field, 1
+    while name.lower() in taken:
+        count += 1
+        name = f"payload_{field}" if count == 2 else f"payload_{field}_{count}"
+    return name
+
+
+def _are_instants(connection: DuckDBPyConnection, condition: str, pointer: str) -> bool:
+    ((instants,),) = connection.execute(_INSTANTS.format(condition=condition, pointer=pointer)).fetchall()
+    return bool(instants)
+
+
+def _typed(pointer: str, kind: Any) -> str:
+    """Return the SQL of a column; null where a payload has another type there than the sample had."""
+    said, text = f"json_type(json_payload, {pointer})", f"json_extract_string(json_payload, {pointer})"
+    if kind in _INTEGERS:
+        return f"CASE WHEN {said} IN {_INTEGERS} THEN TRY_CAST({text} AS BIGINT) END"
+    if kind == "DOUBLE":
+        return f"CASE WHEN {said} IN {_NUMBERS} THEN TRY_CAST({text} AS DOUBLE) END"
+    if kind == "BOOLEAN":
+        return f"CASE WHEN {said} = 'BOOLEAN' THEN {text} = 'true' END"
+    if kind in ("VARCHAR", "TIMESTAMPTZ"):
+        return f"CASE WHEN {said} = 'VARCHAR' THEN TRY_CAST({text} AS {kind}) END"
+    return f"json_extract(json_payload, {pointer})"
+
+
+def create(connection: DuckDBPyConnection, view: RecordedView) -> None:
+    """Define a view, in place of one of that name which was asked for before.
+
+    Raises:
+        InvalidRequest: the name belongs to a table or view of Scaup's own.
+    """
+    sql = """SELECT table_name FROM information_schema.tables WHERE lower(table_name) = lower($name) AND table_schema <> 'temp'
+             AND table_catalog <> 'temp' AND table_name NOT IN
+             (SELECT name FROM recorded_view)"""
+    if connection.execute(sql, {"name": view.name}).fetchall():
+        raise InvalidRequest(f"{view.name} is a table or view of Scaup's own: choose another name")
+    _forget(connection, view.name)
+    connection.execute("INSERT INTO recorded_view VALUES (?, ?, ?, now())", [view.name, view.topic_filter, view.query])
+    connection.execute(f"CREATE OR REPLACE VIEW {identifier(view.name)} AS {view.query}")
+
+
+def drop(connection: DuckDBPyConnection, name: str) -> None:
+    """Remove a view that was asked for before.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
+    if not _forget(connection, name):
+        raise InvalidRequest(f"nobody created a view {name!r}: `scaup views` lists those that were")
+
+
+def _forget(connection: DuckDBPyConnection, name: str) -> bool:
+    found = connection.execute("SELECT name FROM recorded_view WHERE lower(name) = lower(?)", [name]).fetchall()
+    for (each,) in found:
+        connection.execute(f"DROP VIEW IF EXISTS {identifier(each)}")
+        connection.execute("DELETE FROM recorded_view WHERE name = ?", [each])
+    return bool(found)

@@ -1,0 +1,100 @@
+"""What the ledger compares: the rows of a typed table with what its declaration gives from `messages`.
+
+The statements are for askers: they read views only. Each is about the messages with numbers from `$low` to `$high`.
+"""
+
+import re
+from dataclasses import dataclass
+
+from broker.contract import replay
+from broker.mqtt.topics import TopicTemplate
+from storage.schema.typed_streams import TYPED_STREAMS, TypedStream
+from storage.schema.views import literal
+
+REJECTED = "rejected_message"
+_REFUSED = "the typed table refused it"
+_IN_PIECE = "number BETWEEN $low AND $high"
+
+_REFUSED_ROWS = f"""
+refused AS MATERIALIZED (
+    SELECT messages.number, messages.received_at, messages.event_at, 'recorder' AS component, messages.topic,
+        '{_REFUSED}' AS reason, messages.payload, messages.payload_raw
+    FROM messages JOIN (SELECT DISTINCT number, topic FROM rejected_message
+                        WHERE component = 'recorder' AND reason = '{_REFUSED}' AND {_IN_PIECE}) AS listed
+        ON messages.number = listed.number AND messages.topic = listed.topic
+    WHERE messages.{_IN_PIECE})"""
+"""Messages that a typed table refused: kept raw, and listed whole."""
+
+_COUNTS = """
+SELECT count(*) FILTER (wanted) AS wanted, count(*) FILTER (NOT wanted) AS found,
+    coalesce(sum(if(wanted, 1, -1) * content::HUGEINT), 0) <> 0 AS differs FROM sides
+"""
+_DIFFERENCES = """
+, unequal AS (
+    SELECT number, content, count(*) FILTER (wanted) AS wanted, count(*) FILTER (NOT wanted) AS found FROM sides
+    GROUP BY number, content HAVING count(*) FILTER (wanted) <> count(*) FILTER (NOT wanted)),
+numbers AS (
+    SELECT number, sum(greatest(wanted - found, 0)) AS less, sum(greatest(found - wanted, 0)) AS more
+    FROM unequal GROUP BY number)
+SELECT coalesce(sum(less - least(less, more)), 0)::BIGINT AS missing,
+    coalesce(sum(more - least(less, more)), 0)::BIGINT AS surplus,
+    coalesce(sum(least(less, more)), 0)::BIGINT AS different, list(number ORDER BY number)[:10] AS numbers FROM numbers
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TypedTable:
+    """A typed table and the query for the rows that it should have."""
+
+    name: str
+    columns: tuple[str, ...]
+    wanted_sql: str
+
+    @property
+    def counts_sql(self) -> str:
+        """Return the query for how many rows are `wanted` and `found`, and whether anything `differs`. It needs no memory."""
+        return self._sides + _COUNTS
+
+    @property
+    def differences_sql(self) -> str:
+        """Return the query for how many rows are missing, surplus or different, and the first of their numbers."""
+        return self._sides + _DIFFERENCES
+
+    @property
+    def _sides(self) -> str:
+        # A union gives both sides the same types, without which equal values have different hashes.
+        names = ", ".join(self.columns)
+        found = f"SELECT {names} FROM {self.name} WHERE {_IN_PIECE}"
+        return f"""WITH {_REFUSED_ROWS}, sides AS (
+            SELECT number, wanted, hash({names}) AS content FROM (
+                SELECT true AS wanted, {names} FROM ({self.wanted_sql})
+                UNION ALL SELECT false AS wanted, {names} FROM ({found})))"""
+
+
+def typed_tables() -> tuple[TypedTable, ...]:
+    """Return every typed table; `rejected_message` also lists what of all streams could not be typed."""
+    names = dict.fromkeys(typed.table for typed in TYPED_STREAMS)
+    return tuple(_table(name, [typed for typed in TYPED_STREAMS if typed.table == name]) for name in names)
+
+
+def topic_sql(template: TopicTemplate) -> str:
+    """Return the condition under which `topic` is of this family, as `TopicTemplate.parse` says."""
+    prefix = template.text.partition("{")[0]
+    levels = ("[^/+#\\x00]+" if level.startswith("{") else re.escape(level) for level in template.text.split("/"))
+    return f"starts_with(topic, {literal(prefix)}) AND regexp_full_match(topic, {literal('/'.join(levels))})"
+
+
+def _table(name: str, streams: list[TypedStream]) -> TypedTable:
+    columns = streams[0].names
+    wanted = [typed.rows_sql(_messages(typed)) for typed in streams]
+    if name == REJECTED:
+        wanted += [typed.rejects_sql(_messages(typed)) for typed in TYPED_STREAMS]
+        wanted.append("SELECT * FROM refused")
+    shown = ", ".join(columns)
+    return TypedTable(name, columns, " UNION ALL ".join(f"SELECT {shown} FROM ({each})" for each in wanted))
+
+
+def _messages(typed: TypedStream) -> str:
+    topics = topic_sql(typed.stream.template)
+    new = f"source IS DISTINCT FROM {literal(replay.SOURCE)} AND number NOT IN (SELECT number FROM refused)"
+    return f"(SELECT * FROM messages WHERE {_IN_PIECE} AND {topics} AND {new})"

@@ -1,0 +1,149 @@
+"""`tail -f`: history, then live, in every order in which messages can arrive."""
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.client.backlog import Backlog
+from adapters.client.bus import Received
+from adapters.client.errors import Unreachable
+from adapters.client.follow import Caught, Event, Follower, Live
+from adapters.client.history import History
+from adapters.client.rows import ArrowRows
+from tests.adapters.cli.fakes import START_AT, FakeRecorder
+
+TOPIC = "/readings/room-1/temperature"
+
+
+class Plant:
+    """A broker and a recorder in which messages and answers are interleaved at random; the recorder may answer late."""
+
+    def __init__(self, seed: int, most_rows: int) -> None:
+        self.random = random.Random(seed)
+        self.recorder = FakeRecorder(rows_per_part=2)
+        self.recorder.most_rows = most_rows
+        self.follower = Follower(History(topic_filter="/readings/#", cut="cut-7"), "me", Backlog(most_in_memory=2))
+        self.count = 0
+        self.shown: list[int] = []
+
+    def publish(self, heard: bool = True) -> None:
+        self.count += 1
+        payload = str(self.count)
+        self.recorder.record(TOPIC, payload)
+        if heard:
+            self.hear(Received(topic=TOPIC, payload=payload.encode(), at=START_AT))
+
+    def hear(self, received: Received) -> None:
+        for event in self.follower.take(received):
+            self.shown += list(numbers(event))
+
+    def ask(self) -> None:
+        question = self.follower.question
+        self.follower.next_question = None
+        self.recorder.record("storage/query", question.publication.payload.decode())
+        self.hear(
+            Received(
+                topic="storage/query",
+                payload=question.publication.payload,
+                at=START_AT,
+                correlation_data=question.correlation_data,
+            )
+        )
+        self.some()
+        answer = self.recorder.answer(question.publication.payload)
+        for payload, content_type, user in answer:
+            self.some()
+            self.hear(
+                Received(
+                    topic=question.response_topic,
+                    payload=payload,
+                    at=START_AT,
+                    correlation_data=question.correlation_data,
+                    content_type=content_type,
+                    user=user,
+                )
+            )
+
+    def some(self) -> None:
+        for _ in range(self.random.randrange(4)):
+            self.publish()
+
+
+def numbers(event: Event) -> Iterator[int]:
+    if isinstance(event, Live):
+        yield int(event.received.payload)
+    elif isinstance(event, ArrowRows):
+        yield from (int(row[3]) for row in event.rows() if row[2] == TOPIC)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 9), st.sampled_from([2, 3, 1_000]))
+def test_nothing_is_missing_and_nothing_is_shown_twice(seed: int, before: int, most_rows: int) -> None:
+    plant = Plant(seed, most_rows)
+    plant.recorder.database.execute("CREATE OR REPLACE MACRO now() AS TIMESTAMPTZ '2026-01-31 08:00:00+00'")
+    for _ in range(before):
+        plant.publish(heard=plant.random.random() < 0.5)
+    plant.ask()
+    for _ in range(100):
+        if plant.follower.next_question is not None:
+            plant.ask()
+    plant.some()
+    assert plant.follower.caught
+    assert plant.shown == list(range(1, plant.count + 1))
+
+
+def test_it_says_when_the_history_is_complete() -> None:
+    follower = Follower(History(topic_filter="#", lines=0, cut="c"), "me")
+    events = list(follower.take(_end(follower)))
+    assert events == [Caught()]
+
+
+def test_own_question_and_answers_are_not_shown_live() -> None:
+    follower = Follower(History(topic_filter="#", cut="c"), "me")
+    echo = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=follower.question.correlation_data)
+    assert list(follower.take(echo)) == []
+    list(follower.take(_end(follower)))
+    assert list(follower.take(echo)) == []
+    assert list(follower.take(Received(topic="storage/answer/me", payload=b"", at=START_AT))) == []
+    others = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=b"other")
+    assert list(follower.take(others)) == [Live(others)]
+
+
+def test_a_recorder_that_stops_before_the_history_is_there_is_an_error() -> None:
+    follower = Follower(History(topic_filter="#", cut="c"), "me")
+    said = b'{"state":"offline","boot":"b","version":"1"}'
+    with pytest.raises(Unreachable, match="stopped"):
+        list(follower.take(Received(topic="components/recorder/state", payload=said, at=START_AT)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 50])
+def test_the_backlog_keeps_order_beyond_memory(count: int) -> None:
+    backlog = Backlog(most_in_memory=3)
+    messages = [
+        Received(topic=f"t/{n}", payload=bytes([n]), at=START_AT, correlation_data=b"\xff", user=(("a", "b"),))
+        for n in range(count)
+    ]
+    for each in messages:
+        backlog.put(each)
+    assert list(backlog.drain()) == messages
+    assert list(backlog.drain()) == []
+
+
+def test_the_history_ends_with_the_question_itself() -> None:
+    request = History(topic_filter="#", cut="text-of-its-own").request()
+    assert "text-of-its-own" in json.dumps(request.parameters)
+    assert "text-of-its-own" not in request.sql
+
+
+def _end(follower: Follower) -> Received:
+    return Received(
+        topic=follower.question.response_topic,
+        payload=b'{"rows":0,"chunks":0,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}',
+        at=START_AT,
+        correlation_data=follower.question.correlation_data,
+        user=(("final", "true"),),
+    )

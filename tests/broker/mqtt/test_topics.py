@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.errors import InvalidTopic
+from broker.mqtt.topics import TopicTemplate, matches, validate_filter, validate_topic
+
+LEVEL = st.text(st.characters(exclude_characters="/+#", exclude_categories=["Cs", "Cc"]), max_size=8)
+
+
+@pytest.mark.parametrize("topic", ["a", "/", "/readings/room-1/temperature", " ", "ä/€", "a" * 65_535])
+def test_valid_topics_are_returned(topic: str) -> None:
+    assert validate_topic(topic) == topic
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a#", "a\0b", "a\nb", "\x7f", "a" * 65_536, "é" * 32_768])
+def test_invalid_topics_are_refused(topic: str) -> None:
+    with pytest.raises(InvalidTopic):
+        validate_topic(topic)
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+", "+/+", "a/#", "/+/#", "a/+/b"])
+def test_valid_filters_are_returned(topic_filter: str) -> None:
+    assert validate_filter(topic_filter) == topic_filter
+
+
+@pytest.mark.parametrize("topic_filter", ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a\0"])
+def test_invalid_filters_are_refused(topic_filter: str) -> None:
+    with pytest.raises(InvalidTopic):
+        validate_filter(topic_filter)
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "topic", "expected"),
+    [
+        # MQTT 5.0 section 4.7.1, its own examples
+        ("sport/tennis/player1/#", "sport/tennis/player1", True),
+        ("sport/tennis/player1/#", "sport/tennis/player1/ranking", True),
+        ("sport/tennis/player1/#", "sport/tennis/player10", False),
+        ("sport/+", "sport", False),
+        ("sport/+", "sport/", True),
+        ("+/+", "/finance", True),
+        ("/+", "/finance", True),
+        ("+", "/finance", False),
+        ("#", "$SYS/broker", False),
+        ("+/broker", "$SYS/broker", False),
+        ("$SYS/#", "$SYS/broker", True),
+        ("a.c", "abc", False),
+        ("#", "line\nfeed", True),
+    ],
+)
+def test_filters_match_as_the_standard_says(topic_filter: str, topic: str, expected: bool) -> None:
+    assert matches(topic_filter, topic) is expected
+
+
+@given(st.lists(LEVEL, min_size=1, max_size=5))
+def test_every_topic_matches_itself_and_the_wildcard(levels: list[str]) -> None:
+    topic = "/".join(levels)
+    if topic:
+        assert matches(topic, topic)
+        assert matches("#", topic) is not topic.startswith("$")
+
+
+READING = TopicTemplate("/readings/{room}/temperature")
+
+
+def test_a_template_builds_parses_and_filters() -> None:
+    assert READING.topic(room="room-1") == "/readings/room-1/temperature"
+    assert READING.parse("/readings/room-1/temperature") == {"room": "room-1"}
+    assert READING.filter == "/readings/+/temperature"
+
+
+@pytest.mark.parametrize("topic", ["/readings//temperature", "/readings/a/b/temperature", "readings/a/temperature", ""])
+def test_a_template_does_not_parse_other_topics(topic: str) -> None:
+    assert READING.parse(topic) is None
+
+
+@pytest.mark.parametrize("room", ["", "a/b", "+", "#", "a\0"])
+def test_a_template_refuses_levels_that_are_none(room: str) -> None:
+    with pytest.raises(InvalidTopic):
+        READING.topic(room=room)
+
+
+def test_a_template_needs_exactly_its_levels() -> None:
+    with pytest.raises(InvalidTopic):
+        READING.topic()
+    with pytest.raises(InvalidTopic):
+        READING.topic(room="a", house="b")
+
+
+@given(LEVEL.filter(bool))
+def test_what_a_template_builds_it_parses(room: str) -> None:
+    assert READING.parse(READING.topic(room=room)) == {"room": room}

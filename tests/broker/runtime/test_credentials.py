@@ -1,0 +1,31 @@
+import base64
+import hashlib
+import stat
+from pathlib import Path
+
+from broker.runtime.credentials import create_passwords, password_file, read_password
+
+
+def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:
+    first = create_passwords(tmp_path, ["heating", "recorder"])
+    second = create_passwords(tmp_path, ["heating", "recorder", "operator"])
+    assert second["heating"] == first["heating"] == read_password(tmp_path, "heating")
+    assert len(set(second.values())) == 3
+    assert all(len(password) > 40 for password in second.values())
+    for account in second:
+        assert stat.S_IMODE((tmp_path / "credentials" / account).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "credentials").stat().st_mode) == 0o700
+
+
+def test_an_unknown_account_has_no_password(tmp_path: Path) -> None:
+    assert read_password(tmp_path, "nobody") is None
+
+
+def test_the_password_file_holds_hashes_that_verify() -> None:
+    line = password_file({"heating": "secret"}).strip()
+    account, _, encoded = line.partition(":")
+    _, kind, iterations, salt, digest = encoded.split("$")
+    assert (account, kind) == ("heating", "7")
+    expected = hashlib.pbkdf2_hmac("sha512", b"secret", base64.b64decode(salt), int(iterations))
+    assert base64.b64decode(digest) == expected
+    assert "secret" not in line

@@ -1,0 +1,105 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from broker.mqtt.packets import Delivery
+from storage.database.batch import Received, arrow_table
+from storage.database.database import Database
+from storage.database.redelivery import PACKET_IDENTIFIERS, Committed
+from storage.retention.archive import Archive
+from storage.schema.typed_streams import StreamCodes
+from tests.storage.conftest import Deliver
+
+
+def store(database: Database, session: int, *batch: Received) -> None:
+    database.commit(arrow_table(list(batch), session, StreamCodes()))
+
+
+class Recognition:
+    """Asks for one delivery at a time."""
+
+    def __init__(self, database: Database, session: int = 1) -> None:
+        self._database, self._committed = database, Committed(session, database.last_number)
+
+    def recognises(self, delivery: Delivery) -> bool:
+        return self._database.again(self._committed, [delivery]) == [delivery]
+
+
+def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"\xff", packet_id=8))
+    committed = Recognition(database)
+    assert committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"\xff", packet_id=8, dup=True).delivery)
+    assert not committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"21", qos=0))
+    committed = Recognition(database)
+    assert not committed.recognises(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
+    assert not committed.recognises(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
+    assert not committed.recognises(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
+    assert not committed.recognises(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
+    stamped = deliver("t", b"21", packet_id=7, dup=True, properties=b"\x26\0\3seq\0\x019").delivery
+    assert not committed.recognises(stamped), "other number within the publisher's start"
+    other = Recognition(database, session=2)
+    assert not other.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_an_identifier_that_was_used_again_stands_for_both(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"old", packet_id=7))
+    store(database, 1, deliver("t", b"new", packet_id=7))
+    committed = Recognition(database)
+    assert committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
+    assert committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
+    assert not committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
+
+
+@pytest.mark.parametrize(("beyond", "payload", "recognised"), [(0, b"ON", True), (1, b"ON", False), (1, b"once", True)])
+def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
+    database: Database, deliver: Deliver, beyond: int, payload: bytes, recognised: bool
+) -> None:
+    store(database, 1, deliver("t", b"ON", packet_id=5), deliver("t", payload, packet_id=9))
+    store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS - 1 + beyond)))
+    committed = Recognition(database)
+    assert committed.recognises(deliver("t", payload, packet_id=9, dup=True).delivery) is recognised
+
+
+def test_the_newest_of_the_same_is_meant(database: Database, deliver: Deliver) -> None:
+    store(database, 1, deliver("t", b"ON", packet_id=9))
+    store(
+        database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9)
+    )
+    assert Recognition(database).recognises(deliver("t", b"ON", packet_id=9, dup=True).delivery)
+
+
+def test_what_was_committed_later_is_not_looked_at(database: Database, deliver: Deliver) -> None:
+    recognition = Recognition(database)
+    store(database, 1, deliver("t", b"21", packet_id=7))
+    assert not recognition.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+
+
+def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deliver) -> None:
+    batch = [deliver("t", b"same", packet_id=1 + n // 2) for n in range(10)]
+    store(database, 1, *batch)
+    deliveries = [deliver("t", b"same", packet_id=1 + n // 3, dup=True).delivery for n in range(15)]
+    found = database.again(Committed(1, database.last_number), deliveries)
+    assert sorted(each.packet_id for each in found) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_a_damaged_archive_does_not_stop_it(database: Database, deliver: Deliver) -> None:
+    old = deliver("t", b"old", packet_id=7)
+    store(database, 1, Received(1_700_000_000_000_000, old.delivery), deliver("t", b"new", packet_id=8))
+    archive = Archive(database, lambda work: work())
+    day = datetime.fromtimestamp(1_700_000_000, UTC).date()
+    assert archive.move(day, lambda *_: None) == 1
+    assert Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery), "it is in the archive"
+    (database.archive / archive.files(day, "messages")[0].path).unlink()
+    assert Recognition(database).recognises(deliver("t", b"new", packet_id=8, dup=True).delivery)
+    assert not Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
+
+
+def test_sessions_are_numbered(database: Database) -> None:
+    assert database.session() == 0
+    assert [database.begin_session(), database.begin_session()] == [1, 2]
+    assert database.session() == 2

@@ -1,0 +1,119 @@
+import math
+
+import pyarrow as pa
+import pytest
+
+from broker.contract.storage.topics import ARROW, JSON, AnswerFormat, QueryEnd, QueryRequest
+from broker.message import Message, Publication, decode, decode_json, encode
+from storage.database.database import Database
+from storage.errors import QueryFailed
+from storage.query.answers import answer, closing, may_answer, request_of
+from storage.query.sandbox import Limits
+
+TOPIC = "storage/answer/me"
+
+
+def ask(database: Database, request: object) -> tuple[list[Publication], QueryEnd]:
+    payload = request if isinstance(request, bytes) else encode(request)
+    message = Message(topic="storage/query", payload=payload, response_topic=TOPIC, correlation_data=b"7")
+    try:
+        *parts, end = answer(message, request_of(message), database, Limits(timeout_s=5))
+    except QueryFailed as failure:
+        parts, end = [], closing(message, failure.error)
+    assert {(each.topic, each.correlation_data) for each in (*parts, end)} == {(TOPIC, b"7")}
+    assert [each.properties for each in parts] == [(("part", str(n + 1)),) for n in range(len(parts))]
+    assert end.properties == (("final", "true"),)
+    return parts, decode(end.payload, QueryEnd)
+
+
+def rows(database: Database, sql: str) -> object:
+    parts, end = ask(database, QueryRequest(sql=sql))
+    assert end.error is None
+    return [row for part in parts for row in decode_json(part.payload)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("1", 1),
+        ("sum(1)", 1),
+        ("1.50::DECIMAL(5,2)", 1.5),
+        ("170141183460469231731687303715884105727::HUGEINT", 1.7014118346046923e38),
+        ("NULL", None),
+        ("'é'", "é"),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ("{'a': 1}", {"a": 1}),
+        ("'\\xFF'::BLOB", "/w=="),
+        ("TIMESTAMPTZ '2026-01-31 08:00:00.5+01'", "2026-01-31T07:00:00.500000Z"),
+        ("TIMESTAMP_NS '2026-01-31 08:00:00.123456789'", "2026-01-31T08:00:00.123456789"),
+        ("DATE '2026-01-31'", "2026-01-31"),
+        ("'infinity'::DATE", "infinity"),
+        ("'-infinity'::TIMESTAMP", "-infinity"),
+        ("'infinity'::TIMESTAMPTZ", "infinity"),
+        ("TIMESTAMPTZ '290000-01-31 08:00:00Z'", "290000-01-31T08:00:00Z"),
+        ("TIMESTAMP '9999-12-31 23:59:59'", "9999-12-31T23:59:59.000000"),
+        ("TIMESTAMP '0100-01-31 (BC) 08:00:00'", "0100-01-31T08:00:00 (BC)"),
+        ("[DATE '290000-01-31']", ["290000-01-31"]),
+        ("'nan'::DOUBLE", None),
+    ],
+)
+def test_values_in_json(database: Database, sql: str, value: object) -> None:
+    assert rows(database, f"SELECT {sql} AS v") == [{"v": value}]
+
+
+@pytest.mark.parametrize(
+    "sql", ["'infinity'::TIMESTAMP", "TIMESTAMPTZ '0001-01-01 00:00:00+23:59'", "INTERVAL 1 DAY", "uuid()", "'a'::ENUM('a')"]
+)
+def test_odd_values_have_an_answer(database: Database, sql: str) -> None:
+    ask(database, QueryRequest(sql=f"SELECT {sql} AS v"))
+
+
+def test_a_query_too_deep_to_check_has_an_answer(database: Database) -> None:
+    _, end = ask(database, QueryRequest(sql="SELECT " + "+".join("1" * 20_000)))
+    assert end.error is None or end.error.kind in ("failed", "refused", "invalid")
+
+
+def test_arrow_chunks_are_whole_streams(database: Database) -> None:
+    request = QueryRequest(sql="SELECT range AS n, repeat('x', 100) AS t FROM range(20000)", format=AnswerFormat.ARROW)
+    parts, end = ask(database, request)
+    assert {part.content_type for part in parts} == {ARROW}
+    tables = [pa.ipc.open_stream(part.payload).read_all() for part in parts]
+    assert len(tables) == end.chunks > 1
+    assert [n for table in tables for n in table.column("n").to_pylist()] == list(range(20_000))
+    assert (end.rows, end.columns, end.truncated) == (20_000, ["n", "t"], False)
+
+
+def test_no_rows_still_tell_their_columns(database: Database) -> None:
+    parts, end = ask(database, QueryRequest(sql="SELECT topic FROM messages"))
+    assert [part.payload for part in parts] == [b"[]"]
+    assert parts[0].content_type == JSON
+    assert end.columns == ["topic"]
+
+
+@pytest.mark.parametrize("request_", [b"", b"x", b"{}", b'{"sql":""}', b'{"sql":1}', b'{"sql":"SELECT 1","more":1}', b"\xff"])
+def test_a_request_that_cannot_be_used_is_answered(database: Database, request_: bytes) -> None:
+    parts, end = ask(database, request_)
+    assert parts == []
+    assert end.error is not None
+    assert end.error.kind == "invalid"
+
+
+def test_a_closed_database_is_told(database: Database) -> None:
+    database.close()
+    _, end = ask(database, QueryRequest(sql="SELECT 1"))
+    assert end.error is not None
+    assert (end.error.kind, "not open" in end.error.message) == ("failed", True)
+
+
+def test_elapsed_time_is_a_number(database: Database) -> None:
+    _, end = ask(database, QueryRequest(sql="SELECT 1"))
+    assert math.isfinite(end.elapsed_s)
+
+
+@pytest.mark.parametrize(
+    "topic", [None, "", "storage/answer", "storage/answer/+", "storage/answer/#", "storage/answer/a/b", "/actuators/r"]
+)
+def test_only_answer_topics_are_answered(topic: str | None) -> None:
+    assert not may_answer(Message(topic="storage/query", payload=b"", response_topic=topic))
+    assert may_answer(Message(topic="storage/query", payload=b"", response_topic=TOPIC))
