@@ -7,6 +7,7 @@ import msgspec
 import orjson
 
 from broker.errors import Rejected
+from broker.mqtt.packets import UserProperties
 from broker.stamp import NO_STAMP, Stamp
 
 P = TypeVar("P")
@@ -22,7 +23,14 @@ class Message:
     retain: bool = False
     response_topic: str | None = None
     correlation_data: bytes | None = None
+    content_type: str | None = None
+    properties: UserProperties = ()
+    """The user properties, as they came."""
     stamp: Stamp = NO_STAMP
+
+    def property(self, name: str) -> str | None:
+        """Return a user property, the last of that name; None where there is none."""
+        return next((value for key, value in reversed(self.properties) if key == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ class Publication:
     response_topic: str | None = None
     correlation_data: bytes | None = None
     content_type: str | None = None
-    properties: tuple[tuple[str, str], ...] = ()
+    properties: UserProperties = ()
 
 
 def decode(payload: bytes, shape: type[P]) -> P:

@@ -294,6 +294,8 @@ def to_message(delivery: Delivery) -> Message:
         retain=delivery.retain,
         response_topic=properties.response_topic,
         correlation_data=properties.correlation_data,
+        content_type=properties.content_type,
+        properties=properties.user,
         stamp=read_stamp(properties.user),
     )
 
