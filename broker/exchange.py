@@ -8,7 +8,7 @@ a final message, marked by user properties:
     parts    3              on the final message: how many parts came before it
 
 A broker delivers one publisher's messages on a topic in their order, and may deliver some again after a lost connection.
-So a part that was taken before is ignored. One that skips a number means that a part was lost; such a reply is never taken for whole.
+So a part that was taken before is ignored. One that skips a number means that a part was lost, and the reply is an error.
 """
 
 from collections.abc import Iterator
