@@ -27,7 +27,7 @@ logs: setup ## Show what the components log (make logs NAME=heating; scaup logs 
 
 # Whole systems are tested one after the other: they wait for answers in time. All else uses both cores.
 test: check ## Lint, check types and run every test, with a real broker
-	@$(PYTHON) -m adapters.cli.commands.lifecycle need-broker
+	@$(PYTHON) -m adapters.launcher need-broker
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "not system"
 	$(PYTHON) -m pytest -q -m system
 	@$(OLDEST) -c 'import duckdb as d; print("== duckdb", d.__version__); assert d.__version__ in open("$(OLDEST_LOCK)").read()'
@@ -51,7 +51,7 @@ crash-test: ## Kill recorder and broker under load, freeze them, fill the disk; 
 	@$(PYTHON) -m tests.crash
 
 clean: ## Remove .venv, caches and var/ with everything recorded (not another SCAUP_DATA_DIR)
-	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.cli.commands.lifecycle runs 2>/dev/null; then \
+	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.launcher runs 2>/dev/null; then \
 		echo "Scaup runs: make down first" >&2; exit 1; fi
 	rm -rf var .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

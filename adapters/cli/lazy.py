@@ -1,10 +1,16 @@
-"""A group that loads a command when it is called, and ends quietly and with the documented exit codes."""
+"""The group of all commands: finds them in their files, loads one when it is called, and ends with the documented exit codes.
+
+A module in `adapters/cli/commands/` or below `adapters/cli/systems/` is a command when the first line of its docstring is
+``"`scaup NAME`: Summary."``; the function NAME in it is the command. Only first lines are read, so `--help` imports no command.
+"""
 
 import os
+import re
 import sys
-from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
@@ -12,35 +18,51 @@ from adapters.cli.importing import INTERRUPTED, importing
 from adapters.client.errors import WrongUsage
 from broker.errors import InvalidSetting
 
+_HERE = Path(__file__).parent
+_SECTIONS = {"Commands": "commands/*.py", "Systems": "systems/*/*.py"}
+"""Section of the help → the files in which its commands are."""
+_FIRST_LINE = re.compile(r'"""`scaup ([a-z][a-z-]*)`: (.+?)(?:""")?')
+
+
+class CommandFile(NamedTuple):
+    """A command that was found, not loaded yet."""
+
+    section: str
+    module: str
+    summary: str
+
 
 class LazyGroup(click.Group):
-    """Knows each command by the place of its code and its summary, so that `--help` loads none of them.
+    """Knows each command by its file and its summary, so that `--help` loads none of them."""
 
-    `lazy` gives for each name `("module:attribute", "summary")`.
-    """
-
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lazy = dict(lazy)
+    @cached_property
+    def found(self) -> dict[str, CommandFile]:
+        """The commands by their names: section by section, in alphabetical order."""
+        found: dict[str, CommandFile] = {}
+        for section, pattern in _SECTIONS.items():
+            found |= sorted(_commands(section, pattern))
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names in the order of the table."""
-        return list(self.lazy)
+        """Return the names in the order of the help."""
+        return list(self.found)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load one command."""
-        if cmd_name not in self.lazy:
+        if cmd_name not in self.found:
             return None
-        module, attribute = self.lazy[cmd_name][0].split(":")
         with importing():
-            command = getattr(import_module(module), attribute)
+            command = getattr(import_module(self.found[cmd_name].module), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands with their summaries."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self.lazy.items()])
+        """List the commands with their summaries, section by section."""
+        width = max(map(len, self.found))
+        for section in _SECTIONS:
+            rows = [(name.ljust(width), each.summary) for name, each in self.found.items() if each.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or fail with the closest names."""
@@ -52,20 +74,20 @@ class LazyGroup(click.Group):
             raise click.UsageError(error.message + _nearest(args[0], self.list_commands(ctx)), ctx) from error
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments; Ctrl-C ends it without a word, and not as click does."""
+        """Read the arguments; on Ctrl-C, exit without a message, where click would print one."""
         try:
             return super().make_context(*args, **kwargs)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a closed pipe and Ctrl-C end it without a word."""
+        """Run the command; a closed pipe and Ctrl-C end it without a message."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            _forget_stdout()
+            _discard_stdout()
             ctx.exit(0)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
@@ -75,8 +97,22 @@ class LazyGroup(click.Group):
             ) from error
 
 
-def _forget_stdout() -> None:
-    """Let what is still buffered go nowhere, or Python complains about the closed pipe when it exits."""
+def _commands(section: str, pattern: str) -> list[tuple[str, CommandFile]]:
+    found = []
+    for path in _HERE.glob(pattern):
+        if path.name != "__init__.py" and (match := _FIRST_LINE.fullmatch(_first_line(path))):
+            module = ".".join((__package__, *path.relative_to(_HERE).with_suffix("").parts))
+            found.append((match[1], CommandFile(section, module, match[2])))
+    return found
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().rstrip("\n")
+
+
+def _discard_stdout() -> None:
+    """Discard what is still buffered, or Python complains about the closed pipe when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

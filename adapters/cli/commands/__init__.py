@@ -1,1 +1,1 @@
-"""One module per command."""
+"""Commands for every system, found by `adapters.cli.lazy`."""

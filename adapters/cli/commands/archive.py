@@ -1,4 +1,4 @@
-"""`scaup archive`."""
+"""`scaup archive`: Move days that are over into Parquet files, list them, and bring them back."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""`scaup completion`."""
+"""`scaup completion`: Print the completion script of a shell."""
 
 import click
 from click.shell_completion import get_completion_class

@@ -1,4 +1,4 @@
-"""`scaup config`."""
+"""`scaup config`: List every setting with its value and where it came from."""
 
 import os
 from collections.abc import Mapping

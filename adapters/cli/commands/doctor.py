@@ -1,4 +1,4 @@
-"""`scaup doctor`."""
+"""`scaup doctor`: Check the whole installation and name the fix for what is wrong."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`scaup export`."""
+"""`scaup export`: Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size."""
 
 import sys
 from collections.abc import Iterator

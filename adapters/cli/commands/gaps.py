@@ -1,4 +1,4 @@
-"""`scaup gaps`."""
+"""`scaup gaps`: List what publishers sent and the recording has not, has twice, or has late."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`scaup last`."""
+"""`scaup last`: Show the last message of each topic."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""`scaup query`."""
+"""`scaup query`: Ask the recorded data in SQL."""
 
 import sys
 from typing import Any

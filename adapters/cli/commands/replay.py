@@ -1,4 +1,4 @@
-"""`scaup replay`."""
+"""`scaup replay`: Publish recorded messages again, with their original spacing."""
 
 import secrets
 from contextlib import suppress

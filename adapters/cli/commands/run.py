@@ -1,4 +1,4 @@
-"""`scaup run`."""
+"""`scaup run`: Run one component in the foreground."""
 
 import sys
 from importlib import import_module

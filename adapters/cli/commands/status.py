@@ -1,4 +1,4 @@
-"""`scaup status`."""
+"""`scaup status`: Show the broker and which components are online."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""`scaup tables`."""
+"""`scaup tables`: List tables and views with their columns and rows."""
 
 from typing import Any
 

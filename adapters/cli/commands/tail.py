@@ -1,4 +1,4 @@
-"""`scaup tail`."""
+"""`scaup tail`: Show messages: the last ones, then live ones with -f."""
 
 import secrets
 import time

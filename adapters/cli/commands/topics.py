@@ -1,4 +1,4 @@
-"""`scaup topics`."""
+"""`scaup topics`: List the recorded topics."""
 
 from datetime import datetime
 

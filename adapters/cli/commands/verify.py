@@ -1,4 +1,4 @@
-"""`scaup verify`."""
+"""`scaup verify`: Balance the whole recording, and name every difference."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`scaup views`."""
+"""`scaup views`: List typed views of recorded topics; with FILTER: create one."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""`scaup chargers`."""
+"""`scaup chargers`: Chargers: their state of charge and widgets now, and their sessions."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""`scaup energy`."""
+"""`scaup energy`: Energy: import consumption data, and show it as kWh per quarter of an hour."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""`scaup torque`."""
+"""`scaup torque`: Fasten screws with a torque driver, and see what was fastened."""
 
 from collections.abc import Callable
 from operator import itemgetter

@@ -1,4 +1,4 @@
-"""`scaup heating`."""
+"""`scaup heating`: Heating: how well the rooms do, and their setpoints."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""`scaup machines`."""
+"""`scaup machines`: Machines: their readings with moving averages, anomalies, and their job status."""
 
 import math
 from collections.abc import Callable

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adapters.cli.commands import lifecycle
+from adapters.cli.commands.down import down
 from adapters.client.errors import WrongUsage
+from adapters.launcher import lifecycle
+from adapters.launcher.__main__ import runs
 from adapters.launcher.runtime import columns
 from broker.runtime.settings import Settings
 
@@ -17,7 +19,7 @@ class Fake:
         return self._running
 
 
-def test_epoch_is_kept_while_the_system_is_up_and_new_after_that(tmp_path: Path) -> None:
+def test_epoch_lasts_while_the_system_is_up(tmp_path: Path) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
     first = lifecycle._epoch(settings, running=False)
     assert lifecycle._epoch(settings, running=True) == first
@@ -28,13 +30,13 @@ def test_epoch_is_kept_while_the_system_is_up_and_new_after_that(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("given", "scale"), [({}, "60"), ({"SCAUP_TIME_SCALE": "5"}, "5")])
-def test_components_run_sixty_times_as_fast_unless_told(tmp_path: Path, given: dict[str, str], scale: str) -> None:
+def test_time_scale_is_sixty_unless_set(tmp_path: Path, given: dict[str, str], scale: str) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)} | given)
     environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
     assert environment["SCAUP_TIME_SCALE"] == scale
 
 
-def test_passwords_are_not_written_into_the_supervisors_configuration(tmp_path: Path) -> None:
+def test_supervisor_configuration_holds_no_password(tmp_path: Path) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_MQTT_PASSWORD": "secret"})
     assert "SCAUP_MQTT_PASSWORD" not in lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
 
@@ -53,16 +55,16 @@ def test_unknown_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_down_before_anything_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path / "never"))
-    result = CliRunner().invoke(lifecycle.down)
+    result = CliRunner().invoke(down)
     assert result.exit_code == 0
     assert "nothing runs" in result.output
 
 
-def test_make_clean_is_told_whether_the_system_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_exits_with_0_only_while_the_system_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path))
-    assert CliRunner().invoke(lifecycle.runs).exit_code == 1
+    assert CliRunner().invoke(runs).exit_code == 1
     (tmp_path / "plant-epoch").touch()
-    assert CliRunner().invoke(lifecycle.runs).exit_code == 0
+    assert CliRunner().invoke(runs).exit_code == 0
 
 
 def test_columns_are_aligned() -> None:

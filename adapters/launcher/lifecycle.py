@@ -1,0 +1,144 @@
+"""Start and stop one system on one data directory, in either runtime."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from adapters.client.declaration import OPERATOR
+from adapters.client.errors import WrongUsage
+from adapters.launcher import preflight
+from adapters.launcher.compose import Compose
+from adapters.launcher.native import Native
+from adapters.launcher.registry import components
+from adapters.launcher.runtime import Runtime, own_broker, report
+from broker.runtime.settings import Settings
+
+NATIVE, DOCKER = "native", "docker"
+TIME_SCALE = "60"
+"""Plant seconds per wall second, unless SCAUP_TIME_SCALE is set."""
+
+
+def load_settings() -> Settings:
+    """Return the settings, with the data directory's path resolved."""
+    settings = Settings.load()
+    return replace(settings, data_dir=settings.data_dir.resolve())
+
+
+def start(settings: Settings) -> str:
+    """Start everything that does not run, wait until it is healthy, and return a report for the terminal.
+
+    Raises:
+        CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+    """
+    preflight.check_python()
+    preflight.check_disk(settings.data_dir)
+    with _locked(settings.data_dir):
+        runtime = _choose_runtime(settings)
+        runtime.start(_environment(settings, runtime))
+    return report(settings, runtime)
+
+
+def stop(settings: Settings, force: bool) -> bool:
+    """Stop everything in order, and return whether anything ran. `force`: even if the broker has no room to save its queues.
+
+    Raises:
+        CommandError: something is in the way; the text says what and names the fix.
+    """
+    if not settings.data_dir.is_dir():
+        return False
+    with _locked(settings.data_dir):
+        if not force:
+            preflight.check_room_to_save(settings.data_dir)
+        _epoch_file(settings).unlink(missing_ok=True)
+        stopped = [runtime.stop() for runtime in possible_runtimes(settings)]
+    return any(stopped)
+
+
+def is_up(settings: Settings) -> bool:
+    """Return whether a system was started on the data directory and not stopped since."""
+    return _epoch_file(settings).exists()
+
+
+def possible_runtimes(settings: Settings) -> list[Runtime]:
+    """Return the runtimes in which something may run."""
+    native, wanted = _native(settings), _wanted()
+    compose = Compose(settings=settings, components=native.components)
+    if wanted is None:
+        return [native, compose] if engine_answers() else [native]
+    return [compose if wanted == DOCKER else native]
+
+
+def engine_answers() -> bool:
+    """Return whether a container engine with Compose answers within three seconds."""
+    docker = shutil.which("docker")
+    return docker is not None and all(_succeeds([docker, *words]) for words in (["info"], ["compose", "version"]))
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=3, check=False).returncode == 0  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Let only one `up` or `down` work on a data directory at a time; the lock ends with the process."""
+    with (data_dir / "lifecycle.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo("another make up or make down is at work here: waiting for it", err=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _choose_runtime(settings: Settings) -> Runtime:
+    """Choose where to start the system: as RUNTIME says, where it runs already, in an engine that answers, or natively."""
+    native, wanted = _native(settings), _wanted()
+    here = wanted is None and own_broker(settings) and not native.running()
+    if wanted == DOCKER or (here and engine_answers()):
+        return Compose(settings=settings, components=native.components)
+    return native
+
+
+def _native(settings: Settings) -> Native:
+    known = components()
+    preflight.check_components(settings.components, known)
+    chosen = tuple(name for name in known if not settings.components or name in settings.components)
+    return Native(settings=settings, declarations={**known, OPERATOR.name: OPERATOR}, components=chosen)
+
+
+def _wanted() -> str | None:
+    wanted = os.environ.get("RUNTIME", "").strip() or None
+    if wanted not in (None, NATIVE, DOCKER):
+        raise WrongUsage(f"RUNTIME must be native or docker, not {wanted!r}", "or leave it out")
+    return wanted
+
+
+def _environment(settings: Settings, runtime: Runtime) -> Mapping[str, str]:
+    """Return the variables of every component: those that were given, and the same plant time for all."""
+    given = {name: value for name, value in settings.environment.items() if name != "SCAUP_MQTT_PASSWORD"}
+    given.setdefault("SCAUP_TIME_SCALE", TIME_SCALE)
+    given.setdefault("SCAUP_PLANT_EPOCH", _epoch(settings, runtime.running()))
+    return {**given, "SCAUP_DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1"}
+
+
+def _epoch(settings: Settings, running: bool) -> str:
+    """Return when plant time began: now, unless the system runs already."""
+    path = _epoch_file(settings)
+    if not running or not path.is_file():
+        path.write_text(datetime.now(UTC).isoformat(timespec="milliseconds") + "\n")
+    return path.read_text().strip()
+
+
+def _epoch_file(settings: Settings) -> Path:
+    return settings.data_dir / "plant-epoch"
