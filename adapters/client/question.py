@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from adapters.client.bus import Received
 from adapters.client.errors import Unreachable
-from broker.contract.storage.topics import ANSWER, FINAL, JSON, PART, QUERY, QueryEnd, QueryRequest
+from broker.contract.storage.topics import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
 from broker.errors import Rejected
+from broker.exchange import FINAL, PART
 from broker.message import Publication, decode, encode
 
 

@@ -7,7 +7,8 @@ from adapters.client.bus import Bus
 from adapters.client.errors import Failed, NoRecorder, WrongUsage
 from adapters.client.recorder import STATE_TOPIC, says_offline, silent
 from adapters.client.session import Session
-from broker.contract.storage.topics import ANSWER, FINAL, JSON, REQUEST, Progress, RequestEnd, StorageRequest
+from broker.contract.storage.topics import ANSWER, JSON, REQUEST, Progress, RequestEnd, StorageRequest
+from broker.exchange import FINAL
 from broker.message import Publication, decode, encode
 
 PATIENCE_S = 900.0

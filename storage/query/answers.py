@@ -12,7 +12,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from broker.contract.storage.topics import ANSWER, ARROW, FINAL, JSON, PART, AnswerFormat, QueryEnd, QueryError, QueryRequest
+from broker import exchange
+from broker.contract.storage.topics import ANSWER, ARROW, JSON, AnswerFormat, QueryEnd, QueryError, QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
@@ -64,8 +65,8 @@ def answer(message: Message, request: QueryRequest, database: Database, limits: 
             result = execute(cursor, request, limits)
             columns = result.schema.names
             for table in _chunks(result):
+                yield _part(message, request.format, table, chunks + 1)
                 rows, chunks = rows + table.num_rows, chunks + 1
-                yield _part(message, request.format, table, chunks)
             truncated = result.truncated
     except QueryFailed as failure:
         error = failure.error
@@ -83,7 +84,7 @@ def closing(message: Message, error: QueryError, chunks: int = 0) -> Publication
 
 
 def _closing(message: Message, end: QueryEnd) -> Publication:
-    return _publication(message, encode(end), JSON, (FINAL, "true"))
+    return exchange.final(message, end.chunks, encode(end), JSON)
 
 
 def _chunks(result: Answer) -> Iterator[pa.Table]:
@@ -112,17 +113,7 @@ def _part(message: Message, form: AnswerFormat, table: pa.Table, number: int) ->
     payload, content_type = (_arrow_stream(table), ARROW) if form is AnswerFormat.ARROW else (_json_in_turn(table), JSON)
     if len(payload) > LARGEST_PART_BYTES:
         raise QueryFailed(limit(f"a row takes more than {LARGEST_PART_BYTES >> 20} MiB", "select less of it"))
-    return _publication(message, payload, content_type, (PART, str(number)))
-
-
-def _publication(message: Message, payload: bytes, content_type: str, mark: tuple[str, str]) -> Publication:
-    return Publication(
-        topic=message.response_topic or "",
-        payload=payload,
-        correlation_data=message.correlation_data,
-        content_type=content_type,
-        properties=(mark,),
-    )
+    return exchange.part(message, number, payload, content_type)
 
 
 def _arrow_stream(table: pa.Table) -> bytes:

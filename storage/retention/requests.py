@@ -13,7 +13,8 @@ from typing import Any
 
 import duckdb
 
-from broker.contract.storage.topics import FINAL, JSON, PART, Action, Progress, QueryError, RequestEnd, StorageRequest
+from broker import exchange
+from broker.contract.storage.topics import JSON, Action, Progress, QueryError, RequestEnd, StorageRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
@@ -33,7 +34,7 @@ _LOOK_S = 60.0
 """How often it is looked whether a day is over, or the disk nearly full."""
 _AGAIN_S = 600.0
 """How long after a run that failed, or could not make room, the next one comes."""
-_TELL_S = 0.2
+_REPORT_S = 0.2
 _FAILURES = (StorageError, duckdb.Error, OSError, MemoryError, RuntimeError)
 
 InWriter = Callable[[Callable[[], Any]], Any]
@@ -96,11 +97,12 @@ class Requests:
 
     async def _answer(self, message: Message) -> None:
         loop = asyncio.get_running_loop()
-        told: asyncio.Queue[Progress] = asyncio.Queue()
-        telling = asyncio.create_task(self._tell(message, told))
+        reports: asyncio.Queue[Progress | None] = asyncio.Queue()
+        finished = asyncio.Event()
+        reporting = asyncio.create_task(self._report(message, reports, finished))
 
         def tell(doing: str, done: int, total: int) -> None:
-            loop.call_soon_threadsafe(told.put_nowait, Progress(doing, done, total))
+            loop.call_soon_threadsafe(reports.put_nowait, Progress(doing, done, total))
 
         try:
             request = _decode(message)
@@ -113,20 +115,26 @@ class Requests:
         except Exception as error:
             log.exception("a request failed in an unexpected way")
             end = RequestEnd(error=QueryError("failed", f"{type(error).__name__}: {first_line(error)}"))
-        finally:
-            telling.cancel()
-        await self._send(_publication(message, encode(end), (FINAL, "true")))
+        except asyncio.CancelledError:
+            reporting.cancel()
+            raise
+        reports.put_nowait(None)
+        finished.set()
+        await self._send(exchange.final(message, await reporting, encode(end), JSON))
 
-    async def _tell(self, message: Message, told: "asyncio.Queue[Progress]") -> None:
-        """Tell the asker how far it is, a few times a second."""
-        number = 0
+    async def _report(self, message: Message, reports: "asyncio.Queue[Progress | None]", finished: asyncio.Event) -> int:
+        """Publish the latest progress a few times a second, until None comes; return how many messages were published."""
+        parts = 0
         while True:
-            progress = await told.get()
-            while not told.empty():
-                progress = told.get_nowait()
-            number += 1
-            await self._send(_publication(message, encode(progress), (PART, str(number))))
-            await asyncio.sleep(_TELL_S)
+            progress = await reports.get()
+            while not reports.empty():
+                progress = reports.get_nowait()
+            if progress is None:
+                return parts
+            parts += 1
+            await self._send(exchange.part(message, parts, encode(progress), JSON))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(finished.wait(), _REPORT_S)
 
     def _do(self, request: StorageRequest, tell: Tell) -> str:
         if request.action is Action.ARCHIVE:
@@ -169,13 +177,3 @@ def _decode(message: Message) -> StorageRequest:
         return decode(message.payload, StorageRequest)
     except Rejected as error:
         raise InvalidRequest(f"the request cannot be used: {error}") from error
-
-
-def _publication(message: Message, payload: bytes, mark: tuple[str, str]) -> Publication:
-    return Publication(
-        topic=message.response_topic or "",
-        payload=payload,
-        correlation_data=message.correlation_data,
-        content_type=JSON,
-        properties=(mark,),
-    )

@@ -13,9 +13,6 @@ ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
 """Content types of an answer's chunks: a whole Arrow IPC stream each, or a JSON array of row objects each."""
 
-PART, FINAL = "part", "final"
-"""User properties of an answer's messages: the chunk's number, counted from 1, or `true` on the closing message."""
-
 
 class AnswerFormat(Enum):
     """How the rows of an answer are encoded."""

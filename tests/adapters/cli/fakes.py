@@ -83,7 +83,7 @@ class FakeRecorder:
     @staticmethod
     def _end(rows: int, chunks: int, **more: Any) -> tuple[bytes, str | None, tuple[tuple[str, str], ...]]:
         end = {"rows": rows, "chunks": chunks, "elapsed_s": 0.001, "columns": [], "truncated": False, "error": None, **more}
-        return json.dumps(end).encode(), "application/json", (("final", "true"),)
+        return json.dumps(end).encode(), "application/json", (("final", "true"), ("parts", str(chunks)))
 
 
 def _arrow(table: pa.Table) -> bytes:

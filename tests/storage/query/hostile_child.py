@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import duckdb
 
-from broker.contract.storage.topics import FINAL, QueryEnd, QueryRequest
+from broker.contract.storage.topics import QueryEnd, QueryRequest
+from broker.exchange import FINAL
 from broker.message import Message, Publication, decode, encode
 from broker.mqtt.packets import Delivery
 from storage.database.batch import Received, arrow_table

@@ -22,7 +22,7 @@ def ask(database: Database, request: object) -> tuple[list[Publication], QueryEn
         parts, end = [], closing(message, failure.error)
     assert {(each.topic, each.correlation_data) for each in (*parts, end)} == {(TOPIC, b"7")}
     assert [each.properties for each in parts] == [(("part", str(n + 1)),) for n in range(len(parts))]
-    assert end.properties == (("final", "true"),)
+    assert end.properties == (("final", "true"), ("parts", str(len(parts))))
     return parts, decode(end.payload, QueryEnd)
 
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from broker.contract.storage.topics import FINAL, QueryEnd, QueryRequest
+from broker.contract.storage.topics import QueryEnd, QueryRequest
+from broker.exchange import FINAL
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed
