@@ -35,6 +35,7 @@ from broker.mqtt.packets import (
     parse_reason,
 )
 from broker.mqtt.topics import matches
+from broker.runtime.clock import new_boot
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
@@ -68,7 +69,7 @@ class PahoBus:
         self._posted: dict[int, tuple[str, int]] = {}
         self._posted_bytes = self._posted_qos = 0
         self._window = _WINDOW
-        self._boot, self._seq = secrets.token_hex(8), 0
+        self._boot, self._seq = new_boot(), 0
         self._keep_alive_s = KEEP_ALIVE_S
         self._client = self._new_client()
 

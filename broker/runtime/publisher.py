@@ -1,13 +1,11 @@
 """Publishing as one source: every publication is stamped and numbered within this start."""
 
-import secrets
-
 import gmqtt
 
 from broker.message import Publication
 from broker.mqtt.connection import Connection
 from broker.mqtt.topics import validate_topic
-from broker.runtime.clock import PlantClock
+from broker.runtime.clock import PlantClock, new_boot
 from broker.stamp import Stamp
 
 
@@ -16,7 +14,7 @@ class Publisher:
 
     def __init__(self, source: str, clock: PlantClock) -> None:
         self.source = source
-        self.boot = secrets.token_hex(8)
+        self.boot = new_boot()
         self._clock = clock
         self._seq = 0
 

@@ -70,7 +70,6 @@ class Runtime(Owner):
         self._own_topic = STATE.template.topic(component=declaration.name)
         self._ready = not isinstance(component, Service)
         self._is_online = self._was_up = self._reconnecting = False
-        self._known_boots = {self._publisher.boot}
         self._stopping = asyncio.Event()
         self._missed: list[Delivery] | None = [] if declaration.session_s else None
         """What the broker had kept, until all retained messages have come; None from then on."""
@@ -239,18 +238,19 @@ class Runtime(Owner):
             self._is_online = True
 
     def _hear_of_myself(self, delivery: Delivery) -> None:
-        """Two clients of one name push each other out for ever; Mosquitto 2.0 does not tell them why, so the first gives way.
+        """Give way to a later start of this component: two clients of one name disconnect each other endlessly.
+
+        Mosquitto 2.0 does not send them the reason. The state of an *earlier* start proves nothing: a broker that was killed
+        restores what it saved last, which may be several starts old.
 
         Raises:
-            TakenOver: a start of this component that was not there before has been here since this one was up.
+            TakenOver: a later start of this component has been connected since this one was.
         """
         try:
             boot = decode(delivery.payload, ComponentState).boot
         except Rejected:
             return
-        if not self._reconnecting:
-            self._known_boots.add(boot)
-        elif boot not in self._known_boots:
+        if self._reconnecting and boot > self._publisher.boot:
             self._is_online = False
             name = self._declaration.name
             raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")

@@ -38,6 +38,7 @@ HEATING = Declaration(
     tick_s=10,
 )
 STATE = heating.HeatingState(level=1, setpoint=22.0, mode="heating")
+EVEN_EARLIER, EARLIER = "0000000000010badc0de", "0000000000020badc0de"
 
 
 class Echo:
@@ -135,6 +136,10 @@ def reading(celsius: float) -> bytes:
 def presence(watcher: Watcher) -> list[Presence]:
     payloads = [delivery.payload for delivery in watcher.on("components/heating/state")]
     return [msgspec.json.decode(payload, type=components.ComponentState).state for payload in payloads]
+
+
+def read_boot(delivery: Delivery) -> str:
+    return msgspec.json.decode(delivery.payload, type=components.ComponentState).boot
 
 
 def levels(watcher: Watcher) -> list[int]:
@@ -246,23 +251,31 @@ def test_of_two_instances_the_later_one_goes_on(own_broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
-def test_what_an_earlier_start_left_behind_disturbs_nobody(own_broker: RealBroker) -> None:
+@pytest.mark.parametrize("restored", [EARLIER, EVEN_EARLIER])
+def test_states_of_earlier_starts_are_ignored(own_broker: RealBroker, restored: str) -> None:
+    """A broker that was killed may restore a state several starts old: one that this start has never received too."""
+
+    def state_of(boot: str) -> gmqtt.Message:
+        state = components.ComponentState(state=Presence.ONLINE, boot=boot, version="0")
+        published = components.STATE.publication(state, component="heating")
+        return gmqtt.Message(published.topic, published.payload, qos=1, retain=True)
+
     async def scenario() -> None:
-        async with Watcher(own_broker, "heating", "leftover") as earlier:
-            state = components.ComponentState(state=Presence.ONLINE, boot="earlier", version="0")
-            left = components.STATE.publication(state, component="heating")
-            earlier.connection.publish(gmqtt.Message(left.topic, left.payload, qos=1, retain=True))
-            assert await earlier.connection.flush(10)
-        async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
-            await until(lambda: presence(watcher)[-1:] == [Presence.ONLINE] and b"earlier" not in watcher.heard[-1].payload)
-            earlier_state = gmqtt.Message(left.topic, left.payload, qos=1, retain=True)
-            runtime._connection.publish(earlier_state)  # as a broker that lost its last seconds would tell it
-            assert await runtime._connection.flush(10)
-            assert runtime._connection._client is not None
-            runtime._connection._client._connection._transport.abort()
-            await until(lambda: runtime._connection.connected)
-            await asyncio.sleep(1)
-            assert runtime._connection.connected
+        async with Watcher(own_broker) as watcher, Watcher(own_broker, "heating", "leftover") as leftover:
+            leftover.connection.publish(state_of(EARLIER))
+            assert await leftover.connection.flush(10)
+            async with running(Echo(), own_broker.settings) as runtime:
+                own = runtime._publisher.boot
+                await until(lambda: own == read_boot(watcher.heard[-1]))
+                assert runtime._connection._client is not None
+                runtime._connection._client._connection._transport.abort()
+                await until(lambda: presence(watcher)[-1] is Presence.OFFLINE)
+                leftover.connection.publish(state_of(restored))
+                await until(lambda: runtime._connection.connected)
+                await asyncio.sleep(1)
+                assert runtime._connection.connected
+            boots = [read_boot(delivery) for delivery in watcher.on("components/heating/state")]
+            assert boots == [EARLIER, own, own, restored, own, own]
 
     asyncio.run(scenario())
 

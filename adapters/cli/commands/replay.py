@@ -1,6 +1,5 @@
 """`scaup replay`: Publish recorded messages again, with their original spacing."""
 
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, warn
 from broker.contract.replay import PREFIX
 from broker.errors import InvalidTopic
+from broker.runtime.clock import new_boot
 
 if TYPE_CHECKING:
     from adapters.client.pages import Selection
@@ -166,7 +166,7 @@ def _replay(session: Session, plan: _Plan, output: Output) -> None:
         warn("publishing to the original topics: whoever does not look at the mark takes these messages for new ones")
     total = plan.found.extent.rows
     with session.bus() as bus, Progress(total, "messages", visible=not output.on_terminal) as bar:
-        run = replaying.Run(bus, Replay(secrets.token_hex(8), plan.prefix, plan.speed or None), bar, plan.duration_s)
+        run = replaying.Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar, plan.duration_s)
         try:
             run.publish(replaying.recorded(session, plan.selection, plan.found))
         except (CommandError, KeyboardInterrupt) as stopped:

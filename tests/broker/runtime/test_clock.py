@@ -3,12 +3,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import pytest
 
 from broker.runtime import clock
-from broker.runtime.clock import PlantClock
+from broker.runtime.clock import PlantClock, new_boot
 
 
 class FakeTime:
     def __init__(self) -> None:
         self.monotonic_s = 1000.0
+        self.epoch_ns = 1_800_000_000_000_000_000
+
+    def time_ns(self) -> int:
+        return self.epoch_ns
 
     def monotonic(self) -> float:
         return self.monotonic_s
@@ -61,3 +65,16 @@ def test_clocks_with_the_same_epoch_agree(time: FakeTime) -> None:
 def test_at_scale_one_plant_time_is_wall_time() -> None:
     plant = PlantClock(1, datetime(2020, 1, 1, tzinfo=UTC))
     assert abs((plant.at() - datetime.now(UTC)).total_seconds()) < 5
+
+
+def test_boots_sort_by_start_time(time: FakeTime) -> None:
+    boots = []
+    for _ in range(20):
+        boots.append(new_boot())
+        time.epoch_ns += 1_000_000
+    assert boots == sorted(boots)
+    assert all(len(boot) >= 16 and int(boot[:12], 16) * 1_000_000 < time.epoch_ns for boot in boots)
+
+
+def test_two_starts_in_one_millisecond_differ(time: FakeTime) -> None:
+    assert len({new_boot() for _ in range(100)}) == 100

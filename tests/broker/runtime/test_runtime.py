@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.errors import CannotStart
+from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.errors import CannotStart, TakenOver
 from broker.message import Message, Publication
+from broker.mqtt.packets import Delivery
 from broker.runtime.component import Bus
 from broker.runtime.declaration import Declaration
-from broker.runtime.runtime import run
+from broker.runtime.runtime import Runtime, run
+from broker.runtime.settings import Settings
 from tests.real_broker import free_ports
 
 
@@ -54,3 +57,28 @@ def test_why_it_ended_is_logged_once(
         run(Declaration(name="heating", summary="ends"), lambda _settings: service())
     assert ended.value.code == code
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == said
+
+
+@pytest.mark.parametrize(("later", "reconnected", "leaves"), [(True, True, True), (False, True, False), (True, False, False)])
+def test_only_a_later_start_takes_over(later: bool, reconnected: bool, leaves: bool) -> None:
+    """A broker that was killed restores the state of any earlier start, one that this start has never seen too."""
+    declaration = Declaration(name="heating", summary="may be taken over")
+
+    async def scenario() -> None:
+        first = Runtime(declaration, Quiet(), Settings.load({}))
+        await asyncio.sleep(0.002)
+        second = Runtime(declaration, Quiet(), Settings.load({}))
+        ours, theirs = (first, second) if later else (second, first)
+        if reconnected:
+            ours.on_up()
+            ours.on_down()
+        await ours.before_connect()
+        state = STATE.publication(ComponentState(Presence.ONLINE, theirs._publisher.boot, "1"), component="heating")
+        restored = Delivery(state.topic, state.payload, qos=1, retain=True, dup=False, packet_id=1, properties=b"")
+        if leaves:
+            with pytest.raises(TakenOver, match="running twice"):
+                ours.on_deliveries([restored])
+        else:
+            ours.on_deliveries([restored])
+
+    asyncio.run(scenario())
