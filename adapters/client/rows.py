@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = Sequence[Any]
+Chunk = Sequence[Sequence[Any]]
+"""Several rows as columns: one sequence of values per column, all of the same length, at least 1."""
+
+_CHUNK_ROWS = 512
 
 
 class Result(Protocol):
@@ -20,6 +25,10 @@ class Result(Protocol):
 
     def rows(self) -> Iterator[Row]:
         """Return the rows as Python values; instants are aware and in UTC."""
+        ...
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the same values column by column, several rows at a time: much faster for many rows."""
         ...
 
     def batches(self) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
@@ -37,6 +46,12 @@ class Rows:
     def rows(self) -> Iterator[Row]:
         """Return the rows."""
         return iter(self.values)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the rows as columns, up to 512 rows at a time."""
+        rows = iter(self.values)
+        while chunk := list(islice(rows, _CHUNK_ROWS)):
+            yield list(zip(*chunk, strict=True))
 
     def batches(self) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
         """Return the rows as Arrow, with types found from the values."""
@@ -60,10 +75,16 @@ class ArrowRows:
 
     def rows(self) -> Iterator[Row]:
         """Return the rows as Python values; dates that Python has no value for are text."""
-        from storage.query.values import python_values
+        for chunk in self.chunks():
+            yield from zip(*chunk, strict=True)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the rows as columns, a batch at a time."""
+        from broker.contract.storage.values import python_values
 
         for batch in self.source:
-            yield from zip(*(python_values(plain(column)) for column in batch.columns), strict=True)
+            if batch.num_rows:
+                yield [python_values(plain(column)) for column in batch.columns]
 
     def batches(self) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
         """Return the rows as they are."""

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from broker import exchange
 from broker.contract.storage.topics import ANSWER, ARROW, JSON, AnswerFormat, QueryEnd, QueryError, QueryRequest
+from broker.contract.storage.values import has_common_year, instant_text, python_values
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed, StorageError
 from storage.query.sandbox import Answer, Limits, execute, limit
-from storage.query.values import has_common_year, instant_text, python_values
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from storage.query.values import python_values
+from broker.contract.storage.values import python_values
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ from storage.query.values import python_values
         ("[DATE 'infinity']::DATE[1]", ["infinity"]),
     ],
 )
-def test_what_python_cannot_hold_is_text(sql: str, value: object) -> None:
+def test_values_without_a_python_type_become_text(sql: str, value: object) -> None:
     found = duckdb.sql(f"SELECT {sql} AS v")
     assert found is not None
     assert python_values(found.to_arrow_table().column("v")) == [value]
 
 
-def test_one_odd_value_leaves_the_others_as_they_are() -> None:
+def test_one_value_as_text_leaves_the_others_unchanged() -> None:
     column = pa.array([0, 2**31 - 1, None], pa.date32())
     first, second, third = python_values(column)
     assert (str(first), second, third) == ("1970-01-01", "infinity", None)

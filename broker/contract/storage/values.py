@@ -1,24 +1,34 @@
-"""Results as Python values, also those that Python has no type for: infinite or far dates, nanoseconds."""
+"""Arrow columns as Python values; infinite or far dates and nanoseconds, for which Python has no type, become text."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_OF_400_YEARS = 146_097
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _INFINITE = {2**31 - 1, 2**63 - 1}
-"""How DuckDB stores `infinity` in a DATE and in a TIMESTAMP; `-infinity` is the same with a minus."""
+"""DuckDB's `infinity` in a DATE and in a TIMESTAMP; `-infinity` is the same with a minus."""
+_UTC_INSTANT = pa.timestamp("us", "UTC")
 
 
 def python_values(column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> list[Any]:
     """Return a column as a list; dates and times that Python cannot hold are text, at any depth."""
-    if "[ns" in str(column.type):  # PyArrow would use pandas for them, where it is installed
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if "[ns" in str(column.type):  # PyArrow would convert these through pandas where it is installed
         return [_value(each) for each in column]
     try:
-        return list(column.to_pylist())
+        return _utc_instants(column) if column.type == _UTC_INSTANT else list(column.to_pylist())
     except (OverflowError, ValueError):
         return [_value(each) for each in column]
+
+
+def _utc_instants(column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> list[datetime | None]:
+    """Return instants as `to_pylist` does, several times as fast."""
+    ticks = column.cast(pa.int64()).to_pylist()
+    return [None if each is None else _EPOCH + timedelta(microseconds=each) for each in ticks]
 
 
 def date_text(days: int) -> str:
@@ -32,13 +42,13 @@ def date_text(days: int) -> str:
 
 
 def has_common_year(ticks: int, unit: str) -> bool:
-    """Tell whether a time since 1970 lies in the years 1 to 9999, which is what most libraries know."""
+    """Return whether a time since 1970 lies in the years 1 to 9999, the range of most libraries."""
     per_second: int = 10 ** _DIGITS[unit]
     return -62_135_596_800 <= ticks // per_second < 253_402_300_800
 
 
 def instant_text(ticks: int, unit: str, zone: str = "", separator: str = " ") -> str:
-    """Write a time since 1970 in `s`, `ms`, `us` or `ns`, for any year; `zone` comes behind it."""
+    """Write a time since 1970 in `s`, `ms`, `us` or `ns`, for any year, followed by `zone`."""
     if infinite := _infinity(ticks):
         return infinite
     digits = _DIGITS[unit]
