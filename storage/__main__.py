@@ -6,7 +6,7 @@ from broker.errors import CannotStart, TakenOver
 from broker.mqtt.address import Address, broker_address
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, positive_int
-from storage.database.files import hold_lock
+from storage.database.opening import hold_lock
 from storage.declaration import DECLARATION, MEMORY
 from storage.errors import StorageError
 from storage.ingest.single_instance import other_recorder

@@ -2,13 +2,13 @@
 
 StorageError
 ├── DatabaseMissing  there is no database file
-├── DatabaseLocked   another process has the database open; the text says which
+├── DatabaseLocked   another process has the database open; the text names it
 ├── DatabaseTooNew   the database was written by a newer release
 ├── NoSpace          there is too little free disk to commit safely
 ├── InvalidPolicy    the retention policy cannot be read
 ├── ArchiveFailed    a day could not be archived, restored or compacted; everything is as before
-├── InvalidRequest   what is asked of the storage cannot be done as asked
-└── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what the asker is told
+├── InvalidRequest   a request to the storage cannot be carried out as it stands
+└── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what its client receives
 """
 
 from broker.contract.storage.topics import QueryError
@@ -31,19 +31,19 @@ class DatabaseTooNew(StorageError):
 
 
 class NoSpace(StorageError):
-    """Free disk is below the floor; nothing is committed or acknowledged until there is more."""
+    """Free disk is below the limit; nothing is committed or acknowledged until there is more."""
 
 
 class InvalidPolicy(StorageError):
-    """The retention policy cannot be read; the text says which line and why."""
+    """The retention policy cannot be read; the text names the line and the reason."""
 
 
 class ArchiveFailed(StorageError):
-    """A day could not be archived or restored, or the database not be compacted. What is recorded is as it was before."""
+    """A day could not be archived or restored, or the database not be compacted. The recorded data is unchanged."""
 
 
 class InvalidRequest(StorageError):
-    """What is asked of the storage cannot be done as asked; the text says how it can."""
+    """A request to the storage cannot be carried out as it stands; the text names the fix."""
 
 
 class QueryFailed(StorageError):
@@ -52,3 +52,8 @@ class QueryFailed(StorageError):
     def __init__(self, error: QueryError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return str(error).strip().partition("\n")[0]

@@ -18,7 +18,7 @@ from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import rejection
 from broker.runtime.runtime import to_message
 from broker.runtime.settings import Settings, positive_int
-from storage.database.batch import Received
+from storage.database.batch import TimedDelivery
 from storage.database.database import Database
 from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
 from storage.ingest.session import RecordingSession
@@ -91,7 +91,7 @@ class Recorder:
             with suppress(OSError):  # the disk is away: the session says so as soon as something is to be committed
                 bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
 
-    def _on_commit(self, batch: list[Received], drifts: tuple[Drift, ...]) -> None:
+    def _on_commit(self, batch: list[TimedDelivery], drifts: tuple[Drift, ...]) -> None:
         """Answer the queries of a batch that is committed: they see every message that came before them."""
         for drift in drifts:
             self._bus.publish(DRIFT.publication(drift))

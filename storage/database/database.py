@@ -13,24 +13,14 @@ import pyarrow as pa
 
 from broker.contract.storage.topics import Drift
 from broker.mqtt.packets import Delivery
+from storage.database.batch import Statements
 from storage.database.cursors import Cursors, close_connection
-from storage.database.files import (
-    file_size,
-    first_line,
-    hold_lock,
-    opening_error,
-    remove_leftovers,
-    sync_file,
-    sync_folder,
-    wal_path,
-)
-from storage.database.migrate import migrate
-from storage.database.prepared import Statements
-from storage.database.redelivery import Committed
-from storage.errors import ArchiveFailed, NoSpace, StorageError
-from storage.schema.drift import DriftWatch
+from storage.database.drift import DriftDetector
+from storage.database.opening import hold_lock, open_for_writing
+from storage.database.redelivery import CommittedMessages
+from storage.errors import ArchiveFailed, NoSpace, StorageError, first_line
+from storage.files import file_size, sync_file, sync_folder, wal_path
 from storage.schema.typed_streams import TYPED_STREAMS
-from storage.schema.views import define_views, last_number, literal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,18 +33,19 @@ FROM batch WHERE stream >= 0
 """
 
 QUERIES_END_S = 5.0
+"""Time for queries to end before the file is closed or replaced."""
 IDLE_CHECKPOINT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a batch: how many rows were rejected, and what was new about the payloads."""
+class CommitResult:
+    """The outcome of a commit: the number of rejected rows, and changes in the shape of the payloads."""
 
     rejected: int = 0
     drifts: tuple[Drift, ...] = ()
 
-    def __add__(self, other: "Stored") -> "Stored":
-        return Stored(self.rejected + other.rejected, self.drifts + other.drifts)
+    def __add__(self, other: "CommitResult") -> "CommitResult":
+        return CommitResult(self.rejected + other.rejected, self.drifts + other.drifts)
 
 
 _DURABLE = """
@@ -63,24 +54,24 @@ SELECT count(*) FROM live.messages SEMI JOIN batch ON messages.received_at = bat
 WHERE messages.received_at BETWEEN (SELECT min(received_at) FROM batch) AND (SELECT max(received_at) FROM batch)
 """
 
-_OPEN_AGAIN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
-"""Errors that a smaller batch would not avoid: the disk, or a database that DuckDB has given up on."""
+_REOPEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
+"""Errors that a smaller batch would not avoid: the disk, or a database that DuckDB has invalidated."""
 
 
 def _raise_stuck() -> None:
-    raise StorageError("a query that cannot be interrupted keeps the failed database open: it opens again when that ends")
+    raise StorageError("a query that cannot be interrupted keeps the failed database open: it is reopened when the query ends")
 
 
 class Database:
     """Owns the database file.
 
-    One thread writes: everything but `cursor`, `free_bytes` and `file_sizes` belongs to it. Each query has a cursor of its own,
-    which this class knows: running queries are interrupted before a failed database is closed and opened again. One that
-    cannot be interrupted keeps DuckDB from opening it: then `on_stuck` is called, which may end the process.
+    One thread writes: only `cursor`, `free_bytes` and `file_sizes` may be used by others. Each query has its own cursor; all of
+    them are interrupted before a failed database is closed and reopened. A query that cannot be interrupted prevents DuckDB
+    from reopening the file: then `on_stuck` is called, which may end the process.
     """
 
     def __init__(self, path: Path, memory_mb: int, min_free_mb: int, on_stuck: Callable[[], None] = _raise_stuck) -> None:
-        """Open the file, create it if need be, bring its schema up to date and lock the configuration.
+        """Open the file, create it if there is none, bring its schema up to date and lock the configuration.
 
         Raises:
             DatabaseLocked: another process has it open.
@@ -94,7 +85,7 @@ class Database:
         self._cursors = Cursors()
         self._last_number = 0
         self._unsure, self._on_stuck = False, on_stuck
-        self._drift = DriftWatch()
+        self._drift = DriftDetector()
         self._statements: Statements | None = None
         self._lock = hold_lock(self.path)
         try:
@@ -103,13 +94,13 @@ class Database:
             self._lock.close()
             raise
 
-    def commit(self, table: pa.Table) -> Stored:
+    def commit(self, table: pa.Table) -> CommitResult:
         """Make a batch durable: raw rows, typed rows and rejected rows.
 
         Raises:
-            NoSpace: free disk is below the floor; nothing was written.
-            StorageError: the database failed; it will be opened again by the next call. Which rows are durable is only known
-                then: ask `remaining`.
+            NoSpace: free disk is below the limit; nothing was written.
+            StorageError: the database failed; the next call reopens it. Some rows may be durable: `remaining` returns the
+                others.
         """
         if self.free_bytes < self._min_free_bytes:
             raise NoSpace(f"only {self.free_bytes >> 20} MiB of disk are free at {self.path.parent}: make room")
@@ -124,18 +115,18 @@ class Database:
     def remaining(self, table: pa.Table) -> pa.Table:
         """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
 
-        Rows become durable in their order, so those that are there are the first ones. A row is known by its arrival time in
+        Rows become durable in their order, so the durable ones are the first. A row is identified by its arrival time in
         microseconds together with its topic and packet identifier, whatever the clock did since.
 
         Raises:
             StorageError: the database failed.
         """
-        with self._writing() as connection, self._statements_of(connection).showing(table) as statements:
+        with self._writing() as connection, self._statements_of(connection).batch(table) as statements:
             durable = _number(statements.run("durable", _DURABLE))
         return table.slice(durable)
 
     def begin_session(self) -> int:
-        """Note that the broker began a new session, and return its number.
+        """Record that the broker began a new session, and return its number.
 
         Raises:
             StorageError: the database failed.
@@ -154,17 +145,17 @@ class Database:
         with self._writing() as connection:
             return _number(connection.execute("SELECT coalesce(max(session), 0) FROM mqtt_session").fetchall())
 
-    def again(self, committed: Committed, deliveries: list[Delivery]) -> list[Delivery]:
-        """Return those of `deliveries` that are second deliveries of what is `committed`.
+    def find_redelivered(self, committed: CommittedMessages, deliveries: list[Delivery]) -> list[Delivery]:
+        """Return the deliveries that repeat a message of `committed`.
 
         Raises:
             StorageError: the database failed.
         """
         with self._writing() as connection:
-            return committed.again(connection, self.archive, deliveries)
+            return committed.find_redelivered(connection, self.archive, deliveries)
 
     def transact(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Do some writing in one transaction, which an error of `work` rolls back.
+        """Run `work` in one transaction, which an error of it rolls back; return its result.
 
         Raises:
             StorageError: the database failed, or what `work` raises.
@@ -173,48 +164,51 @@ class Database:
             return work(connection)
 
     def checkpoint(self) -> None:
-        """Move what is in the write-ahead log into the file, if it is worth it: for a quiet moment, so that a start is quick.
+        """Move a large write-ahead log into the file: called in a quiet moment, it makes the next start quick.
 
         Raises:
             StorageError: the database failed.
         """
         if self.file_sizes[1] < IDLE_CHECKPOINT_BYTES:
             return
-        with self._writing() as connection, suppress(duckdb.TransactionException):  # somebody else writes: another time
+        with (
+            self._writing() as connection,
+            suppress(duckdb.TransactionException),
+        ):  # another thread writes: next time
             connection.execute("CHECKPOINT")
 
-    def replace(self, finish: Callable[[duckdb.DuckDBPyConnection], Path]) -> None:
-        """Put another file in this database's place, which `finish` completes and names.
+    def replace_file(self, finish: Callable[[duckdb.DuckDBPyConnection], Path]) -> None:
+        """Replace the database file by another one, which `finish` completes and returns.
 
-        Queries that run are given 5 s to end and then interrupted; new ones wait. The renaming is what makes the change, at
-        once and for good.
+        Running queries have 5 s to end and are then interrupted; new ones wait. The renaming makes the change at once and for
+        good.
 
         Raises:
-            ArchiveFailed: a query cannot be interrupted, or this database not be closed cleanly; it stays in place.
+            ArchiveFailed: a query cannot be interrupted, or this database cannot be closed cleanly; it stays in place.
             StorageError: the database failed, or what `finish` raises.
         """
         with self._cursors.held():
-            if not (self.queries_ended(QUERIES_END_S) or self._cursors.interrupt(QUERIES_END_S)):
-                raise ArchiveFailed("a query runs that cannot be interrupted: the database is replaced another time")
+            if not (self.wait_for_queries(QUERIES_END_S) or self._cursors.interrupt(QUERIES_END_S)):
+                raise ArchiveFailed("a running query cannot be interrupted: the next run replaces the database")
             with self._writing() as connection:
                 new = finish(connection)
-            self._shut()
-            left = [each for each in (wal_path(self.path), wal_path(new)) if each.exists()]
-            if left:
-                raise ArchiveFailed(f"{left[0]} is left after closing: the database was not replaced")
+            self._close_file()
+            logs = [each for each in (wal_path(self.path), wal_path(new)) if each.exists()]
+            if logs:
+                raise ArchiveFailed(f"{logs[0]} is left after closing: the database was not replaced")
             sync_file(new)
-            sync_folder(self.path.parent)  # that the old file has no log any more, before there is a new one
+            sync_folder(self.path.parent)  # the old file's log is removed before there is a new file
             new.rename(self.path)
             sync_folder(self.path.parent)
             self._connection = self._open()
 
-    def queries_ended(self, patience_s: float) -> bool:
-        """Wait until every query that runs now has ended; tell whether they did."""
-        return self._cursors.ended(patience_s)
+    def wait_for_queries(self, timeout_s: float) -> bool:
+        """Wait until every query that runs now has ended; return whether all did in time."""
+        return self._cursors.wait(timeout_s)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a connection of its own for one query.
+        """Lend a cursor for one query.
 
         Raises:
             StorageError: the database is not open.
@@ -223,25 +217,25 @@ class Database:
             yield cursor
 
     def close(self) -> None:
-        """Stop all queries, checkpoint and close the file. A query that cannot be interrupted is waited for, up to 5 s."""
-        self._shut()
+        """Stop all queries, checkpoint and close the file. Wait up to 5 s for a query that cannot be interrupted."""
+        self._close_file()
         self._lock.close()
 
-    def _shut(self) -> bool:
-        """Close the file; tell whether it is closed, or a query keeps it open."""
+    def _close_file(self) -> bool:
+        """Close the file; return False if a query keeps it open."""
         connection, self._connection = self._connection, None
         ended = self._cursors.interrupt(QUERIES_END_S)
         if connection is not None:
             close_connection(connection)
         return ended
 
-    def _give_up(self) -> None:
-        if not self._shut():
+    def _close_failed(self) -> None:
+        if not self._close_file():
             self._on_stuck()
 
     @property
     def free_bytes(self) -> int:
-        """Free disk where the database lies."""
+        """Free bytes on the disk of the database."""
         return shutil.disk_usage(self.path.parent).free
 
     @property
@@ -251,25 +245,25 @@ class Database:
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend the connection. After a failure that leaves it unusable, or unsure what is durable, it is opened again."""
+        """Lend the connection, opened if it is closed. Close it after an error that leaves it unusable or its state unknown."""
         if self._connection is None:
             self._connection = self._open()
         try:
             yield self._connection
         except duckdb.Error as error:
-            if self._unsure or isinstance(error, _OPEN_AGAIN) or not _is_usable(self._connection):
-                self._give_up()
+            if self._unsure or isinstance(error, _REOPEN) or not _is_usable(self._connection):
+                self._close_failed()
             raise StorageError(f"the database failed: {first_line(error)}") from error
         except BaseException:
             if self._unsure or not _is_usable(self._connection):
-                self._give_up()
+                self._close_failed()
             raise
         finally:
             self._unsure = False
 
     @contextmanager
     def _transaction(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Begin, and at the end commit; whatever happens before that is rolled back. A COMMIT that fails may be durable."""
+        """Begin, and commit at the end; roll back after any error before that. A COMMIT that fails may be durable."""
         connection.execute("BEGIN")
         try:
             yield
@@ -285,71 +279,37 @@ class Database:
             self._statements = Statements(connection)
         return self._statements
 
-    def _commit(self, statements: Statements, table: pa.Table) -> Stored:
-        """Commit with typed rows. What is too large, or refused by a typed table, is halved until one message stands alone."""
+    def _commit(self, statements: Statements, table: pa.Table) -> CommitResult:
+        """Commit with typed rows. Halve a batch that is too large, or refused by a typed table, down to single messages."""
         if table.num_rows == 0:
-            return Stored()
+            return CommitResult()
         try:
             return self._store(statements, table, typed=True)
         except duckdb.Error as error:
-            if self._unsure or isinstance(error, _OPEN_AGAIN):
+            if self._unsure or isinstance(error, _REOPEN):
                 raise
             if table.num_rows > 1:
                 middle = table.num_rows // 2
                 return self._commit(statements, table.slice(0, middle)) + self._commit(statements, table.slice(middle))
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise
-            log.error("a typed table refused a message, kept raw: %s", first_line(error))
+            log.error("a typed table refused a message, which is stored raw: %s", first_line(error))
             return self._store(statements, table, typed=False)
 
-    def _store(self, statements: Statements, table: pa.Table, typed: bool) -> Stored:
-        """Store a batch in one transaction. Its numbers are given for good as soon as it is durable."""
+    def _store(self, statements: Statements, table: pa.Table, typed: bool) -> CommitResult:
+        """Store a batch in one transaction. Its numbers are taken as soon as it is durable."""
         first = self._last_number + 1
-        with statements.showing(table, first):
+        with statements.batch(table, first):
             with self._transaction(statements.connection):
                 statements.run("insert_messages", _INSERT)
                 rejected = _type_rows(statements, table, first) if typed else _number(statements.run("refuse", _REFUSE))
             self._last_number += table.num_rows
-            drifts = self._drift.look(statements, rejected) if typed else ()
-        return Stored(rejected, drifts)
+            drifts = self._drift.detect(statements, rejected) if typed else ()
+        return CommitResult(rejected, drifts)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        config: dict[str, Any] = {
-            "storage_compatibility_version": "v1.5.0",  # the oldest supported DuckDB can open the file too
-            "checkpoint_threshold": "128MB",  # one holds commits for 0.3 s: under full load every 20 s, else see `checkpoint`
-            "memory_limit": f"{self._memory_mb}MiB",
-            "temp_directory": "",  # queries that do not fit in memory are stopped, they do not fill the disk
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-        }
-        shutil.rmtree(self.compacting, ignore_errors=True)
-        try:
-            connection = duckdb.connect(str(self.path), config=config)
-        except duckdb.Error as error:
-            raise opening_error(self.path, error) from error
-        try:
-            connection.execute("SET GLOBAL TimeZone = 'UTC'")
-            migrate(connection)
-            remove_leftovers(connection, self.archive)
-            define_views(connection, self.archive)
-            self._last_number = last_number(connection)
-            lock(connection, self.archive, self.compacting)
-        except (duckdb.Error, OSError) as error:
-            close_connection(connection)
-            raise opening_error(self.path, error) from error
-        except StorageError:
-            close_connection(connection)
-            raise
+        connection, self._last_number = open_for_writing(self.path, self.archive, self.compacting, self._memory_mb)
         return connection
-
-
-def lock(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:
-    """Take from every connection to this database the access to files, but for those in `folders`, and to all settings."""
-    allowed = ", ".join(literal(f"{folder}/") for folder in folders)
-    connection.execute(f"SET allowed_directories = [{allowed}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def _type_rows(statements: Statements, table: pa.Table, first_number: int) -> int:
@@ -372,7 +332,7 @@ def _number(rows: list[tuple[Any, ...]]) -> int:
 
 
 def _is_usable(connection: duckdb.DuckDBPyConnection | None) -> bool:
-    """Tell whether a connection still works: a result that was not read to its end keeps it busy for ever."""
+    """Return whether a connection still works: a result that was not read to its end blocks it for ever."""
     try:
         return connection is not None and connection.execute("SELECT 1").fetchall() == [(1,)]
     except (duckdb.Error, MemoryError):
@@ -380,11 +340,11 @@ def _is_usable(connection: duckdb.DuckDBPyConnection | None) -> bool:
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Roll back; tell whether no transaction is open now."""
+    """Roll back; return whether no transaction is open now."""
     try:
         connection.execute("ROLLBACK")
     except duckdb.TransactionException:
-        return True  # an error has ended it already
+        return True  # an error has already ended it
     except (duckdb.Error, MemoryError):
         return False
     return True

@@ -1,6 +1,6 @@
-"""The recording session: a message is received, recognised, committed, and only then acknowledged.
+"""The recording session: a message is received, compared with committed ones, committed, and only then acknowledged.
 
-The acknowledgement is sent in `_acknowledge`, nowhere else.
+Acknowledgements are sent in `_acknowledge` and nowhere else.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from broker.contract.storage.topics import QUERY, Drift
 from broker.mqtt.address import Address
 from broker.mqtt.connection import Connection, Options, Owner, Subscription
 from broker.mqtt.packets import Delivery
-from storage.database.batch import Received, arrow_table
-from storage.database.database import Database, Stored
-from storage.database.redelivery import RECEIVE_MAXIMUM, Committed
+from storage.database.batch import TimedDelivery, arrow_table
+from storage.database.database import CommitResult, Database
+from storage.database.redelivery import RECEIVE_MAXIMUM, CommittedMessages
 from storage.errors import StorageError
 from storage.ingest.stats import Stats
 from storage.schema.typed_streams import StreamCodes
@@ -28,27 +28,27 @@ CLIENT_ID = "scaup-recorder"
 NEVER_EXPIRES = 0xFFFFFFFF
 LARGEST_BATCH = 10_000
 LARGEST_BATCH_BYTES = 16 * 1024 * 1024
-"""A batch is at most so long, unless one message alone is longer: it has to fit into the database's memory several times."""
+"""Payload of a batch of more than one message: it has to fit into the database's memory several times."""
 SMALL_BATCH = 500
 GATHER_S = 0.05
-"""How long a small batch waits for company, unless somebody waits for an answer: bounds the commits per second at low rates."""
+"""Time for which a small batch without a query waits for more messages: limits the commits per second at low rates."""
 LARGEST_QUEUE = 200_000
-"""Messages in memory at which those of QoS 0, which nobody will deliver again, are dropped and counted."""
+"""Messages in memory beyond which those of QoS 0, which the broker does not deliver again, are dropped and counted."""
 LONGEST_RETRY_S = 5.0
 FINISH_S = 4.0
-"""How long a clean stop waits for the last commits; what is not acknowledged by then is delivered again."""
+"""Time for the last commits in a clean stop; the broker redelivers messages that are not acknowledged by then."""
 
-_QUESTION = QUERY.template.text
+_QUERY_TOPIC = QUERY.template.text
 _EVERYTHING = Subscription(filter="#", qos=2, no_local=True, retain_as_published=True, retain_handling=1)
 
-OnCommit = Callable[[list[Received], tuple[Drift, ...]], None]
+OnCommit = Callable[[list[TimedDelivery], tuple[Drift, ...]], None]
 T = TypeVar("T")
 
 
 class RecordingSession(Owner):
-    """Records everything the broker delivers to one session that never expires.
+    """Records every message that the broker delivers to one session that never expires.
 
-    `on_commit` is called with each committed batch, in order, and with what was new about its payloads.
+    `on_commit` is called with each committed batch, in order, and with the changes in the shape of its payloads.
     """
 
     def __init__(self, address: Address, database: Database, stats: Stats, on_commit: OnCommit) -> None:
@@ -65,29 +65,29 @@ class RecordingSession(Owner):
         self._codes = StreamCodes()
         self._session = 0
         self._unnumbered = False
-        self._committed = Committed(0, 0)
-        self._pending: list[Received] = []
+        self._committed = CommittedMessages(0, 0)
+        self._pending: list[TimedDelivery] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._committing = 0
-        self._last_us = 0  # arrival times grow with every message of this run, whatever happens to the clock: they order them
+        self._last_us = 0  # arrival times give the order of messages: they grow even if the clock is put back
         self._working: Callable[[bool], None] = lambda working: None
         self._finishing = False
 
     def in_writer(self, work: Callable[[], T]) -> T:
-        """Run something in the thread that writes to the database, and wait for it. Not for the event loop's own thread."""
+        """Run `work` in the thread that writes to the database and return its result. Not to be called in the event loop."""
         return self._writer.submit(work).result()
 
     @property
     def queued(self) -> int:
-        """Messages received and not yet committed or being committed."""
+        """Messages that are received but not committed."""
         return len(self._pending) + self._committing
 
     async def run(self, working: Callable[[bool], None]) -> None:
-        """Record until cancelled, then commit and acknowledge what has arrived, and leave.
+        """Record until cancelled, then commit and acknowledge the messages that have arrived, and disconnect.
 
-        `working` is told whenever recording begins and ceases to work.
+        `working` is called with True when recording starts to work, with False when it stops.
 
         Raises:
             TakenOver: another recorder connected to the same broker.
@@ -110,57 +110,57 @@ class RecordingSession(Owner):
             await asyncio.to_thread(self._writer.shutdown)
 
     async def before_connect(self) -> None:
-        """Commit what the lost connection delivered: all of it, and nothing later, may now be delivered again."""
+        """Commit all messages of the lost connection: exactly those may now be delivered again."""
         await self._idle.wait()
-        self._session = await self._patiently(self._database.session)
-        self._committed = Committed(self._session, self._database.last_number)
+        self._session = await self._retry(self._database.session)
+        self._committed = CommittedMessages(self._session, self._database.last_number)
 
     async def on_session(self, present: bool) -> None:
-        """Number a new session before anything is delivered in it: packet identifiers start again.
+        """Number a new session before anything is delivered in it: packet identifiers start at 1.
 
-        If the connection is given up meanwhile, the broker's new session has no number yet when it is there again.
+        If the connection is lost meanwhile, the broker keeps the new session, which gets its number at the next connection.
         """
         self._unnumbered |= not present
         if self._unnumbered:
-            self._session = await self._patiently(self._database.begin_session)
+            self._session = await self._retry(self._database.begin_session)
             self._unnumbered = False
-            self._committed = Committed(self._session, 0)
+            self._committed = CommittedMessages(self._session, 0)
             log.info("the broker began a new session (%d)", self._session)
 
     def on_up(self) -> None:
-        """Recording works."""
+        """Report that recording works."""
         self._working(True)
 
     def on_down(self) -> None:
-        """Nothing is delivered until the next connection."""
+        """Report that nothing is recorded until the next connection."""
         self._working(False)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Queue messages for the next batch."""
         self._stats.received += len(deliveries)
         if len(self._pending) >= LARGEST_QUEUE:
-            kept = [delivery for delivery in deliveries if delivery.qos]
-            self._stats.dropped += len(deliveries) - len(kept)
-            deliveries = kept
+            lasting = [delivery for delivery in deliveries if delivery.qos]
+            self._stats.dropped += len(deliveries) - len(lasting)
+            deliveries = lasting
         first_us = max(self._last_us + 1, time.time_ns() // 1000)
         self._last_us = first_us + len(deliveries)
-        self._pending.extend(map(Received, range(first_us, self._last_us), deliveries))
+        self._pending.extend(map(TimedDelivery, range(first_us, self._last_us), deliveries))
         self._arrived.set()
         self._idle.clear()
 
     async def _write(self) -> None:
         while self._pending or not self._finishing:
             await self._arrived.wait()
-            if len(self._pending) < SMALL_BATCH and not any(each.delivery.topic == _QUESTION for each in self._pending):
+            if len(self._pending) < SMALL_BATCH and not any(each.delivery.topic == _QUERY_TOPIC for each in self._pending):
                 await asyncio.sleep(GATHER_S)
-            if batch := await self._unknown(self._take()):
+            if batch := await self._drop_redelivered(self._take_batch()):
                 await self._commit(batch)
             if not self._pending:
-                await self._patiently(self._database.checkpoint)
+                await self._retry(self._database.checkpoint)
             if not self._pending:
                 self._idle.set()
 
-    def _take(self) -> list[Received]:
+    def _take_batch(self) -> list[TimedDelivery]:
         size, count = 0, 0
         for received in self._pending[:LARGEST_BATCH]:
             size += len(received.delivery.payload)
@@ -173,42 +173,42 @@ class RecordingSession(Owner):
             self._arrived.clear()
         return batch
 
-    async def _unknown(self, batch: list[Received]) -> list[Received]:
-        """Return what of a batch is not committed yet, and acknowledge the rest again."""
+    async def _drop_redelivered(self, batch: list[TimedDelivery]) -> list[TimedDelivery]:
+        """Return the messages of a batch that are not committed yet; acknowledge the others once more."""
         flagged = [received.delivery for received in batch if received.delivery.dup]
         if not flagged:
             return batch
         self._committing = len(batch)
-        known = await self._patiently(partial(self._database.again, self._committed, flagged))
-        self._stats.duplicates += len(known)
-        self._acknowledge(known)
-        again = {id(delivery) for delivery in known}
-        new = [received for received in batch if id(received.delivery) not in again]
+        redelivered = await self._retry(partial(self._database.find_redelivered, self._committed, flagged))
+        self._stats.duplicates += len(redelivered)
+        self._acknowledge(redelivered)
+        known = {id(delivery) for delivery in redelivered}
+        new = [received for received in batch if id(received.delivery) not in known]
         self._committing = len(new)
         return new
 
-    async def _commit(self, batch: list[Received]) -> None:
-        """Commit a batch, trying for as long as it takes: nothing is acknowledged, so nothing is lost meanwhile."""
+    async def _commit(self, batch: list[TimedDelivery]) -> None:
+        """Commit a batch, retrying until it succeeds: the broker keeps messages that are not acknowledged."""
         self._committing = len(batch)
-        stored = await self._patiently(_Storing(self._database, batch, self._session, self._codes).attempt)
+        result = await self._retry(_Commit(self._database, batch, self._session, self._codes).attempt)
         self._committing = 0
         self._stats.committed += len(batch)
-        self._stats.rejected += stored.rejected
+        self._stats.rejected += result.rejected
         self._stats.commit_took(time.time() - batch[0].at_us / 1e6)
         self._acknowledge([received.delivery for received in batch])
-        self._on_commit(batch, stored.drifts)
+        self._on_commit(batch, result.drifts)
 
-    async def _patiently(self, work: Callable[[], T]) -> T:
-        """Do something with the database, again and again with growing pauses while it or the disk fails."""
+    async def _retry(self, work: Callable[[], T]) -> T:
+        """Run `work` in the writer thread; while the database or the disk fails, retry with growing pauses."""
         retry_s = 0.1
         while True:
             try:
-                done = await self._in_writer(work)
+                result = await self._run_in_writer(work)
             except (StorageError, OSError, MemoryError) as error:
                 self._note_failure(str(error))
             else:
                 self._note_success()
-                return done
+                return result
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
@@ -227,20 +227,20 @@ class RecordingSession(Owner):
     def _acknowledge(self, deliveries: list[Delivery]) -> None:
         self._stats.acknowledged += self.connection.acknowledge(deliveries)
 
-    async def _in_writer(self, work: Callable[[], T]) -> T:
+    async def _run_in_writer(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
 
-class _Storing:
-    """One batch on its way into the database, however many attempts that takes."""
+class _Commit:
+    """The commit of one batch, in one attempt or more."""
 
-    def __init__(self, database: Database, batch: list[Received], session: int, codes: StreamCodes) -> None:
+    def __init__(self, database: Database, batch: list[TimedDelivery], session: int, codes: StreamCodes) -> None:
         self._database = database
         self._make_table = partial(arrow_table, batch, session, codes)
         self._failed_before = False
 
-    def attempt(self) -> Stored:
-        """Commit what no failed attempt turns out to have made durable."""
+    def attempt(self) -> CommitResult:
+        """Commit the messages that no earlier attempt made durable."""
         table = self._make_table()
         if self._failed_before:
             table = self._database.remaining(table)

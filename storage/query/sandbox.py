@@ -20,8 +20,7 @@ import orjson
 import pyarrow as pa
 
 from broker.contract.storage.topics import QueryError, QueryRequest
-from storage.database.database import lock
-from storage.database.files import opening_error
+from storage.database.opening import opening_error, restrict_access
 from storage.errors import DatabaseMissing, QueryFailed
 from storage.query.deadline import Deadlines
 from storage.schema.views import define_views
@@ -77,7 +76,7 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         archive = path.resolve().with_name("archive")
         define_views(connection, archive, temporary=True)
-        lock(connection, archive)
+        restrict_access(connection, archive)
     except duckdb.Error as error:
         connection.close()
         raise opening_error(path, error) from error

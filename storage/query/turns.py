@@ -18,8 +18,8 @@ from typing import Any
 
 from broker.contract.storage.topics import QueryError, QueryRequest
 from broker.message import Message, Publication
+from storage.database.cursors import lower_priority
 from storage.database.database import Database
-from storage.database.priority import give_way
 from storage.errors import QueryFailed
 from storage.query.answers import answer, closing, request_of
 from storage.query.memory import has_room
@@ -234,7 +234,7 @@ class _Thread:
         self._work.put(None)
 
     def _run(self) -> None:
-        give_way()
+        lower_priority()
         while (next_work := self._work.get()) is not None:
             work, future = next_work
             try:

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 from duckdb import DuckDBPyConnection, Error, OutOfMemoryException
 
 from storage.database.database import Database
-from storage.database.files import first_line, part_path, remove_unfinished, sync_file, sync_folder
-from storage.errors import ArchiveFailed, StorageError
+from storage.database.opening import remove_unfinished
+from storage.errors import ArchiveFailed, StorageError, first_line
+from storage.files import part_path, sync_file, sync_folder
 from storage.schema.views import define_views, identifier, literal, read_files, tables
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ class Archive:
         paths = [path for (path,) in self.query("SELECT path FROM archive_file WHERE state = 'obsolete'")]
         if not paths:
             return True
-        if not self.database.queries_ended(READERS_END_S):
+        if not self.database.wait_for_queries(READERS_END_S):
             return False
         for path in paths:
             (self.root / path).unlink(missing_ok=True)

@@ -14,9 +14,8 @@ import duckdb
 from duckdb import DuckDBPyConnection, Error
 
 from storage.database.database import Database
-from storage.database.files import first_line
 from storage.database.migrate import migrate
-from storage.errors import ArchiveFailed, StorageError
+from storage.errors import ArchiveFailed, StorageError, first_line
 from storage.retention.archive import Tell
 from storage.schema.views import identifier, literal
 
@@ -59,7 +58,7 @@ def compact(database: Database, in_writer: Callable[[Callable[[], Any]], Any], t
         with database.cursor() as cursor:
             cursor.execute(f"ATTACH {literal(str(new))} AS {_NEW} (STORAGE_VERSION 'v1.5.0')")
             _copy_until(cursor, until, tell)
-        in_writer(lambda: database.replace(lambda connection: _complete(connection, until, new)))
+        in_writer(lambda: database.replace_file(lambda connection: _complete(connection, until, new)))
     except (Error, OSError) as error:
         raise ArchiveFailed(f"the database could not be compacted: {first_line(error)}") from error
     finally:

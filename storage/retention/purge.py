@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, Error
 
-from storage.database.files import first_line
-from storage.errors import ArchiveFailed
+from storage.errors import ArchiveFailed, first_line
 from storage.retention.archive import Archive, ArchiveFile, Tell, Written
 from storage.retention.policy import Policy
 from storage.schema.views import read_files

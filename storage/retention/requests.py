@@ -17,10 +17,9 @@ from broker import exchange
 from broker.contract.storage.topics import JSON, Action, Progress, QueryError, RequestEnd, StorageRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
+from storage.database.cursors import lower_priority
 from storage.database.database import Database
-from storage.database.files import first_line
-from storage.database.priority import give_way
-from storage.errors import InvalidRequest, StorageError
+from storage.errors import InvalidRequest, StorageError, first_line
 from storage.ingest.stats import Stats
 from storage.retention.archive import Tell
 from storage.retention.maintenance import Housekeeping
@@ -47,7 +46,7 @@ class Requests:
     def __init__(self, database: Database, in_writer: InWriter, policy: Path, send: Send, stats: Stats) -> None:
         self._database, self._in_writer, self._policy, self._send, self._stats = database, in_writer, policy, send, stats
         self._housekeeping = Housekeeping(database, in_writer)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping", initializer=give_way)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping", initializer=lower_priority)
         self._answering: set[asyncio.Task[None]] = set()
 
     def take(self, message: Message) -> None:

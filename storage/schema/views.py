@@ -11,7 +11,8 @@ from pathlib import Path
 
 from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
-from storage.database.files import file_size, first_line
+from storage.errors import first_line
+from storage.files import file_size
 from storage.schema.derived_views import DERIVED_VIEWS
 
 log = logging.getLogger(__name__)

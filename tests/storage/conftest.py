@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from broker.mqtt.packets import Delivery
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from storage.schema.views import tables
 
-Deliver = Callable[..., Received]
+Deliver = Callable[..., TimedDelivery]
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def deliver() -> Deliver:
     """Make deliveries that arrive a microsecond apart, with packet identifiers 1, 2, 3…"""
     count = 0
 
-    def make(topic: str, payload: bytes, qos: int = 1, **changes: object) -> Received:
+    def make(topic: str, payload: bytes, qos: int = 1, **changes: object) -> TimedDelivery:
         nonlocal count
         count += 1
         fields: dict[str, object] = {"retain": False, "dup": False, "packet_id": count if qos else 0, "properties": b""}
-        return Received(1_800_000_000_000_000 + count, Delivery(topic, payload, qos, **{**fields, **changes}))  # type: ignore[arg-type]
+        return TimedDelivery(1_800_000_000_000_000 + count, Delivery(topic, payload, qos, **{**fields, **changes}))  # type: ignore[arg-type]
 
     return make
 
@@ -48,7 +48,7 @@ class Past:
         start = datetime.combine(day, time(), UTC) + timedelta(hours=hour)
         first = self.database.last_number + 1
         batch = [
-            Received(
+            TimedDelivery(
                 int((start + timedelta(seconds=10 * n)).timestamp()) * 1_000_000 + first + n,
                 Delivery(topic, payload, 1, False, False, (first + n) % 65_535 + 1, properties),
             )

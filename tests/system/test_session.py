@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from broker.mqtt.address import broker_address
 from broker.mqtt.connection import Connection, Options, Owner
 from broker.runtime.settings import Settings
-from storage.database.database import Database, Stored
+from storage.database.database import CommitResult, Database
 from storage.errors import NoSpace, StorageError
 from storage.ingest.session import RecordingSession
 from storage.ingest.stats import Stats
@@ -99,7 +99,7 @@ def test_a_commit_that_failed_after_it_was_durable_is_not_repeated(
             await until(lambda: recording.session.queued == 0)
             commit, failures = database.commit, [True, True]
 
-            def fail_afterwards(table: pa.Table) -> Stored:
+            def fail_afterwards(table: pa.Table) -> CommitResult:
                 stored = commit(table)
                 if failures:
                     failures.pop()

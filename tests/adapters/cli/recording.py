@@ -11,7 +11,7 @@ import duckdb
 
 from broker.mqtt.packets import Delivery
 from broker.runtime.settings import Settings
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import Answer, FakeBus, FakeRecorder, FakeSession
@@ -28,7 +28,7 @@ class Recording:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._database = Database(folder / "scaup.duckdb", memory_mb=256, min_free_mb=1)
-        self._pending: list[Received] = []
+        self._pending: list[TimedDelivery] = []
         self._count = 0
 
     @property
@@ -48,7 +48,7 @@ class Recording:
         content = payload if isinstance(payload, bytes) else payload.encode()
         delivery = Delivery(topic, content, 1, properties=b"".join(_property(*pair) for pair in user), **fields)
         at_us = round((START_AT + timedelta(seconds=at_s)).timestamp() * 1e6)
-        self._pending.append(Received(at_us, delivery))
+        self._pending.append(TimedDelivery(at_us, delivery))
 
     def publish(self, source: str, *seqs: int, boot: str = "b1", topic: str = OTHER, **more: Any) -> None:
         """Record messages of a publisher of ours."""

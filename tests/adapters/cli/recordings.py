@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from broker.mqtt.packets import Delivery, pack_user_properties
 from broker.runtime.settings import Settings
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession, recording_bus
@@ -19,7 +19,7 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._received: list[Received] = []
+        self._received: list[TimedDelivery] = []
 
     def add(self, topic: str, payload: bytes, at: datetime | None = None, qos: int = 1, **stamp: str) -> None:
         """Record one message."""
@@ -27,7 +27,7 @@ class Recording:
         received_at = at or START_AT + timedelta(seconds=number)
         properties = pack_user_properties(tuple((name.replace("_", "-"), value) for name, value in stamp.items()))[1:]
         delivery = Delivery(topic, payload, qos, False, False, number % 65_535 if qos else 0, properties)
-        self._received.append(Received(round(received_at.timestamp() * 1e6), delivery))
+        self._received.append(TimedDelivery(round(received_at.timestamp() * 1e6), delivery))
 
     def save(self) -> None:
         """Write the file."""

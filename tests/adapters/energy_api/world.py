@@ -17,7 +17,7 @@ from broker.message import Message, Publication
 from broker.mqtt.packets import Delivery
 from broker.stamp import NO_STAMP, Stamp
 from controllers.energy.component import EnergyNormalizer
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.query.answers import answer, request_of
 from storage.query.sandbox import Limits
@@ -91,7 +91,7 @@ class World(FakeBus):
         user = b"".join(b"\x26" + _text(name) + _text(value) for name, value in stamp.user_properties())
         packet_id = len(self.recorded) % 65_535 + 1
         delivery = Delivery(publication.topic, publication.payload, 1, False, False, packet_id, user)
-        self.database.commit(arrow_table([Received(time.time_ns() // 1_000, delivery)], 1, self._codes))
+        self.database.commit(arrow_table([TimedDelivery(time.time_ns() // 1_000, delivery)], 1, self._codes))
 
 
 def _text(text: str) -> bytes:

@@ -33,12 +33,12 @@ def test_those_that_run_can_be_waited_for_and_interrupted(connection: duckdb.Duc
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(query)
         assert lent.wait(10)
-        assert not cursors.ended(0)
+        assert not cursors.wait(0)
         while not cursors.interrupt(0.1):  # it may not have begun at the first
             pass
         with pytest.raises(duckdb.InterruptException):
             running.result(10)
-    assert cursors.ended(0)
+    assert cursors.wait(0)
 
 
 def test_new_ones_wait_while_they_are_held(connection: duckdb.DuckDBPyConnection) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from broker.runtime.rejection import rejection
 from storage.database import database as commit
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
 from storage.schema.typed_streams import StreamCodes, TypedStream
@@ -19,7 +19,7 @@ from tests.storage.database.test_migrate import NUMBERS
 READING = "/readings/room-1/temperature"
 
 
-def store(database: Database, *batch: Received) -> int:
+def store(database: Database, *batch: TimedDelivery) -> int:
     return database.commit(arrow_table(list(batch), 1, StreamCodes())).rejected
 
 
@@ -123,7 +123,7 @@ def test_rows_of_an_earlier_run_whose_clock_was_ahead_are_not_taken_for_this_bat
 ) -> None:
     early = deliver("t", b"new")
     store(database, deliver("t", b"old"), deliver("t", b"older"))
-    between = Received(early.at_us + 1, deliver("u", b"other").delivery)
+    between = TimedDelivery(early.at_us + 1, deliver("u", b"other").delivery)
     batch = arrow_table([early, between, deliver("t", b"last")], 1, StreamCodes())
     assert database.remaining(batch).num_rows == 3
 

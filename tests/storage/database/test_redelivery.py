@@ -3,15 +3,15 @@ from datetime import UTC, datetime
 import pytest
 
 from broker.mqtt.packets import Delivery
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
-from storage.database.redelivery import PACKET_IDENTIFIERS, Committed
+from storage.database.redelivery import PACKET_IDENTIFIERS, CommittedMessages
 from storage.retention.archive import Archive
 from storage.schema.typed_streams import StreamCodes
 from tests.storage.conftest import Deliver
 
 
-def store(database: Database, session: int, *batch: Received) -> None:
+def store(database: Database, session: int, *batch: TimedDelivery) -> None:
     database.commit(arrow_table(list(batch), session, StreamCodes()))
 
 
@@ -19,10 +19,10 @@ class Recognition:
     """Asks for one delivery at a time."""
 
     def __init__(self, database: Database, session: int = 1) -> None:
-        self._database, self._committed = database, Committed(session, database.last_number)
+        self._database, self._committed = database, CommittedMessages(session, database.last_number)
 
     def recognises(self, delivery: Delivery) -> bool:
-        return self._database.again(self._committed, [delivery]) == [delivery]
+        return self._database.find_redelivered(self._committed, [delivery]) == [delivery]
 
 
 def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliver) -> None:
@@ -83,13 +83,13 @@ def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deli
     batch = [deliver("t", b"same", packet_id=1 + n // 2) for n in range(10)]
     store(database, 1, *batch)
     deliveries = [deliver("t", b"same", packet_id=1 + n // 3, dup=True).delivery for n in range(15)]
-    found = database.again(Committed(1, database.last_number), deliveries)
+    found = database.find_redelivered(CommittedMessages(1, database.last_number), deliveries)
     assert sorted(each.packet_id for each in found) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_a_damaged_archive_does_not_stop_it(database: Database, deliver: Deliver) -> None:
     old = deliver("t", b"old", packet_id=7)
-    store(database, 1, Received(1_700_000_000_000_000, old.delivery), deliver("t", b"new", packet_id=8))
+    store(database, 1, TimedDelivery(1_700_000_000_000_000, old.delivery), deliver("t", b"new", packet_id=8))
     archive = Archive(database, lambda work: work())
     day = datetime.fromtimestamp(1_700_000_000, UTC).date()
     assert archive.move(day, lambda *_: None) == 1

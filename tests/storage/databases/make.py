@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from broker.mqtt.packets import Delivery
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 
@@ -56,7 +56,7 @@ def fill(database: Database) -> None:
         database.begin_session()
         first = (session - 1) * len(MESSAGES) + 1
         batch = [
-            Received(arrived(number), Delivery(topic, payload, 1, False, False, number, properties))
+            TimedDelivery(arrived(number), Delivery(topic, payload, 1, False, False, number, properties))
             for number, (topic, payload, properties) in enumerate(MESSAGES, first)
         ]
         database.commit(arrow_table(batch, session, StreamCodes()))

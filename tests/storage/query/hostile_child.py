@@ -16,7 +16,7 @@ from broker.contract.storage.topics import QueryEnd, QueryRequest
 from broker.exchange import FINAL
 from broker.message import Message, Publication, decode, encode
 from broker.mqtt.packets import Delivery
-from storage.database.batch import Received, arrow_table
+from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.errors import StorageError
 from storage.query import turns as queries
@@ -56,7 +56,7 @@ def contents(database: Database) -> list[tuple[str, int]]:
 
 def commit_one(database: Database) -> None:
     delivery = Delivery("t", b"1", 1, retain=False, dup=False, packet_id=1, properties=b"")
-    database.commit(arrow_table([Received(1_800_000_000_000_000 + next(_numbers), delivery)], 1, StreamCodes()))
+    database.commit(arrow_table([TimedDelivery(1_800_000_000_000_000 + next(_numbers), delivery)], 1, StreamCodes()))
 
 
 def settings(database: Database) -> list[tuple[object, ...]]:

@@ -186,7 +186,7 @@ def test_cancelled_answers_give_their_cursors_back(database: Database) -> None:
         service.queries.cancel()
         await asyncio.to_thread(database.close)
         await service.queries.ended()
-        assert database.queries_ended(0)
+        assert database.wait_for_queries(0)
 
     run(scenario())
 

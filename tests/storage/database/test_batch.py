@@ -4,8 +4,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from storage.database.batch import arrow_table
-from storage.database.prepared import Statements
+from storage.database.batch import Statements, arrow_table
 from storage.schema.typed_streams import StreamCodes
 from tests.storage.conftest import Deliver
 
@@ -24,30 +23,30 @@ def table(deliver: Deliver) -> pa.Table:
 
 
 def test_a_statement_sees_the_batch_that_is_shown_at_that_moment(statements: Statements, table: pa.Table) -> None:
-    with statements.showing(table, 7):
+    with statements.batch(table, 7):
         assert statements.run("seen", SEEN) == [(7, "a"), (8, "b"), (9, "c")]
     assert statements.run("seen", SEEN) == []
-    with statements.showing(table.slice(1, 1)):
+    with statements.batch(table.slice(1, 1)):
         assert statements.run("seen", SEEN) == [(1, "b")]
         assert statements.run("seen", SEEN) == [(1, "b")]
 
 
 def test_nothing_is_shown_after_a_failure(statements: Statements, table: pa.Table) -> None:
-    with pytest.raises(duckdb.Error), statements.showing(table):
+    with pytest.raises(duckdb.Error), statements.batch(table):
         statements.run("impossible", "SELECT topic::INTEGER FROM batch")
     assert statements.run("seen", SEEN) == []
 
 
 def test_arguments_are_those_of_the_call(statements: Statements, table: pa.Table) -> None:
     above = "SELECT topic FROM batch WHERE number > $1 AND number < $2 ORDER BY number"
-    with statements.showing(table):
+    with statements.batch(table):
         assert statements.run("above", above, 1, 4) == [("b",), ("c",)]
         assert statements.run("above", above, 2, 4) == [("c",)]
 
 
 def test_what_could_not_be_planned_is_planned_anew(statements: Statements, table: pa.Table) -> None:
     later = "SELECT count(*) FROM later"
-    with statements.showing(table):
+    with statements.batch(table):
         with pytest.raises(duckdb.CatalogException):
             statements.run("later", later)
         statements.connection.execute("CREATE TABLE later (x INTEGER)")
@@ -57,7 +56,7 @@ def test_what_could_not_be_planned_is_planned_anew(statements: Statements, table
 def test_a_plan_follows_a_table_that_changes(statements: Statements, table: pa.Table) -> None:
     statements.connection.execute("CREATE TABLE kept (topic VARCHAR)")
     insert = "INSERT INTO kept BY NAME SELECT topic FROM batch"
-    with statements.showing(table):
+    with statements.batch(table):
         assert statements.run("insert_kept", insert) == [(3,)]
         statements.connection.execute("ALTER TABLE kept ADD COLUMN note VARCHAR DEFAULT 'none'")
         assert statements.run("insert_kept", insert) == [(3,)]
@@ -68,7 +67,7 @@ def test_it_commits_and_rolls_back_with_the_connection(statements: Statements, t
     statements.connection.execute("CREATE TABLE kept (topic VARCHAR)")
     for end, kept in (("ROLLBACK", 0), ("COMMIT", 3)):
         statements.connection.execute("BEGIN")
-        with statements.showing(table):
+        with statements.batch(table):
             statements.run("insert_kept", "INSERT INTO kept SELECT topic FROM batch")
         statements.connection.execute(end)
         assert statements.connection.execute("SELECT count(*) FROM kept").fetchall() == [(kept,)]

@@ -1,4 +1,4 @@
-"""Notices when the payloads of a typed stream are no longer as declared: raw rows are kept, but somebody should know."""
+"""Detection of drift: the payloads of a typed stream no longer match their declaration. They are recorded raw all the same."""
 
 import logging
 from datetime import UTC, datetime
@@ -7,21 +7,20 @@ from typing import Literal
 from duckdb import DuckDBPyConnection, Error
 
 from broker.contract.storage.topics import Drift
-from storage.database.prepared import Statements
+from storage.database.batch import Statements
 from storage.schema.typed_streams import TYPED_STREAMS
 
 log = logging.getLogger(__name__)
 
-_MOST_CHANGES = 1_000
-"""Changes that are told in one run: a device that invents a field with each message is not worth more."""
-_MOST_SHAPES = 100
-
-_MOST_LOOKED_AT = 1_000
-"""Messages of a batch that are looked at: all at moderate rates, under full load a sample spread over the batch."""
+_MAX_CHANGES = 1_000
+"""Changes reported in one run: a device that invents a field with each message is not worth more."""
+_MAX_SHAPES = 100
+_MAX_SAMPLE = 1_000
+"""Messages of a batch that are examined: all at moderate rates, under full load a sample spread over the batch."""
 
 _FIELDS = f"""
 SELECT stream, CASE WHEN json_valid(payload) THEN json_keys(payload) END AS fields FROM batch
-WHERE stream >= 0 AND number % (SELECT count(*) // {_MOST_LOOKED_AT} + 1 FROM batch) = 0 GROUP BY ALL LIMIT {_MOST_SHAPES}
+WHERE stream >= 0 AND number % (SELECT count(*) // {_MAX_SAMPLE} + 1 FROM batch) = 0 GROUP BY ALL LIMIT {_MAX_SHAPES}
 """
 _TYPES = """
 SELECT CASE WHEN json_valid(payload) THEN json_type(payload, $pointer) END AS found, min(topic) AS topic FROM batch
@@ -30,16 +29,16 @@ WHERE stream = $stream GROUP BY found HAVING found IS NOT NULL
 _JSON = {"VARCHAR": "string", "BOOLEAN": "boolean", "NULL": "null", "OBJECT": "object", "ARRAY": "array"}
 
 
-class DriftWatch:
-    """Remembers which changes were told."""
+class DriftDetector:
+    """Finds each change once: it remembers which ones were reported."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[int, str, str]] = set()
+        self._reported: set[tuple[int, str, str]] = set()
         self._known = [set(typed.keys) for typed in TYPED_STREAMS]
 
-    def look(self, statements: Statements, rejected: int) -> tuple[Drift, ...]:
-        """Return the changes that the view `batch` shows for the first time. `rejected`: how many of its rows were."""
-        if len(self._told) >= _MOST_CHANGES:
+    def detect(self, statements: Statements, rejected: int) -> tuple[Drift, ...]:
+        """Return the changes that appear for the first time in the view `batch`, of which `rejected` rows were rejected."""
+        if len(self._reported) >= _MAX_CHANGES:
             return ()
         try:
             return tuple(self._new_fields(statements) + (self._other_types(statements.connection) if rejected else []))
@@ -72,8 +71,9 @@ class DriftWatch:
         pointer = "/" + field.replace("~", "~0").replace("/", "~1")
         drifts = []
         for name, topic in connection.execute(_TYPES, {"pointer": pointer, "stream": code}).fetchall():
-            if (found := _json_type(name)) not in expected and (told := (code, field, found)) not in self._told:
-                self._told.add(told)
+            found = _json_type(name)
+            if found not in expected and (code, field, found) not in self._reported:
+                self._reported.add((code, field, found))
                 at, stream = datetime.now(UTC), typed.stream.template.text
                 drifts.append(Drift(at, stream, topic, field, change, sorted(expected), found))
         return drifts
