@@ -7,8 +7,8 @@ a final message, marked by user properties:
     final    true           on the final message
     parts    3              on the final message: how many parts came before it
 
-A broker delivers one publisher's messages on a topic in their order, and may deliver some again after a lost connection.
-So a part that was taken before is ignored. One that skips a number means that a part was lost, and the reply is an error.
+A broker delivers one publisher's messages on a topic in order, and may deliver some of them again after a lost connection.
+So a part that was taken before is ignored. A part that skips a number means that one was lost, and the reply is an error.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ PART, FINAL, PARTS = "part", "final", "parts"
 
 
 class ReplyError(BusError):
-    """Root of what can be wrong with a reply. `correlation_data` names the request, which is not waited for any longer."""
+    """Root of the errors of replies. `correlation_data` identifies the request, which no longer waits for its reply."""
 
     def __init__(self, text: str, correlation_data: bytes) -> None:
         super().__init__(text)
@@ -35,12 +35,12 @@ class IncompleteReply(ReplyError):
 
 
 class MalformedReply(ReplyError):
-    """A message of the reply does not follow the protocol: the responder is of another release, or no responder of ours."""
+    """A message of the reply does not follow the protocol: the responder is of another release, or not one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a reply; more of it follows."""
+    """One part of a reply; more will follow."""
 
     correlation_data: bytes
     number: int
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The last message of a reply, all `parts` of which have been taken."""
+    """The last message of a reply, whose `parts` parts have all been taken."""
 
     correlation_data: bytes
     parts: int
@@ -60,40 +60,40 @@ class Exchange:
     """The requests of one client that wait for replies on one response topic.
 
     Args:
-        response_topic: where replies go; no other client may subscribe to it.
-        start: names this start of the client, at least 8 random bytes where it may restart: replies to what an earlier start
-            had asked may still arrive.
+        response_topic: where replies go; a topic that belongs to this client.
+        start: token that makes correlation data unique, at least 8 random bytes for each start of the client: replies to
+            requests from before a restart may still arrive.
     """
 
     def __init__(self, response_topic: str, start: bytes) -> None:
         self.response_topic = response_topic
         self._start, self._numbers = start, count(1)
         self._taken: dict[bytes, int] = {}
-        """Parts taken so far, by the request's correlation data."""
+        """Number of parts taken so far, by the correlation data of the request."""
 
     def __contains__(self, correlation_data: bytes) -> bool:
-        """Tell whether this request still waits for its reply."""
+        """Return whether this request still waits for its reply."""
         return correlation_data in self._taken
 
     def __len__(self) -> int:
         return len(self._taken)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Return the correlation data of every request that waits, oldest first."""
+        """Iterate over the correlation data of the requests that wait, oldest first."""
         return iter(tuple(self._taken))
 
     def request(self, publication: Publication) -> Publication:
-        """Return the request to publish: `publication` with response topic and correlation data. It waits from now on."""
+        """Add response topic and correlation data to a publication, and wait for the reply from now on."""
         correlation_data = self._start + next(self._numbers).to_bytes(8)
         self._taken[correlation_data] = 0
         return replace(publication, response_topic=self.response_topic, correlation_data=correlation_data)
 
     def forget(self, correlation_data: bytes) -> None:
-        """Stop waiting for a reply; what still comes of it is ignored."""
+        """Stop waiting for a reply; any message of it that still arrives is ignored."""
         self._taken.pop(correlation_data, None)
 
     def take(self, message: Message) -> Part | Final | None:
-        """Take a message of the response topic; None where it brings nothing new to a request that waits.
+        """Take a message from the response topic; return None if it adds nothing to a reply that is waited for.
 
         Raises:
             IncompleteReply: a part before this message was lost; the request is forgotten.
@@ -116,7 +116,7 @@ class Exchange:
         if number <= taken:
             return None
         if number != taken + 1:
-            raise IncompleteReply(f"part {taken + 1} of the reply was lost: part {number} came instead", correlation_data)
+            raise IncompleteReply(f"part {taken + 1} of the reply was lost: part {number} arrived instead", correlation_data)
         self._taken[correlation_data] = number
         return Part(correlation_data, number, message)
 
@@ -126,13 +126,13 @@ class Exchange:
         if parts > taken:
             raise IncompleteReply(f"{parts - taken} of {parts} parts of the reply were lost", correlation_data)
         if parts < taken:
-            raise MalformedReply(f"the reply ends after {parts} parts, {taken} have come", correlation_data)
+            raise MalformedReply(f"the reply ends after {parts} parts, but {taken} have arrived", correlation_data)
         self.forget(correlation_data)
         return Final(correlation_data, parts, message)
 
 
 def part(request: Message, number: int, payload: bytes, content_type: str) -> Publication:
-    """Return part `number`, counted from 1, of the reply to `request`, which has a response topic."""
+    """Return part `number`, counted from 1, of the reply to `request`, which must have a response topic."""
     return _reply(request, payload, content_type, ((PART, str(number)),))
 
 
@@ -154,5 +154,5 @@ def _reply(request: Message, payload: bytes, content_type: str, marks: tuple[tup
 def _number(message: Message, name: str, correlation_data: bytes) -> int:
     text = message.property(name)
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise MalformedReply(f"the reply has a message with {name} {text!r}: a whole number is expected", correlation_data)
+        raise MalformedReply(f"the reply has a message with {name}={text!r}: expected a whole number", correlation_data)
     return int(text)

@@ -1,6 +1,6 @@
-"""Asking the recorder, sans-I/O: the request, the rows of a part, and what the final message says of the whole answer.
+"""Queries to the recorder, sans-I/O: the request, the rows of a part, and the end of an answer.
 
-`broker.exchange` decides whether all parts came; here a client learns whether they are the rows that it asked for.
+`broker.exchange` checks that all parts came; `end` checks that the recorder could answer, and that no row is missing.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from broker.message import Publication, decode, decode_json, encode
 
 
 class QueryFailed(BusError):
-    """The recorder could not answer a query; `error` is what it says."""
+    """The recorder could not answer a query; `error` is the reason it gave."""
 
     def __init__(self, error: QueryError) -> None:
         super().__init__(error.message)
@@ -20,31 +20,31 @@ class QueryFailed(BusError):
 
 
 class AnswerCut(BusError):
-    """The answer was cut at a limit on rows, although all of them are needed."""
+    """The answer was cut at a limit on rows, and the client needs all of them."""
 
 
 def query(request: QueryRequest) -> Publication:
-    """Return the publication that asks the recorder; `Exchange.request` adds the response topic and correlation data."""
+    """Return a query as a publication; `Exchange.request` adds the response topic and correlation data."""
     return Publication(topic=QUERY.template.topic(), payload=encode(request), content_type=JSON)
 
 
 def rows(part: Part) -> list[dict[str, Any]]:
-    """Return the rows of a part that was asked for in JSON.
+    """Return the rows of a part in JSON.
 
     Raises:
-        MalformedReply: it is something else.
+        MalformedReply: it is not a JSON array of objects.
     """
     try:
         found = decode_json(part.message.payload)
     except Rejected as error:
         raise _unreadable(part, str(error)) from error
-    if not isinstance(found, list):
-        raise _unreadable(part, "it is no array of rows")
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise _unreadable(part, "it is not an array of rows")
     return found
 
 
 def end(final: Final, whole: bool = True) -> QueryEnd:
-    """Return what the final message says of the answer.
+    """Return the end of an answer, which reports on the whole of it.
 
     Args:
         final: the final message.
@@ -52,18 +52,21 @@ def end(final: Final, whole: bool = True) -> QueryEnd:
 
     Raises:
         QueryFailed: the recorder could not answer.
-        AnswerCut: there are more rows than the recorder answers at once, and `whole` asks for all of them.
-        MalformedReply: the message is something else.
+        AnswerCut: there are more rows than the recorder sends for one query, and `whole` is set.
+        MalformedReply: the message is not the end of an answer, or of one with another number of parts.
     """
     try:
-        told = decode(final.message.payload, QueryEnd)
+        found = decode(final.message.payload, QueryEnd)
     except Rejected as error:
-        raise MalformedReply(f"the recorder closed its answer with something else: {error}", final.correlation_data) from error
-    if told.error is not None:
-        raise QueryFailed(told.error)
-    if whole and told.truncated:
-        raise AnswerCut(f"there are more rows than the {told.rows:,} that the recorder answers at once")
-    return told
+        raise MalformedReply(f"the recorder's answer has no readable end: {error}", final.correlation_data) from error
+    if found.error is not None:
+        raise QueryFailed(found.error)
+    if found.chunks != final.parts:  # also where something on the way dropped the user properties
+        text = f"the recorder counts {found.chunks} parts in its answer, and {final.parts} have come"
+        raise MalformedReply(text, final.correlation_data)
+    if whole and found.truncated:
+        raise AnswerCut(f"there are more than {found.rows:,} rows, which is all that the recorder sends for one query")
+    return found
 
 
 def _unreadable(part: Part, why: str) -> MalformedReply:

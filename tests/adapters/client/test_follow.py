@@ -145,5 +145,5 @@ def _end(follower: Follower) -> Received:
         payload=b'{"rows":0,"chunks":0,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}',
         at=START_AT,
         correlation_data=follower.question.correlation_data,
-        user=(("final", "true"),),
+        user=(("final", "true"), ("parts", "0")),
     )

@@ -26,7 +26,7 @@ def part(question: Question, number: object, payload: bytes = b"[]") -> Received
 
 def end(question: Question, **fields: Any) -> Received:
     given = {"rows": 0, "chunks": 0, "elapsed_s": 0.1, "columns": [], "truncated": False, "error": None, **fields}
-    return message(question, json.dumps(given).encode(), (("final", "true"),))
+    return message(question, json.dumps(given).encode(), (("final", "true"), ("parts", str(given["chunks"]))))
 
 
 def message(question: Question, payload: bytes, user: tuple[tuple[str, str], ...] = ()) -> Received:

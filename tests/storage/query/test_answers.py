@@ -7,6 +7,7 @@ from broker.contract.storage.topics import ARROW, JSON, AnswerFormat, QueryEnd, 
 from broker.message import Message, Publication, decode, decode_json, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed
+from storage.query import answers
 from storage.query.answers import answer, closing, may_answer, request_of
 from storage.query.sandbox import Limits
 
@@ -117,3 +118,13 @@ def test_elapsed_time_is_a_number(database: Database) -> None:
 def test_only_answer_topics_are_answered(topic: str | None) -> None:
     assert not may_answer(Message(topic="storage/query", payload=b"", response_topic=topic))
     assert may_answer(Message(topic="storage/query", payload=b"", response_topic=TOPIC))
+
+
+def test_a_part_that_is_too_large_is_not_counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "LARGEST_PART_BYTES", 1_000)
+    parts, end = ask(
+        database, QueryRequest(sql="SELECT repeat('x', CASE WHEN range < 9 THEN 1 ELSE 300000 END) FROM range(10)")
+    )
+    assert end.chunks == len(parts)
+    assert end.error is not None
+    assert end.error.kind == "limit"
