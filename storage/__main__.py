@@ -3,7 +3,7 @@
 import asyncio
 
 from broker.errors import CannotStart, TakenOver
-from broker.mqtt.address import Address, broker_address
+from broker.mqtt.options import Address
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, positive_int
 from storage.database.opening import hold_lock
@@ -23,7 +23,7 @@ def build(settings: Settings) -> Recorder:
     """
     try:
         hold_lock(settings.database).close()
-        _refuse_a_second(broker_address(settings, DECLARATION.name))
+        _refuse_a_second(settings.broker_address(DECLARATION.name))
         recorder = Recorder(settings)
     except StorageError as error:
         raise CannotStart(str(error)) from error

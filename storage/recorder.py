@@ -10,7 +10,6 @@ from pathlib import Path
 from broker.contract.storage.topics import DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from broker.mqtt.address import broker_address
 from broker.mqtt.packets import Delivery
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Bus
@@ -52,7 +51,7 @@ class Recorder:
         read_policy(policy)
         self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
         self._stats = Stats()
-        address = broker_address(settings, DECLARATION.name)
+        address = settings.broker_address(DECLARATION.name)
         self._session = RecordingSession(address, self.database, self._stats, self._on_commit)
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())

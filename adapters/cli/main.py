@@ -20,9 +20,9 @@ Example:
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from broker.runtime.version import VERSION
+        from broker.runtime.settings import release
 
-        click.echo(f"scaup {VERSION}")
+        click.echo(f"scaup {release()}")
         ctx.exit()
 
 

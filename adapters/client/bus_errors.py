@@ -1,7 +1,7 @@
 """What a broker's refusals mean, and what to do about them. Reason codes are those of MQTT 5, section 2.4."""
 
 from adapters.client.errors import CommandError, Refused, Unreachable
-from broker.mqtt.address import Address
+from broker.mqtt.options import Address
 
 _BAD_LOGIN = (0x86, 0x87, 0x8C)
 _NOT_AUTHORIZED = 0x87

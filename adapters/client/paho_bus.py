@@ -24,7 +24,7 @@ from adapters.client import bus_errors
 from adapters.client.bus import Received
 from adapters.client.errors import ConnectionLost, Refused, Unreachable
 from broker.message import Publication
-from broker.mqtt.address import Address
+from broker.mqtt.options import Address
 from broker.mqtt.packets import (
     Delivery,
     MalformedPacket,

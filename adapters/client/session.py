@@ -11,7 +11,7 @@ import click
 
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import NoRecorder, Unreachable
-from broker.mqtt.address import Address, broker_address
+from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Session:
 
     @property
     def _address(self) -> Address:
-        return broker_address(self.settings, OPERATOR.name)
+        return self.settings.broker_address(OPERATOR.name)
 
     def bus(self, session_expiry_s: int = 0) -> "AbstractContextManager[Bus]":
         """Connect to the broker for the time of a `with` block.

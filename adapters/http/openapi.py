@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapters.http.errors import RETRY_AFTER_S
-from broker.runtime.version import VERSION
+from broker.runtime.settings import release
 
 Node = dict[str, Any]
 
@@ -26,7 +26,7 @@ def document(title: str, description: str, paths: Node, schemas: Node) -> Node:
     """
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "description": description, "version": VERSION},
+        "info": {"title": title, "description": description, "version": release()},
         "paths": {path: _with_common(item) for path, item in {**paths, **_COMMON}.items()},
         "components": {"schemas": {**schemas, "Error": ERROR, "Health": _HEALTH}},
     }

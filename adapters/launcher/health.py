@@ -12,7 +12,7 @@ from adapters.client.paho_bus import connected
 from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.errors import Rejected
 from broker.message import decode
-from broker.mqtt.address import Address
+from broker.mqtt.options import Address
 
 LOOK_EVERY_S = 0.2
 

@@ -8,7 +8,6 @@ from adapters.launcher import health
 from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.runtime import Row, broker_note
 from broker.contract.components.topics import ComponentState
-from broker.mqtt.address import broker_address
 from broker.runtime.settings import Settings
 
 RECORDER_LIMIT_S = 30.0
@@ -23,7 +22,7 @@ def wait_for_broker(settings: Settings, limit_s: float) -> dict[str, ComponentSt
     Raises:
         CommandError: it does not answer within `limit_s`, or refuses the login.
     """
-    return health.wait_for_broker(broker_address(settings, OPERATOR.name), limit_s)
+    return health.wait_for_broker(settings.broker_address(OPERATOR.name), limit_s)
 
 
 def start_components(
@@ -51,13 +50,13 @@ def start_components(
     for wanted, limit_s in ((recorder, RECORDER_LIMIT_S), (others, HEALTHY_LIMIT_S)):
         stale |= {name: before[name] for name in start(wanted) if name in before}
         left_s = min(limit_s, deadline_s - time.monotonic())
-        missing = health.wait_until_online(broker_address(settings, OPERATOR.name), [*missing, *wanted], stale, left_s)
+        missing = health.wait_until_online(settings.broker_address(OPERATOR.name), [*missing, *wanted], stale, left_s)
     return missing
 
 
 def rows(settings: Settings, where: Mapping[str, str], database: str) -> list[Row]:
     """Return the report's row of each program in `where`, a mapping from its name to the place where it runs."""
-    found = health.states(broker_address(settings, OPERATOR.name))
+    found = health.states(settings.broker_address(OPERATOR.name))
     notes = {RECORDER: database, BROKER: broker_note(settings)}
     states = {BROKER: "online", **{name: state.state.value for name, state in found.items()}}
     return [

@@ -11,7 +11,6 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import gmqtt
@@ -19,7 +18,7 @@ from gmqtt.mqtt.constants import MQTTCommands
 from gmqtt.mqtt.handler import MQTTConnectError
 
 from broker.errors import BrokerUnavailable, TakenOver
-from broker.mqtt.address import Address
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.outbox import Outbox
 from broker.mqtt.packets import Delivery, acknowledgement, parse_publish, parse_publishes, parse_reason, publish_complete
 from broker.mqtt.reader import install
@@ -51,33 +50,7 @@ _gmqtt_log = logging.getLogger("gmqtt")
 _gmqtt_log.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """One topic filter with its MQTT 5 subscription options (section 3.8.3.1)."""
-
-    filter: str
-    qos: int = 1
-    no_local: bool = False
-    retain_as_published: bool = False
-    retain_handling: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to connect. `session_expiry_s` above 0 asks for a session that outlives the connection."""
-
-    client_id: str
-    subscriptions: tuple[Subscription, ...] = ()
-    session_expiry_s: int = 0
-    receive_maximum: int = 1_000
-    will: gmqtt.Message | None = None
-    acknowledge: bool = True
-    """Acknowledge deliveries when `on_deliveries` returns; otherwise the owner calls `acknowledge` later."""
-    keeps: int = 10_000
-    """Publications that wait for the broker at most, `LARGEST_BACKLOG_BYTES` in all; then the oldest are dropped."""
-
-
-class Owner:
+class ConnectionListener:
     """Whom a connection belongs to: what it is told. An exception in any of these ends `Connection.run`."""
 
     async def before_connect(self) -> None:
@@ -99,9 +72,9 @@ class Owner:
 class Connection:
     """A connection with everything that has to survive its loss."""
 
-    def __init__(self, address: Address, options: Options, owner: Owner) -> None:
+    def __init__(self, address: Address, options: Options, owner: ConnectionListener) -> None:
         self._address, self._options, self._owner = address, options, owner
-        self._outbox: Outbox[gmqtt.Message] = Outbox(options.keeps, LARGEST_BACKLOG_BYTES, _size)
+        self._outbox: Outbox[gmqtt.Message] = Outbox(options.max_queued, LARGEST_BACKLOG_BYTES, _size)
         self._dropping, self._dropped_told = False, 0
         self._client: gmqtt.Client | None = None
         self._drained = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a component is: its name, what it subscribes and publishes, and the settings of its own."""
+"""Declaration of a component: its name, what it subscribes to and publishes, and its own settings."""
 
 from dataclasses import dataclass, replace
 
@@ -16,36 +16,37 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """The one place that says what a component does on the bus.
+    """The single source for what a component does on the bus.
 
-    The access file, the credentials, both runtimes, `scaup run` and `scaup status` are made from it, so a component can publish
-    nothing that is not named here. Each component's state and rejected messages are implied.
-
-    `subscribes` and `publishes` are streams of `broker.contract`; `tick_s` is the time between two calls of `on_tick` in
-    seconds of plant time, None for a component that only answers messages. `publishes_also` are filters of topics that it
-    publishes to without being the one who says what they mean, `subscribes_also` those of streams that it hears a part of.
-    `session_s` is for how many wall seconds the broker keeps what comes while the component is away; that is handed over
-    after the retained messages. `listens` are those of the `variables` that hold a port of its own: `make up` looks whether
-    it is free. `wall_tick_s` takes the place of `tick_s` where wall time counts, whatever the time scale. `keeps` is how many
-    publications wait while the broker is away, before the oldest is dropped. Of a component with `processes` above 1, as many
-    may run at once; see `numbered`.
+    The access file, the credentials, both runtimes, `scaup run` and `scaup status` are generated from it, so a component can
+    publish only to topics that are named here. The component's state and its rejected messages are implied.
     """
 
     name: str
     summary: str
     subscribes: tuple[AnyStream, ...] = ()
+    """Streams of `broker.contract`."""
     publishes: tuple[AnyStream, ...] = ()
     publishes_also: tuple[str, ...] = ()
+    """Topic filters of streams that belong to other components, but may be published to by this one."""
     subscribes_also: tuple[str, ...] = ()
+    """Topic filters that select a part of a stream."""
     tick_s: float | None = None
+    """Plant seconds between two calls of `on_tick`; None for a component that only reacts to messages."""
     wall_tick_s: float | None = None
-    keeps: int = 10_000
+    """Wall seconds between two calls of `on_tick`, in place of `tick_s`."""
+    max_queued: int = 10_000
+    """Publications that may wait while the broker is unreachable; for one more, the oldest is dropped."""
     processes: int = 1
+    """Processes that may run at once; see `numbered`."""
     session_s: int = 0
+    """Wall seconds for which the broker queues messages while the component is disconnected; they are handed over after the
+    retained ones."""
     variables: tuple[Variable, ...] = ()
     listens: tuple[Variable, ...] = ()
+    """Those of the `variables` that hold a port to listen on: `make up` checks that it is free."""
     account: str = ""
-    """Whose login it uses; empty: that of its own name."""
+    """Account it logs in with; empty: the one with its name."""
 
     def numbered(self, number: int) -> "Declaration":
         """Return the declaration of one of several processes, from 1 to `processes`: `name`, `name-2`, `name-3`."""

@@ -10,16 +10,15 @@ from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.contract.replay import MARK
 from broker.errors import BrokerUnavailable, BusError, Rejected, TakenOver
 from broker.message import Message, Publication, decode
-from broker.mqtt.address import broker_address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Options, Subscription
 from broker.mqtt.packets import Delivery, MalformedPacket, parse_properties
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Component, Service
 from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import rejection
-from broker.runtime.settings import Settings
-from broker.runtime.version import VERSION
+from broker.runtime.settings import Settings, release
 from broker.stamp import read_stamp
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ async def _serve(declaration: Declaration, component: Component, settings: Setti
     await Runtime(declaration, component, settings).run()
 
 
-class Runtime(Owner):
+class Runtime(ConnectionListener):
     """Runs one component: connection, presence, plant clock, ticks, rejected messages, clean stop."""
 
     def __init__(self, declaration: Declaration, component: Component, settings: Settings) -> None:
@@ -79,10 +78,10 @@ class Runtime(Owner):
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
             session_expiry_s=declaration.session_s,
             acknowledge=False,
-            keeps=declaration.keeps,
+            max_queued=declaration.max_queued,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
-        address = broker_address(settings, declaration.account or declaration.name)
+        address = settings.broker_address(declaration.account or declaration.name)
         self._connection = Connection(address, options, self)
 
     async def run(self) -> None:
@@ -256,7 +255,7 @@ class Runtime(Owner):
             raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")
 
     def _presence(self, presence: Presence) -> Publication:
-        state = ComponentState(state=presence, boot=self._publisher.boot, version=VERSION)
+        state = ComponentState(state=presence, boot=self._publisher.boot, version=release())
         return STATE.publication(state, component=self._declaration.name)
 
     async def _leave(self) -> None:

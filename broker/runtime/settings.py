@@ -4,11 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from broker.errors import InvalidSetting
+from broker.mqtt.options import Address
+from broker.runtime.credentials import read_password
 from broker.runtime.declaration import Variable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,10 +80,28 @@ class Settings:
         """Return the value of a component's own variable, its default where it is not set."""
         return self.environment.get(variable.name, "").strip() or variable.default
 
+    def broker_address(self, account: str) -> Address:
+        """Return the broker's address with the login of the settings, or else with the generated one of `account`, if any."""
+        username, password = self.mqtt_username, self.mqtt_password
+        if username is None and (generated := read_password(self.data_dir, account)) is not None:
+            username, password = account, generated
+        return Address(host=self.mqtt_host, port=self.mqtt_port, username=username, password=password, ca=self.mqtt_ca)
+
     @property
     def database(self) -> Path:
         """The DuckDB file."""
         return self.data_dir / "scaup.duckdb"
+
+
+@cache
+def release() -> str:
+    """Return the version of this release, `0+unknown` in a checkout that was never installed."""
+    from importlib import metadata  # takes 15 ms, which every command would wait for
+
+    try:
+        return metadata.version("scaup")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
 
 
 def read_environment() -> dict[str, str]:

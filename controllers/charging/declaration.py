@@ -18,6 +18,6 @@ DECLARATION = Declaration(
     publishes=(STATUS, STATE, SESSION, PAIRS),
     session_s=600,
     wall_tick_s=0.5,
-    keeps=100_000,
+    max_queued=100_000,
     variables=(PAIRS_FILE,),
 )

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from broker.contract.storage.topics import QUERY, Drift
-from broker.mqtt.address import Address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import CommitResult, Database
@@ -45,7 +45,7 @@ OnCommit = Callable[[list[TimedDelivery], tuple[Drift, ...]], None]
 T = TypeVar("T")
 
 
-class RecordingSession(Owner):
+class RecordingSession(ConnectionListener):
     """Records every message that the broker delivers to one session that never expires.
 
     `on_commit` is called with each committed batch, in order, and with the changes in the shape of its payloads.

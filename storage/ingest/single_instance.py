@@ -7,8 +7,8 @@ from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.contract.storage.topics import STATS
 from broker.errors import Rejected
 from broker.message import decode
-from broker.mqtt.address import Address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
 
 CONNECT_S = 2.0
@@ -20,7 +20,7 @@ ALIVE_S = 2.5
 _STATE_TOPIC = STATE.template.topic(component="recorder")
 
 
-class _Listener(Owner):
+class _Listener(ConnectionListener):
     """Hears whether a recorder is said to be online, and whether it says so itself."""
 
     def __init__(self) -> None:

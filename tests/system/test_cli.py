@@ -19,7 +19,7 @@ from adapters.client.errors import Refused, Unreachable
 from adapters.client.paho_bus import PahoBus, connected
 from broker.contract.heating.topics import SETPOINT, Setpoint
 from broker.message import Publication
-from broker.mqtt.address import Address, broker_address
+from broker.mqtt.options import Address
 from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.real_broker import RealBroker
@@ -298,14 +298,14 @@ def test_doctor_is_content_with_what_runs(plant: RealBroker) -> None:
 
 def test_doctor_leaves_nothing_behind(plant: RealBroker) -> None:
     scaup(plant, "doctor")
-    with connected(broker_address(plant.settings, "operator")) as bus:
+    with connected(plant.settings.broker_address("operator")) as bus:
         assert not [topic for topic in bus.retained("#") if "doctor" in topic]
         assert not [topic for topic in bus.retained("/#") if "doctor" in topic]
 
 
 def test_more_retained_messages_than_a_broker_sends_without_an_acknowledgement(own_broker: RealBroker) -> None:
     count = 25_000
-    with connected(broker_address(own_broker.settings, "operator")) as bus:
+    with connected(own_broker.settings.broker_address("operator")) as bus:
         for number in range(count):
             bus.post(SETPOINT.publication(Setpoint(celsius=20.0), room=f"room-{number}"), 1)
         bus.settle()
@@ -315,8 +315,8 @@ def test_more_retained_messages_than_a_broker_sends_without_an_acknowledgement(o
 def test_asking_for_retained_messages_leaves_live_ones_alone(plant: RealBroker, room: str) -> None:
     setpoint = SETPOINT.publication(Setpoint(celsius=21.0), room=room)
     with (
-        connected(broker_address(plant.settings, "operator")) as bus,
-        connected(broker_address(plant.settings, "operator")) as operator,
+        connected(plant.settings.broker_address("operator")) as bus,
+        connected(plant.settings.broker_address("operator")) as operator,
     ):
         bus.subscribe(setpoint.topic)
         operator.publish(setpoint)

@@ -21,7 +21,6 @@ from adapters.launcher.control import Supervisor
 from adapters.launcher.supervision import TAKEN_OVER_EXIT, Place, Program
 from broker.contract.components.topics import Presence
 from broker.contract.heating import topics as heating
-from broker.mqtt.address import broker_address
 from broker.runtime.settings import ROOT, Settings
 from tests.real_broker import own_ports
 
@@ -64,7 +63,7 @@ class Plant:
 
     def healthy(self) -> bool:
         try:
-            found = health.states(broker_address(self.settings, "operator"))
+            found = health.states(self.settings.broker_address("operator"))
         except CommandError:
             return False
         return all(name in found and found[name].state is Presence.ONLINE for name in STARTED)
@@ -261,7 +260,7 @@ def test_a_component_whose_place_was_taken_gives_way_until_the_next_up(plant: Pl
 def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None:
     setpoint = heating.SETPOINT.publication(heating.Setpoint(celsius=19.5), room="room-lifecycle")
     topic = setpoint.topic
-    with connected(broker_address(plant.settings, "operator")) as bus:
+    with connected(plant.settings.broker_address("operator")) as bus:
         bus.publish(setpoint)
     saved = plant.settings.data_dir / "broker" / "mosquitto.db"
     published_at = time.time()
@@ -269,7 +268,7 @@ def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None
     before = plant.kill("broker")
     assert eventually(lambda: plant.pids().get("broker", before) != before)
     assert eventually(plant.healthy)
-    with connected(broker_address(plant.settings, "operator")) as bus:
+    with connected(plant.settings.broker_address("operator")) as bus:
         assert bus.retained(topic)[topic].payload == setpoint.payload
 
 

@@ -19,7 +19,7 @@ import pytest
 from adapters.client.bus import Received
 from adapters.client.paho_bus import PahoBus, connected
 from broker.message import Publication
-from broker.mqtt.address import Address, broker_address
+from broker.mqtt.options import Address
 from tests import real_broker
 from tests.real_broker import RealBroker
 from tests.system.test_cli import SCAUP, recording, scaup
@@ -61,7 +61,7 @@ def listening(broker: RealBroker, topic_filter: str) -> Iterator[list[Received]]
     """Collect what is published below a filter."""
     heard: list[Received] = []
     ended = threading.Event()
-    with connected(broker_address(broker.settings, "operator")) as bus:
+    with connected(broker.settings.broker_address("operator")) as bus:
         bus.subscribe(topic_filter)
 
         def listen() -> None:

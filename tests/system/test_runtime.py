@@ -18,8 +18,8 @@ from broker.contract.components.topics import Presence
 from broker.contract.heating import topics as heating
 from broker.errors import BrokerUnavailable, Rejected, TakenOver
 from broker.message import Message, Publication
-from broker.mqtt.address import Address, broker_address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery, parse_properties
 from broker.runtime.component import Bus
 from broker.runtime.declaration import Declaration
@@ -76,13 +76,13 @@ class Service(Echo):
             self.finished = True
 
 
-class Watcher(Owner):
+class Watcher(ConnectionListener):
     """A bystander that hears everything."""
 
     def __init__(self, broker: RealBroker, account: str = "recorder", client_id: str = "watcher") -> None:
         self.heard: list[Delivery] = []
         options = Options(client_id=client_id, subscriptions=(Subscription(filter="#", retain_as_published=True),))
-        self.connection = Connection(broker_address(broker.settings, account), options, self)
+        self.connection = Connection(broker.settings.broker_address(account), options, self)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         self.heard += deliveries

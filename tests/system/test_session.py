@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.mqtt.address import broker_address
-from broker.mqtt.connection import Connection, Options, Owner
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Options
 from broker.runtime.settings import Settings
 from storage.database.database import CommitResult, Database
 from storage.errors import NoSpace, StorageError
@@ -28,7 +28,7 @@ class Recording:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.stats = Stats()
-        self.session = RecordingSession(broker_address(settings, "recorder"), database, self.stats, lambda batch, drifts: None)
+        self.session = RecordingSession(settings.broker_address("recorder"), database, self.stats, lambda batch, drifts: None)
         self._ready = asyncio.Event()
 
     async def __aenter__(self) -> "Recording":
@@ -156,7 +156,7 @@ def test_a_full_disk_holds_back_the_acknowledgement_and_loses_nothing(
 
 def test_retained_messages_are_recorded_once_whatever_reconnects(own_broker: RealBroker, tmp_path: Path) -> None:
     async def retained(settings: Settings) -> None:
-        connection = Connection(broker_address(settings, "operator"), Options(client_id="operator"), Owner())
+        connection = Connection(settings.broker_address("operator"), Options(client_id="operator"), ConnectionListener())
         task = asyncio.create_task(connection.run())
         connection.publish(gmqtt.Message("heating/kept/setpoint", '{"celsius":21}', qos=1, retain=True))
         assert await connection.flush(20)

@@ -44,7 +44,7 @@ def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.Co
         ("adapters.client.session", ["query", "SELECT 1"]),
         ("hashlib", ["query", "SELECT 1"]),
         ("adapters.cli.lazy", ["query", "SELECT 1"]),
-        ("broker.runtime.version", ["--version"]),
+        ("broker.runtime.settings", ["--version"]),
         ("adapters.cli.commands.query", ["query", "SELECT 1"]),
         ("paho", ["query", "SELECT 1"]),
         ("duckdb", ["run", "recorder"]),

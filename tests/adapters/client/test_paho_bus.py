@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adapters.client.errors import Refused
 from adapters.client.paho_bus import PahoBus
 from broker.message import Publication
-from broker.mqtt.address import Address
+from broker.mqtt.options import Address
 from broker.mqtt.packets import Delivery, MalformedPacket, pack_user_properties, parse_properties
 
 

@@ -13,8 +13,8 @@ from adapters.torque.declaration import DECLARATION
 from adapters.torque.drivers import Driver
 from adapters.torque.gateway import STOPPED
 from broker.contract.fastening.topics import Link
-from broker.mqtt.address import broker_address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Options, Subscription
 from broker.mqtt.packets import Delivery, parse_properties
 from broker.runtime.runtime import Runtime
 from broker.stamp import read_stamp
@@ -24,13 +24,13 @@ from tests.real_broker import RealBroker
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 
-class Controller(Owner):
+class Controller(ConnectionListener):
     """Hears what the adapter says, and sends commands with an account that may."""
 
     def __init__(self, broker: RealBroker, account: str) -> None:
         self.heard: list[Delivery] = []
         options = Options(client_id=f"{account}-of-test", subscriptions=(Subscription(filter="torque/#"),))
-        self.connection = Connection(broker_address(broker.settings, account), options, self)
+        self.connection = Connection(broker.settings.broker_address(account), options, self)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         self.heard += deliveries

@@ -9,8 +9,8 @@ from gmqtt.mqtt.constants import MQTTCommands
 from gmqtt.mqtt.handler import MqttPackageHandler
 
 from broker.errors import BusError
-from broker.mqtt.address import Address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import acknowledgement
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,7 +46,7 @@ async def attempt(peer: Peer, **options: object) -> str:
     server = await asyncio.start_server(meet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     given: dict[str, object] = {"client_id": "test", "subscriptions": (Subscription(filter="a/#"),), **options}
-    connection = Connection(Address(host="127.0.0.1", port=port), Options(**given), Owner())  # type: ignore[arg-type]
+    connection = Connection(Address(host="127.0.0.1", port=port), Options(**given), ConnectionListener())  # type: ignore[arg-type]
     try:
         async with asyncio.timeout(5):
             await connection._connect()
@@ -113,7 +113,7 @@ def test_says_what_is_wrong_with_a_broker(peer: Peer, expected: str) -> None:
 
 def test_nobody_there_is_told() -> None:
     async def scenario() -> None:
-        connection = Connection(Address(host="127.0.0.1", port=1), Options(client_id="test"), Owner())
+        connection = Connection(Address(host="127.0.0.1", port=1), Options(client_id="test"), ConnectionListener())
         with pytest.raises(Exception, match="no broker at"):
             await connection._connect()
 
@@ -122,7 +122,7 @@ def test_nobody_there_is_told() -> None:
 
 def test_nothing_is_acknowledged_without_a_connection() -> None:
     async def scenario() -> None:
-        connection = Connection(Address(host="127.0.0.1", port=1), Options(client_id="test"), Owner())
+        connection = Connection(Address(host="127.0.0.1", port=1), Options(client_id="test"), ConnectionListener())
         assert connection.acknowledge([]) == 0
         assert acknowledgement(1, 1)
 

@@ -9,8 +9,8 @@ from gmqtt.mqtt.utils import ConnectionState, IdGenerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.mqtt.address import Address
-from broker.mqtt.connection import Connection, Options, Owner, Subscription
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
 from broker.mqtt.reader import Protocol, packet_bytes
 from tests.broker.mqtt.test_packets import Protocol as NoProtocol
@@ -33,7 +33,7 @@ def test_a_length_of_more_than_four_bytes_is_an_error() -> None:
         packet_bytes(b"\x30\xff\xff\xff\xff\x01")
 
 
-class Hearing(Owner):
+class Hearing(ConnectionListener):
     def __init__(self) -> None:
         self.heard: list[Delivery] = []
         self.times = 0

@@ -1,0 +1,44 @@
+"""How to connect: the broker's address, the client's session and its subscriptions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line connects through paho, and gmqtt takes long to import
+    import gmqtt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """The broker's address and the login to use. `ca` is a PEM file: with it, the connection is TLS."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One topic filter with its MQTT 5 subscription options (section 3.8.3.1)."""
+
+    filter: str
+    qos: int = 1
+    no_local: bool = False
+    retain_as_published: bool = False
+    retain_handling: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The client's side of a connection. `session_expiry_s` above 0 asks for a session that outlives the connection."""
+
+    client_id: str
+    subscriptions: tuple[Subscription, ...] = ()
+    session_expiry_s: int = 0
+    receive_maximum: int = 1_000
+    will: "gmqtt.Message | None" = None
+    acknowledge: bool = True
+    """Acknowledge deliveries when `on_deliveries` returns; otherwise the listener calls `Connection.acknowledge` later."""
+    max_queued: int = 10_000
+    """Publications that may wait for the broker; beyond that, or beyond `LARGEST_BACKLOG_BYTES`, the oldest are dropped."""
