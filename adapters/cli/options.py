@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
 from adapters.client.session import Session
 from adapters.client.times import ACCEPTED, parse_instant
 from broker.errors import InvalidTopic

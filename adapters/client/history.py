@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from adapters.cli.output.lines import COLUMNS
 from adapters.client.answers import arrow_request
+from adapters.client.messages import COLUMNS
 from adapters.client.rows import ArrowRows
 from adapters.client.session import Session
 from broker.contract.sql import Condition, selection

@@ -2,17 +2,11 @@
 
 from typing import Any
 
-from adapters.cli.output.lines import COLUMNS
-from adapters.cli.output.output import Format
 from adapters.client.bus import Received
 from broker.stamp import read_stamp
 
-_SHOWN = "received_at, topic, coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload"
-
-
-def shown_columns(output_format: Format) -> str:
-    """Return the SELECT list for messages: all columns for programs, the few that fit on a line for people."""
-    return _SHOWN if output_format in (Format.TABLE, Format.MARKDOWN) else ", ".join(COLUMNS)
+COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
+"""The columns of `messages` that a live message has too."""
 
 
 def live_row(received: Received) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.cli.output.progress import Progress
 from adapters.client.bus import Bus
 from adapters.client.pages import Extent, PageSize, Selection, extent, pages, received
+from adapters.client.rows import plain
 from adapters.client.session import Session, rows_of
 from broker.contract.replay import PREFIX, SOURCE
 from broker.contract.sql import Condition, topic_condition
@@ -97,10 +98,10 @@ def recorded(session: Session, selection: Selection, found: Span) -> "Iterator[R
 
 
 def _messages(batch: "pa.RecordBatch") -> "Iterator[Recorded]":
-    from adapters.cli.output.bulk import python_values
     from adapters.client.replay import Recorded
+    from broker.contract.storage.values import python_values
 
-    columns = [python_values(batch.column(name)) for name in COLUMNS[1:]]
+    columns = [python_values(plain(batch.column(name))) for name in COLUMNS[1:]]
     for received_at, event_at, topic, text, raw, qos, source, boot, seq in zip(*columns, strict=True):
         payload = raw if text is None else text.encode()
         yield Recorded(received_at=received_at, topic=topic, payload=payload, qos=qos, stamp=Stamp(source, boot, seq, event_at))

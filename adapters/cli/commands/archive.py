@@ -5,7 +5,7 @@ from datetime import date
 import click
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.cli.output.progress import Steps
 from adapters.client.request import carry_out
 from adapters.client.rows import Rows

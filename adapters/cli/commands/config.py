@@ -9,7 +9,7 @@ import click
 from dotenv import dotenv_values
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.rows import Rows
 from adapters.client.session import warn
 from adapters.launcher.registry import components

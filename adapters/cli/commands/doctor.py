@@ -7,7 +7,7 @@ import click
 
 from adapters.cli.commands.status import component_states, expected_components
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import CommandError
 from adapters.client.rows import Rows

@@ -1,6 +1,5 @@
 """`scaup export`: Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from adapters.cli.options import TopicFilter, examples, since_option, until_option
-from adapters.cli.output.lines import COLUMNS
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
 from adapters.cli.output.progress import Progress
 from adapters.client import pages as exporting
 from adapters.client.errors import WrongUsage
+from adapters.client.messages import COLUMNS
 from adapters.client.pages import EVERYTHING, MESSAGES, NUMBER, PageSize, received
 from adapters.client.rows import ArrowRows
 from adapters.client.session import Session, hint, warn
@@ -24,8 +24,7 @@ from broker.contract.sql import Condition, topic_condition
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FORMATS = [Format.CSV, Format.JSONL, Format.JSON, Format.PARQUET]
-_SUFFIXES = {f".{each.value}": each for each in _FORMATS} | {".ndjson": Format.JSONL}
+_FORMATS = [each for each in Format if not each.for_people]
 _NAMES = ", ".join(each.value for each in _FORMATS)
 
 
@@ -81,7 +80,7 @@ def export(
     payload_raw, as base64 in text formats.
     """
     output = _output(wanted, path)
-    with _target(output, force=force) as file:
+    with output.opened_whole(force=force) as file:
         if sql is None:
             source = _rows(session, table, topic_filter, received(since_at, until_at))
         else:
@@ -95,7 +94,7 @@ def export(
 
 @dataclass(slots=True)
 class _Source:
-    """What is to be written: the rows, page by page, and how many they will be where that is known."""
+    """The rows to be written, page by page, and their total number where it is known."""
 
     schema: "pa.Schema"
     pages: "Iterator[list[pa.RecordBatch]]"
@@ -106,30 +105,20 @@ def _output(wanted: str | None, path: Path | None) -> Output:
     if path is None:
         return Output.of(wanted or Format.JSONL.value, None)
     name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    chosen = Format(wanted) if wanted else _SUFFIXES.get(name.suffix.lower())
-    if chosen is None:
-        raise WrongUsage(f"the name {path.name} tells no format", f"add -o {'|'.join(each.value for each in _FORMATS)}")
+    chosen = Format(wanted) if wanted else Format.of_suffix(name.suffix)
+    if chosen not in _FORMATS:
+        raise WrongUsage(
+            f"the name {path.name} does not choose a format", f"add -o {'|'.join(each.value for each in _FORMATS)}"
+        )
     if chosen is Format.PARQUET and name is not path:
-        raise WrongUsage("Parquet is compressed by itself", f"call the file {name}")
+        raise WrongUsage("Parquet files are compressed already", f"call the file {name}")
     return Output(chosen, path)
-
-
-@contextmanager
-def _target(output: Output, *, force: bool) -> Iterator[IO[bytes]]:
-    from adapters.cli.output.whole_file import whole_file
-
-    if output.path is None:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-    else:
-        with whole_file(output.path, force=force) as file:
-            yield file
 
 
 def _only(option: str, *others: object) -> None:
     if any(each is not None for each in others):
         raise WrongUsage(
-            f"{option} says what to export all by itself", "give it alone, with WHERE in the SQL where you need it"
+            f"{option} cannot be combined with other selections", "leave them out; the SQL itself may have a WHERE"
         )
 
 
@@ -158,8 +147,6 @@ def _one_answer(
 
 
 def _write(source: _Source, output: Output, file: IO[bytes]) -> int:
-    from adapters.cli.output import bulk
-
     written = 0
 
     def counted() -> "Iterator[pa.RecordBatch]":
@@ -171,7 +158,7 @@ def _write(source: _Source, output: Output, file: IO[bytes]) -> int:
                 bar.advance(batch.num_rows)
 
     with Progress(source.total, "rows", visible=not output.on_terminal) as bar:
-        bulk.write(ArrowRows(source.schema, counted()), file, output.format)
+        output.format.write(ArrowRows(source.schema, counted()), file)
     if source.total is not None and written != source.total:
         warn(f"{source.total:,} rows were there at the start and {written:,} were written: the retention policy removed some")
     return written

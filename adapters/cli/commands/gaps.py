@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.options import examples, output_options, since_option
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint
 

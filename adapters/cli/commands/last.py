@@ -5,11 +5,12 @@ from datetime import datetime
 import click
 
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.output.output import Output
-from adapters.client.messages import shown_columns
+from adapters.cli.output.destination import Output
+from adapters.client.messages import COLUMNS
 from adapters.client.session import Session, warn
 from broker.contract.sql import selection
 
+_FOR_PEOPLE = "received_at, topic, coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload"
 _SQL = """
 SELECT {shown} FROM messages WHERE number IN (SELECT max(number) FROM messages WHERE {condition} GROUP BY topic) ORDER BY topic
 """
@@ -28,7 +29,8 @@ def last(session: Session, topic_filter: str, since_at: datetime | None, output:
     from adapters.client.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
-    sql = _SQL.format(shown=shown_columns(output.format), condition=condition.sql)
+    shown = _FOR_PEOPLE if output.format.for_people else ", ".join(COLUMNS)
+    sql = _SQL.format(shown=shown, condition=condition.sql)
     with session.ask(arrow_request(sql, condition.parameters, None, None)) as answer:
         output.write(answer.rows)
         if answer.truncated:

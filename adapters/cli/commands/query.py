@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
 from adapters.client.errors import WrongUsage
 from adapters.client.session import Session, warn
 
@@ -39,7 +39,7 @@ def query(
     from adapters.cli.output.progress import counted
     from adapters.client.answers import arrow_request
 
-    if max_rows is None and output.format in (Format.TABLE, Format.MARKDOWN):
+    if max_rows is None and output.format.for_people:
         max_rows = _ROWS_FOR_PEOPLE
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument, until_option
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.cli.output.progress import Progress, duration
 from adapters.client.errors import CommandError, Refused, WrongUsage
 from adapters.client.rows import Rows

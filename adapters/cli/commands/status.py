@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import click
 
 from adapters.cli.options import ComponentName, examples, output_options
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.bus import Received
 from adapters.client.errors import WrongUsage
 from adapters.client.rows import Rows

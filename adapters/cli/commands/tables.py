@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
 from adapters.client.errors import WrongUsage
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
@@ -40,7 +41,7 @@ def _overview(found: dict[str, dict[str, Any]], counts: dict[str, int], output_f
     lines = []
     for name, each in found.items():
         types = dict(zip(each["columns"], each["types"], strict=True))
-        for_people = output_format in (Format.TABLE, Format.MARKDOWN, Format.CSV)
+        for_people = output_format.for_people or output_format is Format.CSV
         kind = "view" if each["kind"] == "VIEW" else "table"
         lines.append((name, kind, counts[name], ", ".join(types) if for_people else types))
     return Rows(("name", "kind", "rows", "columns"), lines)

@@ -1,31 +1,34 @@
 """`scaup tail`: Show messages: the last ones, then live ones with -f."""
 
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from typing import IO
 
 import click
 
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.output.lines import LineWriter
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
+from adapters.cli.output.values import as_cell
 from adapters.client import follow as following
 from adapters.client.bus import Bus
 from adapters.client.errors import ConnectionLost, Unreachable, WrongUsage
 from adapters.client.history import History, read
-from adapters.client.messages import live_row
+from adapters.client.messages import COLUMNS, live_row
 from adapters.client.recorder import is_online
-from adapters.client.rows import ArrowRows
+from adapters.client.rows import ArrowRows, Row
 from adapters.client.session import Session, hint, warn
 from broker.contract.storage.topics import ANSWER
 
 _LINES = 10
 _SESSION_S = 300
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_BY_LINE = (Format.TABLE, Format.CSV, Format.JSONL)
+_WIDEST_LINE = 100_000
 _LINES_HELP = f"The last N messages only; {_LINES} where --since is not given."
 
 
@@ -50,26 +53,70 @@ def tail(
     history = History(topic_filter=topic_filter, since_at=since_at, lines=lines)
     if follow:
         _follow(session, history, output)
-    elif output.format in _BY_LINE:
-        with output.lines() as writer:
-            _write_all(read(session, history), writer)
+    elif _can_be_live(output.format):
+        with output.opened() as file:
+            MessageWriter(file, output).write_all(read(session, history))
     else:
         output.write(read(session, history))
 
 
 def _follow(session: Session, history: History, output: Output) -> None:
-    if output.format not in _BY_LINE:
-        raise WrongUsage(f"{output.format.value} has an end, and -f has none", "use -o jsonl or -o csv")
+    if not _can_be_live(output.format):
+        raise WrongUsage(f"{output.format.value} cannot be written row by row, which -f needs", "use -o jsonl or -o csv")
     with ExitStack() as stack:
         bus = stack.enter_context(session.bus(session_expiry_s=_SESSION_S))
-        writer = stack.enter_context(output.lines())
+        writer = MessageWriter(stack.enter_context(output.opened()), output)
         _Tail(session, bus, replace(history, cut=secrets.token_hex(16)), writer).run()
+
+
+def _can_be_live(output_format: Format) -> bool:
+    return output_format is Format.TABLE or output_format.by_row is not None
+
+
+class MessageWriter:
+    """Writes messages (rows of `COLUMNS`) one at a time; for people: time, topic and payload on one line."""
+
+    def __init__(self, file: IO[bytes], output: Output) -> None:
+        self._file, self._by_row, self._on_terminal = file, output.format.by_row, output.on_terminal
+        if self._by_row is not None:
+            file.write(self._by_row.header(COLUMNS))
+
+    def write(self, row: Row) -> None:
+        """Write one message, to be seen at once."""
+        self._file.write(self._line(row))
+        self._file.flush()
+
+    def write_all(self, rows: ArrowRows) -> None:
+        """Write several messages."""
+        for row in rows.rows():
+            self._file.write(self._line(row))
+        self._file.flush()
+
+    def _line(self, row: Row) -> bytes:
+        if self._by_row is not None:
+            return self._by_row.line(COLUMNS, row)
+        width = shutil.get_terminal_size().columns if self._on_terminal else _WIDEST_LINE
+        return f"{_cut(_text(row), width)}\n".encode()
+
+
+def _text(row: Row) -> str:
+    received_at, _event_at, topic, payload, raw = row[:5]
+    shown = as_cell(payload) if payload is not None else f"({len(raw or b'')} bytes)"
+    return f"{as_cell(received_at)}  {as_cell(topic)}  {shown}"
+
+
+def _cut(line: str, width: int) -> str:
+    if len(line) * 2 <= width:
+        return line
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
 
 
 class _Tail:
     """One `tail -f`: history, live, and after a lost connection live again."""
 
-    def __init__(self, session: Session, bus: Bus, history: History, writer: LineWriter) -> None:
+    def __init__(self, session: Session, bus: Bus, history: History, writer: MessageWriter) -> None:
         self._session, self._bus, self._history, self._writer = session, bus, history, writer
         self._caught = False
 
@@ -97,18 +144,17 @@ class _Tail:
     def _show(self, event: following.Event) -> None:
         if isinstance(event, following.Live):
             self._writer.write(live_row(event.received))
-            self._writer.flush()
         elif isinstance(event, ArrowRows):
-            _write_all(event, self._writer)
+            self._writer.write_all(event)
         else:
             self._caught = True
 
     def _show_file(self) -> None:
         try:
-            _write_all(read(self._session, replace(self._history, cut=None)), self._writer)
+            self._writer.write_all(read(self._session, replace(self._history, cut=None)))
         except Unreachable as error:
             hint(f"no history: {error.message}")
-        hint("no recorder is online: from here on live messages only, which nobody records")
+        hint("no recorder is online: from here on live messages only, and they are not recorded")
 
     def _connect_again(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -117,16 +163,10 @@ class _Tail:
             try:
                 if not self._bus.connect(resume=True):
                     self._subscribe()
-                    warn("the broker forgot this session: messages are missing here, see `scaup tail --since`")
+                    warn("the broker did not keep this session: messages are missing here, see `scaup tail --since`")
                 return
             except Unreachable:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _subscribe(self) -> None:
         following.subscribe(self._bus, self._history.topic_filter, ANSWER.template.topic(client=self._bus.client_id))
-
-
-def _write_all(rows: ArrowRows, writer: LineWriter) -> None:
-    for row in rows.rows():
-        writer.write(row)
-    writer.flush()

@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.session import Session, warn
 from broker.contract.sql import selection
 

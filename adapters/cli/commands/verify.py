@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.options import examples, output_options, since_option
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint
 
@@ -48,7 +48,7 @@ def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: O
     with asking(session) as ask, progress("verifying") as started:
         window, lines = balance(ask, since_at, started)
     shown = lines if every else list(summed(lines))
-    if output.format in (Format.TABLE, Format.MARKDOWN):
+    if output.format.for_people:
         output.write(Rows(_FOR_PEOPLE, [_short(line) for line in shown]))
     else:
         output.write(Rows(_COLUMNS, [_full(line) for line in shown]))

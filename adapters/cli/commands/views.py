@@ -5,7 +5,7 @@ import re
 import click
 
 from adapters.cli.options import TopicFilter, examples, output_options
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 from adapters.client.errors import WrongUsage
 from adapters.client.request import carry_out
 from adapters.client.rows import Rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.output.output import Output
+from adapters.cli.output.destination import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa

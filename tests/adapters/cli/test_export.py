@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.output import bulk, output
-from adapters.cli.output.output import Format
+from adapters.cli.output.destination import whole_file
+from adapters.cli.output.formats import Format
 from adapters.cli.output.progress import Progress, bar_line, duration
-from adapters.cli.output.whole_file import whole_file
 from adapters.client import pages as exporting
 from adapters.client.errors import Failed, WrongUsage
 from adapters.client.pages import PageSize
-from adapters.client.rows import ArrowRows
+from adapters.client.rows import ArrowRows, Result, Rows
 from broker.runtime.settings import ROOT, Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeSession
@@ -123,7 +122,7 @@ def test_nothing_recorded_is_an_empty_file_with_columns(scaup: Scaup, either: Fa
     ("arguments", "text"),
     [
         (["--output-file", "nowhere/all.csv"], "mkdir -p"),
-        (["--output-file", "all"], "-o csv|jsonl|json|parquet"),
+        (["--output-file", "all"], "-o csv|json|jsonl|parquet"),
         (["--output-file", "all.parquet.gz"], "all.parquet"),
         (["--output-file", "."], "-o csv"),
         (["--sql", "SELECT 1", "--since", "1h"], "--sql"),
@@ -268,7 +267,33 @@ def test_the_file_of_an_earlier_release_is_exported_too(scaup: Scaup, tmp_path: 
     assert (found["topic"], found["payload"], "number" in found) == ("a", "x", False)
 
 
-def test_what_is_written_in_bulk_is_what_other_commands_write() -> None:
+CSV = """at,text,raw,flag,number,exact,list,local,none
+2026-01-31T08:00:00.000005Z,"a,""b""
+",/w==,true,1.5,1.10,"[1,2]",2026-01-31T08:00:00.000005,
+,,,false,nan,,,,
+2026-01-31T08:00:00Z,,,,,-3.00,[],,
+1969-12-31T00:00:00Z,größer,eA==,true,1e+300,,[3],,
+"""
+JSON = [
+    r"""{"at":"2026-01-31T08:00:00.000005Z","text":"a,\"b\"\n","raw":"/w==","flag":true,"number":1.5,"exact":1.10,"""
+    """"list":[1,2],"local":"2026-01-31T08:00:00.000005","none":null}""",
+    """{"at":null,"text":null,"raw":null,"flag":false,"number":null,"exact":null,"list":null,"local":null,"none":null}""",
+    """{"at":"2026-01-31T08:00:00Z","text":"","raw":"","flag":null,"number":null,"exact":-3.00,"""
+    """"list":[],"local":null,"none":null}""",
+    """{"at":"1969-12-31T00:00:00Z","text":"größer","raw":"eA==","flag":true,"number":1e300,"exact":null,"""
+    """"list":[3],"local":null,"none":null}""",
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "empty"),
+    [
+        (Format.CSV, CSV, CSV.splitlines()[0] + "\n"),
+        (Format.JSONL, "".join(f"{each}\n" for each in JSON), ""),
+        (Format.JSON, "[\n" + ",\n".join(JSON) + "\n]\n", "[]\n"),
+    ],
+)
+def test_values_of_every_type(kind: Format, expected: str, empty: str) -> None:
     at = datetime(2026, 1, 31, 8, 0, 0, 5, tzinfo=UTC)
     table = pa.table(
         {
@@ -285,22 +310,23 @@ def test_what_is_written_in_bulk_is_what_other_commands_write() -> None:
             "none": pa.nulls(4),
         }
     )
-    for kind, expected in (
-        (Format.CSV, output.write_csv),
-        (Format.JSONL, output.write_jsonl),
-        (Format.JSON, output.write_json),
-    ):
-        for batches in (table.to_batches(3), table.slice(0, 0).to_batches()):
-            written, told = io.BytesIO(), io.BytesIO()
-            bulk.write(ArrowRows(table.schema, batches), written, kind)
-            expected(ArrowRows(table.schema, batches), told)
-            assert written.getvalue() == told.getvalue()
+    rows = Rows(table.column_names, list(ArrowRows(table.schema, table.to_batches()).rows()))
+    for result in (ArrowRows(table.schema, table.to_batches(3)), ArrowRows(table.schema, table.to_batches()), rows):
+        assert written(result, kind) == expected
+    for result in (ArrowRows(table.schema, table.slice(0, 0).to_batches()), Rows(table.column_names, [])):
+        assert written(result, kind) == empty
+
+
+def written(result: Result, kind: Format) -> str:
+    file = io.BytesIO()
+    kind.write(result, file)
+    return file.getvalue().decode()
 
 
 def test_small_batches_become_one_row_group() -> None:
     table = pa.table({"n": list(range(1000))})
     file = io.BytesIO()
-    bulk.write(ArrowRows(table.schema, table.to_batches(10)), file, Format.PARQUET)
+    Format.PARQUET.write(ArrowRows(table.schema, table.to_batches(10)), file)
     read = pq.ParquetFile(file)
     assert (read.metadata.num_row_groups, read.read()) == (1, table)
 

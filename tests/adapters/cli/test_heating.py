@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.cli.output.chart import bars, chart
+from adapters.cli.output.charts import bars, text_chart
 from adapters.cli.systems.heating.heating import attention, room_chart
 from broker.contract.heating import questions as heating_sql
 from tests.adapters.cli.conftest import Scaup
@@ -175,17 +175,17 @@ def test_a_refusal_ends_with_4(scaup: Scaup, bus: FakeBus) -> None:
 
 
 def test_a_chart_has_its_scale_and_its_setpoint() -> None:
-    drawn = chart([20.0, 21.0, 22.0, None], [22.0] * 4, height=3)
+    drawn = text_chart([20.0, 21.0, 22.0, None], [22.0] * 4, height=3)
     assert drawn == [" 22.00 │──◆─", " 21.00 │ •", " 20.00 │•"]
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])
 def test_a_chart_of_nothing_is_nothing(values: list[float | None]) -> None:
-    assert chart(values, [None] * len(values)) == []
+    assert text_chart(values, [None] * len(values)) == []
 
 
 def test_a_flat_line_is_in_the_middle() -> None:
-    assert [line.split("│")[1] for line in chart([22.0], [22.0], height=3)] == ["", "◆", ""]
+    assert [line.split("│")[1] for line in text_chart([22.0], [22.0], height=3)] == ["", "◆", ""]
 
 
 def test_bars() -> None:

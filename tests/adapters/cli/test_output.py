@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.output.output import Format, Output, csv_line, json_line
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format, csv_line, json_line
 from adapters.cli.output.table import fitted, markdown_table, text_table
 from adapters.cli.output.values import as_cell, as_csv
 from adapters.client.errors import Failed, WrongUsage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of
@@ -157,7 +157,7 @@ def _short(instant: str | None) -> str | None:
 
 
 def _write(output: Output, rows: list[dict[str, Any]], for_people: _Columns) -> None:
-    if output.format in (Format.TABLE, Format.MARKDOWN):
+    if output.format.for_people:
         output.write(Rows(tuple(for_people), [tuple(show(each) for show in for_people.values()) for each in rows]))
     else:
         output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.options import examples, output_options, recorded_topics
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of
@@ -156,7 +157,7 @@ def ships(session: Session, output: Output) -> None:
     rows = rows_of(session, statement.sql, statement.parameters)
     if not rows:
         raise Failed("no energy of any ship is known yet", "scaup energy import FILE, or see scaup status sim-ships energy")
-    if output.format in (Format.TABLE, Format.MARKDOWN):
+    if output.format.for_people:
         names = ("ship", "first", "last", "quarters", "kWh", "coverage")
         output.write(Rows(names, [_ship_for_people(each) for each in rows]))
     else:
@@ -192,7 +193,7 @@ def _tell(outcome: "Outcome") -> None:
 
 
 def _write(period: "Period", chosen: "list[Quarter]", anomalies: bool, output: Output) -> None:
-    for_people = output.format in (Format.TABLE, Format.MARKDOWN)
+    for_people = output.format.for_people
     shown = chosen[-_LAST_ROWS:] if output.on_terminal and output.format is Format.TABLE else chosen
     if for_people:
         output.write(Rows(_FOR_PEOPLE, [_for_people(each, anomalies) for each in shown]))

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.cli.output.picture import picture
+from adapters.cli.output.charts import png_chart
 from adapters.cli.systems.energy.period import QUARTER, Period, Quarter
 
 _COLOURS = {"measured": "#2b6cb0", "estimated": "#63b3ed", "partial": "#dd6b20"}
@@ -18,7 +18,7 @@ def draw(path: Path, period: Period) -> None:
     Raises:
         Failed: it cannot be drawn or written.
     """
-    with picture(path, f"ship {period.ship}: {period.kwh:,.6g} kWh", "kWh per quarter of an hour") as axes:
+    with png_chart(path, f"ship {period.ship}: {period.kwh:,.6g} kWh", "kWh per quarter of an hour") as axes:
         _draw_gaps(axes, period)
         for quality in _COLOURS:
             _draw_quality(axes, period, quality)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from adapters.cli.output.chart import chart
+from adapters.cli.output.charts import text_chart
 from adapters.cli.systems.energy.period import QUARTER, Period, Quarter
 
 LABELS = 8
@@ -23,7 +23,7 @@ def plot(period: Period, width: int) -> list[str]:
     marks = "".join(_mark(each) for each in columns)
     unit = "MWh" if in_mwh else "kWh"
     title = f"ship {period.ship}: • {unit} per quarter of an hour, mean of {_per_column(period, len(columns))}"
-    lines = [*chart(values, [None] * len(values)), *_below(marks), _times(period, len(columns))]
+    lines = [*text_chart(values, [None] * len(values)), *_below(marks), _times(period, len(columns))]
     return [title[:width], *(line[:width] for line in lines)]
 
 

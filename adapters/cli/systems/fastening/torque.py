@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of
@@ -228,7 +228,7 @@ def _rows(session: Session, statement: "Condition") -> list[dict[str, Any]]:
 
 
 def _write(output: Output, rows: list[dict[str, Any]], for_people: _Columns | None) -> None:
-    if for_people is not None and output.format in (Format.TABLE, Format.MARKDOWN):
+    if for_people is not None and output.format.for_people:
         output.write(Rows(tuple(for_people), [tuple(show(each) for show in for_people.values()) for each in rows]))
     else:
         output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))

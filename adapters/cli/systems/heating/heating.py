@@ -11,8 +11,9 @@ import click
 import orjson
 
 from adapters.cli.options import Instant, Room, examples, output_options
-from adapters.cli.output.chart import bars, chart
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.charts import bars, text_chart
+from adapters.cli.output.destination import Output
+from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of, warn
@@ -69,7 +70,7 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
         )
     for each in rows:
         each.update({name: orjson.loads(each[name] or "null") for name in ("left_out", "alarms")})
-    if output.format in (Format.TABLE, Format.MARKDOWN):
+    if output.format.for_people:
         output.write(Rows(tuple(_FOR_PEOPLE), [tuple(show(each) for show in _FOR_PEOPLE.values()) for each in rows]))
     else:
         output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
@@ -134,4 +135,4 @@ def room_chart(width: int, points: Iterable[dict[str, Any]]) -> list[str]:
     by_point = {int(each["point"]): each for each in points}
     columns = [by_point.get(number, {}) for number in range(width)]
     temperatures, setpoints, levels = ([each.get(key) for each in columns] for key in ("celsius", "setpoint", "level"))
-    return [*chart(temperatures, setpoints), bars(levels)]
+    return [*text_chart(temperatures, setpoints), bars(levels)]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from adapters.cli.output.picture import picture
+from adapters.cli.output.charts import png_chart
 
 _LINE, _MEAN, _BAND, _ANOMALY = "#2b6cb0", "#4a5568", "#e2e8f0", "#c53030"
 
@@ -16,7 +16,7 @@ def draw(path: Path, title: str, unit: str, data: list[tuple[str, float]], analy
     Raises:
         Failed: it cannot be drawn or written.
     """
-    with picture(path, title, unit) as axes:
+    with png_chart(path, title, unit) as axes:
         average = analysis["average"]
         limit = threshold * abs(average)
         axes.axhspan(average - limit, average + limit, color=_BAND, zorder=0, label=f"average ± {100 * threshold:g} %")

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
-from adapters.cli.output.output import Format, Output
+from adapters.cli.output.destination import Output
 from adapters.client.errors import CommandError, Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of, warn
@@ -176,7 +176,7 @@ def list_(session: Session, since_at: datetime, output: Output) -> None:
             f"no reading was recorded since {since_at:%Y-%m-%d %H:%M:%S}Z",
             "see scaup status sim-machines, or go back with --since",
         )
-    if output.format in (Format.TABLE, Format.MARKDOWN):
+    if output.format.for_people:
         output.write(Rows(tuple(_FOR_PEOPLE), [tuple(show(each) for show in _FOR_PEOPLE.values()) for each in rows]))
     else:
         output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
