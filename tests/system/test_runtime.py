@@ -142,6 +142,12 @@ def read_boot(delivery: Delivery) -> str:
     return msgspec.json.decode(delivery.payload, type=components.ComponentState).boot
 
 
+def abort(runtime: Runtime) -> None:
+    """Cut the runtime's network connection."""
+    assert runtime._connection._network is not None
+    runtime._connection._network._client._connection._transport.abort()
+
+
 def levels(watcher: Watcher) -> list[int]:
     return [msgspec.json.decode(delivery.payload)["level"] for delivery in watcher.on("/actuators/runtime")]
 
@@ -229,8 +235,7 @@ def test_a_killed_connection_publishes_the_will(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
             await until(lambda: presence(watcher) == [Presence.ONLINE])
-            assert runtime._connection._client is not None
-            runtime._connection._client._connection._transport.abort()
+            abort(runtime)
             await until(lambda: presence(watcher) == [Presence.ONLINE, Presence.OFFLINE, Presence.ONLINE])
 
     asyncio.run(scenario())
@@ -267,8 +272,7 @@ def test_states_of_earlier_starts_are_ignored(own_broker: RealBroker, restored: 
             async with running(Echo(), own_broker.settings) as runtime:
                 own = runtime._publisher.boot
                 await until(lambda: own == read_boot(watcher.heard[-1]))
-                assert runtime._connection._client is not None
-                runtime._connection._client._connection._transport.abort()
+                abort(runtime)
                 await until(lambda: presence(watcher)[-1] is Presence.OFFLINE)
                 leftover.connection.publish(state_of(restored))
                 await until(lambda: runtime._connection.connected)
