@@ -1,39 +1,118 @@
-"""The README says what the code does: its tables are checked here, its commands are run by a system test."""
+"""The pages state what the code does: tables, names, links. Their commands are run by tests/system/test_readme.py."""
 
 import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from broker.contract import DEVICE_FILTERS, STREAMS
 from broker.runtime.settings import ROOT
+from storage.database.database import Database
+from tests.documents import DOCS, PAGES, README, blocks, section, targets
 
-README = (ROOT / "README.md").read_text()
+TOPICS = DOCS / "topics.md"
+TABLES = DOCS / "tables.md"
+EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LONGEST_README = 150
+
+NOT_RUN = {
+    "make test": "it is what runs this test",
+    "$ scaup run sim-rooms --rooms 50 --fault stuck --fault drift": "the simulator runs already",
+    "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
+    "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
+    "$ make up RUNTIME=docker": "needs a container engine",
+    "$ SCAUP_MQTT_HOST=broker.example SCAUP_MQTT_USERNAME=heating SCAUP_MQTT_PASSWORD=… scaup run heating": "an example host",
+}
+"""First line of each block that the system test does not run, and why."""
 
 
-def test_the_topic_table_is_the_contract() -> None:
-    told = {
-        topic: retained == "yes" for topic, retained in re.findall(r"^\| `([^`]+)` \|.*\| (yes|no) \|$", README, re.MULTILINE)
-    }
-    assert told == {stream.template.text: stream.retain for stream in STREAMS}
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_what_devices_may_publish_is_told() -> None:
-    assert all(f"`{each}`" in README for each in DEVICE_FILTERS)
+def test_topic_table_matches_the_contract() -> None:
+    listed = re.findall(r"^\| `([^`]+)` \|.*\| (yes|no) \|$", TOPICS.read_text(), re.MULTILINE)
+    assert {topic: retained == "yes" for topic, retained in listed} == {each.template.text: each.retain for each in STREAMS}
 
 
-def test_every_decision_record_is_numbered_once() -> None:
-    numbers = [path.name[:4] for path in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+def test_topics_that_devices_may_publish_are_listed() -> None:
+    assert all(f"`{each}`" in section(TOPICS, "Access") for each in DEVICE_FILTERS)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "scaup.duckdb", memory_mb=256, min_free_mb=1)
+    yield opened
+    opened.close()
+
+
+def test_tables_page_matches_a_new_database(database: Database) -> None:
+    with database.cursor() as cursor:
+        found = cursor.execute(
+            "SELECT table_name, list(column_name ORDER BY ordinal_position) FROM information_schema.columns "
+            "WHERE table_schema = 'main' GROUP BY table_name"
+        ).fetchall()
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ((?:`\w+`(?:, )?)+) \|$", TABLES.read_text(), re.MULTILINE)
+    assert {name: re.findall(r"`(\w+)`", columns) for name, columns in rows} == dict(found)
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= LONGEST_README
+
+
+def test_decision_records_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in sorted((DOCS / "decisions").glob("*.md"))]
     assert numbers == [f"{n:04}" for n in range(1, len(numbers) + 1)]
 
 
-def test_links_lead_somewhere() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in targets(page):
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), f"{target}: no such file"
+        assert not anchor or anchor in anchors(linked), f"{target}: no such heading"
 
 
-def test_every_dependency_is_named_with_its_reason() -> None:
-    import tomllib
+def test_every_page_is_reachable_from_the_readme() -> None:
+    reached, todo = set(), [README]
+    while todo:
+        page = todo.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        linked = [(page.parent / target.partition("#")[0]).resolve() for target in targets(page)]
+        todo += [each for each in linked if each.suffix == ".md"]
+        todo += [each for folder in linked if folder.is_dir() for each in folder.glob("*.md")]
+    assert set(EVERY_PAGE) - reached == set()
 
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_named_in_pages_exist(page: Path) -> None:
+    named = re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|md|sql|json|conf|toml))`", page.read_text())
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_are_run_or_excused(page: Path) -> None:
+    languages = {block.language for block in blocks(page)}
+    assert languages <= {"sh", "console", "text", "mermaid"}
+    excused = [block.text.partition("\n")[0] for block in blocks(page) if block.language == "console"]
+    assert [first for first in excused if first not in NOT_RUN] == [], "a console block is not run: give the reason in NOT_RUN"
+
+
+def test_no_reason_is_left_over() -> None:
+    written = {block.text.partition("\n")[0] for page in PAGES for block in blocks(page)}
+    assert set(NOT_RUN) - written == set()
+
+
+def test_dependencies_are_named_with_a_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [re.split(r"[<>=]", each)[0] for each in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
-    without = [name for name in wanted if name.lower() not in README.lower() and not name.startswith("types-")]
-    assert without == []
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    names = {re.split(r"[<>=]", each)[0] for each in wanted if not each.startswith("types-")}
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", section(README, "What it is built with"), re.MULTILINE)
+    assert names - set(re.split(r", ", ", ".join(rows))) == set()
