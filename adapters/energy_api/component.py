@@ -1,15 +1,14 @@
-"""The energy API on the bus: it passes posts on and asks the recorder, and remembers nothing."""
+"""The energy API on the bus: it passes posts on, asks the recorder for quarters, and has no state of its own."""
 
 from collections.abc import Callable
 
+from adapters.client.aio import AsyncExchange
 from adapters.energy_api.declaration import STORED_TOPIC
 from adapters.energy_api.document import DOCUMENT
-from adapters.energy_api.recorder import Recorder
-from adapters.energy_api.routes import MOST_AT_ONCE, Routes
+from adapters.energy_api.recorder import RecorderClient
+from adapters.energy_api.routes import MAX_CONCURRENT, Routes
 from adapters.http.app import application
-from adapters.http.exchange import Exchange
-from adapters.http.server import HttpServer
-from adapters.http.service import serve
+from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
 from broker.message import Message, Publication
@@ -21,27 +20,27 @@ class EnergyApi:
 
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
-        self._normalizer, self._recorder, self._watch = Exchange(STORED_TOPIC), Recorder(), BrokerWatch()
+        self._normalizer, self._recorder, self._watch = AsyncExchange(STORED_TOPIC), RecorderClient(), BrokerWatch()
         self._routes = Routes(self._normalizer, self._recorder)
-        self.app = application(self._routes.resources(), DOCUMENT, self._watch, MOST_AT_ONCE)
+        self.app = application(self._routes.resources(), DOCUMENT, self._watch, MAX_CONCURRENT)
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:
-        """Give an answer to the request that waits for it; one that comes too late is of no use to anybody."""
+        """Pass a reply to the request that waits for it; a late one is dropped."""
         if message.topic == STORED_TOPIC:
-            self._normalizer.on_answer(message)
+            self._normalizer.take(message)
         else:
-            self._recorder.on_answer(message)
+            self._recorder.take(message)
         return []
 
     def on_tick(self, _now_s: float) -> list[Publication]:
-        """Return nothing: requests come when they come."""
+        """Return nothing: only requests make it publish."""
         return []
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Serve until cancelled; requests that run then have 2 s.
+        """Serve until cancelled; requests that run then have 2 s to finish.
 
         Raises:
-            CannotStart: the port cannot be listened on; the text says why and what to do.
+            CannotStart: the server cannot listen on the port; the text names the cause and the fix.
         """
         self._routes.bus = bus
         await serve(HttpServer(self.app, self._listening), self._watch, bus, working)

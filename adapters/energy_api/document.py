@@ -1,6 +1,6 @@
 """The OpenAPI document of the energy API."""
 
-from adapters.energy_api.asking import LONGEST_SHIP
+from adapters.energy_api.parameters import LONGEST_SHIP
 from adapters.energy_api.routes import LARGEST_BODY_BYTES
 from adapters.http.openapi import Node, answer, document, error, json_content, reference, unavailable
 from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL

@@ -1,12 +1,12 @@
-"""The quarters of a period: the question to the recorder, and the answer that is made of its rows. Pure.
+"""The quarters of a period: the query, and the HTTP body made of its rows. Pure.
 
-DuckDB writes the JSON: neither the recorder nor this API touches a single quarter. Ten years of a ship are one row of the
-recorder's, and written in short.
+DuckDB writes the JSON: neither the recorder nor this API touches a single quarter in Python. Ten years of a ship are one row,
+in an abbreviated form.
 """
 
 import msgspec
 
-from adapters.energy_api.asking import Period, spelled
+from adapters.energy_api.parameters import Period, spelled
 from adapters.energy_api.recorder import Rows
 from broker.contract.storage.topics import QueryRequest
 
@@ -17,7 +17,7 @@ _SHORT = {
     "?": ',"quality":"estimated","coverage":1.0}',
     "^": '"',
 }
-"""What the answer says so often that it goes over the bus as one character, none of which is in a time or a number."""
+"""Abbreviations of frequent text on the bus: characters that occur in no time and no number."""
 _SQL = """
 SELECT string_agg(
         concat(
@@ -36,17 +36,17 @@ FROM (SELECT epoch_us(start_at) AS begin_us, arg_max_null(kwh, number) AS kwh, a
 WHERE kwh IS NOT NULL AND coverage IS NOT NULL AND quality IN ('measured', 'partial', 'estimated')
 GROUP BY begin_us // {ten_years_us} ORDER BY begin_us // {ten_years_us}
 """.replace("{ten_years_us}", str(3_652 * 86_400_000_000))
-"""What `energy_interval` shows, made of `energy_revision` column by column, which is faster than the view."""
+"""The rows of `energy_interval`, made from `energy_revision` column by column, which is faster than the view."""
 
 
 def request_for(period: Period, timeout_s: float) -> QueryRequest:
-    """Return the question."""
+    """Return the query."""
     parameters = {"ship": period.ship, "start": period.start, "end": period.end}
     return QueryRequest(sql=_SQL, parameters=parameters, timeout_s=timeout_s)
 
 
 def body_of(period: Period, rows: Rows) -> bytes:
-    """Return the answer's body."""
+    """Return the body of the HTTP answer."""
     quarters = ",".join(row["quarters"] for row in rows)
     for short, text in _SHORT.items():
         quarters = quarters.replace(short, text)

@@ -1,4 +1,4 @@
-"""Asks the recorder, over the bus."""
+"""Queries to the recorder, over the bus."""
 
 import asyncio
 import logging
@@ -6,55 +6,60 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
-
+from adapters.client.aio import AsyncExchange, NoReply
 from adapters.energy_api.declaration import RECORDED_TOPIC
-from adapters.http.errors import Unavailable
-from adapters.http.exchange import Exchange
-from broker.contract.storage.topics import JSON, QUERY, QueryEnd, QueryRequest
-from broker.errors import Rejected
-from broker.message import Message, Publication, decode, encode
+from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.topics import QueryRequest
+from broker.exchange import MalformedReply
+from broker.message import Message
 from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 4
-"""Questions of requests to the recorder at the same time, which lets 2 of a client run: one more must not wait for long."""
+MAX_CONCURRENT = 4
+"""Queries of GET requests at the same time. The recorder runs 2 of a client at once, and one more must not wait for long."""
 
 Rows = list[dict[str, Any]]
 
 
-class Recorder:
-    """Questions to the recorder. Give it every message of the response topic."""
+class RecorderClient:
+    """Asks the recorder for rows. Pass every message of the response topic to `take`."""
 
     def __init__(self) -> None:
-        self._exchange = Exchange(RECORDED_TOPIC)
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._exchange = AsyncExchange(RECORDED_TOPIC)
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT)
 
-    def on_answer(self, message: Message) -> None:
-        """Take a message of an answer: arrays of rows come first, an object closes it."""
-        self._exchange.on_answer(message, last=not message.payload.startswith(b"["))
+    def take(self, message: Message) -> None:
+        """Take a message of an answer."""
+        self._exchange.take(message)
 
-    async def ask_in_turn(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
-        """Ask as soon as fewer than `MOST_AT_ONCE` questions are asked in this way; the time counts from now.
+    async def query_in_turn(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
+        """Query as `query` does, as soon as fewer than `MAX_CONCURRENT` run in this way; the time counts from now.
 
         Raises:
-            Unavailable: as with `ask`.
+            NoReply: as with `query`, or earlier queries took all the time.
         """
         ends_s = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(timeout_s):
-            return await self.ask(bus, request, ends_s - asyncio.get_running_loop().time())
+            return await self.query(bus, request, ends_s - asyncio.get_running_loop().time())
 
-    async def ask(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
-        """Ask, and return all rows.
+    async def query(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
+        """Return all rows of a query.
 
         Raises:
-            Unavailable: the recorder or the broker is away, has not answered in time, or the recorder could not answer.
+            NoReply: the recorder or the broker is unreachable, or has not answered in time; the answer is incomplete, cut at a
+                limit on rows or unreadable; or the recorder reports an error.
         """
-        question = Publication(topic=QUERY.template.topic(), payload=encode(request), content_type=JSON)
-        *parts, closing = await self._exchange.ask_all(bus, question, timeout_s)
-        _check(closing)
-        return [row for part in parts for row in orjson.loads(part.payload)]
+        reply = await self._exchange.request(bus, query(request), timeout_s)
+        try:
+            end(reply.final, whole=True)
+            return [row for part in reply.parts for row in rows(part)]
+        except (QueryFailed, AnswerCut) as error:
+            log.warning("the recorder cannot answer: %s", error)
+            raise NoReply(f"the recorder cannot answer: {error}") from error
+        except MalformedReply as error:
+            log.error("%s", error)
+            raise NoReply("the recorder's answer cannot be read") from error
 
     @asynccontextmanager
     async def _turn(self, timeout_s: float) -> AsyncIterator[None]:
@@ -62,19 +67,8 @@ class Recorder:
             async with asyncio.timeout(timeout_s):
                 await self._turns.acquire()
         except TimeoutError:
-            raise Unavailable(f"the recorder has not answered earlier requests within {timeout_s:.3g} s") from None
+            raise NoReply(f"the recorder has not answered earlier requests within {timeout_s:.3g} s") from None
         try:
             yield
         finally:
             self._turns.release()
-
-
-def _check(closing: Message) -> None:
-    try:
-        error = decode(closing.payload, QueryEnd).error
-    except Rejected as rejected:
-        log.error("the recorder's answer cannot be read: %s", rejected)
-        raise Unavailable("the recorder's answer cannot be read") from rejected
-    if error is not None:
-        log.warning("the recorder cannot answer: %s: %s", error.kind, error.message)
-        raise Unavailable(f"the recorder cannot answer: {error.message}")

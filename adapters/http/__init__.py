@@ -1,1 +1,1 @@
-"""What the HTTP adapters share: the server, JSON errors, health, OpenAPI, and how a request meets the bus."""
+"""Parts that the HTTP adapters share: the server, JSON errors, health, OpenAPI, and a watch on the broker."""

@@ -1,5 +1,7 @@
-"""Puts an HTTP application together: its resources, those that every one has, and errors in JSON."""
+"""Puts an HTTP application together: its own resources, the common ones, errors in JSON, and a limit on requests at once."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from starlette.applications import Starlette
@@ -7,36 +9,55 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.http.docs import page
-from adapters.http.errors import HttpError, JsonResponse, NotThere, error_response, on_bug, on_http_error
-from adapters.http.gate import MOST_AT_ONCE, Gate
+from adapters.client.aio import NoReply
+from adapters.http.errors import (
+    HttpError,
+    JsonResponse,
+    NotThere,
+    Unavailable,
+    error_response,
+    on_bug,
+    on_http_error,
+    on_unavailable,
+)
+from adapters.http.openapi import page
 from adapters.http.resource import Answer, Resource, paths
 from adapters.http.watch import BrokerWatch
+from broker.errors import BrokerUnavailable
+
+MAX_CONCURRENT = 1_000
+"""Requests at the same time."""
 
 _OFFLINE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 _LONGEST_PATH = 200
 
 
 def application(
-    resources: list[Resource], document: dict[str, Any], watch: BrokerWatch, most_at_once: int = MOST_AT_ONCE
+    resources: list[Resource], document: dict[str, Any], watch: BrokerWatch, max_concurrent: int = MAX_CONCURRENT
 ) -> ASGIApp:
     """Return the ASGI application.
 
     Args:
-        resources: what this adapter serves.
-        document: its OpenAPI document, as `adapters.http.openapi.document` makes it.
-        watch: knows whether the broker is there, for `/health`.
-        most_at_once: requests beyond these are answered with 503.
+        resources: the resources of this adapter.
+        document: its OpenAPI document, as made by `adapters.http.openapi.document`.
+        watch: reports for `/health` whether the broker answers.
+        max_concurrent: requests beyond this number are answered with 503.
     """
     everything = [*resources, *_common(document, watch)]
     app = Starlette(
         routes=[Route(each.path, each) for each in everything],
-        exception_handlers={HTTPException: _on_no_route(everything), HttpError: on_http_error, Exception: on_bug},
+        exception_handlers={
+            HTTPException: _on_no_route(everything),
+            HttpError: on_http_error,
+            BrokerUnavailable: on_unavailable,
+            NoReply: on_unavailable,
+            Exception: on_bug,
+        },
     )
-    app.router.redirect_slashes = False  # a redirect is no JSON
-    return Gate(app, most_at_once)
+    app.router.redirect_slashes = False  # a redirect has no JSON body
+    return _ConcurrencyLimit(app, max_concurrent)
 
 
 def _common(document: dict[str, Any], watch: BrokerWatch) -> list[Resource]:
@@ -63,7 +84,7 @@ def _health(watch: BrokerWatch) -> Answer:
 
 
 def _on_no_route(resources: list[Resource]) -> Any:
-    """Starlette's own errors; the only one that is left to it is 404."""
+    """Answer Starlette's own errors; resources leave only 404 to it."""
 
     async def answer(request: Request, error: HTTPException) -> Response:
         if error.status_code != 404:
@@ -71,3 +92,28 @@ def _on_no_route(resources: list[Resource]) -> Any:
         return error_response(NotThere(f"there is no {request.url.path[:_LONGEST_PATH]}: try {paths(resources)}"))
 
     return answer
+
+
+class _ConcurrencyLimit:
+    """The outermost layer: answers 503 beyond `max_concurrent` requests, and to those that a stop cuts off."""
+
+    def __init__(self, app: ASGIApp, max_concurrent: int) -> None:
+        self._app, self._max_concurrent = app, max_concurrent
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._running >= self._max_concurrent:
+            await _refuse(f"{self._max_concurrent} requests are being answered already", scope, receive, send)
+            return
+        self._running += 1
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:  # only the stopping server cancels a request, and the task ends here
+            with suppress(RuntimeError):  # the answer had begun
+                await _refuse("this server is being stopped", scope, receive, send)
+        finally:
+            self._running -= 1
+
+
+async def _refuse(text: str, scope: Scope, receive: Receive, send: Send) -> None:
+    await error_response(Unavailable(text))(scope, receive, send)

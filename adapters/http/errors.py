@@ -1,10 +1,10 @@
-"""Answers that say what was wrong, always JSON with `error`.
+"""Errors of a request, and the JSON that answers them: always an object with `error`.
 
 HttpError
 ├── NotReadable   400  the request cannot be understood
-├── NotThere      404  there is nothing under this address
+├── NotThere      404  there is nothing at this address
 ├── TooLarge      413  the body is larger than the limit
-└── Unavailable   503  not now: the broker, the component behind it or this server; comes with `Retry-After`
+└── Unavailable   503  the broker, a component or this server cannot answer now; comes with `Retry-After`
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 RETRY_AFTER_S = 2
-"""What a client is told to wait when something is away."""
+"""`Retry-After` of every 503."""
 
 
 class HttpError(Exception):
@@ -23,7 +23,7 @@ class HttpError(Exception):
 
     Args:
         status: HTTP status code, 400 to 599.
-        text: what was wrong, for people, and what to do.
+        text: the mistake, for people, and its fix.
         headers: further headers of the answer.
     """
 
@@ -40,7 +40,7 @@ class NotReadable(HttpError):
 
 
 class NotThere(HttpError):
-    """There is nothing under this address (404)."""
+    """There is nothing at this address (404)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(404, text)
@@ -54,14 +54,14 @@ class TooLarge(HttpError):
 
 
 class Unavailable(HttpError):
-    """Not now, try again (503)."""
+    """The request cannot be answered now, and may be repeated (503)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(503, text, {"Retry-After": str(RETRY_AFTER_S)})
 
 
 class JsonResponse(Response):
-    """An answer in compact JSON; bytes are JSON already."""
+    """An answer in compact JSON; bytes are taken as JSON."""
 
     media_type = "application/json"
 
@@ -81,11 +81,16 @@ def error_response(error: HttpError) -> Response:
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    """Answer with what a route, or reading the request, raised."""
+    """Answer with the error that a resource raised."""
     assert isinstance(error, HttpError)
     return error_response(error)
 
 
+async def on_unavailable(_request: Request, error: Exception) -> Response:
+    """Answer with 503, and the text of a `BrokerUnavailable` or `NoReply`."""
+    return error_response(Unavailable(str(error)))
+
+
 async def on_bug(_request: Request, _error: Exception) -> Response:
-    """Answer for a bug; the server logs its traceback, which is none of the client's business."""
+    """Answer for a bug; its traceback goes to the log, not to the client."""
     return error_response(HttpError(500, "internal error: the log of this component says more"))

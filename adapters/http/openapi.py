@@ -1,5 +1,10 @@
-"""Pieces of an OpenAPI 3.1 document: what every operation of ours has in common."""
+"""OpenAPI 3.1: the pieces of a document that every adapter shares, and its readable page. Pure.
 
+The page is plain HTML without scripts or anything from another server, so it works without the internet.
+"""
+
+import json
+from html import escape
 from typing import Any
 
 from adapters.http.errors import RETRY_AFTER_S
@@ -13,6 +18,14 @@ ERROR: Node = {
     "properties": {"error": {"type": "string", "description": "What was wrong, for people, and what to do."}},
 }
 _HEALTH: Node = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #1b2733; }
+section { border-top: 1px solid #cfd8e0; margin-top: 2rem; }
+h2 code { font-size: 1.1rem; } b { color: #0b5c8a; }
+pre { background: #f2f5f8; padding: .5rem .75rem; overflow-x: auto; margin: .25rem 0; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
+"""
 
 
 def document(title: str, description: str, paths: Node, schemas: Node) -> Node:
@@ -20,7 +33,7 @@ def document(title: str, description: str, paths: Node, schemas: Node) -> Node:
 
     Args:
         title: name of the API.
-        description: what it is for, a few sentences.
+        description: its purpose, in a few sentences.
         paths: OpenAPI path items by path.
         schemas: JSON schemas by name, for `reference`.
     """
@@ -56,7 +69,7 @@ def error(description: str, **examples: str) -> Node:
 
 
 def unavailable() -> Node:
-    """Return the answer 503, which every operation that needs the broker has."""
+    """Return the answer 503 of operations that need the broker."""
     retry = {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": RETRY_AFTER_S}
     described = error(
         "The broker is away or does not answer, or there are too many requests: try again.",
@@ -66,7 +79,7 @@ def unavailable() -> Node:
 
 
 def _with_common(item: Node) -> Node:
-    """Add what any request may be answered before it reaches its operation."""
+    """Add the answers that any request may get before it reaches its operation."""
     return {method: _operation(part) for method, part in item.items()}
 
 
@@ -104,3 +117,71 @@ _COMMON: Node = {
         }
     },
 }
+
+
+def page(document: dict[str, Any]) -> str:
+    """Return the page for an OpenAPI document, in UTF-8."""
+    info = document["info"]
+    operations = [
+        _operation_section(method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+    schemas = [_schema(name, schema) for name, schema in document["components"]["schemas"].items()]
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title><style>{_STYLE}</style></head><body>
+<h1>{escape(info["title"])} {escape(info["version"])}</h1><p>{escape(info["description"])}</p>
+<p>For programs: <a href="openapi.json">openapi.json</a></p>
+{"".join(operations)}
+<section><h2>Shapes</h2>{"".join(schemas)}</section>
+</body></html>
+"""
+
+
+def _operation_section(method: str, path: str, operation: dict[str, Any]) -> str:
+    return (
+        f"<section><h2><b>{escape(method.upper())}</b> <code>{escape(path)}</code></h2>"
+        f"<p>{escape(operation['summary'])}</p><p>{escape(operation.get('description', ''))}</p>"
+        f"{_parameters(operation.get('parameters', []))}{_request(operation.get('requestBody', {}))}"
+        f"<h3>Answers</h3><table>{''.join(_answer(*each) for each in operation['responses'].items())}</table></section>"
+    )
+
+
+def _parameters(parameters: list[dict[str, Any]]) -> str:
+    rows = [
+        f"<tr><td><code>{escape(each['name'])}</code> in {escape(each['in'])}</td><td>{escape(each['description'])}</td>"
+        f"<td><code>{_json(each['schema'])}</code></td></tr>"
+        for each in parameters
+    ]
+    return f"<h3>Parameters</h3><table>{''.join(rows)}</table>" if rows else ""
+
+
+def _request(body: dict[str, Any]) -> str:
+    return f"<h3>Body</h3>{_content(body['content'])}" if body else ""
+
+
+def _answer(status: str, answer: dict[str, Any]) -> str:
+    headers = "".join(f"<p>With <code>{escape(name)}</code>.</p>" for name in answer.get("headers", {}))
+    content = _content(answer.get("content", {}))
+    return f"<tr><th>{escape(status)}</th><td>{escape(answer['description'])}{headers}{content}</td></tr>"
+
+
+def _content(content: dict[str, Any]) -> str:
+    return "".join(
+        f"<p><code>{escape(media_type)}</code> {_json(part['schema'])}</p>{_examples(part.get('examples', {}))}"
+        for media_type, part in content.items()
+    )
+
+
+def _examples(examples: dict[str, Any]) -> str:
+    return "".join(f"<pre>{_json(each['value'])}</pre>" for each in examples.values())
+
+
+def _schema(name: str, schema: dict[str, Any]) -> str:
+    return f"<h3>{escape(name)}</h3><pre>{escape(json.dumps(schema, indent=2, ensure_ascii=False))}</pre>"
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"$ref"}:
+        return escape(value["$ref"].rpartition("/")[2])
+    return escape(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,22 +1,22 @@
-"""One path with its methods: HEAD follows GET, OPTIONS tells what there is, and the rest is 405."""
+"""One path with its methods, and the body of a request."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from adapters.http.errors import HttpError
+from adapters.http.errors import HttpError, NotReadable, TooLarge
 
 Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Resource:
-    """An ASGI application for one path.
+    """An ASGI application for one path. HEAD follows GET, OPTIONS lists the methods, and any other method is a 405.
 
     Args:
-        path: as Starlette writes it, such as `/data` or `/ships/{ship}`.
-        answers: method → what answers it, for example `GET`.
+        path: path in Starlette's syntax, such as `/data` or `/ships/{ship}`.
+        answers: functions that answer, by method, for example `GET`.
     """
 
     def __init__(self, path: str, **answers: Answer) -> None:
@@ -30,7 +30,7 @@ class Resource:
         """Answer one request.
 
         Raises:
-            HttpError: 405, or what the answer raises.
+            HttpError: 405, or raised by the function that answers.
         """
         response = await self._respond(Request(scope, receive))
         await response(scope, receive, send)
@@ -48,3 +48,34 @@ class Resource:
 def paths(resources: Iterable[Resource]) -> str:
     """Return the paths, for people."""
     return ", ".join(each.path for each in resources)
+
+
+async def read_body(request: Request, largest_bytes: int) -> bytes:
+    """Read the whole body. The protocol limits how long it may take.
+
+    Args:
+        request: a request whose body has not been read.
+        largest_bytes: size limit.
+
+    Raises:
+        TooLarge: the body is larger, or its Content-Length is, in which case nothing is read.
+        NotReadable: the client disconnected before the end.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > largest_bytes:
+        raise TooLarge(largest_bytes)
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > largest_bytes:
+                raise TooLarge(largest_bytes)
+    except ClientDisconnect:
+        raise NotReadable("the body ended early") from None
+    return bytes(body)
+
+
+def is_json(content_type: str | None) -> bool:
+    """Return whether a Content-Type is JSON (`+json`: RFC 6839 section 3.1). Parameters are ignored, since JSON is UTF-8."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))

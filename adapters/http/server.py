@@ -1,4 +1,4 @@
-"""An HTTP server inside the runtime's event loop: it listens, and when it is cancelled it finishes what runs."""
+"""An HTTP server inside the runtime's event loop: it listens, and when it is cancelled, it finishes the running requests."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,17 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from adapters.http.protocol import JsonProtocol
+from adapters.http.watch import BrokerWatch
 from adapters.listening import BACKLOG, Listening, listen
+from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 30
 STOP_TIMEOUT_S = 2
-"""How long a stop waits for requests that run."""
-LAST_WORDS_S = 0.5
-"""How long those that still run then have to say so."""
+"""How long a stop waits for running requests."""
+LAST_ANSWERS_S = 0.5
+"""How long the remaining requests then have to answer that the server is being stopped."""
 
 
 class HttpServer:
@@ -34,7 +36,7 @@ class HttpServer:
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
-                log_level=logging.ERROR,  # its warnings are about what clients do, and nobody may fill our log
+                log_level=logging.ERROR,  # its warnings are about clients, who must not be able to fill the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -45,13 +47,13 @@ class HttpServer:
         )
 
     async def serve(self, working: Callable[[bool], None]) -> None:
-        """Serve until cancelled; then accept nothing more, finish what runs, for 2 s at most, and close.
+        """Serve until cancelled; then accept nothing more, finish running requests for 2 s at most, and close.
 
         Args:
-            working: is told True once every address is listened on.
+            working: called with True once the server listens on every address.
 
         Raises:
-            CannotStart: the port cannot be listened on; the text says why and what to do.
+            CannotStart: the server cannot listen on the port; the text names the cause and the fix.
         """
         sockets = listen(self._listening)
         serving = asyncio.create_task(self._uvicorn.serve(sockets), name="http")
@@ -67,12 +69,30 @@ class HttpServer:
             await self._hang_up()
 
     async def _hang_up(self) -> None:
-        """Close the connections of requests that were given up, after their last words."""
+        """Close the connections of requests that did not finish, after their last answers."""
         state = self._uvicorn.server_state
         if state.tasks:
-            await asyncio.wait(set(state.tasks), timeout=LAST_WORDS_S)
+            await asyncio.wait(set(state.tasks), timeout=LAST_ANSWERS_S)
         for each in list(state.connections):
             each.transport.close()
+
+
+async def serve(server: HttpServer, watch: BrokerWatch, bus: Bus, working: Callable[[bool], None]) -> None:
+    """Run a server and its watch until cancelled. The server stops first: requests that it finishes still need the watch.
+
+    Raises:
+        CannotStart: the server cannot listen on the port.
+    """
+    tasks = [asyncio.create_task(server.serve(working)), asyncio.create_task(watch.run(bus))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait({task})
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 class _Uvicorn(uvicorn.Server):

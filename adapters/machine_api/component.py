@@ -1,10 +1,9 @@
-"""The machine API on the bus: it remembers what machines say, and answers requests from that."""
+"""The machine API on the bus: it keeps the latest readings and averages, and answers requests from them."""
 
 from collections.abc import Callable
 
 from adapters.http.app import application
-from adapters.http.server import HttpServer
-from adapters.http.service import serve
+from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
 from adapters.machine_api.document import DOCUMENT
@@ -16,7 +15,7 @@ from broker.runtime.component import Bus
 
 
 class MachineApi:
-    """A service: an HTTP server over what was heard of the machines."""
+    """A service: an HTTP server over the latest readings of the machines."""
 
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
@@ -26,7 +25,7 @@ class MachineApi:
         self.app = application(self._routes.resources(), DOCUMENT, self._watch)
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:
-        """Remember a reading or averages.
+        """Keep a reading or averages.
 
         Raises:
             Rejected: it cannot be used.
@@ -38,14 +37,14 @@ class MachineApi:
         return []
 
     def on_tick(self, _now_s: float) -> list[Publication]:
-        """Return nothing: requests come when they come."""
+        """Return nothing: only requests make it publish."""
         return []
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Serve until cancelled; requests that run then have 2 s.
+        """Serve until cancelled; requests that run then have 2 s to finish.
 
         Raises:
-            CannotStart: the port cannot be listened on; the text says why and what to do.
+            CannotStart: the server cannot listen on the port; the text names the cause and the fix.
         """
         self._routes.bus = bus
         await serve(HttpServer(self.app, self._listening), self._watch, bus, working)

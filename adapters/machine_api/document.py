@@ -1,8 +1,8 @@
 """The OpenAPI document of the machine API."""
 
 from adapters.http.openapi import Node, answer, document, error, json_content, reference, unavailable
-from adapters.machine_api.asking import FIRST_MACHINE, INVALID, LARGEST_ID, MISSING, SMALLEST_ID
 from adapters.machine_api.machines import AVERAGE_FIELDS
+from adapters.machine_api.parameters import FIRST_MACHINE, INVALID, LARGEST_ID, MISSING, SMALLEST_ID
 from adapters.machine_api.routes import LARGEST_BODY_BYTES, UPDATED
 from broker.contract.machines.topics import Status
 

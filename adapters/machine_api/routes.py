@@ -1,46 +1,44 @@
 """`GET /data` and `POST /status`.
 
-A request is checked in this order, and the first thing that is wrong is what the answer says: the machine's number, as it is
-part of the address; the content type; the body (size, JSON, field, status); whether the broker is there; whether the machine
-was heard. The broker comes before the machine, for while it is away nobody knows which machines there are.
+A request is checked in this order, and the answer names the first mistake: the machine's number, which is part of the
+address; the content type; the body (size, JSON, field, status); whether the broker answers; whether the machine is known. The
+broker comes before the machine, because without it new machines cannot be seen.
 """
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.http.body import is_json, read_body
-from adapters.http.errors import JsonResponse, NotReadable, NotThere, Unavailable
-from adapters.http.resource import Resource
+from adapters.http.errors import JsonResponse, NotReadable, NotThere
+from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
-from adapters.machine_api.asking import MISSING, read_id, read_status
 from adapters.machine_api.machines import Machines
+from adapters.machine_api.parameters import MISSING, read_id, read_status
 from broker.contract.machines.topics import STATUS, MachineStatus, Status
-from broker.errors import BrokerUnavailable
 from broker.runtime.component import Bus
 
 LARGEST_BODY_BYTES = 64 * 1024
 DELIVER_TIMEOUT_S = 1.5
-"""After at most two pings of the same length: the answer comes within 5 s in any case."""
+"""Follows at most two pings of the same length, so every answer comes within 5 s."""
 UPDATED = {"message": "Status updated"}
 _FRESH = {"Cache-Control": "no-store"}
 
 
 class Routes:
-    """Answers requests from what is remembered of the machines; `bus` is there as soon as requests are."""
+    """Answers requests from the latest readings of the machines; `bus` must be set before the first request."""
 
     def __init__(self, machines: Machines, watch: BrokerWatch) -> None:
         self._machines, self._watch = machines, watch
         self.bus: Bus | None = None
 
     def resources(self) -> list[Resource]:
-        """Return what is served."""
+        """Return the resources of this API."""
         return [Resource("/data", GET=self.data), Resource("/status", POST=self.set_status)]
 
     async def data(self, request: Request) -> Response:
         """Answer with a machine's latest reading and its averages.
 
         Raises:
-            HttpError: the number is wrong, the broker is away, or the machine was not heard.
+            HttpError: the number is wrong, the broker is unreachable, or the machine is unknown.
         """
         number = read_id(request.query_params)
         await self._watch.require()
@@ -53,7 +51,8 @@ class Routes:
         """Publish a status, and answer when the broker has it.
 
         Raises:
-            HttpError: anything in the request is wrong, the broker is away, or the machine was not heard.
+            HttpError: anything in the request is wrong, the broker is unreachable, or the machine is unknown.
+            BrokerUnavailable: the broker did not acknowledge the status in time.
         """
         number = read_id(request.query_params)
         if not is_json(request.headers.get("content-type")):
@@ -67,10 +66,7 @@ class Routes:
 
     async def _publish(self, number: int, status: Status) -> None:
         assert self.bus is not None
-        try:
-            await self.bus.deliver(STATUS.publication(MachineStatus(status), id=str(number)), DELIVER_TIMEOUT_S)
-        except BrokerUnavailable as error:
-            raise Unavailable(str(error)) from error
+        await self.bus.deliver(STATUS.publication(MachineStatus(status), id=str(number)), DELIVER_TIMEOUT_S)
 
 
 def _unknown(number: int) -> NotThere:

@@ -1,6 +1,7 @@
 """Every answer over HTTP, byte for byte where the specification gives it."""
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ POWER = [(f"00:{5 * n:02}", value) for n, value in enumerate([22, 24, 23, 18, 22
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "KEEP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(routes, "REJECTION_TIMEOUT_S", 0.1)
 
 
 def posted(folder: Path, *bodies: bytes, query: str = f"spaceship_id=1&{DAY}") -> tuple[list[Any], bytes]:
@@ -172,8 +173,19 @@ def test_what_is_refused_here_is_kept(tmp_path: Path, headers: dict[str, str], b
     assert kept.topic == "rejected/energy-api"
     said = json.loads(kept.payload)
     assert (said["topic"], said["reason"]) == ("POST /data", answered.error)
-    if "encoding" not in said:
+    if said["encoding"] == "utf-8":
         assert said["payload"].encode() == body
+
+
+@pytest.mark.parametrize(("fill", "encoding"), [(b"x", "utf-8"), (b"\xff", "base64")])
+def test_large_refused_body_is_kept_up_to_8_mib(tmp_path: Path, fill: bytes, encoding: str) -> None:
+    size = 9 * 1024 * 1024
+    answered, made = ask(tmp_path, "POST", "/data", {"content-type": "text/plain"}, fill * size)
+    assert answered.status == 415
+    (kept,) = made.delivered
+    rejected = json.loads(kept.payload)
+    payload = rejected["payload"].encode() if encoding == "utf-8" else base64.b64decode(rejected["payload"])
+    assert (rejected["encoding"], rejected["size"], len(payload)) == (encoding, size, 8 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"])
@@ -254,7 +266,7 @@ def test_what_a_broker_forgot_is_not_answered_201(tmp_path: Path, lost: str) -> 
             made.forgets = lambda publication: lost in publication.topic
             made.api._routes._within_s = 1
             answered = await made.ask("POST", "/data", JSON, post(1, units, rows))
-            assert (answered.status, "the recorder has not said" in answered.error) == (503, True)
+            assert (answered.status, "the recorder has not confirmed" in answered.error) == (503, True)
             made.forgets = lambda publication: False
             made.api._routes._within_s = 20
             assert (await made.ask("POST", "/data", JSON, post(2, units, rows))).status == 201

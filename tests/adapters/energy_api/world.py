@@ -59,6 +59,7 @@ class World(FakeBus):
             payload=publication.payload,
             response_topic=publication.response_topic,
             correlation_data=publication.correlation_data,
+            properties=publication.properties,
             stamp=stamp,
         )
         if message.topic in (STORED_TOPIC, RECORDED_TOPIC):
@@ -78,7 +79,13 @@ class World(FakeBus):
 
     def _query(self, message: Message) -> None:
         for each in answer(message, request_of(message), self.database, Limits()):
-            reply = Message(topic=each.topic, payload=each.payload, correlation_data=each.correlation_data, stamp=NO_STAMP)
+            reply = Message(
+                topic=each.topic,
+                payload=each.payload,
+                correlation_data=each.correlation_data,
+                properties=each.properties,
+                stamp=NO_STAMP,
+            )
             if each.topic == RECORDED_TOPIC:
                 self.api.on_message(reply, 0.0)
             else:

@@ -11,10 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from adapters.http.app import application
-from adapters.http.body import is_json, read_body
 from adapters.http.errors import JsonResponse, NotReadable, TooLarge
 from adapters.http.openapi import answer, document
-from adapters.http.resource import Resource
+from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
 from tests.adapters.http.fakes import Answer, FakeBus, call, running, until
 
@@ -162,7 +161,7 @@ def test_health_is_what_the_broker_is() -> None:
         served = app(watch)
         answered = await call(served, "GET", "/health")
         assert (answered.status, answered.headers["retry-after"]) == (503, "2")
-        assert answered.error == "the broker was not heard yet"
+        assert answered.error == "the broker has not answered yet"
         async with running(watch.run(bus)):
             await until(lambda: bus.pings)
             answered = await call(served, "GET", "/health")

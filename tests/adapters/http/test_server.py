@@ -12,12 +12,10 @@ from starlette.responses import Response
 
 from adapters.http import protocol, server
 from adapters.http.app import application
-from adapters.http.body import read_body
 from adapters.http.errors import JsonResponse
 from adapters.http.openapi import document
-from adapters.http.resource import Resource
-from adapters.http.server import HttpServer
-from adapters.http.service import serve
+from adapters.http.resource import Resource, read_body
+from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening, listen
 from broker.errors import CannotStart

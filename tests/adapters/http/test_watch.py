@@ -16,7 +16,7 @@ async def refused(watch: BrokerWatch) -> str:
 
 def test_before_the_broker_was_heard_nothing_is_answered() -> None:
     async def check() -> None:
-        assert await refused(BrokerWatch()) == "the broker was not heard yet"
+        assert await refused(BrokerWatch()) == "the broker has not answered yet"
 
     asyncio.run(check())
 

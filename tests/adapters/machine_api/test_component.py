@@ -1,10 +1,10 @@
 import pytest
 
 from adapters.listening import Listening
-from adapters.machine_api.asking import read_status
 from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT
 from adapters.machine_api.document import any_case
+from adapters.machine_api.parameters import read_status
 from broker.contract.machines.topics import AVERAGE, READING, STATUS, Status
 from broker.errors import Rejected
 from broker.message import Message

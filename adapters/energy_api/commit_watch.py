@@ -1,8 +1,9 @@
-"""Whether the recorder has a post and what the normalizer made of it, for certain: a post is answered 201 after that only.
+"""Waits until the recorder has committed a post and its quarters; only then is the post answered with 201.
 
-A question that the recorder answers comes behind all that was published before it, so any answer would do, were it not for a
-broker that is killed and forgets what it had not passed on. So the messages themselves are asked for: the post, known by its
-digest, and the normalizer's answer with the message before it, which holds the quarters. Posts that wait share a question.
+The recorder takes messages in order, so it has every message that was published before a query that it answers, unless the
+broker was killed and lost messages that it had not passed on. So the query looks for the messages themselves: the post, by its
+digest, and the normalizer's answer together with the message before it, which holds the quarters. Posts that wait share a
+query.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import hashlib
 import logging
 from dataclasses import dataclass, field
 
-from adapters.energy_api.recorder import Recorder, Rows
-from adapters.http.errors import Unavailable
+from adapters.client.aio import NoReply
+from adapters.energy_api.recorder import RecorderClient
 from broker.contract.storage.topics import QueryRequest
 from broker.message import Message
 from broker.runtime.component import Bus
@@ -19,9 +20,10 @@ from broker.runtime.component import Bus
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 1.5
-"""Then the same is asked again: the question may have been lost with a recorder that was killed."""
+"""After this time the query is repeated: it may have been lost with a recorder that was killed."""
 PAUSE_S = 0.1
-MOST_SHARING = 250
+MAX_SHARING = 250
+"""Posts in one query."""
 _WITHIN = "INTERVAL 1 MINUTE"
 _SQL = f"""
 SELECT DISTINCT topic || ' ' || md5(payload) AS mark FROM messages WHERE received_at >= now() - {_WITHIN}
@@ -41,11 +43,11 @@ class Post:
     digest: str
     boot: str | None
     seqs: tuple[int, ...]
-    """Numbers, within that start of the normalizer, of its answer and of what it said before."""
+    """Sequence numbers, within that boot of the normalizer, of its answer and of the message before it."""
 
     @property
     def marks(self) -> frozenset[str]:
-        """How the recorder's answer names the messages that have to be there."""
+        """The messages that have to be recorded, as the rows of the query identify them."""
         return frozenset([f"{self.topic} {self.digest}", *(f"{self.boot} {each}" for each in self.seqs)])
 
 
@@ -56,44 +58,44 @@ class _Waiting:
 
 
 def post_of(topic: str, body: bytes, answer: Message) -> Post:
-    """Return what to look for: a body in UTF-8 that was published on `topic`, and the normalizer's answer to it."""
+    """Return the post with this body in UTF-8, published on `topic`, and the normalizer's answer to it."""
     boot, seq = answer.stamp.boot, answer.stamp.seq
     known = boot is not None and seq is not None
     seqs = tuple(each for each in (seq - 1, seq) if each > 0) if known and seq is not None else ()
     return Post(topic, len(body), hashlib.md5(body, usedforsecurity=False).hexdigest(), boot, seqs)
 
 
-class Recorded:
-    """Waits until the recorder has posts."""
+class CommitWatch:
+    """Waits until posts are committed."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: RecorderClient) -> None:
         self._recorder = recorder
         self._waiting: list[_Waiting] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._querying: asyncio.Task[None] | None = None
 
     async def require(self, bus: Bus, post: Post, timeout_s: float) -> None:
         """Return once the recorder has committed a post and its quarters.
 
         Raises:
-            Unavailable: the recorder has not said so in time.
+            NoReply: the recorder has not confirmed it in time.
         """
         waiting = _Waiting(post)
         self._waiting.append(waiting)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(bus), name="recorded")
+        if self._querying is None or self._querying.done():
+            self._querying = asyncio.create_task(self._query(bus), name="commit-watch")
         try:
             async with asyncio.timeout(timeout_s):
                 await waiting.recorded
         except TimeoutError:
-            raise Unavailable("the recorder has not said in time that it has the post: post it again") from None
+            raise NoReply("the recorder has not confirmed in time that it has the post: post it again") from None
 
-    async def _ask(self, bus: Bus) -> None:
-        """Ask until nobody waits any more; who comes meanwhile shares the next question."""
+    async def _query(self, bus: Bus) -> None:
+        """Query until no post waits; posts that come meanwhile share the next query."""
         while waiting := [each for each in self._waiting if not each.recorded.done()]:
-            asked, self._waiting = waiting[:MOST_SHARING], waiting[MOST_SHARING:]
-            found = await self._found(bus, [each.post for each in asked])
-            missing = [each for each in asked if not each.post.marks <= found]
-            for each in asked:
+            batch, self._waiting = waiting[:MAX_SHARING], waiting[MAX_SHARING:]
+            found = await self._found(bus, [each.post for each in batch])
+            missing = [each for each in batch if not each.post.marks <= found]
+            for each in batch:
                 if each.post.marks <= found and not each.recorded.done():
                     each.recorded.set_result(None)
             if missing:
@@ -103,15 +105,15 @@ class Recorded:
 
     async def _found(self, bus: Bus, posts: list[Post]) -> set[str]:
         try:
-            rows: Rows = await self._recorder.ask(bus, request_for(posts), ANSWER_TIMEOUT_S)
-        except Unavailable as error:
-            log.info("%d posts wait for the recorder: %s", len(posts), error.text)
+            rows = await self._recorder.query(bus, request_for(posts), ANSWER_TIMEOUT_S)
+        except NoReply as error:
+            log.info("%d posts wait for the recorder: %s", len(posts), error)
             return set()
         return {str(row["mark"]) for row in rows}
 
 
 def request_for(posts: list[Post]) -> QueryRequest:
-    """Return the question which of the messages of these posts are recorded."""
+    """Return the query for the messages of these posts that are recorded."""
     parameters = {
         "topics": sorted({each.topic for each in posts}),
         "sizes": sorted({each.size for each in posts}),

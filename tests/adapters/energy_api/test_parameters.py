@@ -4,7 +4,7 @@ from urllib.parse import quote
 import pytest
 from starlette.datastructures import QueryParams
 
-from adapters.energy_api.asking import Period, read_period, read_ship, spelled
+from adapters.energy_api.parameters import Period, read_period, read_ship, spelled
 from adapters.http.errors import NotReadable
 from broker.errors import Rejected
 from controllers.energy.post import ship_id

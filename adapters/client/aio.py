@@ -1,0 +1,91 @@
+"""Requests over MQTT 5 for asyncio programs: a shell over `broker.exchange`."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+
+from broker.errors import BrokerUnavailable, BusError
+from broker.exchange import Exchange, Final, Part, ReplyError
+from broker.message import Message, Publication
+from broker.runtime.component import Bus
+
+MAX_WAITING = 1_000
+
+
+class NoReply(BusError):
+    """There is no whole reply to a request; the text says why. The request may have been carried out all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply: its parts, in order, and its final message."""
+
+    parts: list[Part]
+    final: Final
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    parts: list[Part] = field(default_factory=list)
+    outcome: asyncio.Future[Final | ReplyError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """An error is a result, too: one that is set while nobody awaits it, as when the broker fails, is not to be logged."""
+
+
+class AsyncExchange:
+    """The requests of one component and their replies.
+
+    The component subscribes to the response topic, and passes every message that arrives there to `take`.
+
+    Args:
+        response_topic: where replies go; a topic that belongs to this component.
+        max_waiting: requests that may wait for their replies at the same time.
+    """
+
+    def __init__(self, response_topic: str, max_waiting: int = MAX_WAITING) -> None:
+        self._exchange = Exchange(response_topic, secrets.token_bytes(8))
+        self._max_waiting = max_waiting
+        self._waiting: dict[bytes, _Waiting] = {}
+
+    async def request(self, bus: Bus, publication: Publication, timeout_s: float) -> Reply:
+        """Publish a request at QoS 1 and return the reply.
+
+        Args:
+            bus: where to publish.
+            publication: the request; response topic and correlation data are added.
+            timeout_s: wall time within which the broker's acknowledgement and the whole reply must arrive.
+
+        Raises:
+            NoReply: the broker is unreachable, the reply did not arrive in time, a part of it was lost, a message of it does
+                not follow the protocol, or too many requests wait already.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            raise NoReply(f"{self._max_waiting} requests wait for a reply already")
+        request = self._exchange.request(publication)
+        correlation_data = request.correlation_data or b""
+        waiting = self._waiting[correlation_data] = _Waiting()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await bus.deliver(request, timeout_s)
+                outcome = await waiting.outcome
+        except BrokerUnavailable as error:
+            raise NoReply(str(error)) from error
+        except TimeoutError:
+            raise NoReply(f"no whole reply to {publication.topic} within {timeout_s:g} s") from None
+        finally:
+            self._exchange.forget(correlation_data)
+            del self._waiting[correlation_data]
+        if isinstance(outcome, ReplyError):
+            raise NoReply(str(outcome)) from outcome
+        return Reply(waiting.parts, outcome)
+
+    def take(self, message: Message) -> None:
+        """Take a message from the response topic; one that no request waits for is ignored."""
+        try:
+            taken = self._exchange.take(message)
+        except ReplyError as error:
+            self._waiting[error.correlation_data].outcome.set_result(error)
+            return
+        if isinstance(taken, Part):
+            self._waiting[taken.correlation_data].parts.append(taken)
+        elif taken is not None:
+            self._waiting[taken.correlation_data].outcome.set_result(taken)
