@@ -1,11 +1,11 @@
-"""The charger adapter: a service with two websocket servers and the bus between them."""
+"""The charger adapter: a service that joins two websocket servers, for chargers and widgets, to the bus."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
+from adapters.chargers.clients import Chargers, Clients, Widgets
 from adapters.chargers.server import Server
-from adapters.chargers.side import ChargerSide, Side, WidgetSide
 from adapters.listening import Listening
 from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATUS, WIDGET_LINK
 from broker.message import Message, Publication
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 0.1
 PAIRS_TIMEOUT_S = 5.0
-"""How long the first clients wait for the pairs. Without them they are served too, with 503."""
+"""How long the first clients wait until the pairs are known; after that they are answered with 503."""
 STALE_S = 15.0
-"""How long clients have to come back after a restart, before it is said that they are gone."""
+"""How long clients have to come back after a restart before they are published as not connected."""
 REPORT_S = 60.0
 
 
@@ -25,16 +25,16 @@ class ChargerAdapter:
     """A service: chargers on one port, widgets on another.
 
     Args:
-        name: of this process, as the bus knows it.
-        boot: a new word at each start.
-        chargers, widgets: where to listen.
+        name: of this process on the bus.
+        boot: a new id at each start.
+        chargers, widgets: addresses and port to listen on.
         room: connections at most, on each port.
     """
 
     def __init__(self, name: str, boot: str, chargers: Listening, widgets: Listening, room: int) -> None:
         self._bus: Bus | None = None
-        self._chargers = ChargerSide(name, boot, self._publish)
-        self._widgets = WidgetSide(name, boot, self._publish)
+        self._chargers = Chargers(name, boot, self._publish)
+        self._widgets = Widgets(name, boot, self._publish)
         self._servers = (Server(self._chargers, chargers, room), Server(self._widgets, widgets, room))
         self._pairs_known = asyncio.Event()
 
@@ -46,11 +46,11 @@ class ChargerAdapter:
         """
         if levels := STATUS.parse(message.topic):
             status = STATUS.decode(message).data.status if message.payload else None
-            self._widgets.status(levels["id"], status)
+            self._widgets.on_status(levels["id"], status)
         elif levels := CHARGER_LINK.parse(message.topic):
-            self._hear(self._chargers, levels["id"], message)
+            self._take_link(self._chargers, levels["id"], message)
         elif levels := WIDGET_LINK.parse(message.topic):
-            self._hear(self._widgets, levels["id"], message)
+            self._take_link(self._widgets, levels["id"], message)
         else:
             self._take_pairs(message)
         return []
@@ -73,7 +73,7 @@ class ChargerAdapter:
             for server in self._servers:
                 await server.start()
             working(True)
-            await self._keep()
+            await self._sweep()
         finally:
             for server in self._servers:
                 await server.stop()
@@ -83,10 +83,10 @@ class ChargerAdapter:
             async with asyncio.timeout(PAIRS_TIMEOUT_S):
                 await self._pairs_known.wait()
         except TimeoutError:
-            log.warning("the pairs are not known: everybody gets 503 until the component `charging` tells them")
+            log.warning("the pairs are not known: every client gets 503 until the component `charging` publishes them")
 
-    async def _keep(self) -> None:
-        """Look after the connections, for ever."""
+    async def _sweep(self) -> None:
+        """Ping and drop silent clients, and correct stale links, until cancelled."""
         loop = asyncio.get_running_loop()
         stale_s, report_s = loop.time() + STALE_S, loop.time() + REPORT_S
         while True:
@@ -96,8 +96,8 @@ class ChargerAdapter:
                 server.sweep(now_s)
             if now_s >= stale_s:
                 stale_s = now_s + STALE_S
-                self._chargers.links.tell_stale()
-                self._widgets.links.tell_stale()
+                self._chargers.connections.correct_stale()
+                self._widgets.connections.correct_stale()
             if now_s >= report_s:
                 report_s = now_s + REPORT_S
                 self._report()
@@ -106,7 +106,7 @@ class ChargerAdapter:
         for server in self._servers:
             refused, why = server.take_refused()
             if refused:
-                log.warning("%s: %d were not let in, the last: %s", server.side.kind, refused, why)
+                log.warning("%s: %d were refused, the last: %s", server.clients.kind, refused, why)
 
     def _take_pairs(self, message: Message) -> None:
         pairs = PAIRS.decode(message).pairs
@@ -115,11 +115,11 @@ class ChargerAdapter:
         self._pairs_known.set()
         log.info("%d pairs", len(pairs))
 
-    def _hear(self, side: Side, client: str, message: Message) -> None:
-        stream = CHARGER_LINK if side is self._chargers else WIDGET_LINK
+    def _take_link(self, clients: Clients, client: str, message: Message) -> None:
+        stream = CHARGER_LINK if clients is self._chargers else WIDGET_LINK
         if message.payload:
-            side.links.heard(client, stream.decode(message))
+            clients.connections.on_link(client, stream.decode(message))
 
     def _publish(self, publication: Publication) -> None:
-        assert self._bus is not None, "nobody is connected before it serves"
+        assert self._bus is not None, "nothing is published before `serve`"
         self._bus.publish(publication)

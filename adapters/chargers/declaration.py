@@ -1,4 +1,4 @@
-"""What the charger adapter does on the bus."""
+"""The charger adapter's declaration: its topics and settings."""
 
 from broker.contract.charging.topics import CHARGER_LINK, PAIRS, SOC, STATUS, WIDGET_LINK
 from broker.runtime.declaration import Declaration, Variable

@@ -65,7 +65,7 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str
     """Where it comes from."""
     reason: str | None = None
-    """Why it is closed; of one that is open: that it is said again (`adapters/chargers/links.py`)."""
+    """Why it is closed; of one that is open: that it is said again (`adapters/chargers/takeover.py`)."""
 
 
 class Pairs(msgspec.Struct, frozen=True):

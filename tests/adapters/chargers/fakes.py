@@ -1,4 +1,4 @@
-"""An adapter that serves on free ports, a bus that collects, and a client that writes any bytes it likes."""
+"""An adapter on free ports, a bus that collects publications, and a client that writes arbitrary bytes."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ PAIR = {"c1234": "wABCD"}
 
 
 class FakeBus:
-    """Collects what is published, and gives every link to all adapters in one order, as the broker does."""
+    """Collects publications, and delivers every link to all adapters in one order, as the broker does."""
 
     def __init__(self) -> None:
         self.published: list[Publication] = []
@@ -85,7 +85,7 @@ class FakeBus:
 
 
 class Running:
-    """An adapter whose `serve` runs, and what went wrong in its loop."""
+    """An adapter whose `serve` runs, and the errors of its event loop."""
 
     def __init__(
         self,
@@ -129,23 +129,23 @@ class Running:
         return self.ports[client.startswith("widgets")]
 
     def connect(self, client: str = "chargers/c1234") -> connect:
-        """A client of the library, which knows nothing of the adapter."""
+        """A client of the library `websockets`."""
         return connect(self.url(client), open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, max_size=None)
 
     async def raw(self, client: str = "chargers/c1234", *, more: bytes = b"", receive_buffer: int | None = None) -> "Raw":
-        """A client by hand that has written a handshake and `more` at once."""
+        """A raw client that has written a handshake and `more` at once."""
         raw = await self.plain(client, receive_buffer=receive_buffer)
         raw.write(head(f"/{client}") + more)
         return raw
 
     async def opened(self, client: str = "chargers/c1234") -> "Raw":
-        """A client by hand whose handshake is over."""
+        """A raw client whose handshake is complete."""
         raw = await self.raw(client)
         assert b" 101 " in await raw.head()
         return raw
 
     async def plain(self, client: str = "chargers/c1234", *, receive_buffer: int | None = None) -> "Raw":
-        """A client by hand that has said nothing."""
+        """A raw client that has sent nothing."""
         opened = socket.socket()
         if receive_buffer is not None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -165,7 +165,7 @@ class Running:
 
 
 class Raw:
-    """A TCP connection by hand."""
+    """A raw TCP connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
@@ -187,7 +187,7 @@ class Raw:
             return await self._reader.readexactly(count)
 
     async def rest(self) -> bytes:
-        """All that comes until the connection is closed, politely or not."""
+        """All bytes until the connection is closed or reset."""
         data = b""
         async with asyncio.timeout(TIMEOUT_S):
             with suppress(ConnectionError):
@@ -202,7 +202,7 @@ class Raw:
                 await self.writer.wait_closed()
 
     def power_loss(self) -> None:
-        """No FIN and no answer to anything any more, as far as a test can do that: it just does not read."""
+        """Stop reading: as close to a dead client, without FIN or answers, as a test can come."""
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
 
@@ -210,7 +210,7 @@ class Raw:
 async def running(
     pairs: dict[str, str] | None = PAIR, *, room: int = 1_000, beside: Running | None = None, name: str = "charger-adapter"
 ) -> AsyncIterator[Running]:
-    """An adapter; at its end it is stopped, and nothing went wrong in its loop."""
+    """An adapter; it is stopped at the end, and its loop must have had no error."""
     started = Running(pairs, room=room, beside=beside, name=name)
     try:
         if pairs is not None:
@@ -222,7 +222,7 @@ async def running(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that nobody tells of."""
+    """Poll until a condition holds."""
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():
             await asyncio.sleep(0.005)
@@ -236,6 +236,6 @@ async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
 
 
 async def said(connection: ClientConnection) -> str:
-    """The status that a widget is told next."""
+    """The next status that a widget receives."""
     async with asyncio.timeout(TIMEOUT_S):
         return str(msgspec.json.decode(await connection.recv())["data"]["status"])

@@ -1,4 +1,4 @@
-"""Frames as clients might send them, and bytes that are almost that."""
+"""Frames as clients might send them, and mutations of them."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ streams = st.lists(frames, max_size=8).map(b"".join)
 
 @st.composite
 def mutated(draw: st.DrawFn, source: st.SearchStrategy[bytes]) -> bytes:
-    """Something good with bytes changed, left out, put in and repeated."""
+    """Valid bytes with some changed, removed, inserted and repeated."""
     data = bytearray(draw(source))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))

@@ -1,4 +1,4 @@
-"""The adapter between sockets and bus: pairs, statuses, its start and its stop, and a second one beside it."""
+"""The adapter between sockets and bus: pairs, statuses, start, stop, and a second adapter beside it."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from adapters.chargers import component
 from adapters.chargers.component import ChargerAdapter
-from adapters.chargers.links import ELSEWHERE, RESTARTED
+from adapters.chargers.takeover import ELSEWHERE, RESTARTED
 from adapters.listening import Listening
 from broker.contract.charging.topics import CHARGER_LINK, Link, Status
 from broker.errors import CannotStart, Rejected
@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(component, "SWEEP_S", 0.01)
 
 
-def test_clients_that_connect_before_the_pairs_are_known_wait_and_are_let_in() -> None:
+def test_early_clients_wait_for_the_pairs_and_are_admitted() -> None:
     async def scenario() -> None:
         async with running(None) as served:
             await until(lambda: served.adapter._servers[1]._sockets)
@@ -44,7 +44,7 @@ def test_clients_that_connect_before_the_pairs_are_known_wait_and_are_let_in() -
     asyncio.run(scenario())
 
 
-def test_where_nobody_tells_pairs_everybody_gets_503_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_get_503_until_the_pairs_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(component, "PAIRS_TIMEOUT_S", 0.05)
 
     async def scenario() -> None:
@@ -61,7 +61,7 @@ def test_where_nobody_tells_pairs_everybody_gets_503_until_somebody_does(monkeyp
     asyncio.run(scenario())
 
 
-def test_pairs_come_and_go_while_it_runs() -> None:
+def test_pairs_change_at_run_time() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as stays:
             served.pair({"c1234": "wABCD", "c2": "w2"})
@@ -76,7 +76,7 @@ def test_pairs_come_and_go_while_it_runs() -> None:
     asyncio.run(scenario())
 
 
-def test_a_reload_of_100_000_pairs_closes_nobody_and_takes_no_time() -> None:
+def test_reloading_100_000_pairs_is_fast_and_drops_no_client() -> None:
     pairs = {f"c{number}": f"w{number}" for number in range(100_000)}
 
     async def scenario() -> None:
@@ -92,7 +92,7 @@ def test_a_reload_of_100_000_pairs_closes_nobody_and_takes_no_time() -> None:
     asyncio.run(scenario())
 
 
-def test_a_widget_is_told_its_status_when_it_comes_and_every_change() -> None:
+def test_a_widget_gets_its_status_and_every_change() -> None:
     async def scenario() -> None:
         async with running() as served:
             served.status("wABCD", Status.CHARGING)
@@ -123,7 +123,7 @@ def test_frames_for_widgets_are_exactly_the_documented_ones() -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_widget_says_is_rejected_and_it_stays() -> None:
+def test_rejected_messages_of_a_widget_keep_it_connected() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect("widgets/wABCD") as widget:
             await widget.send("hello")
@@ -156,7 +156,7 @@ def test_messages_that_cannot_be_used_are_rejected(topic: str, payload: bytes) -
     asyncio.run(scenario())
 
 
-def test_a_link_that_somebody_cleared_says_nothing() -> None:
+def test_a_cleared_link_is_ignored() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect():
             await served.bus.until(served.bus.linked)
@@ -205,7 +205,7 @@ def test_links_of_an_earlier_start_are_corrected(monkeypatch: pytest.MonkeyPatch
     asyncio.run(scenario())
 
 
-def test_who_is_back_in_time_is_not_said_to_be_gone() -> None:
+def test_clients_back_in_time_stay_connected_on_the_bus() -> None:
     left = Link(connected=True, adapter="charger-adapter", connection="earlier-5", address="10.0.0.1:1")
 
     async def scenario() -> None:
@@ -213,16 +213,16 @@ def test_who_is_back_in_time_is_not_said_to_be_gone() -> None:
             served.hear(CHARGER_LINK.publication(left, id="c1234"))
             async with served.connect():
                 await served.bus.until(served.bus.linked)
-                served.adapter._servers[0].side.links.tell_stale()
+                served.adapter._servers[0].clients.connections.correct_stale()
                 assert [each.connected for each in served.bus.links()] == [True]
 
     asyncio.run(scenario())
 
 
 async def connected_to(wanted: Running, served: Running, client: str) -> ClientConnection:
-    """A connection that the system gives to the wanted one of two adapters; each takes the client over from the one before."""
+    """Connect until the system gives the connection to the wanted adapter; each connection takes over from the one before."""
     side = 0 if client.startswith("chargers") else 1
-    links, name = wanted.adapter._servers[side].side.links, client.partition("/")[2]
+    links, name = wanted.adapter._servers[side].clients.connections, client.partition("/")[2]
     for _ in range(100):
         before = len(served.bus.links(client))
         connection = await served.connect(client)
@@ -239,7 +239,7 @@ def test_two_adapters_share_a_port_and_a_client_moves_between_them() -> None:
                 old = await connected_to(here, one, "widgets/wABCD")
                 new = await connected_to(there, one, "widgets/wABCD")
                 assert (await closed(old))[0] == 1008
-                await until(lambda: "wABCD" not in here.adapter._servers[1].side.links)  # noqa: B023
+                await until(lambda: "wABCD" not in here.adapter._servers[1].clients.connections)  # noqa: B023
                 for each in (one, two):
                     each.status("wABCD", Status.CHARGED)
                 assert await said(new) == "charged"
@@ -252,7 +252,7 @@ def test_two_adapters_share_a_port_and_a_client_moves_between_them() -> None:
     asyncio.run(scenario())
 
 
-def test_a_takeover_by_another_adapter_is_told_to_the_client_and_not_as_an_end() -> None:
+def test_a_takeover_closes_the_old_connection_without_a_link() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as connection:
             await served.bus.until(served.bus.linked)
@@ -285,7 +285,7 @@ def test_a_port_that_is_taken(taken: int) -> None:
     asyncio.run(scenario())
 
 
-def test_while_it_waits_for_pairs_it_can_be_stopped() -> None:
+def test_it_can_be_stopped_while_it_waits_for_the_pairs() -> None:
     async def scenario() -> None:
         async with running(None) as served:
             await until(lambda: served.adapter._servers[1]._sockets)
@@ -298,7 +298,7 @@ def test_while_it_waits_for_pairs_it_can_be_stopped() -> None:
     asyncio.run(scenario())
 
 
-def test_who_was_not_let_in_is_logged_now_and_then(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_clients_are_logged_periodically(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(component, "REPORT_S", 0.05)
 
     async def scenario() -> None:
@@ -307,6 +307,6 @@ def test_who_was_not_let_in_is_logged_now_and_then(monkeypatch: pytest.MonkeyPat
                 with pytest.raises(InvalidStatus):
                     async with served.connect("chargers/c9"):
                         pass
-            await until(lambda: "'c9' is none of the chargers" in caplog.text)
+            await until(lambda: "'c9' is not one of the chargers" in caplog.text)
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Real sockets: what a client can do to the server, and the server to a client."""
+"""The server with real sockets."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from adapters.chargers import component, pace, server, session, watch
-from adapters.chargers.side import UNPAIRED
+from adapters.chargers import component, keepalive, limits, server, websocket
+from adapters.chargers.clients import UNPAIRED
 from broker.contract.charging.topics import Status
 from tests.adapters.chargers.fakes import PAIR, Raw, Running, closed, running, said, until
 from tests.adapters.chargers.wire import CLOSE, CONT, HEAD, PING, SOC, TEXT, close, frame, head, soc
@@ -29,7 +29,7 @@ def connections(served: Running) -> int:
     return sum(len(each._connections) for each in served.adapter._servers)
 
 
-def test_a_message_in_the_same_instant_as_the_opening() -> None:
+def test_a_message_sent_with_the_handshake_is_received() -> None:
     async def scenario() -> None:
         async with running() as served:
             raw = await served.raw(more=frame(TEXT, SOC) + frame(TEXT, soc(71)))
@@ -42,7 +42,7 @@ def test_a_message_in_the_same_instant_as_the_opening() -> None:
     asyncio.run(scenario())
 
 
-def test_open_say_and_close_in_one_instant_is_told_like_any_other_connection() -> None:
+def test_open_send_and_close_in_one_instant() -> None:
     async def scenario() -> None:
         async with running() as served:
             raw = await served.raw(more=frame(TEXT, SOC) + close(1000))
@@ -56,7 +56,7 @@ def test_open_say_and_close_in_one_instant_is_told_like_any_other_connection() -
     asyncio.run(scenario())
 
 
-def test_links_say_who_is_there_and_why_no_more() -> None:
+def test_links_report_connections_and_reasons() -> None:
     async def scenario() -> None:
         async with running() as served:
             async with served.connect() as connection:
@@ -78,11 +78,11 @@ def test_links_say_who_is_there_and_why_no_more() -> None:
 @pytest.mark.parametrize(
     ("path", "port", "status", "text"),
     [
-        ("/chargers/c9999", 0, 404, "'c9999' is none of the chargers"),
-        ("/chargers/wABCD", 0, 404, "is none of the chargers"),
+        ("/chargers/c9999", 0, 404, "'c9999' is not one of the chargers"),
+        ("/chargers/wABCD", 0, 404, "is not one of the chargers"),
         ("/widgets/wABCD", 0, 404, "the path on this port is /chargers/ID: is it the wrong port?"),
         ("/chargers/c1234", 1, 404, "the path on this port is /widgets/ID: is it the wrong port?"),
-        ("/widgets/c1234", 1, 404, "is none of the widgets"),
+        ("/widgets/c1234", 1, 404, "is not one of the widgets"),
         ("/", 0, 404, "the path on this port is"),
         ("/chargers/c1234/x", 0, 404, "the path on this port is"),
     ],
@@ -119,7 +119,7 @@ def test_a_second_connection_of_the_same_id_takes_over() -> None:
     asyncio.run(scenario())
 
 
-def test_what_an_old_connection_still_says_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_of_a_replaced_connection_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CLOSE_TIMEOUT_S", 0.2)
 
     async def scenario() -> None:
@@ -136,9 +136,9 @@ def test_what_an_old_connection_still_says_is_not_taken(monkeypatch: pytest.Monk
     asyncio.run(scenario())
 
 
-def test_who_does_not_answer_to_pings_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "SILENT_S", 0.2)
-    monkeypatch.setattr(watch, "ANSWER_S", 0.4)
+def test_a_client_that_ignores_pings_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keepalive, "SILENT_S", 0.2)
+    monkeypatch.setattr(keepalive, "ANSWER_S", 0.4)
 
     async def scenario() -> None:
         async with running({**PAIR, **MANY}) as served, served.connect("chargers/c1") as answers:
@@ -153,8 +153,8 @@ def test_who_does_not_answer_to_pings_is_given_up(monkeypatch: pytest.MonkeyPatc
     asyncio.run(scenario())
 
 
-def test_who_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "FRAMES_PER_S", 1e9)
+def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FRAMES_PER_S", 1e9)
 
     async def scenario() -> None:
         async with running({**PAIR, **MANY}) as served, served.connect("widgets/w1") as other:
@@ -174,11 +174,11 @@ def test_who_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_a_handshake_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_handshake_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with running() as served:
             async with served.connect() as good:
-                monkeypatch.setattr(watch, "HANDSHAKE_S", 0.3)
+                monkeypatch.setattr(keepalive, "HANDSHAKE_S", 0.3)
                 slow, silent = await served.plain(), await served.plain()
                 ended = asyncio.create_task(slow.rest())
                 for byte in HEAD[:-1]:
@@ -197,14 +197,14 @@ def test_a_handshake_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.Mon
     asyncio.run(scenario())
 
 
-def test_no_room_and_room_again() -> None:
+def test_clients_get_503_while_the_server_is_full() -> None:
     async def scenario() -> None:
         async with running(MANY, room=2) as served:
             first, _ = await served.opened("chargers/c1"), await served.opened("chargers/c2")
             third = await served.raw("chargers/c3")
             answer = await third.rest()
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert answer.endswith(b"\r\n\r\nthere is no room for one more now: come again later\n")
+            assert answer.endswith(b"\r\n\r\nthis server is full now: connect again later\n")
             async with served.connect("widgets/w1"):  # on its own port there is room
                 pass
             await first.close()
@@ -219,10 +219,10 @@ def test_no_room_and_room_again() -> None:
     asyncio.run(scenario())
 
 
-def test_half_a_handshake_takes_nobodys_place() -> None:
+def test_unfinished_handshakes_take_no_room() -> None:
     async def scenario() -> None:
         async with running(MANY, room=2) as served:
-            strangers = [await served.plain() for _ in range(server.MOST_STRANGERS + 5)]
+            strangers = [await served.plain() for _ in range(server.SPARE_CONNECTIONS + 5)]
             for each in strangers:
                 each.write(b"G")
             async with served.connect("chargers/c1") as first, served.connect("chargers/c2"):
@@ -235,7 +235,7 @@ def test_half_a_handshake_takes_nobodys_place() -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 7])
-def test_2_mb_are_rejected_whole_and_the_next_message_is_taken(pieces: int) -> None:
+def test_a_message_of_2_mb_is_rejected_whole(pieces: int) -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as connection:
             text = '{"event":"' + "x" * 2_000_000
@@ -253,7 +253,7 @@ def test_2_mb_are_rejected_whole_and_the_next_message_is_taken(pieces: int) -> N
     asyncio.run(scenario())
 
 
-def test_bad_messages_are_rejected_and_the_connection_stays() -> None:
+def test_rejected_messages_keep_the_connection_open() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as connection:
             for each in ("", "no JSON", '{"event":"StateOfCharge","data":{"soc":"70"}}', soc("NaN").decode(), soc(-1).decode()):
@@ -269,33 +269,33 @@ def test_bad_messages_are_rejected_and_the_connection_stays() -> None:
     asyncio.run(scenario())
 
 
-def test_too_large_a_message_is_recorded_and_closed_with_1009(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_large_message_is_rejected_and_closed_with_1009(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with running() as served:
             raw = await served.opened()
-            raw.write(b"\x81\xff" + (session.LARGEST_MESSAGE_BYTES + 1).to_bytes(8, "big"))
+            raw.write(b"\x81\xff" + (websocket.LARGEST_MESSAGE_BYTES + 1).to_bytes(8, "big"))
             assert (await raw.rest())[:1] + b"\x03\xf1" == bytes([0x80 | CLOSE]) + (1009).to_bytes(2, "big")
             await served.bus.until(lambda: not served.bus.linked())
             (rejected,) = served.bus.rejected()
-            assert str(session.LARGEST_MESSAGE_BYTES + 1) in rejected.reason
+            assert str(websocket.LARGEST_MESSAGE_BYTES + 1) in rejected.reason
             assert served.bus.links()[-1].reason == rejected.reason
             await raw.close()
 
     asyncio.run(scenario())
 
 
-def test_what_is_kept_of_unfinished_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_incomplete_messages_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     most, usual, large = 400_000, 50_000, 300_000
     monkeypatch.setattr(server, "MOST_UNFINISHED_BYTES", most)
     monkeypatch.setattr(server, "USUAL_UNFINISHED_BYTES", usual)
-    peak, check_size = 0, server.Connection._check_size
+    peak, check_size = 0, server.ServerConnection._check_size
 
-    def checking(connection: server.Connection) -> None:
+    def checking(connection: server.ServerConnection) -> None:
         nonlocal peak
         check_size(connection)
-        peak = max(peak, sum(each._session.unfinished_bytes for each in connection._server._connections))
+        peak = max(peak, sum(each._websocket.unfinished_bytes for each in connection._server._connections))
 
-    monkeypatch.setattr(server.Connection, "_check_size", checking)
+    monkeypatch.setattr(server.ServerConnection, "_check_size", checking)
 
     async def scenario() -> None:
         async with running(MANY) as served, served.connect("chargers/c0") as good:
@@ -320,9 +320,9 @@ def test_what_is_kept_of_unfinished_messages_is_bounded(monkeypatch: pytest.Monk
     assert most / 2 < peak < most + 12 * 2 * server.READ_BYTES
 
 
-def test_a_flood_is_slowed_down_and_nothing_of_it_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "FRAMES_PER_S", 4_000.0)
-    monkeypatch.setattr(pace, "BURST_FRAMES", 100.0)
+def test_a_flood_is_slowed_down_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FRAMES_PER_S", 4_000.0)
+    monkeypatch.setattr(limits, "BURST_FRAMES", 100.0)
     flood = [soc(number / 100) for number in range(3_000)]
 
     async def scenario() -> None:
@@ -342,10 +342,10 @@ def test_a_flood_is_slowed_down_and_nothing_of_it_is_lost(monkeypatch: pytest.Mo
     asyncio.run(scenario())
 
 
-def test_who_is_not_read_from_for_a_while_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_not_read_from_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
-        *((pace, "FRAMES_PER_S", 1_000.0), (pace, "BURST_FRAMES", 10.0)),
-        *((watch, "SILENT_S", 0.3), (watch, "ANSWER_S", 0.6)),
+        *((limits, "FRAMES_PER_S", 1_000.0), (limits, "BURST_FRAMES", 10.0)),
+        *((keepalive, "SILENT_S", 0.3), (keepalive, "ANSWER_S", 0.6)),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -359,7 +359,7 @@ def test_who_is_not_read_from_for_a_while_is_not_given_up(monkeypatch: pytest.Mo
     asyncio.run(scenario())
 
 
-def test_who_leaves_the_pairs_is_closed() -> None:
+def test_a_client_removed_from_the_pairs_is_closed() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as charger, served.connect("widgets/wABCD") as widget:
             served.pair({"c1": "w1"})
@@ -375,7 +375,7 @@ def test_who_leaves_the_pairs_is_closed() -> None:
     asyncio.run(scenario())
 
 
-def test_half_closed_is_closed() -> None:
+def test_a_half_closed_connection_is_closed() -> None:
     async def scenario() -> None:
         async with running() as served:
             raw = await served.raw(more=frame(TEXT, SOC))

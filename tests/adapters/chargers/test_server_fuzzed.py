@@ -1,4 +1,4 @@
-"""Whatever anybody writes to a port, everybody else is served, and nothing goes wrong in the loop."""
+"""Arbitrary bytes on a port: all other clients are still served, and the loop has no error."""
 
 import asyncio
 from contextlib import suppress
@@ -25,7 +25,7 @@ STATUSES = (Status.CHARGING, Status.CHARGING_80)
 
 
 class Fuzzed:
-    """An adapter with a charger and a widget that behave, and connections that were left open."""
+    """An adapter with a well-behaved charger and widget, and connections left open."""
 
     def __init__(self, served: Running, charger: ClientConnection, widget: ClientConnection) -> None:
         self.served, self.charger, self.widget = served, charger, widget
@@ -64,7 +64,7 @@ class Fuzzed:
             assert [each.connected for each in self.served.bus.links(client)] == [True]
 
 
-def test_bytes_of_any_kind_harm_nobody_else() -> None:
+def test_arbitrary_bytes_do_not_affect_other_clients() -> None:
     with asyncio.Runner() as runner:
         world = running(PAIRS)
         served = runner.run(world.__aenter__())

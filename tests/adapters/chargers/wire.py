@@ -1,4 +1,4 @@
-"""What independent clients write, byte by byte, after RFC 6455: nothing of the adapter and nothing of its library."""
+"""The bytes of independent clients after RFC 6455, without code of the adapter or of its library."""
 
 import struct
 
@@ -41,7 +41,7 @@ def frame(
 
 
 def soc(value: object) -> bytes:
-    """The payload of a charger that says so."""
+    """The payload of a charger with this state of charge."""
     return b'{"event":"StateOfCharge","data":{"soc":%s}}' % str(value).encode()
 
 

@@ -1,14 +1,14 @@
-"""Several adapters and one broker: an order of all link messages, which each adapter hears in that order, but late."""
+"""Several adapters and one broker: each adapter receives all link messages in the broker's order, but late."""
 
 from dataclasses import dataclass, field
 
-from adapters.chargers.links import Links
+from adapters.chargers.takeover import Connections
 from broker.contract.charging.topics import Link
 
 
 @dataclass(eq=False)
 class Socket:
-    """A connection as an adapter sees it; `dropped` when the adapter has closed it."""
+    """A connection as an adapter sees it; `dropped` once the adapter has closed it."""
 
     client: str
     adapter: int
@@ -19,16 +19,16 @@ class Socket:
 
 @dataclass
 class Adapter:
-    """One start of an adapter, and how much of the broker's order it has heard."""
+    """One start of an adapter, and how many of the broker's messages it has received."""
 
-    links: Links[Socket]
+    connections: Connections[Socket]
     heard: int
     alive: bool = True
 
 
 @dataclass
 class World:
-    """The log is what the broker has; `outbox` what each adapter has said that the broker does not have yet."""
+    """`log` holds the broker's messages, `outbox` those of each adapter that have not reached the broker yet."""
 
     count: int
     log: list[tuple[str, Link]] = field(default_factory=list)
@@ -47,25 +47,27 @@ class World:
         def drop(socket: Socket, why: str) -> None:
             socket.dropped = why
 
-        links = Links[Socket](f"adapter-{number}", boot, lambda client, link: self.outbox[number].append((client, link)), drop)
-        return Adapter(links, len(self.log))
+        connections = Connections[Socket](
+            f"adapter-{number}", boot, lambda client, link: self.outbox[number].append((client, link)), drop
+        )
+        return Adapter(connections, len(self.log))
 
     def connect(self, number: int, client: str) -> None:
         socket = Socket(client, number)
         self.sockets.append(socket)
-        self.adapters[number].links.connected(client, socket, "127.0.0.1:1")
+        self.adapters[number].connections.add(client, socket, "127.0.0.1:1")
         socket.link = self.outbox[number][-1][1]
 
     def lose(self, index: int) -> None:
-        """Whatever connection; what the adapter has closed ends too, later."""
+        """End any connection; one that the adapter has closed ends later too."""
         if self.sockets:
             socket = self.sockets[index % len(self.sockets)]
             if not socket.lost:
                 socket.lost = True
-                self.adapters[socket.adapter].links.lost(socket.client, socket, "gone")
+                self.adapters[socket.adapter].connections.remove(socket.client, socket, "gone")
 
     def publish(self, number: int, count: int) -> None:
-        """Let what an adapter has said come to the broker."""
+        """Deliver an adapter's messages to the broker."""
         self.log += self.outbox[number][:count]
         del self.outbox[number][:count]
 
@@ -73,20 +75,20 @@ class World:
         adapter = self.adapters[number]
         for client, link in self.log[adapter.heard : adapter.heard + count]:
             adapter.heard += 1
-            adapter.links.heard(client, link)
+            adapter.connections.on_link(client, link)
 
     def restart(self, number: int) -> None:
-        """Kill an adapter; the new one hears what is retained, then all that comes after."""
+        """Kill an adapter; the new one receives the retained messages, then all later ones."""
         self.outbox[number].clear()
         for socket in self.sockets:
             if socket.adapter == number:
                 socket.lost = True
         self.adapters[number] = adapter = self._started(number)
         for client, link in {client: (client, link) for client, link in self.log}.values():
-            adapter.links.heard(client, link)
+            adapter.connections.on_link(client, link)
 
     def settle(self) -> None:
-        """Let everything be heard, and what was left behind be told, until nobody has anything to say."""
+        """Deliver everything, and correct stale links, until no adapter has anything to publish."""
         for _ in range(50):
             for number in range(self.count):
                 self.publish(number, len(self.outbox[number]))
@@ -94,13 +96,13 @@ class World:
                 self.hear(number, len(self.log))
             if not any(self.outbox):
                 for adapter in self.adapters:
-                    adapter.links.tell_stale()
+                    adapter.connections.correct_stale()
                 if not any(self.outbox):
                     return
         raise AssertionError("they talk for ever")
 
     def newest(self, client: str) -> Socket | None:
-        """Of all connections of a client, the one that was announced last in the broker's order; None where that is lost."""
+        """The connection of a client that was published last in the broker's order; None where it has ended."""
         last = None
         for number, (each, link) in enumerate(self.log):
             if (
@@ -115,7 +117,7 @@ class World:
         return None
 
     def holders(self, client: str) -> list[Socket]:
-        held = [adapter.links.get(client) for adapter in self.adapters]
+        held = [adapter.connections.get(client) for adapter in self.adapters]
         return [each for each in held if each is not None]
 
     def last_word(self, client: str) -> Link | None:

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: one adapter holds a client in the end, the right one, and the bus knows."""
+"""Any events in any order: in the end the right adapter holds the client, and its link is the last on the bus."""
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from tests.adapters.chargers.world import World
 
 ADAPTERS = 3
 Step = tuple[str, int, int | str]
-"""What happens, with its arguments: a method of `World`."""
+"""An event with its arguments: a method of `World`."""
 
 
 numbers, counts, clients = st.integers(0, ADAPTERS - 1), st.integers(1, 3), st.sampled_from("cd")
@@ -16,7 +16,7 @@ events = st.one_of(
     st.tuples(st.just("lose"), st.integers(0, 9), st.just(0)),
     st.tuples(st.sampled_from(["publish", "hear"]), numbers, counts),
 )
-kills = st.tuples(st.sampled_from(["tell_stale", "restart"]), numbers, st.just(0))
+kills = st.tuples(st.sampled_from(["correct_stale", "restart"]), numbers, st.just(0))
 
 FIRST_AFTER_A_REPEAT: list[Step] = [
     *(("connect", 1, "c"), ("publish", 1, 9), ("connect", 0, "c"), ("publish", 0, 9), ("hear", 0, 9)),
@@ -33,7 +33,7 @@ def happen(world: World, steps: list[Step]) -> None:
             "lose": lambda index, _: world.lose(index),
             "publish": lambda number, count: world.publish(number % world.count, count),
             "hear": lambda number, count: world.hear(number % world.count, count),
-            "tell_stale": lambda number, _: world.adapters[number].links.tell_stale(),
+            "correct_stale": lambda number, _: world.adapters[number].connections.correct_stale(),
             "restart": lambda number, _: world.restart(number),
         }[name](first, second)
 
@@ -54,7 +54,7 @@ def check(world: World) -> None:
 @given(st.integers(2, ADAPTERS), st.lists(events, max_size=40))
 @example(3, FIRST_AFTER_A_REPEAT)
 @example(3, ENDED_BEFORE_THE_REPEAT)
-def test_the_newest_connection_is_held_and_the_last_word_is_true(count: int, steps: list[Step]) -> None:
+def test_the_newest_connection_is_held_and_its_link_is_last(count: int, steps: list[Step]) -> None:
     world = World(count)
     happen(world, steps)
     check(world)
@@ -62,7 +62,7 @@ def test_the_newest_connection_is_held_and_the_last_word_is_true(count: int, ste
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(events, kills), max_size=40))
-def test_also_where_adapters_are_killed_and_start_again(steps: list[Step]) -> None:
+def test_restarted_adapters_agree_on_the_newest_connection(steps: list[Step]) -> None:
     world = World(ADAPTERS)
     happen(world, steps)
     world.settle()

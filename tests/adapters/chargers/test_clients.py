@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from adapters.chargers.session import Incoming, Refusal
-from adapters.chargers.side import UNPAIRED, ChargerSide, Side, WidgetSide
+from adapters.chargers.clients import UNPAIRED, Chargers, Clients, Widgets
+from adapters.chargers.websocket import Incoming, Refusal
 from broker.contract.charging.topics import Link, Status
 from broker.contract.components.topics import RejectedMessage
 from broker.message import Publication
@@ -28,18 +28,18 @@ class FakeConnection:
         self.dropped.append(reason)
 
 
-def chargers(*known: str) -> tuple[Side, list[Publication]]:
+def chargers(*known: str) -> tuple[Clients, list[Publication]]:
     published: list[Publication] = []
-    side = ChargerSide("adapter", "boot", published.append)
-    side.know(known)
-    return side, published
+    clients = Chargers("adapter", "boot", published.append)
+    clients.know(known)
+    return clients, published
 
 
-def widgets(*known: str) -> tuple[WidgetSide, list[Publication]]:
+def widgets(*known: str) -> tuple[Widgets, list[Publication]]:
     published: list[Publication] = []
-    side = WidgetSide("adapter", "boot", published.append)
-    side.know(known)
-    return side, published
+    clients = Widgets("adapter", "boot", published.append)
+    clients.know(known)
+    return clients, published
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def widgets(*known: str) -> tuple[WidgetSide, list[Publication]]:
     ],
 )
 def test_known_ids_are_admitted(path: str, client: str) -> None:
-    side, _ = chargers("c1234", "Läderle €", "a?b", "100%", "\"'")
-    assert side.admit(path) == client
+    clients, _ = chargers("c1234", "Läderle €", "a?b", "100%", "\"'")
+    assert clients.admit(path) == client
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_known_ids_are_admitted(path: str, client: str) -> None:
     ],
 )
 def test_unknown_ids_are_refused_with_their_name(path: str) -> None:
-    side, published = chargers("c1234")
-    refused = side.admit(path)
+    clients, published = chargers("c1234")
+    refused = clients.admit(path)
     assert isinstance(refused, Refusal)
     assert refused.status == 404
-    assert "is none of the chargers: add it to the file that SCAUP_CHARGER_PAIRS names" in refused.text
+    assert "is not one of the chargers: add it to the file that SCAUP_CHARGER_PAIRS names" in refused.text
     assert refused.text.encode()
     assert published == []
 
@@ -103,27 +103,27 @@ def test_unknown_ids_are_refused_with_their_name(path: str) -> None:
     ],
 )
 def test_other_paths_are_refused(path: str) -> None:
-    side, _ = chargers("c1234", "x", "c1234/x")
-    refused = side.admit(path)
+    clients, _ = chargers("c1234", "x", "c1234/x")
+    refused = clients.admit(path)
     assert isinstance(refused, Refusal)
     assert refused == Refusal(404, "the path on this port is /chargers/ID: is it the wrong port?")
 
 
-def test_before_the_pairs_are_known_everybody_is_told_to_come_later() -> None:
-    for side in (ChargerSide("adapter", "boot", lambda _: None), WidgetSide("adapter", "boot", lambda _: None)):
-        refused = side.admit(f"/{side.kind}/x")
+def test_clients_get_503_before_the_pairs_are_known() -> None:
+    for clients in (Chargers("adapter", "boot", lambda _: None), Widgets("adapter", "boot", lambda _: None)):
+        refused = clients.admit(f"/{clients.kind}/x")
         assert isinstance(refused, Refusal)
         assert refused.status == 503
         assert "`charging`" in refused.text
-        wrong = side.admit("/nothing/x")
+        wrong = clients.admit("/nothing/x")
         assert isinstance(wrong, Refusal)
         assert wrong.status == 404
 
 
-def test_a_state_of_charge_is_published_as_it_came() -> None:
-    side, published = chargers("c1234")
+def test_a_state_of_charge_is_published_verbatim() -> None:
+    clients, published = chargers("c1234")
     payload = b' {"data":{"soc":7e1},"event":"StateOfCharge"}'
-    side.received("c1234", Incoming(payload, text=True))
+    clients.received("c1234", Incoming(payload, text=True))
     assert published == [Publication(topic="chargers/c1234/soc", payload=payload, qos=1, plant=True)]
 
 
@@ -136,27 +136,29 @@ def test_a_state_of_charge_is_published_as_it_came() -> None:
         (Incoming(b"\xff", text=True), "/w==", "base64"),
     ],
 )
-def test_what_is_none_is_published_as_rejected(message: Incoming, shown: str, encoding: str) -> None:
-    side, published = chargers("c1234")
-    side.received("c1234", message)
+def test_unusable_messages_are_published_as_rejected(message: Incoming, shown: str, encoding: str) -> None:
+    clients, published = chargers("c1234")
+    clients.received("c1234", message)
     (rejected,) = [msgspec.json.decode(each.payload, type=RejectedMessage) for each in published]
     assert (rejected.topic, rejected.payload, rejected.encoding) == ("chargers/c1234/soc", shown, encoding)
     assert published[0].topic == "rejected/adapter"
 
 
-def test_what_a_widget_says_is_rejected() -> None:
-    side, published = widgets("wABCD")
-    side.received("wABCD", Incoming(SOC, text=True))
+def test_messages_of_widgets_are_rejected() -> None:
+    clients, published = widgets("wABCD")
+    clients.received("wABCD", Incoming(SOC, text=True))
     rejected = msgspec.json.decode(published[0].payload, type=RejectedMessage)
-    assert (rejected.topic, rejected.reason) == ("widgets/wABCD", "a widget has nothing to say")
+    assert (rejected.topic, rejected.reason) == ("widgets/wABCD", "widgets only receive: nothing is accepted from them")
 
 
 @pytest.mark.parametrize(("make", "kind", "client"), [(chargers, "chargers", "c1234"), (widgets, "widgets", "wABCD")])
-def test_links_are_published_and_kept(make: Callable[..., tuple[Side, list[Publication]]], kind: str, client: str) -> None:
-    side, published = make(client)
+def test_links_are_published_and_retained(
+    make: Callable[..., tuple[Clients, list[Publication]]], kind: str, client: str
+) -> None:
+    clients, published = make(client)
     connection = FakeConnection()
-    side.opened(client, connection)
-    side.closed(client, connection, "gone")
+    clients.opened(client, connection)
+    clients.closed(client, connection, "gone")
     links = [msgspec.json.decode(each.payload, type=Link) for each in published]
     assert [(each.connected, each.reason) for each in links] == [(True, None), (False, "gone")]
     assert {each.topic for each in published} == {f"{kind}/{client}/link"}
@@ -164,71 +166,71 @@ def test_links_are_published_and_kept(make: Callable[..., tuple[Side, list[Publi
     assert {(each.adapter, each.connection, each.address) for each in links} == {("adapter", "boot-1", "10.0.0.1:5")}
 
 
-def test_who_is_taken_out_of_the_pairs_is_dropped_and_others_stay() -> None:
-    side, published = chargers("c1", "c2")
+def test_clients_removed_from_the_pairs_are_dropped() -> None:
+    clients, published = chargers("c1", "c2")
     first, second = FakeConnection(), FakeConnection()
-    side.opened("c1", first)
-    side.opened("c2", second)
-    side.know({"c2", "c3"})
+    clients.opened("c1", first)
+    clients.opened("c2", second)
+    clients.know({"c2", "c3"})
     assert (first.dropped, second.dropped) == ([UNPAIRED], [])
     assert msgspec.json.decode(published[-1].payload, type=Link).reason == UNPAIRED
-    assert isinstance(side.admit("/chargers/c1"), Refusal)
-    assert side.admit("/chargers/c3") == "c3"
+    assert isinstance(clients.admit("/chargers/c1"), Refusal)
+    assert clients.admit("/chargers/c3") == "c3"
 
 
-def test_a_widget_that_connects_later_is_told_at_once() -> None:
-    side, _ = widgets("w")
-    side.status("w", Status.CHARGING)
+def test_a_widget_gets_its_status_when_it_connects() -> None:
+    clients, _ = widgets("w")
+    clients.on_status("w", Status.CHARGING)
     connection = FakeConnection()
-    side.opened("w", connection)
+    clients.opened("w", connection)
     assert connection.sent == [CHARGING]
 
 
-def test_a_widget_is_told_every_change_and_nothing_twice() -> None:
-    side, _ = widgets("w", "v")
+def test_a_widget_gets_every_change_once() -> None:
+    clients, _ = widgets("w", "v")
     connection, other = FakeConnection(), FakeConnection()
-    side.opened("w", connection)
-    side.opened("v", other)
+    clients.opened("w", connection)
+    clients.opened("v", other)
     assert connection.sent == []
     for status in (Status.CHARGING, Status.CHARGING, Status.CHARGING_80, Status.CHARGING, Status.CHARGED, Status.UNAVAILABLE):
-        side.status("w", status)
+        clients.on_status("w", status)
     said = [msgspec.json.decode(each)["data"]["status"] for each in connection.sent]
     assert said == ["charging", "charging80", "charging", "charged", "unavailable"]
     assert other.sent == []
 
 
-def test_a_widget_that_connects_again_is_told_again() -> None:
-    side, _ = widgets("w")
-    side.status("w", Status.CHARGING)
+def test_a_reconnected_widget_gets_its_status_again() -> None:
+    clients, _ = widgets("w")
+    clients.on_status("w", Status.CHARGING)
     first, second, third = FakeConnection(), FakeConnection(), FakeConnection()
-    side.opened("w", first)
-    side.closed("w", first, "gone")
-    side.opened("w", second)
-    side.opened("w", third)  # the second is still there: it takes over
-    side.closed("w", second, "replaced")
-    side.status("w", Status.CHARGING)
-    side.status("w", Status.CHARGING_80)
+    clients.opened("w", first)
+    clients.closed("w", first, "gone")
+    clients.opened("w", second)
+    clients.opened("w", third)  # the second is still there: it takes over
+    clients.closed("w", second, "replaced")
+    clients.on_status("w", Status.CHARGING)
+    clients.on_status("w", Status.CHARGING_80)
     assert (first.sent, second.sent, third.sent) == ([CHARGING], [CHARGING], [CHARGING, CHARGING_80])
 
 
-def test_a_status_that_was_cleared_is_not_told() -> None:
-    side, _ = widgets("w")
-    side.status("w", Status.CHARGING)
-    side.status("w", None)
-    side.status("w", None)
+def test_a_cleared_status_is_not_sent() -> None:
+    clients, _ = widgets("w")
+    clients.on_status("w", Status.CHARGING)
+    clients.on_status("w", None)
+    clients.on_status("w", None)
     connection = FakeConnection()
-    side.opened("w", connection)
+    clients.opened("w", connection)
     assert connection.sent == []
-    side.status("w", Status.CHARGING)
+    clients.on_status("w", Status.CHARGING)
     assert connection.sent == [CHARGING]
 
 
-def test_a_status_while_nobody_is_there_reaches_who_comes() -> None:
-    side, _ = widgets("w")
+def test_a_status_without_a_widget_is_sent_on_connection() -> None:
+    clients, _ = widgets("w")
     first, second = FakeConnection(), FakeConnection()
-    side.opened("w", first)
-    side.status("w", Status.CHARGING)
-    side.closed("w", first, "gone")
-    side.status("w", Status.CHARGING_80)
-    side.opened("w", second)
+    clients.opened("w", first)
+    clients.on_status("w", Status.CHARGING)
+    clients.closed("w", first, "gone")
+    clients.on_status("w", Status.CHARGING_80)
+    clients.opened("w", second)
     assert (first.sent, second.sent) == ([CHARGING], [CHARGING_80])

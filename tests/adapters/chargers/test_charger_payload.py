@@ -1,13 +1,13 @@
 import pytest
 
-from adapters.chargers.frames import LARGEST_SOC_BYTES, check_soc
-from adapters.chargers.session import Incoming
+from adapters.chargers.clients import LARGEST_SOC_BYTES, check_soc
+from adapters.chargers.websocket import Incoming
 from broker.errors import Rejected
 from tests.adapters.chargers.wire import SOC, soc
 
 
 @pytest.mark.parametrize("value", ["0", "100", "70", "70.5", "-0.0", "0.0", "99.99999999999999", "1e2", "1E-999", "7e1"])
-def test_good(value: str) -> None:
+def test_valid_values_are_accepted(value: str) -> None:
     check_soc(Incoming(soc(value), text=True))
 
 
@@ -20,7 +20,7 @@ def test_good(value: str) -> None:
         SOC + b" " * (LARGEST_SOC_BYTES - len(SOC)),
     ],
 )
-def test_good_however_it_is_written(payload: bytes) -> None:
+def test_valid_json_in_any_notation_is_accepted(payload: bytes) -> None:
     check_soc(Incoming(payload, text=True))
 
 
@@ -47,7 +47,7 @@ def test_good_however_it_is_written(payload: bytes) -> None:
         ("", "not JSON"),
     ],
 )
-def test_no_state_of_charge(value: str, reason: str) -> None:
+def test_invalid_states_of_charge_are_refused(value: str, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         check_soc(Incoming(soc(value), text=True))
 
@@ -76,12 +76,12 @@ def test_no_state_of_charge(value: str, reason: str) -> None:
         (SOC + b" " * (LARGEST_SOC_BYTES + 1 - len(SOC)), "a frame of 65537 bytes: 65536 are accepted"),
     ],
 )
-def test_another_message(payload: bytes, reason: str) -> None:
+def test_other_messages_are_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         check_soc(Incoming(payload, text=True))
 
 
-def test_a_binary_frame_is_none_whatever_it_holds() -> None:
+def test_binary_frames_are_refused() -> None:
     with pytest.raises(Rejected, match="a binary frame"):
         check_soc(Incoming(SOC, text=False))
 
@@ -95,12 +95,12 @@ def test_a_binary_frame_is_none_whatever_it_holds() -> None:
         b'{"event":"StateOfCharge","data":{"soc":85,"so\\u0063":2}}',
     ],
 )
-def test_a_name_that_is_there_twice_is_refused(payload: bytes) -> None:
-    with pytest.raises(Rejected, match="there twice"):
+def test_duplicate_names_are_refused(payload: bytes) -> None:
+    with pytest.raises(Rejected, match="occurs twice"):
         check_soc(Incoming(payload, text=True))
 
 
-def test_what_is_nested_as_deep_as_no_reader_follows_is_refused() -> None:
+def test_too_deep_nesting_is_refused() -> None:
     deep = b"[" * 1_000 + b"]" * 1_000
     with pytest.raises(Rejected):
         check_soc(Incoming(b'{"event":"StateOfCharge","data":{"soc":70},"x":' + deep + b',"y":1}', text=True))

@@ -1,7 +1,7 @@
 """One websocket as a server sees it (RFC 6455), without a socket: bytes in, whole messages and bytes out.
 
-The frames are those of the library `websockets`. What is added: the head of the handshake is taken as a whole, so that what a
-client sends in the same instant is read after the answer and not before; and fragments are put together.
+The library `websockets` parses the frames. This module adds two things: the head of the handshake is read as a whole, so that
+frames sent in the same instant are handled after the answer to it; and fragmented messages are assembled.
 """
 
 import logging
@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 LARGEST_HEAD_BYTES = 16 * 1024
 LARGEST_MESSAGE_BYTES = 8 * 1024 * 1024
-"""A larger message ends its connection: it would have to be kept in memory as a whole."""
+"""A larger message ends its connection: a message is held in memory as a whole."""
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 
@@ -27,7 +27,7 @@ _quiet.setLevel(logging.ERROR)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A whole message from the client; text is not looked at, so it may not be UTF-8."""
+    """A whole message from the client; text is not checked, so it may not be UTF-8."""
 
     payload: bytes
     text: bool
@@ -35,17 +35,17 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a client is not let in: an HTTP status and a line for people."""
+    """The answer to a client that is not admitted: an HTTP status and a line for people."""
 
     status: int
     text: str
 
 
-class Session:
-    """A websocket from the first byte of its handshake on.
+class WebSocket:
+    """A websocket, from the first byte of its handshake on.
 
     Args:
-        admit: is given the path of the request, and returns why the client is not let in, None where it is.
+        admit: takes the path of the request and returns a refusal, None where the client is admitted.
     """
 
     __slots__ = ("_admit", "_assembled", "_head", "_protocol", "_refused", "_text", "frames")
@@ -54,41 +54,41 @@ class Session:
         self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
         self._admit = admit
         self._head: bytearray | None = bytearray()
-        """The handshake as far as it has come; None once it is over."""
+        """The bytes of the handshake so far; None once it is complete or refused."""
         self._assembled: bytearray | None = None
         self._text = False
         self._refused: bytes | None = None
         self.frames = 0
-        """Frames read so far, of all kinds."""
+        """Number of frames read so far, of all kinds."""
 
     @property
     def open(self) -> bool:
-        """Whether the handshake is over and nobody has begun to close."""
+        """Whether the handshake is complete and neither side has begun to close."""
         return self._protocol.state is OPEN
 
     @property
     def accepted(self) -> bool:
-        """Whether the client has been let in, perhaps long ago."""
+        """Whether the client was admitted, also when the websocket is closed by now."""
         return self._protocol.state is not CONNECTING
 
     @property
     def shaking_hands(self) -> bool:
-        """Whether the handshake is not over."""
+        """Whether the handshake is still incomplete."""
         return self._head is not None
 
     @property
     def unfinished_bytes(self) -> int:
-        """How much of a message that is not whole yet is kept."""
+        """Bytes held of a message that is not complete yet."""
         return len(self._protocol.reader.buffer) + len(self._assembled or b"")
 
     @property
     def too_big(self) -> str | None:
-        """What is wrong, where the client has sent too large a message; the session ends with it."""
+        """The error, where the client has sent too large a message; the websocket ends with it."""
         error = self._protocol.parser_exc
         return str(error) if isinstance(error, PayloadTooBig) else None
 
     def receive(self, data: bytes) -> list[Incoming]:
-        """Take bytes and return the messages that they complete. Never raises: a client that breaks the rules is closed."""
+        """Take bytes and return the messages that they complete. Never raises: a protocol violation closes the websocket."""
         if self._head is not None:
             self._head += data
             end = self._head.find(_END_OF_HEAD) + len(_END_OF_HEAD)
@@ -104,17 +104,17 @@ class Session:
         return self._messages()
 
     def send(self, text: bytes) -> None:
-        """Send a text frame; nothing once the session is closing."""
+        """Send a text frame; do nothing once the websocket is closing."""
         if self.open:
             self._protocol.send_text(text)
 
     def close(self, code: int, reason: str) -> None:
-        """Begin to close; before the handshake is over there is nothing to close politely."""
+        """Begin the closing handshake; do nothing before the opening one is complete."""
         if self.open:
             self._protocol.send_close(code, reason)
 
     def to_write(self) -> tuple[bytes, bool]:
-        """Return what is to be written now, and whether the connection is to be closed after it."""
+        """Return the bytes to write now, and whether to close the connection after them."""
         if self._refused is not None:
             answer, self._refused = self._refused, b""
             return answer, True
@@ -126,7 +126,7 @@ class Session:
         self._protocol.receive_data(head)
         events = self._protocol.events_received()
         if not events or not isinstance(request := events[0], Request):
-            self._refuse(Refusal(400, "this is no websocket handshake: a GET of HTTP/1.1 without a body"))
+            self._refuse(Refusal(400, "this is not a websocket handshake: send a GET of HTTP/1.1 without a body"))
             return
         if (refusal := self._admit(request.path)) is not None:
             self._refuse(refusal)

@@ -4,19 +4,19 @@ import struct
 
 import pytest
 
-from adapters.chargers.session import LARGEST_HEAD_BYTES, LARGEST_MESSAGE_BYTES, Incoming, Refusal, Session
+from adapters.chargers.websocket import LARGEST_HEAD_BYTES, LARGEST_MESSAGE_BYTES, Incoming, Refusal, WebSocket
 from tests.adapters.chargers.wire import ACCEPT, BINARY, CLOSE, CONT, HEAD, PING, PONG, SOC, TEXT, close, frame
 
 MASKED_HELLO = bytes.fromhex("818537fa213d7f9f4d5158")  # 5.7: a single-frame masked text message
 PONG_HELLO = bytes.fromhex("8a0548656c6c6f")  # 5.7, without a mask: a server's
 
 
-def session(refusal: Refusal | None = None) -> Session:
-    return Session(lambda _path: refusal)
+def websocket(refusal: Refusal | None = None) -> WebSocket:
+    return WebSocket(lambda _path: refusal)
 
 
-def opened() -> Session:
-    made = session()
+def opened() -> WebSocket:
+    made = websocket()
     assert made.receive(HEAD) == []
     made.to_write()
     assert made.open
@@ -28,7 +28,7 @@ def status(answer: bytes) -> int:
 
 
 def close_code(written: bytes) -> int:
-    """The code of the close frame that is all that was written."""
+    """The code of the close frame, which must be all that was written."""
     assert written[0] == 0x80 | CLOSE
     assert written[1] == len(written) - 2
     return int(struct.unpack("!H", written[2:4])[0])
@@ -39,7 +39,7 @@ def text(payload: bytes) -> Incoming:
 
 
 def test_the_handshake_of_section_1_3() -> None:
-    made = session()
+    made = websocket()
     assert made.shaking_hands
     assert made.receive(HEAD) == []
     answer, last = made.to_write()
@@ -51,19 +51,19 @@ def test_the_handshake_of_section_1_3() -> None:
     assert made.to_write() == (b"", False)
 
 
-def test_the_path_is_handed_on_as_it_came() -> None:
+def test_the_path_is_passed_on_unchanged() -> None:
     paths: list[str] = []
 
     def admit(path: str) -> None:
         paths.append(path)
 
-    Session(admit).receive(HEAD.replace(b"/chargers/c1234", b"/chargers/c%20/?x=1"))
+    WebSocket(admit).receive(HEAD.replace(b"/chargers/c1234", b"/chargers/c%20/?x=1"))
     assert paths == ["/chargers/c%20/?x=1"]
 
 
 @pytest.mark.parametrize("cut", range(1, len(HEAD)))
 def test_the_handshake_in_two_pieces(cut: int) -> None:
-    made = session()
+    made = websocket()
     assert made.receive(HEAD[:cut]) == []
     assert made.to_write() == (b"", False)
     assert made.shaking_hands
@@ -72,19 +72,19 @@ def test_the_handshake_in_two_pieces(cut: int) -> None:
 
 
 def test_byte_by_byte() -> None:
-    made = session()
+    made = websocket()
     messages = [each for byte in HEAD + MASKED_HELLO + frame(TEXT, SOC) for each in made.receive(bytes([byte]))]
     assert messages == [text(b"Hello"), text(SOC)]
 
 
 def test_a_message_in_the_same_instant_is_read_after_the_answer() -> None:
-    made = session()
+    made = websocket()
     assert made.receive(HEAD + MASKED_HELLO) == [text(b"Hello")]
     assert status(made.to_write()[0]) == 101
 
 
 def test_a_ping_in_the_same_instant_is_answered_after_the_answer() -> None:
-    made = session()
+    made = websocket()
     made.receive(HEAD + frame(PING, b"Hello"))
     written, last = made.to_write()
     assert written.startswith(b"HTTP/1.1 101 ")
@@ -93,7 +93,7 @@ def test_a_ping_in_the_same_instant_is_answered_after_the_answer() -> None:
 
 
 def test_a_close_in_the_same_instant_is_answered_after_the_answer() -> None:
-    made = session()
+    made = websocket()
     assert made.receive(HEAD + frame(TEXT, SOC) + close(1000)) == [text(SOC)]
     written, last = made.to_write()
     assert written.startswith(b"HTTP/1.1 101 ")
@@ -114,7 +114,7 @@ def test_the_examples_of_section_5_7() -> None:
     assert made.to_write() == (PONG_HELLO, False)
 
 
-def test_what_is_sent() -> None:
+def test_text_frames_are_sent() -> None:
     made = opened()
     made.send(b"Hello")
     assert made.to_write() == (bytes.fromhex("810548656c6c6f"), False)  # 5.7: a single-frame unmasked text message
@@ -127,8 +127,8 @@ def test_what_is_sent() -> None:
     assert made.to_write() == (b"", True)
 
 
-def test_before_the_handshake_is_over_nothing_is_sent() -> None:
-    made = session()
+def test_nothing_is_sent_before_the_handshake_is_complete() -> None:
+    made = websocket()
     made.receive(HEAD[:-1])
     made.send(b"{}")
     made.close(1001, "bye")
@@ -146,7 +146,7 @@ def test_fragments_with_control_frames_between_and_empty_ones() -> None:
     assert made.receive(frame(BINARY, b"", fin=False) + frame(CONT)) == [Incoming(b"", False)]
 
 
-def test_messages_before_a_mistake_are_kept_and_nothing_after_it() -> None:
+def test_messages_before_a_violation_are_returned() -> None:
     made = opened()
     assert made.receive(frame(TEXT, b"1") + frame(CONT, b"2") + frame(TEXT, b"3")) == [text(b"1")]
     written, last = made.to_write()
@@ -174,7 +174,7 @@ def test_messages_before_a_mistake_are_kept_and_nothing_after_it() -> None:
         *(pytest.param(frame(opcode, b"x"), id=f"opcode {opcode}") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
     ],
 )
-def test_breaking_the_rules_is_closed_with_1002(wrong: bytes) -> None:
+def test_a_protocol_violation_is_closed_with_1002(wrong: bytes) -> None:
     made = opened()
     assert made.receive(wrong) == []
     written, last = made.to_write()
@@ -188,7 +188,7 @@ def test_a_reason_that_is_not_utf_8_is_closed_with_1007() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\x00"])
-def test_text_that_is_not_utf_8_is_handed_on(payload: bytes) -> None:
+def test_text_that_is_not_utf_8_is_passed_on(payload: bytes) -> None:
     made = opened()
     assert made.receive(frame(TEXT, payload)) == [text(payload)]
     assert made.open
@@ -233,7 +233,7 @@ def test_unfinished_bytes() -> None:
 
 
 def padded(size: int) -> bytes:
-    """A handshake of so many bytes, in headers of 4,000."""
+    """A handshake of that many bytes, in headers of 4,000."""
     lines, missing = HEAD[:-2], size - len(HEAD)
     while missing > 0:
         length = missing if missing < 4_040 else 4_000
@@ -245,7 +245,7 @@ def padded(size: int) -> bytes:
 @pytest.mark.parametrize("piece", [1, 1000, LARGEST_HEAD_BYTES, 100_000])
 @pytest.mark.parametrize(("size", "expected"), [(LARGEST_HEAD_BYTES, 101), (LARGEST_HEAD_BYTES + 1, 431), (50_000, 431)])
 def test_the_largest_head_and_one_byte_more(size: int, expected: int, piece: int) -> None:
-    made, data = session(), padded(size)
+    made, data = websocket(), padded(size)
     assert len(data) == size
     for start in range(0, size, piece):
         assert made.receive(data[start : start + piece]) == []
@@ -254,7 +254,7 @@ def test_the_largest_head_and_one_byte_more(size: int, expected: int, piece: int
 
 
 def test_a_head_without_end_is_refused_once_it_is_too_long() -> None:
-    made = session()
+    made = websocket()
     made.receive(b"x" * LARGEST_HEAD_BYTES)
     assert made.to_write() == (b"", False)
     made.receive(b"x")
@@ -294,8 +294,8 @@ KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         pytest.param(HEAD.replace(KEY, b"Sec-WebSocket-Key: c2hvcnQ=\r\n"), [400], id="short key"),
     ],
 )
-def test_what_is_no_handshake_is_refused(wrong: bytes, statuses: list[int]) -> None:
-    made = session()
+def test_invalid_handshakes_are_refused(wrong: bytes, statuses: list[int]) -> None:
+    made = websocket()
     assert made.receive(wrong + MASKED_HELLO) == []
     written, last = made.to_write()
     assert status(written) in statuses
@@ -305,8 +305,8 @@ def test_what_is_no_handshake_is_refused(wrong: bytes, statuses: list[int]) -> N
 
 
 @pytest.mark.parametrize("refused", [Refusal(404, "nobody knows 'ö€'"), Refusal(503, "not yet")])
-def test_who_is_not_admitted_is_told_why(refused: Refusal) -> None:
-    made = session(refused)
+def test_a_refusal_states_the_reason(refused: Refusal) -> None:
+    made = websocket(refused)
     assert made.receive(HEAD + MASKED_HELLO) == []
     written, last = made.to_write()
     head, _, body = written.partition(b"\r\n\r\n")

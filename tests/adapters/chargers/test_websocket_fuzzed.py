@@ -1,4 +1,4 @@
-"""No bytes whatever raise an error, and it does not matter in which pieces they come."""
+"""Arbitrary bytes never raise, and the result does not depend on the pieces in which they arrive."""
 
 import re
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.chargers import session as module
-from adapters.chargers.session import Incoming, Refusal, Session
+from adapters.chargers import websocket as module
+from adapters.chargers.websocket import Incoming, Refusal, WebSocket
 from tests.adapters.chargers.fuzz import SOME, cuts, mutated, pieces, streams
 from tests.adapters.chargers.wire import CONT, HEAD, PING, SOC, TEXT, frame
 
@@ -15,8 +15,8 @@ _DATE = re.compile(rb"\r\nDate: [^\r]*")
 
 
 def run(parts: Iterator[bytes] | list[bytes], refusal: Refusal | None = None) -> tuple[list[Incoming], bytes, bool, int]:
-    """What comes of bytes: the messages, all that is written, whether the connection ends, and how many frames were read."""
-    made, messages, written, ended = Session(lambda _path: refusal), list[Incoming](), b"", False
+    """The result of bytes: messages, all that is written, whether the connection ends, and the number of frames."""
+    made, messages, written, ended = WebSocket(lambda _path: refusal), list[Incoming](), b"", False
     for part in parts:
         messages += made.receive(part)
         data, last = made.to_write()
@@ -49,7 +49,7 @@ def test_any_bytes_after_a_good_handshake_in_any_pieces(data: bytes, at: list[in
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(SOME), max_size=6), st.lists(st.integers(1, 10), min_size=1), cuts)
-def test_whole_messages_come_whole_however_they_are_sent(payloads: list[bytes], sizes: list[int], at: list[int]) -> None:
+def test_messages_are_assembled_from_any_pieces(payloads: list[bytes], sizes: list[int], at: list[int]) -> None:
     data = HEAD
     for number, payload in enumerate(payloads):
         count = sizes[number % len(sizes)]

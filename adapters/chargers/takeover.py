@@ -1,11 +1,14 @@
-"""Who is connected, of one kind, and what the bus is told of it. Pure.
+"""Takeover: which of several connections of one client counts, also between several charger adapters. Pure.
 
-Several adapters may run, and a client that lost power leaves a connection behind that looks open. The latest connection holds,
-and the broker's order says which one that is: an adapter hears every `link` message of every adapter, its own among them. From
-when it has heard its own word for a connection, another adapter's `connected` is later, and its own connection is dropped
-without a word; another adapter's `not connected` was said of an older one, so its own word is repeated. What it hears before is
-earlier than its own. A repeated word carries a reason: whoever hears it and has not dropped its own connection before holds the
-later one, and repeats its word in turn. An own word that is the last while nothing is held is corrected after a while.
+A client that lost power leaves a connection behind that looks open. When it connects again, perhaps to another adapter, the
+latest connection counts, and the broker's order of messages decides which one that is. Every adapter publishes a `link` message
+for each of its connections, and receives those of all adapters, its own included:
+
+- Before an adapter receives its own message for a connection, all others are earlier and are ignored.
+- After that, `connected` of another adapter is later: the adapter drops its own connection without publishing anything.
+- After that, `not connected` of another adapter is about an older connection: the adapter publishes its own message again, with
+  a reason. An adapter that receives such a repetition and still holds its connection holds the later one, and repeats in turn.
+- If the last message about a client is this adapter's `connected` and it holds no connection, it is corrected after a while.
 """
 
 from collections.abc import Callable
@@ -20,14 +23,14 @@ C = TypeVar("C")
 
 ELSEWHERE = "connected again elsewhere"
 RESTARTED = "not back after a restart of the adapter"
-REPEATED = "said again: an older connection has ended, or was spoken of"
+REPEATED = "repeated: an older connection has ended, or was reported"
 MOST_REPEATS = 20
-"""For one connection. Two adapters that both missed what the other said first would repeat themselves for ever."""
+"""For one connection. Two adapters that both missed the other's first message would repeat themselves for ever."""
 
 
 @dataclass(slots=True)
 class _Held(Generic[C]):
-    """A connection, and whether the adapter has heard its own word for it."""
+    """A connection, and whether the adapter has received its own message about it."""
 
     connection: C
     link: Link
@@ -35,22 +38,22 @@ class _Held(Generic[C]):
     repeats: int = 0
 
 
-class Links(Generic[C]):
+class Connections(Generic[C]):
     """The connections of one adapter to clients of one kind.
 
     Args:
         adapter: name of the component.
-        boot: a new word at each start of it.
-        tell: publishes the link of an id.
-        drop: closes a connection; is told why.
+        boot: a new id at each start of it.
+        publish: publishes the link of a client.
+        drop: closes a connection, with a reason.
     """
 
-    def __init__(self, adapter: str, boot: str, tell: Callable[[str, Link], None], drop: Callable[[C, str], None]) -> None:
+    def __init__(self, adapter: str, boot: str, publish: Callable[[str, Link], None], drop: Callable[[C, str], None]) -> None:
         self._adapter, self._boot = adapter, boot
-        self._tell, self._drop = tell, drop
+        self._publish, self._drop = publish, drop
         self._held: dict[str, _Held[C]] = {}
         self._stale: dict[str, Link] = {}
-        """Words of this adapter, perhaps of an earlier start, that were heard last and are not true."""
+        """Clients whose last link is this adapter's `connected`, perhaps of an earlier start, but that it does not hold."""
         self._number = 0
 
     def __len__(self) -> int:
@@ -64,26 +67,26 @@ class Links(Generic[C]):
         held = self._held.get(client)
         return held.connection if held else None
 
-    def connected(self, client: str, connection: C, address: str) -> None:
-        """Take a new connection; the one before is dropped."""
+    def add(self, client: str, connection: C, address: str) -> None:
+        """Take over with a new connection; the client's earlier one is dropped."""
         earlier = self._held.pop(client, None)
         self._stale.pop(client, None)
         self._number += 1
         link = Link(connected=True, adapter=self._adapter, connection=f"{self._boot}-{self._number}", address=address)
         self._held[client] = _Held(connection, link)
-        self._tell(client, link)
+        self._publish(client, link)
         if earlier is not None:
             self._drop(earlier.connection, "replaced by a newer connection of the same id")
 
-    def lost(self, client: str, connection: C, reason: str) -> None:
-        """Forget a connection that has ended; one that was replaced before is no matter."""
+    def remove(self, client: str, connection: C, reason: str) -> None:
+        """Remove a connection that has ended; one that was replaced or dropped before is ignored."""
         held = self._held.get(client)
         if held is None or held.connection is not connection:
             return
         del self._held[client]
-        self._tell(client, _ended(held.link, reason))
+        self._publish(client, _ended(held.link, reason))
 
-    def heard(self, client: str, link: Link) -> None:
+    def on_link(self, client: str, link: Link) -> None:
         """Take a link from the bus, of this adapter or of another."""
         held = self._held.get(client)
         if held is None:
@@ -95,12 +98,12 @@ class Links(Generic[C]):
             self._drop(held.connection, ELSEWHERE)
         elif held.confirmed:
             held.repeats += 1
-            self._tell(client, replace(held.link, reason=REPEATED))
+            self._publish(client, replace(held.link, reason=REPEATED))
 
     def _is_later(self, held: _Held[C], link: Link) -> bool:
-        """Tell whether a word that comes after the own one is of a later connection.
+        """Return whether a link received after the own one is of a later connection.
 
-        An own word of another connection is not: a broker that was killed may come back with an older one.
+        A link of this adapter's other connections is not: a broker that was killed may come back with an older one.
         """
         if not link.connected or link.adapter == self._adapter:
             return False
@@ -110,15 +113,15 @@ class Links(Generic[C]):
         """Drop the connections of clients that are not known any more."""
         for client in [each for each in self._held if not known(each)]:
             held = self._held.pop(client)
-            self._tell(client, _ended(held.link, reason))
+            self._publish(client, _ended(held.link, reason))
             self._drop(held.connection, reason)
 
-    def tell_stale(self) -> None:
-        """Say of clients that an earlier start of this adapter held, or this one, and that are not back, that they are gone."""
+    def correct_stale(self) -> None:
+        """Publish `not connected` for clients whose last link is this adapter's `connected`, and that are not back."""
         stale, self._stale = self._stale, {}
         for client, link in stale.items():
             mine = link.connection.startswith(f"{self._boot}-")
-            self._tell(client, _ended(link, ELSEWHERE if mine else RESTARTED))
+            self._publish(client, _ended(link, ELSEWHERE if mine else RESTARTED))
 
     def _note_stale(self, client: str, link: Link) -> None:
         if link.connected and link.adapter == self._adapter:

@@ -1,0 +1,180 @@
+"""The two kinds of clients, chargers and widgets: who is admitted, which payloads are accepted, what they are sent. Pure."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from adapters.chargers.takeover import Connections
+from adapters.chargers.websocket import Incoming, Refusal
+from broker.contract.charging.topics import CHARGER_LINK, SOC, WIDGET_LINK, Link, SocEvent, Status, StatusData, StatusEvent
+from broker.errors import Rejected
+from broker.message import Publication, decode, encode
+from broker.runtime.rejection import rejection
+from broker.stream import Stream
+
+LARGEST_SOC_BYTES = 64 * 1024
+UNPAIRED = "removed from the pairs"
+_FRAMES = {each: encode(StatusEvent(data=StatusData(status=each))) for each in Status}
+_QUOTATION_MARKS = 8
+"""In a state of charge with no members but the documented ones."""
+
+
+class ClientConnection(Protocol):
+    """An open websocket."""
+
+    @property
+    def address(self) -> str:
+        """The client's host and port."""
+        ...
+
+    def send(self, text: bytes) -> None:
+        """Send a text frame."""
+        ...
+
+    def drop(self, reason: str) -> None:
+        """Close it."""
+        ...
+
+
+class Clients(ABC):
+    """Clients of one kind, on a port of their own.
+
+    Args:
+        kind: `chargers` or `widgets`, the first part of their path.
+        stream: of their links.
+        adapter: name of the component.
+        boot: a new id at each start of it.
+        publish: publishes on the bus.
+    """
+
+    def __init__(
+        self, kind: str, stream: Stream[Link], adapter: str, boot: str, publish: Callable[[Publication], None]
+    ) -> None:
+        self.kind = kind
+        self._adapter, self._publish = adapter, publish
+        self._known: Collection[str] | None = None
+        self.connections: Connections[ClientConnection] = Connections(
+            adapter, boot, lambda client, link: publish(stream.publication(link, id=client)), lambda each, why: each.drop(why)
+        )
+
+    def know(self, clients: Collection[str]) -> None:
+        """Take the ids that may connect; connections of others are closed."""
+        self._known = clients
+        self.connections.drop_unless(clients.__contains__, UNPAIRED)
+
+    def admit(self, path: str) -> str | Refusal:
+        """Return the id that a path names, or why it is refused."""
+        parts = unquote(path.partition("?")[0]).split("/")
+        client = parts[-1]
+        if parts != ["", self.kind, client] or not client:
+            return Refusal(HTTPStatus.NOT_FOUND, f"the path on this port is /{self.kind}/ID: is it the wrong port?")
+        if self._known is None:
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the pairs are not known yet: is the component `charging` running?")
+        if client not in self._known:
+            text = f"{client!r} is not one of the {self.kind}: add it to the file that SCAUP_CHARGER_PAIRS names"
+            return Refusal(HTTPStatus.NOT_FOUND, text)
+        return client
+
+    def opened(self, client: str, connection: ClientConnection) -> None:
+        """Take a connection whose handshake is complete."""
+        self.connections.add(client, connection, connection.address)
+
+    @abstractmethod
+    def received(self, client: str, message: Incoming) -> None:
+        """Take a message of a client."""
+
+    def closed(self, client: str, connection: ClientConnection, reason: str) -> None:
+        """Remove a connection that has ended."""
+        self.connections.remove(client, connection, reason)
+
+    def reject(self, topic: str, payload: bytes, reason: str) -> None:
+        """Publish a payload that cannot be used on `rejected/…`."""
+        self._publish(rejection(self._adapter, topic, payload, reason))
+
+
+class Chargers(Clients):
+    """Chargers: their states of charge are published verbatim."""
+
+    def __init__(self, adapter: str, boot: str, publish: Callable[[Publication], None]) -> None:
+        super().__init__("chargers", CHARGER_LINK, adapter, boot, publish)
+
+    def received(self, client: str, message: Incoming) -> None:
+        """Publish a state of charge; reject anything else."""
+        topic = SOC.template.topic(id=client)
+        try:
+            check_soc(message)
+        except Rejected as error:
+            self.reject(topic, message.payload, str(error))
+            return
+        self._publish(Publication(topic=topic, payload=message.payload, qos=SOC.qos, plant=SOC.plant))
+
+
+def check_soc(message: Incoming) -> None:
+    """Check a charger's message: text, JSON, the documented event with a state of charge from 0 to 100.
+
+    Raises:
+        Rejected: it is something else; the text says why.
+    """
+    if not message.text:
+        raise Rejected("a binary frame: a charger sends text")
+    if len(message.payload) > LARGEST_SOC_BYTES:
+        raise Rejected(f"a frame of {len(message.payload)} bytes: {LARGEST_SOC_BYTES} are accepted")
+    decode(message.payload, SocEvent)
+    if message.payload.count(b'"') > _QUOTATION_MARKS or b"\\" in message.payload:
+        _check_names(message.payload)
+
+
+def _check_names(payload: bytes) -> None:
+    """Refuse a duplicate name: of two values, one reader takes the first and another the last."""
+    try:
+        json.loads(payload, object_pairs_hook=_no_duplicates)
+    except RecursionError:
+        raise Rejected("it is nested too deeply") from None
+
+
+def _no_duplicates(members: Sequence[tuple[str, Any]]) -> None:
+    if len({name for name, _ in members}) != len(members):
+        raise Rejected("a name occurs twice: which value counts?")
+
+
+class Widgets(Clients):
+    """Widgets: each is sent its status when it connects and whenever the status changes."""
+
+    def __init__(self, adapter: str, boot: str, publish: Callable[[Publication], None]) -> None:
+        super().__init__("widgets", WIDGET_LINK, adapter, boot, publish)
+        self._status: dict[str, Status] = {}
+        self._sent: dict[str, Status] = {}
+        """The last status sent on a widget's present connection."""
+
+    def on_status(self, widget: str, status: Status | None) -> None:
+        """Take the status of a widget, None where there is none any more."""
+        if status is None:
+            self._status.pop(widget, None)
+            return
+        self._status[widget] = status
+        self._send(widget)
+
+    def opened(self, client: str, connection: ClientConnection) -> None:
+        """Take a connection, and send it the status if that is known."""
+        super().opened(client, connection)
+        self._sent.pop(client, None)
+        self._send(client)
+
+    def received(self, client: str, message: Incoming) -> None:
+        """Reject the message: widgets only receive."""
+        self.reject(f"widgets/{client}", message.payload, "widgets only receive: nothing is accepted from them")
+
+    def closed(self, client: str, connection: ClientConnection, reason: str) -> None:
+        """Remove a connection that has ended."""
+        super().closed(client, connection, reason)
+        if client not in self.connections:
+            self._sent.pop(client, None)
+
+    def _send(self, widget: str) -> None:
+        connection, status = self.connections.get(widget), self._status.get(widget)
+        if connection is not None and status is not None and self._sent.get(widget) is not status:
+            self._sent[widget] = status
+            connection.send(_FRAMES[status])
