@@ -5,10 +5,13 @@ BusError
 ├── Rejected          bad input: a message that a component cannot use, with the reason
 ├── InvalidSetting    an environment variable whose value cannot be used
 ├── BrokerUnavailable the broker cannot be reached or refused the connection
-├── TakenOver         another client connected with the same client id
-├── CannotStart       a component lacks what it needs; the text names the fix
-└── BrokerUnusable    there is no Mosquitto here, or one that is too old (`broker.launch.mosquitto`)
+├── TakenOver         another instance of the same component took over
+├── CannotStart       something that a component needs is missing; the text names the fix
+└── BrokerUnusable    Mosquitto is not installed, or too old (`broker.launch.mosquitto`)
 """
+
+TAKEN_OVER_EXIT = 75
+"""Exit code of a process that ends with `TakenOver`: a supervisor must not restart it."""
 
 
 class BusError(Exception):
@@ -32,8 +35,8 @@ class BrokerUnavailable(BusError):
 
 
 class TakenOver(BusError):
-    """Another client has, or took, this one's place: only one may have a client id (MQTT 5 section 3.1.4)."""
+    """Another client has or took this one's client id, which only one may use at a time (MQTT 5 section 3.1.4)."""
 
 
 class CannotStart(BusError):
-    """A component cannot start because something it needs is missing or held by another; the text names the fix."""
+    """A component cannot start because something it needs is missing or in use by another process; the text names the fix."""

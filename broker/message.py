@@ -1,4 +1,4 @@
-"""What travels on the bus: received messages, publications, and the one `decode`."""
+"""Messages as received, publications to be sent, and their JSON payloads."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -7,8 +7,8 @@ import msgspec
 import orjson
 
 from broker.errors import Rejected
-from broker.mqtt.packets import UserProperties
-from broker.stamp import NO_STAMP, Stamp
+from broker.mqtt.packets import Delivery, MalformedPacket, UserProperties, parse_properties
+from broker.stamp import NO_STAMP, Stamp, read_stamp
 
 P = TypeVar("P")
 
@@ -25,11 +25,11 @@ class Message:
     correlation_data: bytes | None = None
     content_type: str | None = None
     properties: UserProperties = ()
-    """The user properties, as they came."""
+    """The user properties, as received."""
     stamp: Stamp = NO_STAMP
 
     def property(self, name: str) -> str | None:
-        """Return a user property, the last of that name; None where there is none."""
+        """Return the last user property of this name, None if there is none."""
         return next((value for key, value in reversed(self.properties) if key == name), None)
 
 
@@ -48,6 +48,29 @@ class Publication:
     properties: UserProperties = ()
 
 
+def read_message(delivery: Delivery) -> Message:
+    """Read a delivery, its properties and its stamp included.
+
+    Raises:
+        Rejected: its properties are malformed.
+    """
+    try:
+        properties = parse_properties(delivery.properties)
+    except MalformedPacket as error:
+        raise Rejected(str(error)) from error
+    return Message(
+        topic=delivery.topic,
+        payload=delivery.payload,
+        qos=delivery.qos,
+        retain=delivery.retain,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        content_type=properties.content_type,
+        properties=properties.user,
+        stamp=read_stamp(properties.user),
+    )
+
+
 def decode(payload: bytes, shape: type[P]) -> P:
     """Decode a JSON payload into `shape`, a `msgspec.Struct` (or any type that msgspec converts to).
 
@@ -59,7 +82,7 @@ def decode(payload: bytes, shape: type[P]) -> P:
 
 
 def decode_json(payload: bytes) -> Any:
-    """Decode a JSON payload without looking at its shape.
+    """Decode a JSON payload of any shape.
 
     Raises:
         Rejected: the payload is empty, not UTF-8 or not JSON.
@@ -85,5 +108,5 @@ def convert(value: Any, shape: type[P]) -> P:
 
 
 def encode(payload: Any) -> bytes:
-    """Encode a struct, or anything that JSON can say, as compact UTF-8 JSON."""
+    """Encode a struct, or any other value that JSON can represent, as compact UTF-8 JSON."""
     return msgspec.json.encode(payload)

@@ -1,4 +1,4 @@
-"""The user properties that every publication of ours carries: who, which start of it, which message within that start."""
+"""The stamp of every publication of ours, in user properties: its source, which start of it, and the message's number."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from broker.mqtt.packets import UserProperties
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a publisher says of its message; each part may be missing.
+    """Origin of a message as its publisher states it; each part may be missing.
 
     `plant_at` is the instant of plant time that the message describes.
     """
@@ -33,7 +33,7 @@ NO_STAMP = Stamp()
 
 
 def read_stamp(user: UserProperties) -> Stamp:
-    """Read a stamp from user properties. What Scaup would not have written is left out: strangers may use these names too."""
+    """Read a stamp from user properties. Values that Scaup would not write are ignored: others may use these names too."""
     if not user:
         return NO_STAMP
     named = dict(user)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from broker.contract.storage.topics import DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import Rejected
-from broker.message import Message, Publication
+from broker.message import Message, Publication, read_message
 from broker.mqtt.packets import Delivery
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Bus
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import rejection
-from broker.runtime.runtime import to_message
 from broker.runtime.settings import Settings, positive_int
 from storage.database.batch import TimedDelivery
 from storage.database.database import Database
@@ -100,7 +99,7 @@ class Recorder:
 
     def _take(self, delivery: Delivery) -> None:
         try:
-            message = to_message(delivery)
+            message = read_message(delivery)
             if not may_answer(message):
                 raise Rejected("a question needs a response topic storage/answer/{client}")
         except Rejected as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
+from broker.errors import TAKEN_OVER_EXIT
 
 AUTOSTART = "_SCAUP_AUTOSTART"
 """Environment variable of the supervisor: whether it starts components by itself or `up` does, one group after the other."""
@@ -18,9 +19,6 @@ LONGEST_SOCKET_PATH = 90
 
 _PRIORITIES = {BROKER: 1, RECORDER: 2, COMPONENTS: 3, GUARDIAN: 4}
 """The supervisor starts the lowest first and stops it last."""
-
-TAKEN_OVER_EXIT = 75
-"""Exit code of a component whose place another instance took: as in `broker.runtime.runtime`, which loads too slowly here."""
 
 _STOP_WAIT_S = {BROKER: 30, RECORDER: 30, COMPONENTS: 10, GUARDIAN: 2}
 

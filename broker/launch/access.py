@@ -1,10 +1,13 @@
-"""The broker's access file, made from the declarations. Everybody may read; nobody may publish what it did not declare."""
+"""The broker's access file, generated from the declarations: all clients may read, and publish only declared topics."""
 
 from collections.abc import Iterable
 
 from broker.contract import DEVICE_FILTERS
 from broker.contract.components.topics import REJECTED, STATE
 from broker.runtime.declaration import Declaration
+
+DEVICE = "device"
+"""Account that devices share where anonymous access is off."""
 
 _HEADER = "# Made by Scaup from the components' declarations: changes here are lost.\n"
 
@@ -16,10 +19,10 @@ def publish_filters(declaration: Declaration) -> list[str]:
 
 
 def access_file(declarations: Iterable[Declaration]) -> str:
-    """Return the text of Mosquitto's access file for these components and for devices without an account."""
+    """Return the text of Mosquitto's access file. Clients without an account have the rights of the account `device`."""
     blocks = [_HEADER, _block(None, DEVICE_FILTERS)]
     blocks += [_block(each.name, publish_filters(each)) for each in declarations]
-    return "\n".join(blocks)
+    return "\n".join([*blocks, _block(DEVICE, DEVICE_FILTERS)])
 
 
 def _block(account: str | None, writable: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
-"""The broker launcher: which Mosquitto, with which configuration, access file and password file.
+"""Preparing Mosquitto: find it, and write its configuration, access file and password file.
 
-`mosquitto.conf` at the root is the one source of settings. What depends on the machine is rendered into
-`{data}/broker/mosquitto.conf`, beside the access file and the password file that the settings name; the broker runs with the
-data directory as its working directory.
+`mosquitto.conf` at the root is the one source of settings. With what depends on the machine it is rendered into
+`{data}/broker/mosquitto.conf`, beside the access file and the password file that it names. The broker runs in the data
+directory.
 """
 
 import base64
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.errors import BusError, InvalidSetting
-from broker.launch.access import access_file
+from broker.launch.access import DEVICE, access_file
 from broker.runtime.credentials import create_passwords, password_file, write_private
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import LOOPBACK, ROOT, Settings
@@ -27,26 +27,23 @@ from broker.runtime.settings import LOOPBACK, ROOT, Settings
 OLDEST = (2, 0)
 """Oldest release that works: MQTT 5 with access rules that refuse by reason code."""
 
-DEVICE = "device"
-"""The account that devices share where anonymous access is off."""
-
 CONFIGURATION = "broker/mosquitto.conf"
-"""Where the rendered configuration is, relative to the data directory."""
+"""Path of the rendered configuration, relative to the data directory."""
 
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
 _MADE = "# Made by Scaup from mosquitto.conf: changes here are lost.\n"
 
 
 class BrokerUnusable(BusError):
-    """There is no Mosquitto here, or one that is too old; the text names the fix."""
+    """Mosquitto is not installed, too old, or does not run; the text names the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What a rendered configuration adds to `mosquitto.conf`.
+    """The machine's part of a rendered configuration.
 
-    `addresses` are where the listeners bind, empty for every address (inside a container); `user` is the system account that
-    a broker started by root keeps.
+    The listeners bind to `addresses`, to every address if there are none (inside a container). `user` is the system account
+    that a broker started by root keeps.
     """
 
     mqtt_port: int = 1883
@@ -71,7 +68,7 @@ def render(text: str, placement: Placement) -> str:
 
 
 def addresses(bind: Iterable[str], ipv6: bool) -> tuple[str, ...]:
-    """Return where to listen so that `bind` is served and both loopback addresses always are (::1 only with `ipv6`).
+    """Return the addresses to listen on: those of `bind`, and always both loopback addresses (::1 only with `ipv6`).
 
     Raises:
         InvalidSetting: a part of `bind` is not an IP address.
@@ -85,43 +82,37 @@ def addresses(bind: Iterable[str], ipv6: bool) -> tuple[str, ...]:
 
 
 def only_loopback(bind: Iterable[str]) -> bool:
-    """Tell whether nobody but this machine can reach these addresses."""
+    """Return whether only this machine can reach these addresses."""
     return all(each == "localhost" or ipaddress.ip_address(_address(each)).is_loopback for each in bind)
 
 
-def rules(declarations: Iterable[Declaration]) -> str:
-    """Return the access file; `device` may do what a client without an account may do."""
-    anonymous = access_file(()).split("\n", 1)[1].lstrip("\n")
-    return f"{access_file(declarations)}\nuser {DEVICE}\n{anonymous}"
-
-
 def version(text: str) -> tuple[int, ...]:
-    """Return the release that `mosquitto -h` tells, empty where it tells none."""
+    """Read the release from the output of `mosquitto -h`; empty if there is none."""
     match = re.search(r"mosquitto version (\d+)\.(\d+)(?:\.(\d+))?", text)
     return tuple(int(part) for part in match.groups() if part) if match else ()
 
 
 def find() -> Path | None:
-    """Return the Mosquitto of this machine, None where there is none."""
+    """Return the path of Mosquitto on this machine, None if it is not installed."""
     path = os.environ.get("PATH", os.defpath)
     found = shutil.which("mosquitto", path=os.pathsep.join([path, *_SYSTEM_FOLDERS]))
     return Path(found) if found else None
 
 
 def require() -> Path:
-    """Return a Mosquitto that is new enough.
+    """Return the path of a Mosquitto that is new enough.
 
     Raises:
-        BrokerUnusable: there is none, or it is too old, or it does not run.
+        BrokerUnusable: it is not installed, too old, or does not run.
     """
     found = find()
     if found is None:
         raise BrokerUnusable("mosquitto is not installed")
     try:
-        told = subprocess.run([found, "-h"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - the path is that of `find`
+        output = subprocess.run([found, "-h"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - the path is that of `find`
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BrokerUnusable(f"{found} does not run: {error}") from error
-    release = version(told.stdout + told.stderr)
+    release = version(output.stdout + output.stderr)
     if release < OLDEST:
         name = ".".join(map(str, release)) or "of unknown version"
         raise BrokerUnusable(f"{found} is mosquitto {name}: Scaup needs 2.0 or newer, install it or put it first in PATH")
@@ -131,7 +122,7 @@ def require() -> Path:
 def prepare(settings: Settings, declarations: Mapping[str, Declaration], placement: Placement) -> bool:
     """Write passwords, access file and configuration below the data directory.
 
-    Tells whether anything changed, so that a running broker has to read them again (SIGHUP).
+    Returns whether anything changed, so that a running broker has to reload them (SIGHUP).
 
     Raises:
         OSError: the data directory cannot be written.
@@ -141,7 +132,7 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
     accounts = [*declarations, *([] if placement.anonymous else [DEVICE])]
     passwords = create_passwords(settings.data_dir, accounts)
     written = [
-        _replace(folder / "access", rules(declarations.values())),
+        _replace(folder / "access", access_file(declarations.values())),
         _replace_passwords(folder / "passwords", passwords),
         _replace(settings.data_dir / CONFIGURATION, configuration(placement)),
     ]
@@ -149,12 +140,12 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
 
 
 def configuration(placement: Placement) -> str:
-    """Return the configuration for one machine, from `mosquitto.conf` of this repository."""
+    """Return the configuration for one machine, from the repository's `mosquitto.conf`."""
     return render((ROOT / "mosquitto.conf").read_text(), placement)
 
 
 def native_placement(settings: Settings) -> Placement:
-    """Return the placement of a broker that runs on this machine, for its present user.
+    """Return the placement of a broker that runs on this machine, for its current user.
 
     Raises:
         InvalidSetting: `SCAUP_BIND` is not a list of IP addresses.
@@ -169,7 +160,7 @@ def native_placement(settings: Settings) -> Placement:
 
 
 def has_ipv6() -> bool:
-    """Tell whether this machine has the loopback address ::1."""
+    """Return whether this machine has the loopback address ::1."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -199,7 +190,7 @@ def _listener(port: int, address: str | None, options: list[str]) -> list[str]:
         return [f"listener {port}", *options]
     everywhere = ipaddress.ip_address(address).is_unspecified
     first = f"listener {port}" if everywhere and "protocol websockets" in options else f"listener {port} {address}"
-    # Without its domain, the websockets listener of 2.0.11 binds every address whatever it is told.
+    # Without its domain, the websockets listener of 2.0.11 binds every address.
     return [first, *options, f"socket_domain ipv{_version(address)}"]
 
 
@@ -222,7 +213,7 @@ def _replace(path: Path, text: str) -> bool:
 
 
 def _replace_passwords(path: Path, passwords: Mapping[str, str]) -> bool:
-    """Every hash has its own salt, so the text differs each time: keep a file that already fits."""
+    """Replace the password file unless it fits: every hash has its own salt, so the text differs each time."""
     lines = path.read_text().splitlines() if path.is_file() else []
     known = dict(line.split(":", 1) for line in lines if ":" in line)
     if known.keys() == passwords.keys() and all(_fits(known[name], passwords[name]) for name in known):

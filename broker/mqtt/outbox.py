@@ -1,4 +1,4 @@
-"""What still has to reach the broker: a bounded queue and the window of publications in flight."""
+"""Publications on their way to the broker: a bounded queue, and the window of those in flight."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,8 +10,8 @@ T = TypeVar("T")
 class Outbox(Generic[T]):
     """Keeps publications in order until the broker has acknowledged them, through any number of reconnects.
 
-    At most `capacity` publications wait, and no more than `most_bytes` as `size` counts them, though one always may; for one
-    more the oldest waiting ones are dropped, and counted in `dropped`.
+    At most `capacity` publications wait, of at most `most_bytes` together as `size` counts them, though one may always wait. To
+    make room, the oldest waiting ones are dropped, and counted in `dropped`.
     """
 
     def __init__(self, capacity: int, most_bytes: int, size: Callable[[T], int]) -> None:
@@ -26,11 +26,11 @@ class Outbox(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many have not been sent yet."""
+        """The number of publications that have not been sent yet."""
         return len(self._waiting)
 
     def put(self, item: T, urgent: bool = False) -> None:
-        """Append one publication, or put an urgent one before all that wait."""
+        """Append one publication, or put an urgent one before all others that wait."""
         size = self._size(item)
         while self._waiting and (len(self._waiting) >= self._capacity or self._waiting_bytes + size > self._most_bytes):
             self._waiting_bytes -= self._size(self._waiting.popleft())
@@ -54,11 +54,11 @@ class Outbox(Generic[T]):
         self._in_flight[packet_id] = item
 
     def acknowledged(self, packet_id: int) -> T | None:
-        """Forget the publication with this packet identifier and return it; None if it is not known."""
+        """Remove and return the publication with this packet identifier, None if there is none."""
         return self._in_flight.pop(packet_id, None)
 
     def withdraw(self, item: T) -> None:
-        """Forget a publication: it is not sent, or not again."""
+        """Remove a publication, so that it is not sent, or not resent."""
         if item in self._waiting:
             self._waiting.remove(item)
             self._waiting_bytes -= self._size(item)
@@ -66,7 +66,7 @@ class Outbox(Generic[T]):
             del self._in_flight[packet_id]
 
     def connection_lost(self) -> None:
-        """Put what was in flight back at the front, in its order: nobody knows whether it arrived."""
+        """Put publications in flight back at the front, in their order: they may not have arrived."""
         self._waiting.extendleft(reversed(self._in_flight.values()))
         self._waiting_bytes += sum(map(self._size, self._in_flight.values()))
         self._in_flight.clear()

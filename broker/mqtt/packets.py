@@ -1,6 +1,6 @@
-"""The PUBLISH packet of MQTT 5, read from and answered in bytes.
+"""The PUBLISH packet of MQTT 5 and its acknowledgements, in bytes.
 
-Sections named here are those of the OASIS standard MQTT Version 5.0 (2019).
+Section numbers are those of the OASIS standard MQTT Version 5.0 (2019).
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class MalformedPacket(BusError):
 
 @dataclass(slots=True)
 class Delivery:
-    """One received PUBLISH packet. `packet_id` is 0 at QoS 0; `properties` are its undecoded properties."""
+    """One received PUBLISH packet. `packet_id` is 0 at QoS 0; `properties` are not decoded."""
 
     topic: str
     payload: bytes
@@ -81,10 +81,10 @@ def parse_publish(flags: int, body: bytes) -> Delivery:
 
 
 def parse_publishes(buffer: bytes, position: int, topics: dict[bytes, str]) -> tuple[list[Delivery], int]:
-    """Read the PUBLISH packets that follow each other in `buffer` from `position` on, and return where they end.
+    """Read a run of PUBLISH packets in `buffer` from `position` on; return them and the position where the run ends.
 
-    Whatever is not complete, not of the usual form, or not a PUBLISH packet ends them: `parse_publish` says what it is.
-    `topics` remembers decoded topics from call to call. One loop without a call for each packet takes a third of the time.
+    It ends before a packet that is incomplete, not of the usual form, or not PUBLISH; `parse_publish` reports why. `topics`
+    caches decoded topics between calls. One loop without a function call per packet takes a third of the time.
     """
     deliveries: list[Delivery] = []
     append = deliveries.append
@@ -125,7 +125,7 @@ def parse_properties(raw: bytes) -> PublishProperties:
     """Read the properties of a PUBLISH packet.
 
     Raises:
-        MalformedPacket: they end early, name a property that PUBLISH does not have, or hold text that is not UTF-8.
+        MalformedPacket: they end early, contain a property that PUBLISH does not have, or text that is not UTF-8.
     """
     if not raw:
         return NO_PROPERTIES
@@ -158,7 +158,7 @@ def parse_properties(raw: bytes) -> PublishProperties:
 
 
 def pack_user_properties(user: UserProperties) -> bytes:
-    """Build the properties of a packet that has user properties only (sections 2.2.2 and 3.3.2.3.7), their length first.
+    """Build the properties of a packet with user properties only (sections 2.2.2 and 3.3.2.3.7), starting with their length.
 
     Raises:
         MalformedPacket: a name or a value is longer than 65,535 bytes.

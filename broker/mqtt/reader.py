@@ -1,12 +1,13 @@
-"""The byte stream under gmqtt: read in time linear in its length and not in crumbs, and written once per turn of the loop.
+"""The byte stream under gmqtt: read in linear time and in large pieces, and written once per iteration of the event loop.
 
-gmqtt's own reader copies and parses everything it has on each 64 KiB, which takes minutes for a message of 60 MB, and counts
-the broker as silent until that message is complete. Its writer makes a system call for each packet, which takes longer than
-making the packet.
+For each 64 KiB that arrive, gmqtt's own reader copies and parses its whole buffer. That takes minutes for a message of 60 MB,
+and the broker counts as silent until the message is complete. Its writer makes a system call per packet, which takes longer
+than building the packet.
 
-A broker that has one message after the other writes each by itself. Whoever reads as they come has a turn of the loop for every
-few of them: at 25,000 messages a second the recorder took 34 µs for each. So a stream that goes on like that is left alone for
-some milliseconds between two reads, which makes that 25 µs (`python -m tests.bench.recorder --only sustained`).
+A broker with a steady stream of messages writes each one separately, so a reader that takes them as they arrive spends an
+iteration of the event loop on every few: at 25,000 messages a second the recorder took 34 µs for each. While small reads follow
+each other closely, the reader therefore pauses for some milliseconds between them, which makes that 25 µs
+(`python -m tests.bench.recorder --only sustained`).
 """
 
 import asyncio
@@ -19,21 +20,21 @@ from gmqtt.mqtt import connection as gmqtt_connection
 from gmqtt.mqtt.protocol import MQTTProtocol
 
 TakePublishes = Callable[[bytes, int], int]
-"""Takes the PUBLISH packets that follow each other in some bytes from a position on, and returns where they end."""
+"""Takes the run of PUBLISH packets that begins at a position, and returns the position where it ends."""
 
 _CHUNK_BYTES = 256 * 1024
-_CRUMB_BYTES = range(8, 32 * 1024)
-"""An acknowledgement alone is none: who waits for one after the other is not to wait longer."""
+_SMALL_READ = range(8, 32 * 1024)
+"""Bytes. A read that holds only an acknowledgement does not count: pausing would delay a client that waits for each one."""
 _SOON_S = 0.001
-_MANY = 16
-"""So many crumbs in a row, each there so soon after the last one was read, are a busy stream."""
-_GATHER_S = 0.002
+_BUSY_READS = 16
+"""So many small reads in a row, each at most `_SOON_S` after the one before, make a busy stream."""
+_PAUSE_S = 0.002
 _LONGEST_HEADER = 5
 """Bytes: packet type and a remaining length of up to four (MQTT 5 section 2.1.1)."""
 
 
 def packet_bytes(buffer: bytes | bytearray) -> int:
-    """Return the length of the packet that `buffer` begins with, or one more than is there while its header is incomplete.
+    """Return the length of the packet at the start of `buffer`; while its header is incomplete, one more than there is.
 
     Raises:
         ValueError: the remaining length has more than four bytes.
@@ -49,20 +50,20 @@ def packet_bytes(buffer: bytes | bytearray) -> int:
 
 
 class Protocol(MQTTProtocol):  # type: ignore[misc]
-    """gmqtt's protocol with another read loop, and packets that leave together, in their order."""
+    """gmqtt's protocol with another read loop, and with packets that are written together, in their order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unwritten: list[bytes] = []
 
     def write_data(self, data: bytes) -> None:
-        """Write a packet at the end of this turn of the loop."""
+        """Write a packet at the end of this iteration of the event loop."""
         if not self._unwritten:
             asyncio.get_running_loop().call_soon(self._write)
         self._unwritten.append(data)
 
     def send_disconnect(self, *args: Any, **kwargs: Any) -> None:
-        """Write DISCONNECT, and what comes before it, at once: the connection is closed next."""
+        """Write DISCONNECT, and all packets before it, at once: the connection is closed next."""
         super().send_disconnect(*args, **kwargs)
         self._write()
 
@@ -75,31 +76,31 @@ class Protocol(MQTTProtocol):  # type: ignore[misc]
     async def _read_loop(self) -> None:
         await self._connected.wait()
         buffer = bytearray()
-        crumbs, asked_s = 0, -math.inf
+        small_reads, previous_s = 0, -math.inf
         try:
             while self._connected.is_set() and not self._transport.is_closing():
                 data = await self.read(_CHUNK_BYTES)
                 self._connection._last_data_in = read_s = time.monotonic()
-                crumbs = crumbs + 1 if len(data) in _CRUMB_BYTES and read_s - asked_s < _SOON_S else 0
+                small_reads = small_reads + 1 if len(data) in _SMALL_READ and read_s - previous_s < _SOON_S else 0
                 buffer += data
                 if len(buffer) >= packet_bytes(buffer):
                     del buffer[: self._take(bytes(buffer))]
-                if crumbs >= _MANY:
-                    await self._gather()
-                asked_s = time.monotonic()
+                if small_reads >= _BUSY_READS:
+                    await self._pause()
+                previous_s = time.monotonic()
         except ConnectionResetError:
-            return  # the end of the stream; gmqtt's connection_lost tells everybody
+            return  # the end of the stream; gmqtt calls connection_lost
         except ValueError:
             self._transport.abort()
 
-    async def _gather(self) -> None:
-        """Leave what comes to the kernel for a moment."""
+    async def _pause(self) -> None:
+        """Let data accumulate in the kernel for a moment."""
         self._transport.pause_reading()
-        await asyncio.sleep(_GATHER_S)
+        await asyncio.sleep(_PAUSE_S)
         self._transport.resume_reading()
 
     def _take(self, data: bytes) -> int:
-        """Hand over the complete packets of `data`, runs of PUBLISH packets at once; return how many bytes they have."""
+        """Handle the complete packets of `data`, runs of PUBLISH packets at once; return their length in bytes."""
         take_publishes: TakePublishes = self._connection._handler.take_publishes
         position = 0
         while position < len(data):

@@ -1,4 +1,4 @@
-"""Topics as validated values: build, parse and match them.
+"""Topics and filters: validate, build, parse and match them.
 
 Rules from MQTT 5.0 section 4.7: levels are separated by `/`, `+` matches one level, a trailing `#` matches the parent and
 everything below it, and a wildcard at the first level does not match topics that begin with `$`.
@@ -13,7 +13,7 @@ from broker.errors import InvalidTopic
 _MAX_BYTES = 65_535
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Section 1.5.4: what is no character should not be sent. Mosquitto hangs up on it."""
+"""Section 1.5.4: surrogates must not be sent, noncharacters should not. Mosquitto disconnects a client that sends them."""
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -33,7 +33,7 @@ def validate_filter(topic_filter: str) -> str:
     """Return `topic_filter` if it may be subscribed to.
 
     Raises:
-        InvalidTopic: it is empty or too long, or a wildcard does not stand alone in its level, or `#` is not last.
+        InvalidTopic: it is empty or too long, a wildcard is only part of a level, or `#` is not last.
     """
     _check_text(topic_filter)
     levels = topic_filter.split("/")
@@ -46,7 +46,7 @@ def validate_filter(topic_filter: str) -> str:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Tell whether a valid `topic_filter` selects `topic`, as a broker would."""
+    """Return whether a valid `topic_filter` selects `topic`, by the rules of a broker."""
     return _filter_pattern(topic_filter).fullmatch(topic) is not None
 
 
@@ -54,9 +54,9 @@ def _check_text(topic: str) -> None:
     if not topic:
         raise InvalidTopic("a topic must have at least one character")
     if _NO_CHARACTER.search(topic):
-        raise InvalidTopic(f"topic {topic!a} contains what is no character: brokers may hang up on it")
+        raise InvalidTopic(f"topic {topic!a} contains a code point that is no character: brokers may disconnect")
     if _CONTROL.search(topic):
-        raise InvalidTopic(f"topic {topic!r} contains a control character: brokers may hang up on it")
+        raise InvalidTopic(f"topic {topic!r} contains a control character: brokers may disconnect")
     if len(topic.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
         raise InvalidTopic(f"topic of {len(topic)} characters is longer than {_MAX_BYTES} bytes")
 
@@ -106,7 +106,7 @@ class TopicTemplate:
         return validate_topic(self.text.format(**levels))
 
     def parse(self, topic: str) -> dict[str, str] | None:
-        """Return the named levels of `topic`, or None where it is not of this family (an empty level is not)."""
+        """Return the named levels of `topic`, None if it is not of this family (an empty level does not match)."""
         match = self._pattern.fullmatch(topic)
         return match.groupdict() if match else None
 

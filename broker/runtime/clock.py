@@ -16,8 +16,8 @@ def new_boot() -> str:
 class PlantClock:
     """Plant time runs `scale` times as fast as wall time.
 
-    `epoch` is the wall time at which plant time and wall time were the same; every process that is given the same epoch and
-    scale tells the same plant time. Without it, that instant is the start of this clock. At scale 1 plant time is wall time.
+    `epoch` is the wall time at which plant time and wall time were the same; processes with the same epoch and
+    scale agree on plant time. Without it, that instant is the start of this clock. At scale 1 plant time is wall time.
     """
 
     def __init__(self, scale: float = 1.0, epoch: datetime | None = None) -> None:
@@ -28,18 +28,18 @@ class PlantClock:
         self._start_s = time.monotonic()
 
     def now_s(self) -> float:
-        """Plant seconds since this clock started; never goes back."""
+        """Return plant seconds since this clock started; they never go back."""
         return (time.monotonic() - self._start_s) * self.scale
 
     def at(self) -> datetime:
-        """The present instant of plant time, in UTC."""
+        """Return the present instant of plant time, in UTC."""
         if self.scale == 1:
             return datetime.now(UTC)
         return self._plant_start_at + timedelta(seconds=self.now_s())
 
     def instant(self, now_s: float) -> datetime:
-        """Return the instant of plant time, in UTC, at which `now_s` was, is or will be told."""
-        if self.scale == 1:  # wall time, which may be set; `now_s` is not
+        """Return the instant of plant time, in UTC, at which `now_s()` has returned or will return `now_s`."""
+        if self.scale == 1:  # wall time can be set, `now_s` cannot
             return datetime.now(UTC) + timedelta(seconds=now_s - self.now_s())
         return self._plant_start_at + timedelta(seconds=now_s)
 

@@ -1,4 +1,4 @@
-"""The seams between a component and the runtime."""
+"""Interfaces between a component and the runtime."""
 
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -23,12 +23,12 @@ class Component(Protocol):
 
 
 class Bus(Protocol):
-    """What the runtime gives to a service: a way to publish, and plant time."""
+    """The runtime as a service sees it: a way to publish, and plant time."""
 
     def publish(self, publication: Publication) -> None:
-        """Queue a publication; it is sent in order, and again after a reconnect until the broker acknowledges it.
+        """Queue a publication; it is sent in order, and resent after a reconnect until the broker acknowledges it.
 
-        While the broker is away for long, the oldest beyond 10,000 are dropped, which is logged.
+        While the broker is unreachable, the oldest beyond `max_queued` of the declaration are dropped, which is logged.
 
         Raises:
             InvalidTopic: the topic may not be published to.
@@ -39,21 +39,21 @@ class Bus(Protocol):
         """Publish now, at QoS 1, and wait until the broker has acknowledged it.
 
         Raises:
-            BrokerUnavailable: there is no connection, the broker refused, or has not answered within `timeout_s` of wall time.
+            BrokerUnavailable: there is no connection, or the broker refused it, or has not answered within `timeout_s` (wall).
             InvalidTopic: the topic may not be published to.
         """
         ...
 
     async def ping(self, timeout_s: float) -> None:
-        """Ask the broker whether it is there.
+        """Check that the broker answers.
 
         Raises:
-            BrokerUnavailable: it is not, or has not answered within `timeout_s` of wall time: perhaps it is frozen.
+            BrokerUnavailable: there is no connection, or it has not answered within `timeout_s` of wall time.
         """
         ...
 
     def now_s(self) -> float:
-        """Plant time in seconds, as components see it."""
+        """Return plant time in seconds, as components see it."""
         ...
 
 
@@ -62,5 +62,5 @@ class Service(Component, Protocol):
     """A component with I/O of its own beside the bus: sockets, a database."""
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Run until cancelled, which is the request to finish cleanly; tell `working` whenever it begins to work or ceases."""
+        """Run until cancelled, then finish cleanly. Call `working` with True when the work starts, with False when it stops."""
         ...

@@ -1,7 +1,7 @@
-"""One generated password per component, in files that only their owner can read.
+"""Generated passwords, one per component, in files that only their owner can read.
 
-`{data}/credentials/{account}` holds the password, `{data}/broker/passwords` what Mosquitto needs to check it: `$7$`, PBKDF2
-with SHA-512, the format of mosquitto_passwd(1).
+`{data}/credentials/{account}` holds a password, `{data}/broker/passwords` the hashes that Mosquitto checks: `$7$`, PBKDF2 with
+SHA-512, the format of mosquitto_passwd(1).
 """
 
 import base64
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ITERATIONS = 101
-"""As mosquitto_passwd: the passwords are 256 random bits, which no number of iterations makes safer."""
+"""As in mosquitto_passwd. The passwords are 256 random bits, which more iterations would not make safer."""
 
 
 def read_password(data_dir: Path, account: str) -> str | None:
-    """Return the generated password of an account, None where there is none that this user may read."""
+    """Return the generated password of an account, None if there is none that this user may read."""
     try:
         return (data_dir / "credentials" / account).read_text().strip() or None
     except (FileNotFoundError, PermissionError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Publishing as one source: every publication is stamped and numbered within this start."""
+"""A publisher: stamps and numbers the publications of one start of a component."""
 
 import gmqtt
 
@@ -22,7 +22,7 @@ class Publisher:
         """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
 
         Raises:
-            InvalidTopic: the topic may not be published to: the broker would hang up, again after each reconnect.
+            InvalidTopic: the topic may not be published to: the broker would disconnect, again after each reconnect.
         """
         connection.publish(self.stamped(publication), urgent)
 

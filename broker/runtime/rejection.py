@@ -1,4 +1,4 @@
-"""What could not be used is published again, whole, with the reason."""
+"""Rejected messages: a payload that cannot be used is published whole, with the reason."""
 
 import base64
 from datetime import UTC, datetime
@@ -14,9 +14,9 @@ def rejection(component: str, topic: str, payload: bytes, reason: str) -> Public
 
     Args:
         component: name of the component that could not use it.
-        topic: where it came, or what it would have become.
-        payload: as it came.
-        reason: why, for people.
+        topic: topic it arrived on, or would have been published to.
+        payload: as received.
+        reason: text for people.
     """
     kept = payload[:LARGEST_REJECTED_BYTES]
     size = len(payload) if len(payload) > len(kept) else None

@@ -1,4 +1,4 @@
-"""The one runtime: it owns the event loop, the connection, the clock and the signals; components stay plain objects."""
+"""The runtime: it owns event loop, connection, clock and signals, so that components stay plain objects."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.contract.replay import MARK
-from broker.errors import BrokerUnavailable, BusError, Rejected, TakenOver
-from broker.message import Message, Publication, decode
+from broker.errors import TAKEN_OVER_EXIT, BrokerUnavailable, BusError, Rejected, TakenOver
+from broker.message import Publication, decode, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options, Subscription
 from broker.mqtt.packets import Delivery, MalformedPacket, parse_properties
@@ -19,23 +19,21 @@ from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import rejection
 from broker.runtime.settings import Settings, release
-from broker.stamp import read_stamp
 
 log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
-TAKEN_OVER_EXIT = 75
 SETTLE_S = 0.5
-"""After a reconnect, how long to listen for another component of the same name before saying `online`."""
+"""Wait after a reconnect for the state of another instance, before publishing `online`."""
 SHORTEST_TICK_S = 0.005
-"""Wall seconds between two ticks at least, whatever the time scale."""
+"""Wall seconds between two ticks, at any time scale."""
 
 
 def run(declaration: Declaration, build: Callable[[Settings], Component]) -> None:
     """Build a component and run it in the foreground until SIGTERM or SIGINT, then exit the process.
 
     Exit code 0 after a clean stop, 1 when it could not start, 75 when another instance took its place: a supervisor must not
-    start that one again, or both would push each other out for ever.
+    restart this one, or the two would disconnect each other endlessly.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
@@ -52,7 +50,7 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
         code = 1
     else:
         log.info("stopped")
-    sys.exit(code)  # not above: the error would keep alive what it was raised in
+    sys.exit(code)  # not inside `except`: the error would keep alive the frames it was raised in
 
 
 async def _serve(declaration: Declaration, component: Component, settings: Settings) -> None:
@@ -71,7 +69,7 @@ class Runtime(ConnectionListener):
         self._is_online = self._was_up = self._reconnecting = False
         self._stopping = asyncio.Event()
         self._missed: list[Delivery] | None = [] if declaration.session_s else None
-        """What the broker had kept, until all retained messages have come; None from then on."""
+        """Messages that the broker had queued, held back until all retained ones have arrived; None from then on."""
         self._up = asyncio.Event()
         options = Options(
             client_id=declaration.name,
@@ -85,10 +83,10 @@ class Runtime(ConnectionListener):
         self._connection = Connection(address, options, self)
 
     async def run(self) -> None:
-        """Run until SIGTERM, SIGINT or `stop`; then let the component finish, say `offline` and disconnect.
+        """Run until SIGTERM, SIGINT or `stop`; then let the component finish, publish `offline` and disconnect.
 
         Raises:
-            BusError: another client took this component's place.
+            TakenOver: another instance took this component's place.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,79 +101,78 @@ class Runtime(ConnectionListener):
             await _cancel([connection])
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """Hand each delivery to the component, publish what it answers, and acknowledge it then: a kill repeats it at most."""
+        """Handle deliveries and acknowledge them afterwards: after a kill they are delivered again, and none is lost."""
         if self._missed is not None:
             self._missed += [each for each in deliveries if not each.retain]
             deliveries = [each for each in deliveries if each.retain]
-        self._hear_all(deliveries)
+        self._handle_all(deliveries)
 
-    def _hear_all(self, deliveries: list[Delivery]) -> None:
+    def _handle_all(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            self._hear(delivery)
+            self._handle(delivery)
         self._connection.acknowledge(deliveries)
 
     async def _catch_up(self) -> None:
-        """Hand over what was missed, after each connect: the broker answers a ping after it has sent the retained messages."""
+        """Hand over missed messages after each connect: the broker answers a ping after it has sent the retained messages."""
         while True:
             await self._up.wait()
             self._up.clear()
             try:
                 await self._connection.ping()
             except BrokerUnavailable:
-                continue  # it comes again
+                continue  # the next connection sets `_up`
             missed, self._missed = self._missed, None
-            self._hear_all(missed or [])
+            self._handle_all(missed or [])
 
-    def _hear(self, delivery: Delivery) -> None:
+    def _handle(self, delivery: Delivery) -> None:
         if _is_replayed(delivery):
             return
         if delivery.topic == self._own_topic:
-            self._hear_of_myself(delivery)
+            self._check_takeover(delivery)
             return
         try:
-            message = to_message(delivery)
-            self._publish_all(self._component.on_message(message, self.now_s()))
+            self._publish_all(self._component.on_message(read_message(delivery), self.now_s()))
         except Rejected as error:
             self._reject(delivery, str(error))
 
     async def before_connect(self) -> None:
-        """Note whether this start of the component has been here before."""
+        """Note whether this start of the component was connected before."""
         self._reconnecting = self._was_up
 
     def on_up(self) -> None:
-        """Say `online`, once the component is ready too; after a reconnect only when nobody else has this name by now."""
+        """Publish `online` once the component is ready; after a reconnect, only if no later instance has taken over."""
         self._was_up = True
         self._up.set()
-        asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._say_online)
+        asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._publish_online)
 
     def on_down(self) -> None:
-        """Nothing is online without the broker, which sends again what was not acknowledged."""
+        """Note that the component is offline. The broker delivers again what was not acknowledged."""
         self._is_online = False
         if self._declaration.session_s:
             self._missed = []
 
     def stop(self) -> None:
-        """Ask for a clean stop."""
+        """Request a clean stop."""
         self._stopping.set()
 
     def publish(self, publication: Publication) -> None:
-        """Stamp a publication and send it, now or as soon as the broker is there."""
+        """Stamp a publication and send it, now or as soon as the broker is connected."""
         self._publisher.publish(publication, self._connection)
 
     async def deliver(self, publication: Publication, timeout_s: float) -> None:
         """Stamp a publication, send it, and wait until the broker has acknowledged it.
 
         Raises:
-            BrokerUnavailable: there is no connection, the broker refused, or has not answered in time.
+            BrokerUnavailable: there is no connection, the broker refused it, or did not answer in time.
             InvalidTopic: the topic may not be published to.
         """
         await _in_time(self._connection.deliver(self._publisher.stamped(publication)), timeout_s)
 
     async def ping(self, timeout_s: float) -> None:
-        """Ask the broker whether it is there.
+        """Check that the broker answers.
 
         Raises:
-            BrokerUnavailable: it is not, or has not answered in time.
+            BrokerUnavailable: there is no connection, or the broker did not answer in time.
         """
         await _in_time(self._connection.ping(), timeout_s)
 
@@ -226,17 +223,17 @@ class Runtime(ConnectionListener):
     def _on_working(self, working: bool) -> None:
         self._ready = working
         if working:
-            self._say_online()
+            self._publish_online()
         elif self._is_online:
             self._is_online = False
             self.publish(self._presence(Presence.OFFLINE))
 
-    def _say_online(self) -> None:
+    def _publish_online(self) -> None:
         if self._ready and self._connection.connected and not self._stopping.is_set() and not self._is_online:
             self._publisher.publish(self._presence(Presence.ONLINE), self._connection, urgent=True)
             self._is_online = True
 
-    def _hear_of_myself(self, delivery: Delivery) -> None:
+    def _check_takeover(self, delivery: Delivery) -> None:
         """Give way to a later start of this component: two clients of one name disconnect each other endlessly.
 
         Mosquitto 2.0 does not send them the reason. The state of an *earlier* start proves nothing: a broker that was killed
@@ -252,7 +249,7 @@ class Runtime(ConnectionListener):
         if self._reconnecting and boot > self._publisher.boot:
             self._is_online = False
             name = self._declaration.name
-            raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later one goes on")
+            raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later start continues")
 
     def _presence(self, presence: Presence) -> Publication:
         state = ComponentState(state=presence, boot=self._publisher.boot, version=release())
@@ -267,36 +264,13 @@ class Runtime(ConnectionListener):
 
 
 def _is_replayed(delivery: Delivery) -> bool:
-    """Tell whether this was published once before: nothing new has happened."""
+    """Return whether this is a replay of a recorded message: nothing new has happened."""
     if MARK.encode() not in delivery.properties:
         return False
     try:
         return any(name == MARK for name, _ in parse_properties(delivery.properties).user)
     except MalformedPacket:
-        return False  # whoever reads it says what is wrong
-
-
-def to_message(delivery: Delivery) -> Message:
-    """Decode a delivery.
-
-    Raises:
-        Rejected: its properties are malformed.
-    """
-    try:
-        properties = parse_properties(delivery.properties)
-    except MalformedPacket as error:
-        raise Rejected(str(error)) from error
-    return Message(
-        topic=delivery.topic,
-        payload=delivery.payload,
-        qos=delivery.qos,
-        retain=delivery.retain,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        content_type=properties.content_type,
-        properties=properties.user,
-        stamp=read_stamp(properties.user),
-    )
+        return False  # `read_message` rejects it
 
 
 async def _in_time(answer: Awaitable[None], timeout_s: float) -> None:
@@ -312,5 +286,5 @@ async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
-        if isinstance(result, Exception) and result is not sys.exception():  # that one is on its way out, and told there
+        if isinstance(result, Exception) and result is not sys.exception():  # `run` logs that one
             log.error("while stopping: %r", result)

@@ -1,4 +1,4 @@
-"""Settings: environment variables with the prefix `SCAUP_`, completed from `.env` beside this repository's packages."""
+"""Settings: environment variables with the prefix `SCAUP_`, completed from the file `.env` in the repository."""
 
 import os
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Settings:
         """Read the settings from `environment`, by default that of the process completed from `.env`.
 
         Raises:
-            InvalidSetting: a value cannot be used; the text names the variable and says what it accepts.
+            InvalidSetting: a value cannot be used; the text names the variable and what it accepts.
         """
         given = read_environment() if environment is None else environment
         values = {each.name: given.get(each.name, "").strip() or each.default for each in VARIABLES}
@@ -77,7 +77,7 @@ class Settings:
         )
 
     def value(self, variable: Variable) -> str:
-        """Return the value of a component's own variable, its default where it is not set."""
+        """Return the value of a component's own variable, or its default."""
         return self.environment.get(variable.name, "").strip() or variable.default
 
     def broker_address(self, account: str) -> Address:

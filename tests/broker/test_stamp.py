@@ -7,7 +7,7 @@ from broker.stamp import NO_STAMP, Stamp, read_stamp
 AT = datetime(2026, 1, 31, 8, 0, 0, 123456, tzinfo=UTC)
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_stamp_survives_the_round_trip() -> None:
     stamp = Stamp("heating", "b007", 12, AT)
     assert stamp.user_properties() == (
         ("source", "heating"),
@@ -18,16 +18,16 @@ def test_what_is_written_is_read() -> None:
     assert read_stamp(stamp.user_properties()) == stamp
 
 
-def test_nothing_is_nothing() -> None:
+def test_no_properties_are_no_stamp() -> None:
     assert NO_STAMP.user_properties() == ()
     assert read_stamp(()) is NO_STAMP
 
 
 @pytest.mark.parametrize("seq", ["", "-1", "1.5", "x", "١", "9" * 19])
-def test_sequence_numbers_of_strangers_are_left_out(seq: str) -> None:
+def test_foreign_sequence_numbers_are_ignored(seq: str) -> None:
     assert read_stamp((("seq", seq),)).seq is None
 
 
 @pytest.mark.parametrize("time", ["", "x", "2026-01-31T08:00:00", "99999-01-01T00:00:00Z"])
-def test_times_without_an_offset_or_sense_are_left_out(time: str) -> None:
+def test_invalid_plant_times_are_ignored(time: str) -> None:
     assert read_stamp((("plant-time", time),)).plant_at is None

@@ -18,9 +18,10 @@ from adapters.client.errors import CommandError
 from adapters.client.paho_bus import connected
 from adapters.launcher import guardian, health, orphans, supervision
 from adapters.launcher.control import Supervisor
-from adapters.launcher.supervision import TAKEN_OVER_EXIT, Place, Program
+from adapters.launcher.supervision import Place, Program
 from broker.contract.components.topics import Presence
 from broker.contract.heating import topics as heating
+from broker.errors import TAKEN_OVER_EXIT
 from broker.runtime.settings import ROOT, Settings
 from tests.real_broker import own_ports
 

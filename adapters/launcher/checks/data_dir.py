@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adapters.launcher.checks.finding import Finding, failed, ok, warning
 from broker.launch import mosquitto
+from broker.launch.access import access_file
 from broker.runtime.declaration import Declaration
 
 _MAKE_UP = "type `make up`: it makes what is missing and leaves the rest"
@@ -54,7 +55,7 @@ def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
     text = _text(path / "broker" / "access")
     if text is None:
         return warning("access file", "there is none that this user may read", _MAKE_UP)
-    if text != mosquitto.rules(declarations.values()):
+    if text != access_file(declarations.values()):
         return failed("access file", "it is not the one that follows from the components' declarations", _MAKE_UP)
     return ok("access file", "follows from the declarations")
 

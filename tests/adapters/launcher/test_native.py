@@ -8,7 +8,7 @@ from adapters.client.declaration import OPERATOR
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
 from adapters.launcher.supervision import AUTOSTART, LONGEST_SOCKET_PATH, Place, Program, configuration
-from broker.runtime.runtime import TAKEN_OVER_EXIT
+from broker.errors import TAKEN_OVER_EXIT
 from broker.runtime.settings import ROOT, Settings
 
 

@@ -5,7 +5,7 @@ from broker.runtime.declaration import Declaration
 HEATING = Declaration(name="heating", summary="", publishes=(heating.VALVE_LEVEL, heating.STATE))
 
 
-def test_a_component_may_publish_its_declaration_its_state_and_its_rejects() -> None:
+def test_publish_filters_cover_declaration_state_and_rejections() -> None:
     assert publish_filters(HEATING) == [
         "/actuators/+",
         "heating/+/state",
@@ -14,10 +14,12 @@ def test_a_component_may_publish_its_declaration_its_state_and_its_rejects() -> 
     ]
 
 
-def test_the_access_file_begins_with_what_devices_may_do() -> None:
-    anonymous, heating_block = access_file([HEATING]).split("user heating\n")
+def test_anonymous_clients_publish_only_device_topics() -> None:
+    anonymous, accounts = access_file([HEATING]).split("user heating\n")
+    heating_block, device_block = accounts.split("user device\n")
     writable = [line.removeprefix("topic write ") for line in anonymous.splitlines() if line.startswith("topic write")]
     assert writable == ["/readings/#", "machines/+/reading", "machines/+/status", "energy/+/raw"]
     assert "topic read #" in anonymous
     assert "topic write /actuators/+" in heating_block
     assert "/readings" not in heating_block
+    assert [line for line in anonymous.splitlines() if line.startswith("topic")] == device_block.splitlines()

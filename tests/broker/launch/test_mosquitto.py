@@ -32,7 +32,7 @@ def listeners(text: str) -> list[list[str]]:
     return [block for block in blocks if block[0].startswith("listener")]
 
 
-def test_native_configuration_has_one_listener_for_each_address_and_protocol() -> None:
+def test_native_configuration_has_a_listener_per_address() -> None:
     text = render(SMALL, Placement(mqtt_port=21883, ws_port=29001, addresses=("127.0.0.1", "::1")))
     assert listeners(text) == [
         ["listener 21883 127.0.0.1", "max_connections 5", "socket_domain ipv4"],
@@ -80,7 +80,7 @@ def test_the_root_file_has_every_setting_that_bounds_loss() -> None:
         assert f"\n{line}\n" in text
 
 
-def test_every_setting_of_the_root_file_has_its_reason_above_it() -> None:
+def test_every_setting_has_its_reason_above_it() -> None:
     blocks = [block.splitlines() for block in ROOT_FILE.split("\n\n")]
     assert all(block[0].startswith("#") for block in blocks if block != [""])
 
@@ -108,7 +108,7 @@ def test_addresses_without_ipv6() -> None:
 
 
 @pytest.mark.parametrize("bind", ["eth0", "127.0.0", "300.0.0.1", ""])
-def test_address_that_is_none(bind: str) -> None:
+def test_invalid_address_is_an_error(bind: str) -> None:
     with pytest.raises(InvalidSetting, match="SCAUP_BIND"):
         mosquitto.addresses((bind,), ipv6=True)
 
@@ -141,15 +141,15 @@ def test_version(text: str, expected: tuple[int, ...]) -> None:
     assert mosquitto.version(text) == expected
 
 
-def fake_mosquitto(folder: Path, says: str) -> None:
+def fake_mosquitto(folder: Path, release: str) -> None:
     program = folder / "mosquitto"
-    program.write_text(f"#!/bin/sh\necho 'mosquitto version {says}'\nexit 3\n")
+    program.write_text(f"#!/bin/sh\necho 'mosquitto version {release}'\nexit 3\n")
     program.chmod(0o755)
 
 
-@pytest.mark.parametrize(("says", "usable"), [("1.6.12", False), ("2.0.0", True), ("2.1.2", True), ("unknown", False)])
-def test_a_broker_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, usable: bool) -> None:
-    fake_mosquitto(tmp_path, says)
+@pytest.mark.parametrize(("release", "usable"), [("1.6.12", False), ("2.0.0", True), ("2.1.2", True), ("unknown", False)])
+def test_a_too_old_broker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, usable: bool) -> None:
+    fake_mosquitto(tmp_path, release)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     if usable:
         assert mosquitto.require() == tmp_path / "mosquitto"
@@ -158,7 +158,7 @@ def test_a_broker_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest
             mosquitto.require()
 
 
-def test_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_broker_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(mosquitto, "_SYSTEM_FOLDERS", ())
     with pytest.raises(mosquitto.BrokerUnusable, match="not installed"):
@@ -179,7 +179,7 @@ def test_prepare_writes_private_files_once(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in files] == before
 
 
-def test_prepare_takes_in_a_new_component(tmp_path: Path) -> None:
+def test_prepare_adds_a_new_component(tmp_path: Path) -> None:
     prepared(tmp_path, OPERATOR)
     password = read_password(tmp_path, "operator")
     assert prepared(tmp_path, HEATING, OPERATOR)
@@ -194,7 +194,7 @@ def test_prepare_notices_a_changed_password(tmp_path: Path) -> None:
     assert not prepared(tmp_path, OPERATOR)
 
 
-def test_devices_get_an_account_where_nobody_is_anonymous(tmp_path: Path) -> None:
+def test_devices_get_an_account_without_anonymous_access(tmp_path: Path) -> None:
     prepared(tmp_path, OPERATOR)
     assert read_password(tmp_path, "device") is None
     prepared(tmp_path, OPERATOR, placement=Placement(anonymous=False))

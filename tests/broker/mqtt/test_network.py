@@ -22,7 +22,7 @@ def connection_to(port: int) -> NetworkConnection:
     return NetworkConnection(address, Options(client_id="test"), lambda _: None, lambda *_: None, lambda: None)
 
 
-def test_gmqtt_still_has_what_is_used_of_it() -> None:
+def test_gmqtt_still_has_the_private_attributes() -> None:
     async def scenario() -> None:
         client = gmqtt.Client("test")
         handler = client._package_handler

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from broker.mqtt.outbox import Outbox
 
 
-def test_sends_in_order_and_only_as_many_as_the_window_allows() -> None:
+def test_sends_in_order_up_to_the_window() -> None:
     outbox: Outbox[str] = Outbox(10, 1_000, lambda _: 1)
     for item in "abc":
         outbox.put(item)
@@ -16,7 +16,7 @@ def test_sends_in_order_and_only_as_many_as_the_window_allows() -> None:
     assert outbox.take(window=2) == "c"
 
 
-def test_what_was_in_flight_comes_first_again_after_a_loss() -> None:
+def test_publications_in_flight_are_resent_first() -> None:
     outbox: Outbox[str] = Outbox(10, 1_000, lambda _: 1)
     for packet_id, item in enumerate("abc"):
         outbox.put(item)
@@ -27,7 +27,7 @@ def test_what_was_in_flight_comes_first_again_after_a_loss() -> None:
     assert [outbox.take(window=9) for _ in range(4)] == ["a", "b", "c", None]
 
 
-def test_drops_the_oldest_when_full_and_counts_it() -> None:
+def test_drops_and_counts_the_oldest_when_full() -> None:
     outbox: Outbox[int] = Outbox(2, 1_000, lambda _: 1)
     for item in range(5):
         outbox.put(item)
@@ -55,7 +55,7 @@ def test_an_unknown_acknowledgement_is_ignored() -> None:
 
 
 @given(st.lists(st.sampled_from(["put", "take", "acknowledge", "lose"]), max_size=60))
-def test_nothing_is_lost_or_reordered_whatever_happens(events: list[str]) -> None:
+def test_nothing_is_lost_or_reordered(events: list[str]) -> None:
     outbox: Outbox[int] = Outbox(1000, 10_000, lambda _: 1)
     put, packet_id = 0, 0
     in_flight: dict[int, int] = {}
@@ -81,7 +81,7 @@ def test_nothing_is_lost_or_reordered_whatever_happens(events: list[str]) -> Non
     assert done == list(range(put))
 
 
-def test_an_urgent_one_goes_first() -> None:
+def test_an_urgent_publication_is_sent_first() -> None:
     outbox: Outbox[str] = Outbox(10, 1_000, lambda _: 1)
     outbox.put("state")
     outbox.put("online", urgent=True)

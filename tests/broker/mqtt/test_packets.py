@@ -47,7 +47,7 @@ def body_of(packet: bytes) -> bytes:
     response=st.none() | TEXT.filter(bool),
     correlation=st.none() | st.binary(max_size=20),
 )
-def test_reads_what_gmqtt_writes(
+def test_reads_packets_built_by_gmqtt(
     topic: str,
     payload: bytes,
     qos: int,
@@ -77,7 +77,7 @@ def test_the_dup_flag_is_read() -> None:
 
 
 @given(st.integers(0x30, 0x3F), st.binary(max_size=64))
-def test_no_bytes_can_do_more_than_be_malformed(flags: int, body: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_malformed(flags: int, body: bytes) -> None:
     try:
         delivery = parse_publish(flags, body)
         parse_properties(delivery.properties)
@@ -89,7 +89,7 @@ def test_no_bytes_can_do_more_than_be_malformed(flags: int, body: bytes) -> None
     "body",
     [b"", b"\0", b"\0\5abc", b"\0\1t", b"\0\1t\0", b"\0\1\xff\0\1\0", b"\0\1t\0\1\x05abc", b"\0\1t\0\1\xff\xff\xff\xff\xff"],
 )
-def test_packets_that_end_early_or_are_not_utf8_are_malformed(body: bytes) -> None:
+def test_truncated_or_non_utf8_packets_are_malformed(body: bytes) -> None:
     with pytest.raises(MalformedPacket):
         parse_publish(0x32, body)
 
@@ -131,7 +131,7 @@ def publish_packets(draw: st.DrawFn) -> bytes:
 
 
 def one_by_one(buffer: bytes) -> tuple[list[Delivery], int]:
-    """Read packet by packet, up to the first that is not a whole PUBLISH packet: the other way to the same result."""
+    """Read packet by packet, up to the first that is not a complete PUBLISH packet: an independent way to the same result."""
     found: list[Delivery] = []
     position = 0
     while position < len(buffer):
@@ -151,7 +151,7 @@ def one_by_one(buffer: bytes) -> tuple[list[Delivery], int]:
 
 
 @given(st.lists(publish_packets(), max_size=6), st.binary(max_size=8), st.integers(0, 30))
-def test_runs_of_packets_are_read_like_one_by_one(packets: list[bytes], other: bytes, cut: int) -> None:
+def test_a_run_is_read_like_single_packets(packets: list[bytes], other: bytes, cut: int) -> None:
     stream = b"".join(packets)
     buffer = stream[: len(stream) - cut] if cut else stream + other
     found, position = parse_publishes(buffer, 0, {})
@@ -163,7 +163,7 @@ def test_runs_of_packets_are_read_like_one_by_one(packets: list[bytes], other: b
 
 
 @given(st.binary(max_size=60), st.integers(0, 3))
-def test_no_bytes_make_a_run_wrong(body: bytes, start: int) -> None:
+def test_arbitrary_bytes_in_a_run_are_read_the_same(body: bytes, start: int) -> None:
     buffer = bytes([0x30 | (body[0] & 15 if body else 0)]) + body
     found, position = parse_publishes(buffer, min(start, len(buffer) - 1), {})
     assert position <= len(buffer)
@@ -171,7 +171,7 @@ def test_no_bytes_make_a_run_wrong(body: bytes, start: int) -> None:
         assert found == one_by_one(buffer)[0][: len(found)]
 
 
-def test_a_run_ends_at_what_is_unusual() -> None:
+def test_a_run_ends_at_an_unusual_packet() -> None:
     usual = bytes(PublishPacket.build_package(gmqtt.Message("t", b"1", qos=1), Protocol())[1])
     long_properties = gmqtt.Message("t", b"2", qos=1, user_property=[("name", "v" * 200)])
     unusual = bytes(PublishPacket.build_package(long_properties, Protocol())[1])

@@ -17,10 +17,9 @@ from tests.broker.mqtt.test_packets import Protocol as NoProtocol
 
 
 @given(st.integers(0, 70_000), st.integers(0, 8))
-def test_the_length_of_a_packet_is_known_from_its_header(size: int, shown: int) -> None:
+def test_packet_length_follows_from_the_header(size: int, shown: int) -> None:
     _, packet = PublishPacket.build_package(gmqtt.Message("t", b"x" * size, qos=1), NoProtocol())
-    told = packet_bytes(packet[: 5 + shown])
-    assert told == len(packet)
+    assert packet_bytes(packet[: 5 + shown]) == len(packet)
 
 
 @pytest.mark.parametrize("start", [b"", b"\x30", b"\x30\x80", b"\x30\xff\xff\xff"])
@@ -33,18 +32,18 @@ def test_a_length_of_more_than_four_bytes_is_an_error() -> None:
         packet_bytes(b"\x30\xff\xff\xff\xff\x01")
 
 
-class Hearing(ConnectionListener):
+class Receiver(ConnectionListener):
     def __init__(self) -> None:
-        self.heard: list[Delivery] = []
+        self.received: list[Delivery] = []
         self.times = 0
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        self.heard += deliveries
+        self.received += deliveries
         self.times += 1
 
 
-async def hear(stream: Iterable[bytes], count: int) -> Hearing:
-    """Be a broker that writes a stream part by part, and a connection that hears so many messages of it."""
+async def receive(stream: Iterable[bytes], count: int) -> Receiver:
+    """Serve a stream of bytes part by part, and return a receiver that got `count` messages from it."""
 
     async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
@@ -58,19 +57,19 @@ async def hear(stream: Iterable[bytes], count: int) -> Hearing:
         writer.close()
 
     server = await asyncio.start_server(broker, "127.0.0.1", 0)
-    owner = Hearing()
+    receiver = Receiver()
     address = Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
-    connection = Connection(address, Options(client_id="hearing", subscriptions=(Subscription(filter="#"),)), owner)
+    connection = Connection(address, Options(client_id="receiver", subscriptions=(Subscription(filter="#"),)), receiver)
     running = asyncio.create_task(connection.run())
     async with asyncio.timeout(30):
-        while len(owner.heard) < count:
+        while len(receiver.received) < count:
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     server.close()
     await server.wait_closed()
     await asyncio.sleep(0.05)
-    return owner
+    return receiver
 
 
 def packet(payload: bytes) -> bytes:
@@ -79,19 +78,19 @@ def packet(payload: bytes) -> bytes:
 
 def test_a_message_of_60_mb_is_read_in_seconds() -> None:
     sizes = [3, 60_000_000, 3, 3]
-    owner = asyncio.run(hear([b"".join(packet(b"x" * size) for size in sizes)], len(sizes)))
-    assert [len(each.payload) for each in owner.heard] == sizes
+    receiver = asyncio.run(receive([b"".join(packet(b"x" * size) for size in sizes)], len(sizes)))
+    assert [len(each.payload) for each in receiver.received] == sizes
 
 
-def test_a_busy_stream_of_single_messages_is_taken_many_at_a_time() -> None:
+def test_a_busy_stream_is_read_in_large_pieces() -> None:
     payloads = [b"%d" % number for number in range(5_000)]
-    owner = asyncio.run(hear(map(packet, payloads), len(payloads)))
-    assert [each.payload for each in owner.heard] == payloads
-    assert owner.times < len(payloads) / 4
+    receiver = asyncio.run(receive(map(packet, payloads), len(payloads)))
+    assert [each.payload for each in receiver.received] == payloads
+    assert receiver.times < len(payloads) / 4
 
 
 class Wire:
-    """A transport that notes what was written at once."""
+    """A transport that records each write."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -103,7 +102,7 @@ class Wire:
         self.written.append(bytes(data))
 
 
-def test_what_is_said_in_one_turn_leaves_at_once_in_its_order_and_disconnect_after_it() -> None:
+def test_packets_of_one_iteration_are_written_together() -> None:
     async def scenario() -> None:
         wire = Wire()
         protocol = Protocol(connection_state=ConnectionState(), id_generator=IdGenerator())
@@ -116,7 +115,7 @@ def test_what_is_said_in_one_turn_leaves_at_once_in_its_order_and_disconnect_aft
         protocol.write_data(b"offline")
         protocol.send_disconnect()
         assert wire.written[1].startswith(b"offline\xe0")
-        protocol._transport = None  # nobody is connected: nothing to write to
+        protocol._transport = None  # there is no connection to write to
         protocol.write_data(b"late")
         await asyncio.sleep(0)
 

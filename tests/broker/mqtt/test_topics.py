@@ -49,7 +49,7 @@ def test_invalid_filters_are_refused(topic_filter: str) -> None:
         ("#", "line\nfeed", True),
     ],
 )
-def test_filters_match_as_the_standard_says(topic_filter: str, topic: str, expected: bool) -> None:
+def test_filters_match_by_the_standard(topic_filter: str, topic: str, expected: bool) -> None:
     assert matches(topic_filter, topic) is expected
 
 
@@ -76,7 +76,7 @@ def test_a_template_does_not_parse_other_topics(topic: str) -> None:
 
 
 @pytest.mark.parametrize("room", ["", "a/b", "+", "#", "a\0"])
-def test_a_template_refuses_levels_that_are_none(room: str) -> None:
+def test_a_template_refuses_invalid_levels(room: str) -> None:
     with pytest.raises(InvalidTopic):
         READING.topic(room=room)
 
@@ -89,5 +89,5 @@ def test_a_template_needs_exactly_its_levels() -> None:
 
 
 @given(LEVEL.filter(bool))
-def test_what_a_template_builds_it_parses(room: str) -> None:
+def test_a_template_parses_topics_it_built(room: str) -> None:
     assert READING.parse(READING.topic(room=room)) == {"room": room}

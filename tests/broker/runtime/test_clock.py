@@ -35,14 +35,14 @@ def test_plant_time_runs_scale_times_as_fast(time: FakeTime) -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 60])
-def test_an_instant_is_when_now_s_is_told(time: FakeTime, scale: float) -> None:
+def test_an_instant_converts_now_s(time: FakeTime, scale: float) -> None:
     plant = PlantClock(scale)
     time.monotonic_s += 2
     assert abs(plant.instant(10.0) - plant.instant(0.0) - timedelta(seconds=10)) < timedelta(seconds=1)
     assert abs(plant.instant(plant.now_s()) - plant.at()) < timedelta(seconds=5)
 
 
-def test_at_scale_1_an_instant_follows_a_wall_clock_that_is_set(time: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_scale_one_an_instant_follows_the_wall_clock(time: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
     plant = PlantClock()
     time.monotonic_s += 2
 

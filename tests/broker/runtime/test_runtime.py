@@ -1,4 +1,4 @@
-"""What a component logs when it ends, without a broker."""
+"""The runtime without a broker: the log at its end, and takeover by a later start."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.real_broker import free_ports
 
 
 class Quiet:
-    """A service of this test, which neither hears nor says anything."""
+    """A component that ignores messages and publishes nothing."""
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         return []
@@ -30,7 +30,7 @@ class Quiet:
 
 class NotStarting(Quiet):
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        raise CannotStart("its port is taken: stop who has it")
+        raise CannotStart("its port is taken: stop the process that uses it")
 
 
 class NotStopping(Quiet):
@@ -39,29 +39,29 @@ class NotStopping(Quiet):
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
         finally:
-            raise OSError("the disk is away")
+            raise OSError("the disk failed")
 
 
 @pytest.mark.parametrize(
-    ("service", "code", "said"),
+    ("service", "code", "errors"),
     [
-        (NotStarting, 1, ["its port is taken: stop who has it"]),
-        (NotStopping, 0, ["while stopping: OSError('the disk is away')"]),
+        (NotStarting, 1, ["its port is taken: stop the process that uses it"]),
+        (NotStopping, 0, ["while stopping: OSError('the disk failed')"]),
     ],
 )
-def test_why_it_ended_is_logged_once(
-    service: type[Quiet], code: int, said: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_the_reason_for_the_end_is_logged_once(
+    service: type[Quiet], code: int, errors: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCAUP_MQTT_PORT", str(free_ports(1)[0]))
     with pytest.raises(SystemExit) as ended:
         run(Declaration(name="heating", summary="ends"), lambda _settings: service())
     assert ended.value.code == code
-    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == said
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == errors
 
 
 @pytest.mark.parametrize(("later", "reconnected", "leaves"), [(True, True, True), (False, True, False), (True, False, False)])
 def test_only_a_later_start_takes_over(later: bool, reconnected: bool, leaves: bool) -> None:
-    """A broker that was killed restores the state of any earlier start, one that this start has never seen too."""
+    """A broker that was killed may restore the state of any earlier start, even one that this start has never received."""
     declaration = Declaration(name="heating", summary="may be taken over")
 
     async def scenario() -> None:

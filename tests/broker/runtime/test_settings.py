@@ -39,7 +39,7 @@ def test_given_values() -> None:
         ("SCAUP_PLANT_EPOCH", "2026-01-31T08:00:00"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
+def test_an_invalid_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
         Settings.load({name: value})
 
