@@ -1,7 +1,7 @@
-"""Bus → disk, and answers about what is there: the recorder."""
+"""From the bus to disk, and answers about the recorded data: the recorder."""
 
 import os
 
-# DuckDB's allocator keeps the address space of what it frees. Under the limit that `memory.py` sets, one large query would
-# leave everybody else without any, for ever. It reads this once, when DuckDB is imported.
+# DuckDB's allocator keeps the address space of memory that it frees. Under the limit that `query/limits.py` sets, one large
+# query would leave none to the others, for good. DuckDB reads this variable once, when it is imported.
 os.environ.setdefault("DUCKDB_JE_MALLOC_CONF", "retain:false,dss:disabled")

@@ -10,7 +10,7 @@ from storage.database.opening import hold_lock
 from storage.declaration import DECLARATION, MEMORY
 from storage.errors import StorageError
 from storage.ingest.single_instance import other_recorder
-from storage.query.memory import limit_address_space
+from storage.query.limits import limit_address_space
 from storage.recorder import Recorder
 
 

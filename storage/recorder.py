@@ -1,4 +1,4 @@
-"""The recorder: the recording session, the answers to queries, and the numbers about both."""
+"""The recorder: the recording session, the query service, the storage requests, and statistics about all of them."""
 
 import asyncio
 import logging
@@ -22,19 +22,16 @@ from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
 from storage.ingest.session import RecordingSession
 from storage.ingest.stats import Stats
 from storage.query.answers import may_answer
-from storage.query.sandbox import Limits
+from storage.query.limits import MAX_UNSENT_PARTS, Limits
 from storage.query.turns import Queries
 from storage.retention.policy import read_policy
 from storage.retention.requests import SHIPPED_POLICY, Requests
 
 log = logging.getLogger(__name__)
 
-_UNSENT_CHUNKS = 32
-"""Chunks of answers on their way at most: a slow reader holds its query back, not the recorder's memory."""
-
 
 class Recorder:
-    """A service: it records in a session of its own and announces itself like every component."""
+    """A component that records in a separate MQTT session and announces itself like every other."""
 
     def __init__(self, settings: Settings) -> None:
         """Open the database.
@@ -55,14 +52,14 @@ class Recorder:
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())
         self._requests = Requests(self.database, self._session.in_writer, policy, self._send, self._stats)
-        self._askings = {QUERY.template.text: self._queries.take, REQUEST.template.text: self._requests.take}
+        self._services = {QUERY.template.text: self._queries.submit, REQUEST.template.text: self._requests.submit}
 
     def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
-        """Return nothing: the recorder hears everything in its own session."""
+        """Return nothing: the recorder receives messages in its recording session."""
         return []
 
     def on_tick(self, _now_s: float) -> list[Publication]:
-        """Return nothing: no part of the recorder depends on plant time."""
+        """Return nothing: nothing in the recorder depends on plant time."""
         return []
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
@@ -81,39 +78,39 @@ class Recorder:
             self._requests.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self.database.close)
-            await self._queries.ended()
+            await self._queries.wait_closed()
 
     async def _report(self, bus: Bus) -> None:
         while True:
             await asyncio.sleep(1)
-            with suppress(OSError):  # the disk is away: the session says so as soon as something is to be committed
+            with suppress(OSError):  # the disk failed: the session reports it with the next commit
                 bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
 
     def _on_commit(self, batch: list[TimedDelivery], drifts: tuple[Drift, ...]) -> None:
-        """Answer the queries of a batch that is committed: they see every message that came before them."""
+        """Answer the queries of a committed batch: they see every message that arrived before them."""
         for drift in drifts:
             self._bus.publish(DRIFT.publication(drift))
         for received in batch:
-            if received.delivery.topic in self._askings:
-                self._take(received.delivery)
+            if received.delivery.topic in self._services:
+                self._submit(received.delivery)
 
-    def _take(self, delivery: Delivery) -> None:
+    def _submit(self, delivery: Delivery) -> None:
         try:
             message = read_message(delivery)
             if not may_answer(message):
-                raise Rejected("a question needs a response topic storage/answer/{client}")
+                raise Rejected("a request needs a response topic storage/answer/{client}")
         except Rejected as error:
             self._bus.publish(rejection(DECLARATION.name, delivery.topic, delivery.payload, str(error)))
         else:
-            self._askings[message.topic](message)
+            self._services[message.topic](message)
 
     async def _send(self, publication: Publication) -> None:
         self._publisher.publish(publication, self._session.connection)
-        while self._session.connection.unsent > _UNSENT_CHUNKS:  # noqa: ASYNC110 - polled, to keep the connection simple
+        while self._session.connection.unsent > MAX_UNSENT_PARTS:  # noqa: ASYNC110 - polled, to keep the connection simple
             await asyncio.sleep(0.005)
 
 
 def _end_process() -> None:
-    """End like a crash, which loses nothing: the supervisor starts a new process, which can open the database."""
-    log.critical("the database has to be opened again, and a query that cannot be interrupted keeps it open: starting anew")
+    """Exit like a crash, which loses nothing: the supervisor starts a new process, which can open the database."""
+    log.critical("the database has to be reopened, and a query that cannot be interrupted keeps it open: exiting for a restart")
     os._exit(1)

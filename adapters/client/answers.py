@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from storage.query.sandbox import Answer as FileAnswer
-    from storage.query.sandbox import Limits
+    from storage.query.limits import Limits
+    from storage.query.sandbox import QueryResult
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ def from_file(connection: "duckdb.DuckDBPyConnection", request: QueryRequest) ->
 
 def _own_limits(request: QueryRequest) -> "Limits":
     """The file is ours alone: what the request asks for may exceed the limits that the recorder has for its askers."""
-    from storage.query.sandbox import Limits
+    from storage.query.limits import Limits
 
     usual = Limits()
     return Limits(
@@ -131,7 +131,7 @@ def _own_limits(request: QueryRequest) -> "Limits":
     )
 
 
-def _read(found: "FileAnswer", answer: Answer, request: QueryRequest) -> "Iterator[pa.RecordBatch]":
+def _read(found: "QueryResult", answer: Answer, request: QueryRequest) -> "Iterator[pa.RecordBatch]":
     with _query_errors(request):
         yield from found
     answer.truncated = found.truncated

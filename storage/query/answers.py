@@ -1,4 +1,4 @@
-"""Answers to queries: rows in bounded chunks, then a closing message with counts or the error."""
+"""Answers to queries: rows in parts of bounded size, then a final message with the counts or the error."""
 
 import base64
 import logging
@@ -19,32 +19,31 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed, StorageError
-from storage.query.sandbox import Answer, Limits, execute, limit
+from storage.query.limits import MAX_PART_BYTES, MAX_REQUEST_BYTES, Limits, limit_error
+from storage.query.sandbox import QueryResult, execute
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 256 * 1024
-MAX_REQUEST_BYTES = 1024 * 1024
-LARGEST_PART_BYTES = 64 * 1024 * 1024
-"""A part is larger than `CHUNK_BYTES` where one row is. MQTT has room for 256 MiB, brokers often for less."""
+PART_BYTES = 256 * 1024
+"""Rows are gathered, and cut, to parts of about this size. Only a part of one row can be larger, up to `MAX_PART_BYTES`."""
 
 _LONGEST_PAUSE_S = 0.25
-_making_json = threading.Lock()
+_json_lock = threading.Lock()
 
 
 def may_answer(message: Message) -> bool:
-    """Tell whether the response topic is one that the recorder may publish to."""
+    """Return whether the response topic is one that the recorder may publish to."""
     return message.response_topic is not None and ANSWER.parse(message.response_topic) is not None
 
 
-def request_of(message: Message) -> QueryRequest:
-    """Read a request.
+def decode_request(message: Message) -> QueryRequest:
+    """Decode a request.
 
     Raises:
         QueryFailed: it is too large (`limit`) or cannot be used (`invalid`).
     """
     if len(message.payload) > MAX_REQUEST_BYTES:
-        raise QueryFailed(limit(f"a request has {MAX_REQUEST_BYTES >> 20} MiB at most", "ask for less at once"))
+        raise QueryFailed(limit_error(f"a request has {MAX_REQUEST_BYTES >> 20} MiB at most", "split it"))
     try:
         return decode(message.payload, QueryRequest)
     except Rejected as error:
@@ -52,21 +51,21 @@ def request_of(message: Message) -> QueryRequest:
 
 
 def answer(message: Message, request: QueryRequest, database: Database, limits: Limits) -> Generator[Publication]:
-    """Answer a request on its message's response topic, chunk by chunk; the last publication is marked as final.
+    """Answer a request on its message's response topic, part by part; the last publication is marked as final.
 
-    Whatever goes wrong is told to the asker in that last message.
+    That one also carries the error, if there is any.
     """
     started_s = time.monotonic()
-    rows, chunks = 0, 0
+    rows, parts = 0, 0
     columns: list[str] = []
     truncated, error = False, None
     try:
         with database.cursor() as cursor:
             result = execute(cursor, request, limits)
             columns = result.schema.names
-            for table in _chunks(result):
-                yield _part(message, request.format, table, chunks + 1)
-                rows, chunks = rows + table.num_rows, chunks + 1
+            for table in _part_tables(result):
+                yield _part(message, request.format, table, parts + 1)
+                rows, parts = rows + table.num_rows, parts + 1
             truncated = result.truncated
     except QueryFailed as failure:
         error = failure.error
@@ -75,44 +74,44 @@ def answer(message: Message, request: QueryRequest, database: Database, limits: 
     except (ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException, duckdb.Error) as failure:
         log.exception("a query failed")
         error = QueryError("failed", f"{type(failure).__name__}: {failure}")
-    yield _closing(message, QueryEnd(rows, chunks, time.monotonic() - started_s, columns, truncated, error))
+    yield _closing(message, QueryEnd(rows, parts, time.monotonic() - started_s, columns, truncated, error))
 
 
-def closing(message: Message, error: QueryError, chunks: int = 0) -> Publication:
-    """Return the last publication of an answer that is given up after some chunks."""
-    return _closing(message, QueryEnd(0, chunks, 0.0, [], truncated=False, error=error))
+def closing(message: Message, error: QueryError, parts: int = 0) -> Publication:
+    """Return the final publication of an answer that ends with an error after some parts."""
+    return _closing(message, QueryEnd(0, parts, 0.0, [], truncated=False, error=error))
 
 
 def _closing(message: Message, end: QueryEnd) -> Publication:
     return exchange.final(message, end.chunks, encode(end), JSON)
 
 
-def _chunks(result: Answer) -> Iterator[pa.Table]:
-    """Gather batches to chunks of about `CHUNK_BYTES`; there is at least one, which tells the columns' types."""
+def _part_tables(result: QueryResult) -> Iterator[pa.Table]:
+    """Gather batches to tables of about `PART_BYTES`. There is at least one, which holds the types of the columns."""
     gathered: list[pa.RecordBatch] = []
     size, sent = 0, False
-    for batch in _pieces(result):
+    for batch in _slices(result):
         gathered.append(batch)
         size += batch.nbytes
-        if size >= CHUNK_BYTES:
+        if size >= PART_BYTES:
             yield pa.Table.from_batches(gathered)
             gathered, size, sent = [], 0, True
     if gathered or not sent:
         yield pa.Table.from_batches(gathered, schema=result.schema)
 
 
-def _pieces(result: Answer) -> Iterator[pa.RecordBatch]:
-    """Cut batches of long rows to pieces of about `CHUNK_BYTES`, of one row at least."""
+def _slices(result: QueryResult) -> Iterator[pa.RecordBatch]:
+    """Cut batches of long rows to slices of about `PART_BYTES`, of one row at least."""
     for batch in result:
-        rows = max(1, batch.num_rows * CHUNK_BYTES // max(batch.nbytes, 1))
+        rows = max(1, batch.num_rows * PART_BYTES // max(batch.nbytes, 1))
         for first in range(0, batch.num_rows, rows):
             yield batch.slice(first, rows)
 
 
 def _part(message: Message, form: AnswerFormat, table: pa.Table, number: int) -> Publication:
     payload, content_type = (_arrow_stream(table), ARROW) if form is AnswerFormat.ARROW else (_json_in_turn(table), JSON)
-    if len(payload) > LARGEST_PART_BYTES:
-        raise QueryFailed(limit(f"a row takes more than {LARGEST_PART_BYTES >> 20} MiB", "select less of it"))
+    if len(payload) > MAX_PART_BYTES:
+        raise QueryFailed(limit_error(f"a row takes more than {MAX_PART_BYTES >> 20} MiB", "select less of it"))
     return exchange.part(message, number, payload, content_type)
 
 
@@ -124,11 +123,11 @@ def _arrow_stream(table: pa.Table) -> bytes:
 
 
 def _json_in_turn(table: pa.Table) -> bytes:
-    """Make JSON for one answer at a time, half of the time: Python holds its lock meanwhile, and ingest waits for it.
+    """Encode JSON for one answer at a time, and half of the time at most: Python holds its lock meanwhile, and recording waits.
 
     Without this, 4 large answers bring 20,000 messages/s down to 2,000.
     """
-    with _making_json:
+    with _json_lock:
         started_s = time.monotonic()
         encoded = _json(table)
         time.sleep(min(time.monotonic() - started_s, _LONGEST_PAUSE_S))
@@ -142,7 +141,7 @@ def _json(table: pa.Table) -> bytes:
 
 
 def _plain(column: pa.ChunkedArray) -> list[Any]:
-    """Return a column as JSON knows values: decimals as numbers; times as text, since Python has not all of DuckDB's."""
+    """Return a column as values that JSON has: decimals as numbers; times as text, since Python lacks some of DuckDB's."""
     if pa.types.is_timestamp(column.type):
         return _instants(column)
     if pa.types.is_decimal(column.type):
@@ -168,5 +167,5 @@ def _decimal(value: Any) -> int | float | None:
 
 
 def _json_value(value: Any) -> Any:
-    """Say in JSON what JSON has no type for: bytes as base64, everything else as text."""
+    """Represent types that JSON lacks: bytes as base64, all others as text."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

@@ -1,15 +1,14 @@
-"""Read-only SQL for others: what is allowed, and how a query is stopped.
+"""The sandbox of a query: the SQL that is allowed, its execution in a read-only transaction, and its errors.
 
-Several walls stand one behind the other, since each alone has been seen to leak: one statement that parses to a SELECT, only
-table functions that read the database, a read-only transaction, no access to files or settings (locked when the database is
-opened), a time limit, a row limit and the database's memory limit.
+There are several layers, since each of them alone has been seen to fail: one statement that parses to a SELECT, only table
+functions that read the database, a read-only transaction, no access to files or settings (locked when the database is opened),
+and the limits of `limits.py`.
 """
 
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import pyarrow as pa
 from broker.contract.storage.topics import QueryError, QueryRequest
 from storage.database.opening import opening_error, restrict_access
 from storage.errors import DatabaseMissing, QueryFailed
-from storage.query.deadline import Deadlines
+from storage.query.limits import MAX_SQL_CHARACTERS, Limits, deadlines, limit_error
 from storage.schema.views import define_views
 
 _DATABASE_FUNCTIONS = "columns constraints functions indexes memory schemas settings tables types views"
@@ -30,36 +29,16 @@ TABLE_FUNCTIONS = frozenset(
     ["range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info", "pragma_database_size"]
     + [f"duckdb_{name}" for name in _DATABASE_FUNCTIONS.split()]
 )
-"""Table functions that a query may use: every other one could read files or act on the database."""
-
-LONGEST_SQL = 64 * 1024
-"""Characters. DuckDB's planner takes seconds, without a way to stop it, or all of its stack for much longer statements."""
+"""Table functions that a query may use: the others could read files or act on the database."""
 
 _FILE_NAME = re.compile(r"[/\\.*?\[]")
 _ROWS_PER_BATCH = 2_048
-_LEAST_S = 0.01
-_WORTH_TELLING_S = 0.1
 _WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, pa.ArrowInvalid)
-_deadlines = Deadlines()
 _FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one query may use."""
-
-    max_rows: int = 1_000_000
-    """Rows of result."""
-    max_bytes: int = 256 * 1024 * 1024
-    """Size of result in memory."""
-    timeout_s: float = 60.0
-    """Seconds from the question's arrival to the last row."""
-    waited_s: float = 0.0
-    """Seconds of `timeout_s` that were over when it started: it waited for its turn."""
-
-
 def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database that no recorder has open, for reading only.
+    """Open a database read-only, while no recorder has it open.
 
     Raises:
         DatabaseMissing: there is no such file.
@@ -83,16 +62,14 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-class Answer:
-    """The rows of one query, read once, batch by batch. `truncated` is known after the last one."""
+class QueryResult:
+    """The rows of one query, read once, batch by batch. `truncated` is known after the last batch."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits: Limits) -> None:
-        self._connection, self._request, self._limits = connection, request, limits
-        self._max_rows = min(request.max_rows or limits.max_rows, limits.max_rows)
-        self._timeout_s = min(request.timeout_s or limits.timeout_s, limits.timeout_s)
+        self._connection, self._request, self._limits = connection, request, limits.lowered_by(request)
         self._expired = threading.Event()
         self.truncated = False
-        self._deadline = _deadlines.add(max(self._timeout_s - limits.waited_s, _LEAST_S), self._expire)
+        self._deadline = deadlines.add(self._limits.left_s, self._expire)
         try:
             check(connection, request.sql)
             connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -107,14 +84,16 @@ class Answer:
         rows, size = 0, 0
         try:
             for full in self._reader:
-                if self._expired.is_set():  # while nobody fetched, there was nothing to interrupt
-                    raise QueryFailed(self._too_long())
-                batch = full.slice(0, self._max_rows - rows)
+                if self._expired.is_set():  # between two batches there was nothing to interrupt
+                    raise QueryFailed(self._limits.timeout_error)
+                batch = full.slice(0, self._limits.max_rows - rows)
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 if size > self._limits.max_bytes:
-                    raise QueryFailed(limit(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less"))
+                    raise QueryFailed(
+                        limit_error(f"the result is larger than {self._limits.max_bytes >> 20} MiB", "select less")
+                    )
                 yield batch
-                if rows >= self._max_rows:
+                if rows >= self._limits.max_rows:
                     self.truncated = batch.num_rows < full.num_rows or self._has_more()
                     return
         except _FAILURES as error:
@@ -137,49 +116,44 @@ class Answer:
 
     def _failure(self, error: BaseException) -> QueryFailed:
         if self._expired.is_set():
-            return QueryFailed(self._too_long())
+            return QueryFailed(self._limits.timeout_error)
         if isinstance(error, QueryFailed):
             return error
         return QueryFailed(self._located(error))
 
-    def _too_long(self) -> QueryError:
-        waited_s = self._limits.waited_s
-        waiting = f", {waited_s:.1f} s of them waiting for its turn" if waited_s >= _WORTH_TELLING_S else ""
-        return limit(f"stopped after {self._timeout_s:g} s{waiting}", "make it cheaper, for instance with --since")
-
     def _located(self, error: BaseException) -> QueryError:
-        """Ask for the plan when the error came without its place in the SQL: binding it again says where."""
+        """Describe an error with its position in the SQL, which DuckDB may only report when it plans the query once more."""
         described = describe(error, self._request.sql)
         if described.kind != "invalid" or described.position is not None:
             return described
         prefix = "EXPLAIN "
         try:
             self._connection.execute(prefix + self._request.sql, self._request.parameters or None)
-        except duckdb.Error as again:
-            position = describe(again, prefix + self._request.sql).position
+        except duckdb.Error as planning:
+            position = describe(planning, prefix + self._request.sql).position
             return msgspec.structs.replace(described, position=None if position is None else position - len(prefix))
         return described
 
 
-def execute(connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits: Limits | None = None) -> Answer:
-    """Check a request and start it on a connection of its own; read the answer's batches to the end.
+def execute(connection: duckdb.DuckDBPyConnection, request: QueryRequest, limits: Limits | None = None) -> QueryResult:
+    """Check a request and start it on its own connection; the caller reads the result to the end.
 
     Raises:
-        QueryFailed: it is refused, wrong, or was stopped; also while the batches are read.
+        QueryFailed: it is refused, wrong or stopped; also raised while the result is read.
     """
-    return Answer(connection, request, limits or Limits())
+    return QueryResult(connection, request, limits or Limits())
 
 
 def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Let through exactly one statement that only reads the database.
+    """Accept exactly one statement that only reads the database.
 
     Raises:
-        QueryFailed: it is something else (`refused`) or no SQL (`invalid`).
+        QueryFailed: it is something else (`refused`), not SQL (`invalid`) or too long (`limit`).
     """
-    if len(sql) > LONGEST_SQL:
-        raise QueryFailed(limit(f"SQL of more than {LONGEST_SQL:,} characters", "give long lists as parameters"))
+    if len(sql) > MAX_SQL_CHARACTERS:
+        raise QueryFailed(limit_error(f"SQL of more than {MAX_SQL_CHARACTERS:,} characters", "give long lists as parameters"))
     if "\0" in sql:
-        raise QueryFailed(_refused("SQL has no NUL characters"))  # not every DuckDB reads on after one
+        raise QueryFailed(_refused("SQL has no NUL characters"))  # some releases of DuckDB ignore what follows one
     try:
         statements = connection.extract_statements(sql)
         kinds = [statement.type for statement in statements]
@@ -194,7 +168,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _check_source(node: dict[str, Any]) -> None:
-    """Check what one part of a query reads from. A table's name may be a file's: DuckDB would read that."""
+    """Check the source of one part of a query. DuckDB would read a file for a table name that is a file name."""
     if node.get("type") == "TABLE_FUNCTION":
         function = str(node.get("function", {}).get("function_name", "?")).lower()
         if function not in TABLE_FUNCTIONS:
@@ -204,9 +178,9 @@ def _check_source(node: dict[str, Any]) -> None:
 
 
 def describe(error: BaseException, sql: str) -> QueryError:
-    """Say what is wrong with a query, and where in its text, from DuckDB's error."""
+    """Turn DuckDB's error into one with its position in the SQL."""
     if _is_short_of_memory(error):
-        return limit("it needs more memory than the recorder allows", "select less, or aggregate")
+        return limit_error("it needs more memory than the recorder allows", "select less, or aggregate")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     message = "\n".join(line for line in _before_excerpt(lines) if line)
     message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", message)
@@ -216,7 +190,7 @@ def describe(error: BaseException, sql: str) -> QueryError:
 
 
 def _is_short_of_memory(error: BaseException) -> bool:
-    """DuckDB has a class for its own limit; what meets the limit of the process, or the planner's, only says so."""
+    """Return whether memory was short. DuckDB has an error class for its own limit, only a text for that of the process."""
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)):
         return True
     return re.search(r"bad.alloc|alloc\w* fail|fail\w* to alloc|not alloc", str(error), re.IGNORECASE) is not None
@@ -240,14 +214,14 @@ def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    left = [tree]
-    while left:
-        node = left.pop()
+    rest = [tree]
+    while rest:
+        node = rest.pop()
         if isinstance(node, dict):
             yield node
-            left.extend(node.values())
+            rest.extend(node.values())
         elif isinstance(node, list):
-            left.extend(node)
+            rest.extend(node)
 
 
 def _before_excerpt(lines: list[str]) -> list[str]:
@@ -255,7 +229,7 @@ def _before_excerpt(lines: list[str]) -> list[str]:
 
 
 def _position(lines: list[str], sql: str) -> int | None:
-    """DuckDB shows `LINE 2: …` and under it a caret; a line that is too long is shown in part and gives no position."""
+    """Find the caret that DuckDB prints under `LINE 2: …`. A line that is too long is printed in part: it has no position."""
     for excerpt, marker in pairwise(lines):
         match = re.match(r"LINE (\d+): ", excerpt)
         sql_lines = sql.splitlines(keepends=True)
@@ -270,8 +244,3 @@ def _position(lines: list[str], sql: str) -> int | None:
 
 def _refused(message: str) -> QueryError:
     return QueryError("refused", message)
-
-
-def limit(message: str, fix: str) -> QueryError:
-    """Say which limit a query met, and what helps."""
-    return QueryError("limit", f"{message}: {fix}")

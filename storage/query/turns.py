@@ -1,9 +1,9 @@
-"""Queries that run or wait: clients take turns, and whatever a query does, its asker gets an answer in time.
+"""The order in which queries run: clients take turns, and every client gets an answer in time, whatever its query does.
 
-A running query occupies a thread. All threads exist from the start: when memory is short, new ones cannot be made, or abort
-the process. Python can leave a thread alone but not end it, and DuckDB can neither interrupt one
-call of a scalar function nor, here and there, its planner. So an answer that is overdue is closed for it, while its thread and
-its turn stay taken until DuckDB returns. When all turns are taken that way, others are told so at once.
+A running query occupies a thread. All threads exist from the start: when memory is short, starting one fails or aborts the
+process. Python can abandon a thread but not end it, and DuckDB cannot interrupt a call of a scalar function or, in places, its
+planner. So an overdue answer is closed with an error, while its thread and its turn stay occupied until DuckDB returns. While
+all turns are occupied like that, new queries are refused at once.
 """
 
 import asyncio
@@ -21,43 +21,35 @@ from broker.message import Message, Publication
 from storage.database.cursors import lower_priority
 from storage.database.database import Database
 from storage.errors import QueryFailed
-from storage.query.answers import answer, closing, request_of
-from storage.query.memory import has_room
-from storage.query.sandbox import Limits, limit
+from storage.query.answers import answer, closing, decode_request
+from storage.query.limits import (
+    MAX_RUNNING,
+    MAX_RUNNING_PER_CLIENT,
+    MAX_WAITING,
+    MAX_WAITING_PER_CLIENT,
+    STACK_BYTES,
+    Limits,
+    has_memory_for_query,
+    limit_error,
+)
 
-AT_ONCE = 6
-PER_CLIENT = 2
-"""Queries that run at the same time: in all, and for one client, which is known by its response topic."""
-WAITING = 100
-WAITING_PER_CLIENT = 25
-GRACE_S = 2.0
-"""How long an interrupted query may take to say so itself. The command line waits for 5 s beyond the query's own time."""
-
-LEAST_MEMORY_BYTES = 1024**3
-"""Address space below which no query begins: so many at once could get the process aborted."""
-
-
-_STACK_BYTES = 16 * 1024 * 1024
-"""DuckDB reads and plans nested statements recursively; where `ulimit -s` is unlimited, a thread would have 2 MiB."""
-
-_AGAIN = "ask again later"
-_STUCK = "cannot be interrupted and go on"
+_RETRY = "try again later"
 
 
 class Turns:
-    """Whose query runs next. No client has more than its share of the turns, and those that wait are served in rotation."""
+    """The turns of queries. No client has more than its share of them, and waiting clients are served in rotation."""
 
-    def __init__(self, at_once: int = AT_ONCE, per_client: int = PER_CLIENT) -> None:
-        self._at_once, self._per_client = at_once, per_client
+    def __init__(self, max_running: int = MAX_RUNNING, per_client: int = MAX_RUNNING_PER_CLIENT) -> None:
+        self._max_running, self._per_client = max_running, per_client
         self._running: Counter[str] = Counter()
         self._stuck: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    async def take(self, client: str, timeout_s: float) -> None:
-        """Wait for a turn; give it back with `leave`.
+    async def acquire(self, client: str, timeout_s: float) -> None:
+        """Wait for a turn; the caller returns it with `release`.
 
         Raises:
-            QueryFailed: none becomes free in time, none can, or too many queries are waiting already (`limit`).
+            QueryFailed: no turn becomes free in time or can become free, or too many queries are waiting (`limit`).
         """
         self._refuse_hopeless(client)
         turn = asyncio.get_running_loop().create_future()
@@ -67,36 +59,40 @@ class Turns:
             async with asyncio.timeout(timeout_s):
                 await turn
         except TimeoutError:
-            self._forget(client, turn)
+            self._withdraw(client, turn)
             running = self._running.total()
-            raise QueryFailed(limit(f"waited {timeout_s:.3g} s for its turn while {running} queries run", _AGAIN)) from None
+            error = limit_error(f"waited {timeout_s:.3g} s for its turn while {running} queries run", _RETRY)
+            raise QueryFailed(error) from None
         except asyncio.CancelledError:
-            self._forget(client, turn)
+            self._withdraw(client, turn)
             raise
 
-    def stuck(self, client: str) -> None:
-        """Note that a query cannot be stopped: it keeps its turn until it ends by itself."""
+    def mark_stuck(self, client: str) -> None:
+        """Count a running query of a client as one that cannot be stopped: its turn is taken until it ends."""
         self._stuck[client] += 1
 
-    def leave(self, client: str, *, stuck: bool = False) -> None:
-        """Give a turn back to whoever is next."""
+    def release(self, client: str, *, stuck: bool = False) -> None:
+        """Return a turn, which goes to the next client; `stuck` if it was marked so."""
         self._running.subtract([client])
-        self._running = +self._running  # without those that have none
+        self._running = +self._running  # without the clients that have none
         if stuck:
             self._stuck.subtract([client])
         self._serve()
 
     def _refuse_hopeless(self, client: str) -> None:
         waiting = {each: len(turns) for each, turns in self._waiting.items()}
-        if self._stuck.total() >= self._at_once:
-            raise QueryFailed(limit(f"all {self._at_once} queries that may run at once {_STUCK}", _AGAIN))
-        if self._stuck[client] >= self._per_client:
-            raise QueryFailed(limit(f"{self._per_client} earlier queries of this client {_STUCK}", _AGAIN))
-        if waiting.get(client, 0) >= WAITING_PER_CLIENT or sum(waiting.values()) >= WAITING:
-            raise QueryFailed(limit(f"{waiting.get(client, 0)} queries of this client wait already", _AGAIN))
+        if self._stuck.total() >= self._max_running:
+            problem = f"all {self._max_running} queries that may run at once cannot be interrupted and still run"
+        elif self._stuck[client] >= self._per_client:
+            problem = f"{self._per_client} earlier queries of this client cannot be interrupted and still run"
+        elif waiting.get(client, 0) >= MAX_WAITING_PER_CLIENT or sum(waiting.values()) >= MAX_WAITING:
+            problem = f"{waiting.get(client, 0)} queries of this client wait already"
+        else:
+            return
+        raise QueryFailed(limit_error(problem, _RETRY))
 
     def _serve(self) -> None:
-        while self._running.total() < self._at_once and (client := self._next()) is not None:
+        while self._running.total() < self._max_running and (client := self._next()) is not None:
             turns = self._waiting.pop(client)
             turn = turns.popleft()
             if not turn.cancelled():
@@ -108,23 +104,23 @@ class Turns:
     def _next(self) -> str | None:
         return next((client for client in self._waiting if self._running[client] < self._per_client), None)
 
-    def _forget(self, client: str, turn: asyncio.Future[None]) -> None:
+    def _withdraw(self, client: str, turn: asyncio.Future[None]) -> None:
         turns = self._waiting.get(client, deque())
         if turn in turns:
             turns.remove(turn)
             if not turns:
                 del self._waiting[client]
         elif not turn.cancelled():  # it was served at the same moment
-            self.leave(client)
+            self.release(client)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A query with its time, which counts from its arrival; `ends_s` is the event loop's."""
+class _TimedQuery:
+    """A query with its limits; its time counts from its arrival. `ends_s` is in the event loop's time."""
 
     message: Message
     request: QueryRequest
-    timeout_s: float
+    limits: Limits
     ends_s: float
 
     @property
@@ -137,100 +133,99 @@ class _Asked:
 
 
 class Queries:
-    """Answers queries, each in a thread of its own; `send` is awaited for every message of an answer."""
+    """The query service: answers each query in a thread. `send` is awaited for every message of an answer."""
 
     def __init__(self, database: Database, send: Callable[[Publication], Awaitable[None]], limits: Limits) -> None:
         self._database, self._send, self._limits = database, send, limits
         self._turns = Turns()
-        self._threads = [_Thread() for _ in range(AT_ONCE)]
+        self._threads = [_Thread() for _ in range(MAX_RUNNING)]
         self._idle = list(self._threads)
         self._answering: set[asyncio.Task[None]] = set()
 
-    def take(self, message: Message) -> None:
+    def submit(self, message: Message) -> None:
         """Answer a message that `may_answer` accepts, as soon as it is its turn."""
         task = asyncio.create_task(self._answer(message))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
     def cancel(self) -> None:
-        """Send no more answers. What runs ends when the database interrupts it."""
+        """Stop sending answers. Running queries end when the database interrupts them."""
         for task in self._answering:
             task.cancel()
 
-    async def ended(self) -> None:
-        """Wait until no answer is sent any more, and let the threads end."""
+    async def wait_closed(self) -> None:
+        """Wait until no more answers are sent, then let the threads end."""
         await asyncio.gather(*self._answering, return_exceptions=True)
         for thread in self._threads:
             thread.end()
 
     async def _answer(self, message: Message) -> None:
         try:
-            asked = self._asked(message)
-            if not has_room(LEAST_MEMORY_BYTES):
-                raise QueryFailed(limit("queries that run take all the memory there is for them", _AGAIN))
-            await self._turns.take(asked.client, asked.timeout_s)
+            query = self._timed(message)
+            if not has_memory_for_query():
+                raise QueryFailed(limit_error("running queries take all the memory that queries may have", _RETRY))
+            await self._turns.acquire(query.client, query.limits.timeout_s)
         except QueryFailed as failure:
             await self._send(closing(message, failure.error))
         else:
-            await self._run(asked)
+            await self._run(query)
 
-    def _asked(self, message: Message) -> _Asked:
-        request = request_of(message)
-        timeout_s = min(request.timeout_s or self._limits.timeout_s, self._limits.timeout_s)
-        return _Asked(message, request, timeout_s, asyncio.get_running_loop().time() + timeout_s)
+    def _timed(self, message: Message) -> _TimedQuery:
+        request = decode_request(message)
+        limits = self._limits.lowered_by(request)
+        return _TimedQuery(message, request, limits, asyncio.get_running_loop().time() + limits.timeout_s)
 
-    async def _run(self, asked: _Asked) -> None:
-        """Send an answer; give the turn back when its thread has left the database, however long after that."""
-        limits = replace(self._limits, timeout_s=asked.timeout_s, waited_s=asked.timeout_s - asked.left_s)
-        publications = answer(asked.message, asked.request, self._database, limits)
+    async def _run(self, query: _TimedQuery) -> None:
+        """Send an answer. Return the turn when the query's thread has left the database, however much later."""
+        limits = replace(query.limits, waited_s=query.limits.timeout_s - query.left_s)
+        publications = answer(query.message, query.request, self._database, limits)
         thread, stuck, sent = self._idle.pop(), False, 0
         try:
-            while (publication := await self._next(thread, publications, asked)) is not None:
+            while (publication := await self._next(thread, publications, query)) is not None:
                 await self._send(publication)
                 sent += 1
         except TimeoutError:
             stuck = True
-            self._turns.stuck(asked.client)
-            await self._send(closing(asked.message, _overdue(asked), sent))
+            self._turns.mark_stuck(query.client)
+            await self._send(closing(query.message, _overdue(query), sent))
         finally:
             loop = asyncio.get_running_loop()
-            closed = thread.do(publications.close)  # it waits there for the step that goes on, if any
-            closed.add_done_callback(lambda _: _call(loop, lambda: self._ended(thread, asked.client, stuck)))
+            closed = thread.submit(publications.close)  # it waits in the thread for a step that still runs
+            closed.add_done_callback(lambda _: _call(loop, lambda: self._finish(thread, query.client, stuck)))
 
-    async def _next(self, thread: "_Thread", answers: Generator[Publication], asked: _Asked) -> Publication | None:
-        async with asyncio.timeout(asked.left_s + GRACE_S):
-            publication: Publication | None = await asyncio.wrap_future(thread.do(lambda: next(answers, None)))
+    async def _next(self, thread: "_Thread", answers: Generator[Publication], query: _TimedQuery) -> Publication | None:
+        async with asyncio.timeout(query.left_s + query.limits.grace_s):
+            publication: Publication | None = await asyncio.wrap_future(thread.submit(lambda: next(answers, None)))
         return publication
 
-    def _ended(self, thread: "_Thread", client: str, stuck: bool) -> None:
+    def _finish(self, thread: "_Thread", client: str, stuck: bool) -> None:
         self._idle.append(thread)
-        self._turns.leave(client, stuck=stuck)
+        self._turns.release(client, stuck=stuck)
 
 
-def _overdue(asked: _Asked) -> QueryError:
-    return limit(
-        f"stopped after {asked.timeout_s:g} s, but one of its steps {_STUCK.replace('go', 'goes')}", "do less in one call"
-    )
+def _overdue(query: _TimedQuery) -> QueryError:
+    problem = f"stopped after {query.limits.timeout_s:g} s, but one of its steps cannot be interrupted and still runs"
+    return limit_error(problem, "do less in one call")
 
 
 class _Thread:
-    """A thread that does one thing after the other, and that nobody has to wait for, not even the interpreter at its end."""
+    """A thread that runs one piece of work after the other. Nothing has to wait for it, not even the interpreter's exit."""
 
     def __init__(self) -> None:
         self._work: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
-        usual = threading.stack_size(_STACK_BYTES)
+        default = threading.stack_size(STACK_BYTES)
         threading.Thread(target=self._run, name="query", daemon=True).start()
-        threading.stack_size(usual)
+        threading.stack_size(default)
 
-    def do(self, work: Callable[[], Any]) -> "Future[Any]":
-        """Do something after what the thread is doing; whoever stops waiting for it does not cancel it."""
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        """Run `work` after the present work. A caller that stops waiting for it does not cancel it."""
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         self._work.put((work, future))
         return future
 
     def end(self) -> None:
-        """Do nothing more after what the thread is doing."""
+        """End the thread after the present work."""
         self._work.put(None)
 
     def _run(self) -> None:
@@ -243,9 +238,9 @@ class _Thread:
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            del work, future, next_work  # or an answer's rows would stay until the next query
+            del work, future, next_work  # otherwise an answer's rows would stay in memory until the next query
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop has ended, and the process is about to
-        loop.call_soon_threadsafe(what)
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and the process about to end
+        loop.call_soon_threadsafe(callback)

@@ -49,7 +49,7 @@ class Requests:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="housekeeping", initializer=lower_priority)
         self._answering: set[asyncio.Task[None]] = set()
 
-    def take(self, message: Message) -> None:
+    def submit(self, message: Message) -> None:
         """Carry out a request, after those before it."""
         task = asyncio.create_task(self._answer(message))
         self._answering.add(task)

@@ -80,7 +80,8 @@ def _of(answer: Any) -> tuple[Any, Callable[[], bool]]:
 def _from_file(connection: Any, request: QueryRequest) -> tuple[Any, Callable[[], bool]]:
     from adapters.client.rows import ArrowRows
     from storage.errors import QueryFailed
-    from storage.query.sandbox import Limits, execute
+    from storage.query.limits import Limits
+    from storage.query.sandbox import execute
 
     limits = Limits(max_rows=_MOST_ROWS, max_bytes=1 << 40, timeout_s=_FILE_TIMEOUT_S)
     try:

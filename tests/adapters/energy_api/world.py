@@ -19,8 +19,8 @@ from broker.stamp import NO_STAMP, Stamp
 from controllers.energy.component import EnergyNormalizer
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
-from storage.query.answers import answer, request_of
-from storage.query.sandbox import Limits
+from storage.query.answers import answer, decode_request
+from storage.query.limits import Limits
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.http.fakes import Answer, FakeBus, call
 
@@ -78,7 +78,7 @@ class World(FakeBus):
             self._pass_on("energy", each)
 
     def _query(self, message: Message) -> None:
-        for each in answer(message, request_of(message), self.database, Limits()):
+        for each in answer(message, decode_request(message), self.database, Limits()):
             reply = Message(
                 topic=each.topic,
                 payload=each.payload,

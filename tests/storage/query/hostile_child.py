@@ -19,9 +19,8 @@ from broker.mqtt.packets import Delivery
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.errors import StorageError
-from storage.query import turns as queries
-from storage.query.memory import limit_address_space
-from storage.query.sandbox import Limits
+from storage.query.limits import Limits, limit_address_space
+from storage.query.turns import Queries
 from storage.schema.typed_streams import StreamCodes
 
 T = TypeVar("T")
@@ -33,13 +32,13 @@ class Asker:
     """Asks a query service, as a client of its own each time."""
 
     def __init__(self, database: Database) -> None:
-        self._queries = queries.Queries(database, self._send, Limits())
+        self._queries = Queries(database, self._send, Limits(grace_s=1.0))
         self._ended: asyncio.Future[QueryEnd]
 
     async def __call__(self, request: QueryRequest) -> QueryEnd:
         self._ended = asyncio.get_running_loop().create_future()
         topic = f"storage/answer/client-{next(_numbers)}"
-        self._queries.take(Message(topic="storage/query", payload=encode(request), response_topic=topic))
+        self._queries.submit(Message(topic="storage/query", payload=encode(request), response_topic=topic))
         return await self._ended
 
     async def _send(self, publication: Publication) -> None:
@@ -86,7 +85,6 @@ async def attempt(database: Database, ask: Asker, request: QueryRequest) -> dict
 
 
 async def main() -> None:
-    queries.GRACE_S = 1.0
     database = Database(Path(sys.argv[1]), memory_mb=256, min_free_mb=1)
     ask = Asker(database)
     limit_address_space(1024)

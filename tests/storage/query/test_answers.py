@@ -8,8 +8,8 @@ from broker.message import Message, Publication, decode, decode_json, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed
 from storage.query import answers
-from storage.query.answers import answer, closing, may_answer, request_of
-from storage.query.sandbox import Limits
+from storage.query.answers import answer, closing, decode_request, may_answer
+from storage.query.limits import Limits
 
 TOPIC = "storage/answer/me"
 
@@ -18,7 +18,7 @@ def ask(database: Database, request: object) -> tuple[list[Publication], QueryEn
     payload = request if isinstance(request, bytes) else encode(request)
     message = Message(topic="storage/query", payload=payload, response_topic=TOPIC, correlation_data=b"7")
     try:
-        *parts, end = answer(message, request_of(message), database, Limits(timeout_s=5))
+        *parts, end = answer(message, decode_request(message), database, Limits(timeout_s=5))
     except QueryFailed as failure:
         parts, end = [], closing(message, failure.error)
     assert {(each.topic, each.correlation_data) for each in (*parts, end)} == {(TOPIC, b"7")}
@@ -121,7 +121,7 @@ def test_only_answer_topics_are_answered(topic: str | None) -> None:
 
 
 def test_a_part_that_is_too_large_is_not_counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "LARGEST_PART_BYTES", 1_000)
+    monkeypatch.setattr(answers, "MAX_PART_BYTES", 1_000)
     parts, end = ask(
         database, QueryRequest(sql="SELECT repeat('x', CASE WHEN range < 9 THEN 1 ELSE 300000 END) FROM range(10)")
     )

@@ -7,7 +7,8 @@ from broker.contract.storage.topics import QueryRequest
 from storage.database.batch import arrow_table
 from storage.database.database import Database
 from storage.errors import DatabaseLocked, DatabaseMissing, QueryFailed
-from storage.query.sandbox import LONGEST_SQL, Limits, execute, open_read_only
+from storage.query.limits import MAX_SQL_CHARACTERS, Limits
+from storage.query.sandbox import execute, open_read_only
 from storage.schema.typed_streams import StreamCodes
 from tests.storage.conftest import Deliver
 
@@ -135,7 +136,7 @@ def test_wrong_sql_is_told_with_its_place(database: Database, sql: str, position
 
 
 def test_long_deep_and_cut_off_statements_are_told(database: Database) -> None:
-    assert failure(database, "SELECT 1 -- " + "x" * LONGEST_SQL).error.kind == "limit"
+    assert failure(database, "SELECT 1 -- " + "x" * MAX_SQL_CHARACTERS).error.kind == "limit"
     deep = failure(database, "SELECT * FROM " + "(FROM " * 600 + "range(1)" + ")" * 600).error
     assert "nested too deeply" in deep.message or "depth limit" in deep.message  # DuckDB 1.5 gives up earlier
     assert failure(database, "SELECT 1\0; DELETE FROM messages").error.kind == "refused"

@@ -11,9 +11,8 @@ from broker.exchange import FINAL
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed
-from storage.query import turns as queries
-from storage.query.sandbox import Limits
-from storage.query.turns import AT_ONCE, PER_CLIENT, WAITING_PER_CLIENT, Queries, Turns
+from storage.query.limits import MAX_RUNNING, MAX_RUNNING_PER_CLIENT, MAX_WAITING_PER_CLIENT, Limits
+from storage.query.turns import Queries, Turns
 
 SLOW = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
 STUCK = "SELECT levenshtein(repeat('a', 12000), repeat('b', 12000)) AS d, ?::INT AS n"
@@ -26,7 +25,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
             await scenario
         for service in Service.all:
             service.queries.cancel()
-            await service.queries.ended()
+            await service.queries.wait_closed()
         Service.all.clear()
 
     asyncio.run(in_time())
@@ -37,15 +36,15 @@ class Service:
 
     all: ClassVar[list["Service"]] = []
 
-    def __init__(self, database: Database, timeout_s: float = 5.0) -> None:
+    def __init__(self, database: Database, timeout_s: float = 5.0, grace_s: float = 2.0) -> None:
         self.all.append(self)
-        self.queries = Queries(database, self._send, Limits(timeout_s=timeout_s))
+        self.queries = Queries(database, self._send, Limits(timeout_s=timeout_s, grace_s=grace_s))
         self.ends: dict[str, asyncio.Queue[QueryEnd]] = {}
 
     def put(self, client: str, sql: str, **request: Any) -> None:
         self.ends.setdefault(client, asyncio.Queue())
         payload = encode(QueryRequest(sql=sql, **request))
-        self.queries.take(Message(topic="storage/query", payload=payload, response_topic=client))
+        self.queries.submit(Message(topic="storage/query", payload=payload, response_topic=client))
 
     async def ask(self, client: str, sql: str, **request: Any) -> QueryEnd:
         self.put(client, sql, **request)
@@ -64,7 +63,7 @@ def limit_of(end: QueryEnd) -> str:
 
 async def waiting(turns: Turns, *clients: str, served: list[str]) -> list[asyncio.Task[None]]:
     async def one(client: str) -> None:
-        await turns.take(client, 10)
+        await turns.acquire(client, 10)
         served.append(client)
 
     tasks = [asyncio.create_task(one(client)) for client in clients]
@@ -75,15 +74,15 @@ async def waiting(turns: Turns, *clients: str, served: list[str]) -> list[asynci
 
 def test_clients_take_turns_and_have_no_more_than_their_share() -> None:
     async def scenario() -> None:
-        turns, served = Turns(at_once=3, per_client=2), list[str]()
+        turns, served = Turns(max_running=3, per_client=2), list[str]()
         tasks = await waiting(turns, "a", "a", "a", "a", "b", "b", "c", served=served)
         assert served == ["a", "a", "b"]
-        turns.leave("a")
+        turns.release("a")
         await asyncio.sleep(0)
         assert served[3:] == ["a"]
-        turns.leave("a")
+        turns.release("a")
         await asyncio.sleep(0)
-        turns.leave("a")
+        turns.release("a")
         await asyncio.sleep(0)
         assert sorted(served[4:]) == ["b", "c"]
         for task in tasks:
@@ -95,26 +94,26 @@ def test_clients_take_turns_and_have_no_more_than_their_share() -> None:
 
 def test_who_waits_too_long_is_told_and_forgotten() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=1)
-        await turns.take("a", 1)
+        turns = Turns(max_running=1)
+        await turns.acquire("a", 1)
         with pytest.raises(QueryFailed, match=r"waited 0\.01 s for its turn while 1 queries run"):
-            await turns.take("b", 0.01)
-        turns.leave("a")
-        await turns.take("c", 1)
+            await turns.acquire("b", 0.01)
+        turns.release("a")
+        await turns.acquire("c", 1)
 
     run(scenario())
 
 
 def test_a_cancelled_wait_takes_no_turn() -> None:
     async def scenario() -> None:
-        turns = Turns(at_once=1)
-        await turns.take("a", 1)
+        turns = Turns(max_running=1)
+        await turns.acquire("a", 1)
         served = list[str]()
         (task,) = await waiting(turns, "b", served=served)
         task.cancel()
-        turns.leave("a")
+        turns.release("a")
         await asyncio.gather(task, return_exceptions=True)
-        await turns.take("c", 1)
+        await turns.acquire("c", 1)
         assert served == []
 
     run(scenario())
@@ -123,11 +122,11 @@ def test_a_cancelled_wait_takes_no_turn() -> None:
 def test_a_client_with_too_many_waiting_queries_is_told_at_once(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, timeout_s=1.0)
-        for _ in range(PER_CLIENT + WAITING_PER_CLIENT + 1):
+        for _ in range(MAX_RUNNING_PER_CLIENT + MAX_WAITING_PER_CLIENT + 1):
             service.put("a", SLOW)
         first = limit_of(await service.ends["a"].get())
-        assert f"{WAITING_PER_CLIENT} queries of this client wait already" in first
-        later = [limit_of(await service.ends["a"].get()) for _ in range(PER_CLIENT + WAITING_PER_CLIENT)]
+        assert f"{MAX_WAITING_PER_CLIENT} queries of this client wait already" in first
+        later = [limit_of(await service.ends["a"].get()) for _ in range(MAX_RUNNING_PER_CLIENT + MAX_WAITING_PER_CLIENT)]
         assert all(each.startswith(("stopped after 1 s", "waited 1 s")) for each in later), later
 
     run(scenario())
@@ -150,7 +149,7 @@ def test_short_queries_pass_a_client_with_many_long_ones(database: Database) -> 
 def test_the_time_of_a_query_counts_from_its_arrival(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database)
-        for _ in range(PER_CLIENT):
+        for _ in range(MAX_RUNNING_PER_CLIENT):
             service.put("a", SLOW, timeout_s=2.0)
         service.put("a", "SELECT 1", timeout_s=0.3)
         assert "waited 0.3 s" in limit_of(await service.ends["a"].get())  # before the others, which end after 2 s
@@ -158,18 +157,14 @@ def test_the_time_of_a_query_counts_from_its_arrival(database: Database) -> None
     run(scenario())
 
 
-def test_what_cannot_be_interrupted_is_answered_in_time_and_others_are_told(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queries, "GRACE_S", 0.1)
-
+def test_what_cannot_be_interrupted_is_answered_in_time_and_others_are_told(database: Database) -> None:
     async def scenario() -> None:
-        service = Service(database)
-        for n in range(AT_ONCE):
-            service.put(f"stuck-{n // PER_CLIENT}", STUCK, parameters=[n], timeout_s=0.1)
-        for n in range(AT_ONCE):
-            assert "cannot be interrupted" in limit_of(await service.ends[f"stuck-{n // PER_CLIENT}"].get())
-        assert f"all {AT_ONCE} queries that may run at once" in limit_of(await service.ask("other", "SELECT 1"))
+        service = Service(database, grace_s=0.1)
+        for n in range(MAX_RUNNING):
+            service.put(f"stuck-{n // MAX_RUNNING_PER_CLIENT}", STUCK, parameters=[n], timeout_s=0.1)
+        for n in range(MAX_RUNNING):
+            assert "cannot be interrupted" in limit_of(await service.ends[f"stuck-{n // MAX_RUNNING_PER_CLIENT}"].get())
+        assert f"all {MAX_RUNNING} queries that may run at once" in limit_of(await service.ask("other", "SELECT 1"))
         while (await service.ask("other", "SELECT 1")).error is not None:
             await asyncio.sleep(0.1)
         while (await service.ask("stuck-0", "SELECT 1")).error is not None:
@@ -185,7 +180,7 @@ def test_cancelled_answers_give_their_cursors_back(database: Database) -> None:
         await asyncio.sleep(0.2)
         service.queries.cancel()
         await asyncio.to_thread(database.close)
-        await service.queries.ended()
+        await service.queries.wait_closed()
         assert database.wait_for_queries(0)
 
     run(scenario())
