@@ -1,1 +1,1 @@
-"""Torque drivers: their websockets on one side, the bus on the other, every message verbatim."""
+"""Torque adapter: websockets of torque drivers on one side, the bus on the other, every message verbatim."""

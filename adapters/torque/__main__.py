@@ -1,8 +1,8 @@
 """Start the torque adapter: `python -m adapters.torque`."""
 
 from adapters.torque.component import TorqueAdapter
+from adapters.torque.configuration import read_drivers
 from adapters.torque.declaration import DECLARATION, DRIVER_URL
-from adapters.torque.drivers import read_drivers
 from broker.runtime.runtime import run
 
 

@@ -1,9 +1,9 @@
-"""The torque adapter on the bus: it translates and reconnects, and decides nothing."""
+"""The torque adapter on the bus: it passes messages on and reconnects, and decides nothing."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 
-from adapters.torque.drivers import Driver
+from adapters.torque.configuration import Driver
 from adapters.torque.gateway import Gateway
 from broker.contract.fastening.topics import COMMAND
 from broker.errors import Rejected
@@ -18,18 +18,18 @@ class TorqueAdapter:
         self._gateways = {each.name: Gateway(each) for each in drivers}
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:
-        """Hand a command to its driver, byte for byte.
+        """Pass a command on to its driver, byte for byte.
 
         Raises:
-            Rejected: the topic names none of the drivers, the payload is no command, it was retained (so it may be from any
-                time), or the driver has stopped to read.
+            Rejected: the topic names no driver of this adapter, the payload is not a command, the message was retained (so it
+                may be old), or the driver has stopped reading.
         """
         levels = COMMAND.parse(message.topic)
         gateway = self._gateways.get(levels["driver"]) if levels else None
         if gateway is None:
             raise Rejected(f"topic {message.topic!r} names no driver of this adapter: it has {', '.join(self._gateways)}")
         if message.retain:
-            raise Rejected("a retained command may be from any time: commands are not to be retained")
+            raise Rejected("a retained command may be old: publish commands without retain")
         COMMAND.decode(message)
         gateway.send(message)
         return []
@@ -39,7 +39,7 @@ class TorqueAdapter:
         return []
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Keep every driver connected until cancelled; then close, and say of each that it is not connected."""
+        """Keep every driver connected until cancelled; then close, and publish each as not connected."""
         working(True)
         async with asyncio.TaskGroup() as tasks:
             for gateway in self._gateways.values():

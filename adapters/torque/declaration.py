@@ -1,4 +1,4 @@
-"""What the torque adapter does on the bus."""
+"""The torque adapter's declaration: its topics and settings."""
 
 from broker.contract.fastening.topics import COMMAND, LINK, TORQUE_EVENT
 from broker.runtime.declaration import Declaration, Variable

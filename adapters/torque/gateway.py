@@ -1,26 +1,30 @@
-"""One driver's websocket: connects, carries messages both ways, and connects again when it is lost, for ever.
+"""One driver's websocket: connects, carries messages both ways, and reconnects whenever the connection is lost.
 
-Which command an event belongs to: the controller puts correlation data on each command, and the gateway puts on each event
-those of the command that it wrote last. A command counts as written when `send` has returned, and commands are written one
-after the other, in the order in which they came; `send` does not wait unless the driver has stopped to read (its write buffer
-holds 32 KiB), so nothing is read in between. What was read before carries the data of an earlier command. What the driver
-sent while the command was on its way to it cannot be told from an answer here: `configuredValue` may tell. What is remembered
-survives reconnects, and not a restart of the adapter: until it has written a command, events carry none.
+Correlation of events with commands: the controller puts correlation data on each command, and the gateway puts on each event
+the data of the command that it wrote last. A command counts as written when `send` has returned. Commands are written one after
+the other, in the order of their arrival; `send` does not wait unless the driver has stopped reading (the write buffer holds
+32 KiB), so no event is read in between. Events read before carry the data of an earlier command. Events that the driver sent
+while the command was on its way cannot be distinguished from answers here; their `configuredValue` may show it. The last
+correlation data survives reconnects, but not a restart of the adapter: until a command is written, events carry none.
 
-A command never waits for a connection: what comes while the driver is away, or is still unsent when the connection ends, is
-dropped. The controller hears on `torque/{driver}/link` that the driver is back, and sends what counts by then.
+Commands never wait for a connection: a command that arrives while the driver is disconnected, or is unsent when the connection
+ends, is dropped. The controller receives `torque/{driver}/link` when the driver is back, and sends what is current by then.
 """
 
 import asyncio
 import logging
+import os
 import random
+import re
+import socket
+import ssl
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 
-from adapters.torque.drivers import Driver, without_credentials
-from adapters.torque.reasons import why_lost, why_unreachable
+from adapters.torque.configuration import Driver, without_credentials
 from broker.contract.fastening.topics import LINK, TORQUE_EVENT, Link
 from broker.errors import Rejected
 from broker.message import Message, Publication
@@ -31,12 +35,13 @@ log = logging.getLogger(__name__)
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
 OPEN_TIMEOUT_S = 5.0
 PING_INTERVAL_S, PING_TIMEOUT_S, CLOSE_TIMEOUT_S = 4.0, 4.0, 1.0
-"""Together under 10 s: a driver that died right after a ping is noticed by then."""
+"""Together under 10 s, the longest time until a dead driver is noticed."""
 SEND_TIMEOUT_S = 5.0
 LARGEST_FRAME_BYTES = 1024 * 1024
 MOST_WAITING = 100
-"""Commands that wait to be written, at most. A driver that reads leaves none waiting."""
+"""Commands that wait to be written, at most. None wait while the driver reads."""
 STOPPED = "the adapter was stopped"
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 class Gateway:
@@ -55,7 +60,7 @@ class Gateway:
         """Queue a command for the driver, or drop it when the driver is not connected.
 
         Raises:
-            Rejected: too many wait already: the driver does not read.
+            Rejected: too many commands are waiting: the driver does not read.
         """
         if self._commands is None:
             log.warning("%s is not connected: dropped the command %.200r", self._driver.name, command.payload)
@@ -63,7 +68,7 @@ class Gateway:
         try:
             self._commands.put_nowait(command)
         except asyncio.QueueFull:
-            raise Rejected(f"{MOST_WAITING} commands wait already: {self._driver.name} does not read") from None
+            raise Rejected(f"{MOST_WAITING} commands are waiting already: {self._driver.name} does not read") from None
 
     async def run(self, bus: Bus) -> None:
         """Keep the driver connected until cancelled."""
@@ -75,14 +80,14 @@ class Gateway:
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
         finally:
-            self._tell(bus, STOPPED)
+            self._report(bus, STOPPED)
 
     async def _connect(self, bus: Bus) -> float:
-        """Connect once, and carry messages until the connection ends; return for how long that was, in s."""
+        """Connect once, and carry messages until the connection ends; return how long it lasted, in s."""
         try:
             connection = await _open(self._driver.url)
-        except (OSError, WebSocketException, ValueError) as error:  # ValueError: a redirect to what is no URL
-            self._tell(bus, why_unreachable(error, OPEN_TIMEOUT_S))
+        except (OSError, WebSocketException, ValueError) as error:  # ValueError: a redirect to an invalid URL
+            self._report(bus, why_unreachable(error, OPEN_TIMEOUT_S))
             return 0.0
         loop, reason = asyncio.get_running_loop(), STOPPED
         begun_s = loop.time()
@@ -90,18 +95,18 @@ class Gateway:
             reason = await self._carry(connection, bus)
         finally:
             self._drop_waiting()
-            self._tell(bus, reason)
+            self._report(bus, reason)
             await _close(connection)
         return loop.time() - begun_s
 
     async def _carry(self, connection: ClientConnection, bus: Bus) -> str:
-        """Carry messages both ways; return why that ended.
+        """Carry messages both ways; return the reason why the connection ended.
 
-        The reader goes on to the end, whatever became of the writer: what the driver sent before it went away counts. There is
-        no task group here: in Python 3.11 one that fails while it is cancelled swallows the cancellation.
+        The reader reads to the end even if the writer has failed: events that the driver sent before it disconnected count.
+        There is no task group here: in Python 3.11, one that fails while it is cancelled swallows the cancellation.
         """
         commands = self._commands = asyncio.Queue(MOST_WAITING)
-        self._tell(bus, None)
+        self._report(bus, None)
         writing = asyncio.create_task(self._write(connection, commands))
         writing.add_done_callback(lambda ended: None if ended.cancelled() else connection.transport.abort())
         try:
@@ -111,10 +116,10 @@ class Gateway:
             writing.cancel()
 
     async def _read(self, connection: ClientConnection, bus: Bus) -> str:
-        """Publish every frame; return why there are no more."""
+        """Publish every frame; return the reason why the connection ended."""
         while True:
             try:
-                frame = await connection.recv(decode=False)  # a text frame that is not UTF-8 is handed on too
+                frame = await connection.recv(decode=False)  # also passes on text that is not UTF-8
             except ConnectionClosed as error:
                 return why_lost(error)
             bus.publish(self._event(frame))
@@ -129,14 +134,14 @@ class Gateway:
         )
 
     async def _write(self, connection: ClientConnection, commands: asyncio.Queue[Message]) -> str | None:
-        """Write every command; return why no more can be written, None where the reader will know."""
+        """Write every command; return the reason why writing ended, None where the reader returns it."""
         while True:
             command = await commands.get()
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await connection.send(command.payload.decode())
             except TimeoutError:
-                return f"the driver took nothing for {SEND_TIMEOUT_S:g} s"
+                return f"the driver did not read for {SEND_TIMEOUT_S:g} s"
             except ConnectionClosed:
                 return None
             self._written = command.correlation_data
@@ -144,11 +149,11 @@ class Gateway:
     def _drop_waiting(self) -> None:
         commands, self._commands = self._commands, None
         if commands is not None and not commands.empty():
-            log.warning("%s is not connected any more: dropped %d commands", self._driver.name, commands.qsize())
+            log.warning("%s has disconnected: dropped %d commands", self._driver.name, commands.qsize())
 
-    def _tell(self, bus: Bus, error: str | None) -> None:
-        """Publish whether the driver is connected (`error` is None then), where that has changed."""
-        reason = error and without_credentials(error)  # that of a redirect may show the whole URL
+    def _report(self, bus: Bus, error: str | None) -> None:
+        """Publish whether the driver is connected (then `error` is None), if that has changed."""
+        reason = error and without_credentials(error)  # the error of a redirect may contain the whole URL
         link = Link(connected=error is None, url=without_credentials(self._driver.url), error=reason)
         if link == self._link:
             return
@@ -171,10 +176,54 @@ async def _open(url: str) -> ClientConnection:
 
 
 async def _close(connection: ClientConnection) -> None:
-    """Close cleanly where the driver plays along: `close` itself waits for ever when the driver does not read."""
+    """Close cleanly if the driver cooperates; `close` alone waits for ever if the driver does not read."""
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
                 await connection.close()
     finally:
         connection.transport.abort()
+
+
+def why_unreachable(error: Exception, timeout_s: float) -> str:
+    """Return in words why a connection could not be opened.
+
+    Args:
+        error: raised by `websockets.asyncio.client.connect`.
+        timeout_s: the timeout given to it, in s.
+    """
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    if isinstance(error, InvalidStatus):
+        return f"handshake refused (HTTP {error.response.status_code})"
+    if isinstance(error, InvalidHandshake):
+        return f"handshake failed ({error})"
+    if isinstance(error, socket.gaierror):
+        return f"host not found ({error.strerror})"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return _system_error(error)
+    return f"cannot connect ({error})"
+
+
+def _system_error(error: OSError) -> str:
+    """For a host with several addresses, asyncio joins their errors in one text, without `errno`."""
+    numbers = dict.fromkeys(int(each) for each in _ERRNO.findall(str(error)))
+    return ", ".join(os.strerror(each).lower() for each in numbers) or f"cannot connect ({error})"
+
+
+def why_lost(error: ConnectionClosed) -> str:
+    """Return in words why a connection ended; the codes are those of RFC 6455 section 7.4.1."""
+    received, sent = error.rcvd, error.sent
+    if received is not None and (sent is None or error.rcvd_then_sent):
+        return f"closed by the driver ({received.code}{_because(received.reason)})"
+    if sent is None:
+        return "connection lost"
+    if sent.code == CloseCode.MESSAGE_TOO_BIG:
+        return f"the driver sent a frame that is too large ({sent.code}{_because(sent.reason)})"
+    if sent.code == CloseCode.INTERNAL_ERROR and "ping" in sent.reason:
+        return "the driver does not answer to pings"
+    return f"closed by the adapter ({sent.code}{_because(sent.reason)})"
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

@@ -235,7 +235,7 @@ async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
     return connection.close_code, connection.close_reason
 
 
-async def said(connection: ClientConnection) -> str:
+async def next_status(connection: ClientConnection) -> str:
     """The next status that a widget receives."""
     async with asyncio.timeout(TIMEOUT_S):
         return str(msgspec.json.decode(await connection.recv())["data"]["status"])

@@ -158,9 +158,9 @@ def test_links_are_published_and_retained(
     clients, published = make(client)
     connection = FakeConnection()
     clients.opened(client, connection)
-    clients.closed(client, connection, "gone")
+    clients.closed(client, connection, "lost")
     links = [msgspec.json.decode(each.payload, type=Link) for each in published]
-    assert [(each.connected, each.reason) for each in links] == [(True, None), (False, "gone")]
+    assert [(each.connected, each.reason) for each in links] == [(True, None), (False, "lost")]
     assert {each.topic for each in published} == {f"{kind}/{client}/link"}
     assert all(each.retain and each.qos == 1 for each in published)
     assert {(each.adapter, each.connection, each.address) for each in links} == {("adapter", "boot-1", "10.0.0.1:5")}
@@ -194,8 +194,8 @@ def test_a_widget_gets_every_change_once() -> None:
     assert connection.sent == []
     for status in (Status.CHARGING, Status.CHARGING, Status.CHARGING_80, Status.CHARGING, Status.CHARGED, Status.UNAVAILABLE):
         clients.on_status("w", status)
-    said = [msgspec.json.decode(each)["data"]["status"] for each in connection.sent]
-    assert said == ["charging", "charging80", "charging", "charged", "unavailable"]
+    published = [msgspec.json.decode(each)["data"]["status"] for each in connection.sent]
+    assert published == ["charging", "charging80", "charging", "charged", "unavailable"]
     assert other.sent == []
 
 
@@ -204,7 +204,7 @@ def test_a_reconnected_widget_gets_its_status_again() -> None:
     clients.on_status("w", Status.CHARGING)
     first, second, third = FakeConnection(), FakeConnection(), FakeConnection()
     clients.opened("w", first)
-    clients.closed("w", first, "gone")
+    clients.closed("w", first, "lost")
     clients.opened("w", second)
     clients.opened("w", third)  # the second is still there: it takes over
     clients.closed("w", second, "replaced")
@@ -230,7 +230,7 @@ def test_a_status_without_a_widget_is_sent_on_connection() -> None:
     first, second = FakeConnection(), FakeConnection()
     clients.opened("w", first)
     clients.on_status("w", Status.CHARGING)
-    clients.closed("w", first, "gone")
+    clients.closed("w", first, "lost")
     clients.on_status("w", Status.CHARGING_80)
     clients.opened("w", second)
     assert (first.sent, second.sent) == ([CHARGING], [CHARGING_80])

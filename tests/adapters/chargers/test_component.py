@@ -16,7 +16,7 @@ from adapters.listening import Listening
 from broker.contract.charging.topics import CHARGER_LINK, Link, Status
 from broker.errors import CannotStart, Rejected
 from broker.message import Message, Publication
-from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, running, said, until
+from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, next_status, running, until
 from tests.adapters.chargers.wire import SOC, TEXT, frame
 from tests.real_broker import free_ports
 
@@ -97,16 +97,16 @@ def test_a_widget_gets_its_status_and_every_change() -> None:
         async with running() as served:
             served.status("wABCD", Status.CHARGING)
             async with served.connect("widgets/wABCD") as widget:
-                assert await said(widget) == "charging"
+                assert await next_status(widget) == "charging"
                 for status in (Status.CHARGING, Status.CHARGING_80, Status.CHARGED, Status.CHARGED, Status.UNAVAILABLE):
                     served.status("wABCD", status)
-                assert [await said(widget) for _ in range(3)] == ["charging80", "charged", "unavailable"]
+                assert [await next_status(widget) for _ in range(3)] == ["charging80", "charged", "unavailable"]
             async with served.connect("widgets/wABCD") as again:
-                assert await said(again) == "unavailable"
+                assert await next_status(again) == "unavailable"
             served.status("wABCD", None)
             async with served.connect("widgets/wABCD") as again:
                 served.status("wABCD", Status.CHARGING)
-                assert await said(again) == "charging"
+                assert await next_status(again) == "charging"
 
     asyncio.run(scenario())
 
@@ -129,7 +129,7 @@ def test_rejected_messages_of_a_widget_keep_it_connected() -> None:
             await widget.send("hello")
             await served.bus.until(served.bus.rejected)
             served.status("wABCD", Status.CHARGED)
-            assert await said(widget) == "charged"
+            assert await next_status(widget) == "charged"
 
     asyncio.run(scenario())
 
@@ -242,7 +242,7 @@ def test_two_adapters_share_a_port_and_a_client_moves_between_them() -> None:
                 await until(lambda: "wABCD" not in here.adapter._servers[1].clients.connections)  # noqa: B023
                 for each in (one, two):
                     each.status("wABCD", Status.CHARGED)
-                assert await said(new) == "charged"
+                assert await next_status(new) == "charged"
                 assert one.bus.links("widgets/wABCD")[-1].connected
                 for each in (one, two):
                     each.status("wABCD", None)

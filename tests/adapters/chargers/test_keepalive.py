@@ -60,12 +60,12 @@ def test_a_slow_handshake_is_overdue() -> None:
 
 
 def test_removed_connections_are_in_no_queue() -> None:
-    keepalive = silent_since_start("heard", "pinged")
+    keepalive = silent_since_start("active", "pinged")
     keepalive.to_ping(0.0)
     keepalive.to_ping(SILENT_S)
-    keepalive.active("heard", SILENT_S)
-    keepalive.add("stranger", 0.0)
-    for each in ("heard", "pinged", "stranger", "unknown"):
+    keepalive.active("active", SILENT_S)
+    keepalive.add("handshake", 0.0)
+    for each in ("active", "pinged", "handshake", "unknown"):
         keepalive.remove(each)
     assert len(keepalive) == 0
     assert keepalive.to_ping(1_000) == keepalive.unanswered(1_000) == keepalive.overdue_handshakes(1_000) == []
@@ -98,14 +98,14 @@ class Connections(RuleBasedStateMachine):
     def comes(self) -> None:
         self.number += 1
         self.keepalive.add(self.number, self.now_s)
-        self.since[self.number] = ("stranger", self.now_s)
+        self.since[self.number] = ("handshake", self.now_s)
 
     @precondition(lambda self: self.since)
     @rule(data=st.data())
     def speaks(self, data: st.DataObject) -> None:
         connection = data.draw(st.sampled_from(sorted(self.since)))
         self.keepalive.active(connection, self.now_s)
-        self.since[connection] = ("heard", self.now_s)
+        self.since[connection] = ("active", self.now_s)
 
     @precondition(lambda self: self.since)
     @rule(data=st.data())
@@ -116,12 +116,12 @@ class Connections(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        pinged = self._due("heard", SILENT_S)
+        pinged = self._due("active", SILENT_S)
         assert sorted(self.keepalive.to_ping(self.now_s)) == pinged
         self.since.update(dict.fromkeys(pinged, ("pinged", self.now_s)))
         for kind, after_s, found in (
             ("pinged", ANSWER_S, self.keepalive.unanswered(self.now_s)),
-            ("stranger", HANDSHAKE_S, self.keepalive.overdue_handshakes(self.now_s)),
+            ("handshake", HANDSHAKE_S, self.keepalive.overdue_handshakes(self.now_s)),
         ):
             assert sorted(found) == self._due(kind, after_s)
             for each in found:

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from adapters.chargers import component, keepalive, limits, server, websocket
 from adapters.chargers.clients import UNPAIRED
 from broker.contract.charging.topics import Status
-from tests.adapters.chargers.fakes import PAIR, Raw, Running, closed, running, said, until
+from tests.adapters.chargers.fakes import PAIR, Raw, Running, closed, next_status, running, until
 from tests.adapters.chargers.wire import CLOSE, CONT, HEAD, PING, SOC, TEXT, close, frame, head, soc
 
 MANY = {f"c{number}": f"w{number}" for number in range(20)}
@@ -67,9 +67,9 @@ def test_links_report_connections_and_reasons() -> None:
             raw = await served.opened()
             raw.writer.transport.abort()
             await served.bus.until(lambda: len(served.bus.links()) == 4)
-            first, gone, _, aborted = served.bus.links()
+            first, ended, _, aborted = served.bus.links()
             assert (first.adapter, first.connection) == ("charger-adapter", "boot-of-charger-adapter-1")
-            assert (gone.connection, gone.reason) == (first.connection, "closed by the client")
+            assert (ended.connection, ended.reason) == (first.connection, "closed by the client")
             assert (aborted.reason or "").startswith(("connection lost (", "closed by the client"))
 
     asyncio.run(scenario())
@@ -168,7 +168,7 @@ def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch)
                     await asyncio.sleep(0.001)
             assert served.bus.links()[-1].reason == "does not read what it is sent"
             served.status("w1", Status.CHARGING)
-            assert await said(other) == "charging"
+            assert await next_status(other) == "charging"
             raw.writer.transport.abort()
 
     asyncio.run(scenario())
@@ -222,13 +222,13 @@ def test_clients_get_503_while_the_server_is_full() -> None:
 def test_unfinished_handshakes_take_no_room() -> None:
     async def scenario() -> None:
         async with running(MANY, room=2) as served:
-            strangers = [await served.plain() for _ in range(server.SPARE_CONNECTIONS + 5)]
-            for each in strangers:
+            unfinished = [await served.plain() for _ in range(server.SPARE_CONNECTIONS + 5)]
+            for each in unfinished:
                 each.write(b"G")
             async with served.connect("chargers/c1") as first, served.connect("chargers/c2"):
                 await first.send(SOC.decode())
                 await served.bus.until(lambda: served.bus.socs("c1"))
-            for each in strangers:
+            for each in unfinished:
                 await each.close()
 
     asyncio.run(scenario())
@@ -401,7 +401,7 @@ def test_many_clients_at_once() -> None:
             )
             for each in pairs.values():
                 served.status(each, Status.CHARGING_80)
-            assert [await said(each) for each in widgets] == ["charging80"] * 100
+            assert [await next_status(each) for each in widgets] == ["charging80"] * 100
             for each in pairs:
                 await served.bus.until(lambda: served.bus.socs(each) == [SOC])  # noqa: B023
             await asyncio.gather(*(each.close() for each in chargers))

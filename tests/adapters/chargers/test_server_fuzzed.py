@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 
 from broker.contract.charging.topics import Status
-from tests.adapters.chargers.fakes import Raw, Running, running, said
+from tests.adapters.chargers.fakes import Raw, Running, next_status, running
 from tests.adapters.chargers.fuzz import cuts, mutated, pieces, streams
 from tests.adapters.chargers.wire import head, soc
 
@@ -51,7 +51,7 @@ class Fuzzed:
         payload, status = soc(self.round % 100), STATUSES[self.round % 2]
         await self.charger.send(payload.decode())
         self.served.status("wABCD", status)
-        assert await said(self.widget) == status.value
+        assert await next_status(self.widget) == status.value
         await self.served.bus.until(lambda: len(self.served.bus.socs()) == self.round)
         assert self.served.bus.socs()[-1] == payload
         assert self.served.errors == []

@@ -8,13 +8,13 @@ from broker.contract.charging.topics import Link
 REPLACED = "replaced by a newer connection of the same id"
 
 
-class Told:
+class OneAdapter:
     """The connections of an adapter, and what it has published and dropped."""
 
     def __init__(self) -> None:
-        self.said: list[Link] = []
+        self.published: list[Link] = []
         self.dropped: list[tuple[str, str]] = []
-        self.connections = Connections[str]("here", "b2", lambda _client, link: self.said.append(link), self._drop)
+        self.connections = Connections[str]("here", "b2", lambda _client, link: self.published.append(link), self._drop)
 
     def _drop(self, connection: str, why: str) -> None:
         self.dropped.append((connection, why))
@@ -22,8 +22,8 @@ class Told:
     def connect(self, connection: str = "socket", confirmed: bool = True) -> Link:
         self.connections.add("c", connection, "10.0.0.1:5")
         if confirmed:
-            self.connections.on_link("c", self.said[-1])
-        return self.said[-1]
+            self.connections.on_link("c", self.published[-1])
+        return self.published[-1]
 
 
 def link(adapter: str = "there", connection: str = "b1-1", connected: bool = True, reason: str | None = None) -> Link:
@@ -31,123 +31,125 @@ def link(adapter: str = "there", connection: str = "b1-1", connected: bool = Tru
 
 
 def test_a_connection_and_its_end_are_published() -> None:
-    told = Told()
-    first = told.connect()
+    adapter = OneAdapter()
+    first = adapter.connect()
     assert first == Link(connected=True, adapter="here", connection="b2-1", address="10.0.0.1:5")
-    assert "c" in told.connections
-    assert (len(told.connections), told.connections.get("c"), told.connections.get("d")) == (1, "socket", None)
-    told.connections.remove("c", "socket", "gone")
-    assert told.said[1:] == [replace(first, connected=False, reason="gone")]
-    assert "c" not in told.connections
-    assert told.dropped == []
+    assert "c" in adapter.connections
+    assert (len(adapter.connections), adapter.connections.get("c"), adapter.connections.get("d")) == (1, "socket", None)
+    adapter.connections.remove("c", "socket", "lost")
+    assert adapter.published[1:] == [replace(first, connected=False, reason="lost")]
+    assert "c" not in adapter.connections
+    assert adapter.dropped == []
 
 
 def test_a_takeover_does_not_publish_the_end_of_the_first() -> None:
-    told = Told()
-    told.connect("first")
-    told.connect("second")
-    assert told.dropped == [("first", REPLACED)]
-    told.connections.remove("c", "first", "gone")
-    assert [(each.connected, each.connection) for each in told.said] == [(True, "b2-1"), (True, "b2-2")]
-    assert told.connections.get("c") == "second"
+    adapter = OneAdapter()
+    adapter.connect("first")
+    adapter.connect("second")
+    assert adapter.dropped == [("first", REPLACED)]
+    adapter.connections.remove("c", "first", "lost")
+    assert [(each.connected, each.connection) for each in adapter.published] == [(True, "b2-1"), (True, "b2-2")]
+    assert adapter.connections.get("c") == "second"
 
 
 def test_an_older_own_link_does_not_drop_the_connection() -> None:
-    told = Told()
-    first = told.connect("first")
-    second = told.connect("second")
-    told.dropped.clear()
-    told.connections.on_link("c", first)  # a broker that was killed came back with it
-    assert told.dropped == []
-    assert told.said[-1] == replace(second, reason=REPEATED)
+    adapter = OneAdapter()
+    first = adapter.connect("first")
+    second = adapter.connect("second")
+    adapter.dropped.clear()
+    adapter.connections.on_link("c", first)  # a broker that was killed came back with it
+    assert adapter.dropped == []
+    assert adapter.published[-1] == replace(second, reason=REPEATED)
 
 
 def test_a_link_received_before_the_own_one_is_ignored() -> None:
-    told = Told()
-    own = told.connect(confirmed=False)
-    told.connections.on_link("c", link())
-    told.connections.on_link("c", link(connected=False, reason="gone"))
-    assert (told.said, told.dropped) == ([own], [])
+    adapter = OneAdapter()
+    own = adapter.connect(confirmed=False)
+    adapter.connections.on_link("c", link())
+    adapter.connections.on_link("c", link(connected=False, reason="lost"))
+    assert (adapter.published, adapter.dropped) == ([own], [])
 
 
 def test_a_link_received_after_the_own_one_takes_over() -> None:
-    told = Told()
-    own = told.connect()
-    told.connections.on_link("c", link())
-    assert told.dropped == [("socket", ELSEWHERE)]
-    told.connections.remove("c", "socket", "gone")
-    assert told.said == [own], "without a word"
+    adapter = OneAdapter()
+    own = adapter.connect()
+    adapter.connections.on_link("c", link())
+    assert adapter.dropped == [("socket", ELSEWHERE)]
+    adapter.connections.remove("c", "socket", "lost")
+    assert adapter.published == [own], "without a word"
 
 
 def test_the_end_of_an_older_connection_is_answered() -> None:
-    told = Told()
-    own = told.connect()
-    told.connections.on_link("c", link(connected=False, reason="gone"))
-    assert told.said == [own, replace(own, reason=REPEATED)]
-    assert told.dropped == []
+    adapter = OneAdapter()
+    own = adapter.connect()
+    adapter.connections.on_link("c", link(connected=False, reason="lost"))
+    assert adapter.published == [own, replace(own, reason=REPEATED)]
+    assert adapter.dropped == []
 
 
 def test_a_repeated_link_of_an_older_connection_is_answered() -> None:
-    told = Told()
-    own = told.connect()
-    told.connections.on_link("c", link(reason=REPEATED))
-    assert told.said == [own, replace(own, reason=REPEATED)]
-    assert told.dropped == []
+    adapter = OneAdapter()
+    own = adapter.connect()
+    adapter.connections.on_link("c", link(reason=REPEATED))
+    assert adapter.published == [own, replace(own, reason=REPEATED)]
+    assert adapter.dropped == []
 
 
 def test_a_newer_connection_counts_during_a_repetition() -> None:
-    told = Told()
-    told.connect()
-    told.connections.on_link("c", link(connected=False, reason="gone"))
-    told.connections.on_link("c", link(connection="b1-2"))
-    assert told.dropped == [("socket", ELSEWHERE)]
-    told.connections.on_link("c", told.said[-1])
-    told.connections.correct_stale()
-    assert told.said[-1] == replace(told.said[0], connected=False, reason=ELSEWHERE), "its repeated word was the last"
+    adapter = OneAdapter()
+    adapter.connect()
+    adapter.connections.on_link("c", link(connected=False, reason="lost"))
+    adapter.connections.on_link("c", link(connection="b1-2"))
+    assert adapter.dropped == [("socket", ELSEWHERE)]
+    adapter.connections.on_link("c", adapter.published[-1])
+    adapter.connections.correct_stale()
+    assert adapter.published[-1] == replace(adapter.published[0], connected=False, reason=ELSEWHERE), (
+        "its repetition was the last"
+    )
 
 
 def test_repetitions_between_two_adapters_end() -> None:
-    told = Told()
-    told.connect()
+    adapter = OneAdapter()
+    adapter.connect()
     for _ in range(MOST_REPEATS + 1):
-        told.connections.on_link("c", link(reason=REPEATED))
-    assert len(told.said) == 1 + MOST_REPEATS
-    assert told.dropped == [("socket", ELSEWHERE)]
+        adapter.connections.on_link("c", link(reason=REPEATED))
+    assert len(adapter.published) == 1 + MOST_REPEATS
+    assert adapter.dropped == [("socket", ELSEWHERE)]
 
 
 def test_links_of_an_earlier_start_are_published_as_ended() -> None:
-    told = Told()
+    adapter = OneAdapter()
     left = link("here", "b1-7")
-    told.connections.on_link("c", left)
-    told.connections.correct_stale()
-    assert told.said == [replace(left, connected=False, reason=RESTARTED)]
-    told.connections.correct_stale()
-    assert len(told.said) == 1
+    adapter.connections.on_link("c", left)
+    adapter.connections.correct_stale()
+    assert adapter.published == [replace(left, connected=False, reason=RESTARTED)]
+    adapter.connections.correct_stale()
+    assert len(adapter.published) == 1
 
 
 def test_a_stale_link_that_is_replaced_is_not_corrected() -> None:
     for again in (link(), link("here", "b1-7", connected=False), None):
-        told = Told()
-        told.connections.on_link("c", link("here", "b1-7"))
-        told.connect() if again is None else told.connections.on_link("c", again)
-        told.connections.correct_stale()
-        assert len(told.said) == (again is None)
+        adapter = OneAdapter()
+        adapter.connections.on_link("c", link("here", "b1-7"))
+        adapter.connect() if again is None else adapter.connections.on_link("c", again)
+        adapter.connections.correct_stale()
+        assert len(adapter.published) == (again is None)
 
 
 def test_links_of_other_adapters_are_not_stale() -> None:
-    told = Told()
-    told.connections.on_link("c", link())
-    told.connections.correct_stale()
-    assert told.said == []
+    adapter = OneAdapter()
+    adapter.connections.on_link("c", link())
+    adapter.connections.correct_stale()
+    assert adapter.published == []
 
 
 def test_connections_of_removed_ids_are_published_and_dropped() -> None:
-    told = Told()
-    own = told.connect()
-    told.connections.add("d", "other", "10.0.0.1:6")
-    told.connections.drop_unless({"d"}.__contains__, "unknown")
-    assert told.said[-1] == replace(own, connected=False, reason="unknown")
-    assert told.dropped == [("socket", "unknown")]
-    told.connections.remove("c", "socket", "gone")
-    assert len(told.said) == 3
-    assert "d" in told.connections
+    adapter = OneAdapter()
+    own = adapter.connect()
+    adapter.connections.add("d", "other", "10.0.0.1:6")
+    adapter.connections.drop_unless({"d"}.__contains__, "unknown")
+    assert adapter.published[-1] == replace(own, connected=False, reason="unknown")
+    assert adapter.dropped == [("socket", "unknown")]
+    adapter.connections.remove("c", "socket", "lost")
+    assert len(adapter.published) == 3
+    assert "d" in adapter.connections

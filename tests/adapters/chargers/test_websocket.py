@@ -304,7 +304,7 @@ def test_invalid_handshakes_are_refused(wrong: bytes, statuses: list[int]) -> No
     assert made.receive(MASKED_HELLO) == []
 
 
-@pytest.mark.parametrize("refused", [Refusal(404, "nobody knows 'ö€'"), Refusal(503, "not yet")])
+@pytest.mark.parametrize("refused", [Refusal(404, "unknown id 'ö€'"), Refusal(503, "not yet")])
 def test_a_refusal_states_the_reason(refused: Refusal) -> None:
     made = websocket(refused)
     assert made.receive(HEAD + MASKED_HELLO) == []

@@ -22,7 +22,7 @@ class Adapter:
     """One start of an adapter, and how many of the broker's messages it has received."""
 
     connections: Connections[Socket]
-    heard: int
+    received: int
     alive: bool = True
 
 
@@ -64,7 +64,7 @@ class World:
             socket = self.sockets[index % len(self.sockets)]
             if not socket.lost:
                 socket.lost = True
-                self.adapters[socket.adapter].connections.remove(socket.client, socket, "gone")
+                self.adapters[socket.adapter].connections.remove(socket.client, socket, "lost")
 
     def publish(self, number: int, count: int) -> None:
         """Deliver an adapter's messages to the broker."""
@@ -73,8 +73,8 @@ class World:
 
     def hear(self, number: int, count: int) -> None:
         adapter = self.adapters[number]
-        for client, link in self.log[adapter.heard : adapter.heard + count]:
-            adapter.heard += 1
+        for client, link in self.log[adapter.received : adapter.received + count]:
+            adapter.received += 1
             adapter.connections.on_link(client, link)
 
     def restart(self, number: int) -> None:

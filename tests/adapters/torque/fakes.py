@@ -1,4 +1,4 @@
-"""A bus that collects, and a driver that does what the test says."""
+"""A bus that collects publications, and a driver under the control of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +8,7 @@ import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from adapters.torque.component import TorqueAdapter
-from adapters.torque.drivers import Driver
+from adapters.torque.configuration import Driver
 from broker.contract.fastening.topics import Link
 from broker.message import Message, Publication
 
@@ -17,7 +17,7 @@ RESET = b'{"type":"reset"}'
 
 
 class FakeBus:
-    """Collects what is published; `until` waits for it."""
+    """Collects publications; `until` waits for them."""
 
     def __init__(self) -> None:
         self.published: list[Publication] = []
@@ -49,7 +49,7 @@ class FakeBus:
         return [msgspec.json.decode(each.payload, type=Link) for each in self.on(f"torque/{driver}/link")]
 
     def errors(self, driver: str = "driver-1") -> list[str | None]:
-        """Of each link message: why it is not connected, None where it is."""
+        """The error of each link message, None where the driver is connected."""
         return [each.error for each in self.links(driver)]
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -60,7 +60,7 @@ class FakeBus:
 
 
 class FakeDriver:
-    """A websocket server; the test takes each connection from it. It stays on its port when it is started again."""
+    """A websocket server; the test takes each connection from it. It keeps its port over restarts."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -130,5 +130,5 @@ async def running(*drivers: Driver) -> AsyncIterator[RunningAdapter]:
 
 
 async def received(connection: ServerConnection) -> str | bytes:
-    """The next frame that the driver gets."""
+    """The next frame that the driver receives."""
     return await asyncio.wait_for(connection.recv(), TIMEOUT_S)

@@ -9,7 +9,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from adapters.torque import gateway
-from adapters.torque.drivers import Driver
+from adapters.torque.configuration import Driver
 from adapters.torque.gateway import STOPPED
 from broker.errors import Rejected
 from tests.adapters.torque.fakes import TIMEOUT_S, FakeBus, FakeDriver, RunningAdapter, driver, received, running
@@ -17,7 +17,7 @@ from tests.real_broker import free_ports
 
 SET_12 = b'{ "type":"setTorque", "data":{"direction":"forward","value":12.10} }'
 PADDED = b'{"type":"status","pad":"' + b"x" * 16_000_000 + b'"}'
-"""More than all buffers between two sockets hold."""
+"""More bytes than all buffers between two sockets hold."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ async def connected() -> AsyncIterator[tuple[FakeDriver, RunningAdapter, ServerC
         yield fake, adapter, connection
 
 
-def test_it_works_before_it_is_connected_and_says_false_only_after_a_failure() -> None:
+def test_links_report_only_failed_attempts_and_connections() -> None:
     async def scenario() -> None:
         async with connected() as (fake, adapter, _):
             assert adapter.working == [True]
@@ -111,7 +111,7 @@ def test_an_event_carries_the_correlation_data_of_the_last_command() -> None:
     asyncio.run(scenario())
 
 
-def test_a_command_that_is_not_written_yet_counts_for_nothing() -> None:
+def test_an_unwritten_command_does_not_change_the_correlation() -> None:
     async def scenario() -> None:
         async with connected() as (_, adapter, connection):
             adapter.command(correlation=b"written")
@@ -131,7 +131,7 @@ def test_a_command_that_is_not_written_yet_counts_for_nothing() -> None:
     asyncio.run(scenario())
 
 
-def test_it_reconnects_and_remembers_the_correlation_data() -> None:
+def test_reconnecting_keeps_the_correlation_data() -> None:
     async def scenario() -> None:
         async with connected() as (fake, adapter, connection):
             adapter.command(correlation=b"1")
@@ -170,7 +170,7 @@ def test_commands_never_wait_for_a_connection() -> None:
     asyncio.run(scenario())
 
 
-def test_a_driver_that_is_not_there_is_told_once() -> None:
+def test_an_unreachable_driver_is_reported_once() -> None:
     async def scenario() -> None:
         (port,) = free_ports(1)
         async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
@@ -217,7 +217,7 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_a_server_that_speaks_something_else() -> None:
+def test_a_server_that_speaks_another_protocol() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.0\r\n")
         writer.close()
@@ -232,7 +232,7 @@ def test_a_server_that_speaks_something_else() -> None:
     asyncio.run(scenario())
 
 
-def test_a_frame_that_is_too_large_costs_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_large_frame_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "LARGEST_FRAME_BYTES", 1000)
 
     async def scenario() -> None:
@@ -248,7 +248,7 @@ def test_a_frame_that_is_too_large_costs_the_connection(monkeypatch: pytest.Monk
     asyncio.run(scenario())
 
 
-def test_a_driver_that_is_dead_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_driver_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "PING_INTERVAL_S", 0.05)
     monkeypatch.setattr(gateway, "PING_TIMEOUT_S", 0.05)
     monkeypatch.setattr(gateway, "CLOSE_TIMEOUT_S", 0.05)
@@ -266,14 +266,14 @@ def test_a_dead_driver_is_noticed_within_ten_seconds() -> None:
     assert gateway.PING_INTERVAL_S + gateway.PING_TIMEOUT_S + gateway.CLOSE_TIMEOUT_S < 10
 
 
-def test_a_driver_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "SEND_TIMEOUT_S", 0.1)
 
     async def scenario() -> None:
         async with connected() as (fake, adapter, connection):
             connection.transport.pause_reading()
             adapter.command(PADDED)
-            await adapter.bus.until(lambda: adapter.bus.errors()[:2] == [None, "the driver took nothing for 0.1 s"])
+            await adapter.bus.until(lambda: adapter.bus.errors()[:2] == [None, "the driver did not read for 0.1 s"])
             connection = await fake.connected()
             await adapter.bus.until(lambda: adapter.bus.links()[-1].connected)
             adapter.command()
@@ -282,12 +282,12 @@ def test_a_driver_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(scenario())
 
 
-def test_no_more_commands_wait_than_there_is_place_for() -> None:
+def test_the_number_of_waiting_commands_is_limited() -> None:
     async def scenario() -> None:
         async with connected() as (_, adapter, connection):
             for _ in range(gateway.MOST_WAITING):
                 adapter.command()
-            with pytest.raises(Rejected, match="100 commands wait already: driver-1 does not read"):
+            with pytest.raises(Rejected, match="100 commands are waiting already: driver-1 does not read"):
                 adapter.command()
             for _ in range(gateway.MOST_WAITING):
                 await received(connection)
@@ -295,7 +295,7 @@ def test_no_more_commands_wait_than_there_is_place_for() -> None:
     asyncio.run(scenario())
 
 
-def test_a_clean_stop_is_told_to_both_sides() -> None:
+def test_a_clean_stop_is_reported_to_both_sides() -> None:
     async def scenario() -> None:
         async with connected() as (_, adapter, connection):
             await adapter.stop()
@@ -332,7 +332,7 @@ def test_a_stop_while_connecting_is_clean() -> None:
     asyncio.run(scenario())
 
 
-def test_a_stop_at_the_moment_of_a_loss_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_during_a_loss_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task group of Python 3.11 would swallow the cancellation."""
 
     async def scenario() -> None:
@@ -366,7 +366,7 @@ def test_a_stop_while_the_driver_stops_too_is_clean(delay_s: float) -> None:
     asyncio.run(scenario())
 
 
-def test_what_the_driver_sent_before_it_went_away_counts_whatever_is_being_written() -> None:
+def test_events_sent_before_a_disconnection_are_published() -> None:
     async def scenario() -> None:
         async with connected() as (_, adapter, connection):
             for number in range(300):
@@ -382,7 +382,7 @@ def test_what_the_driver_sent_before_it_went_away_counts_whatever_is_being_writt
     asyncio.run(scenario())
 
 
-def test_a_mistake_in_the_writer_ends_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_writer_ends_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async def fail(*_: object) -> str:
             raise ZeroDivisionError
@@ -396,7 +396,7 @@ def test_a_mistake_in_the_writer_ends_the_adapter(monkeypatch: pytest.MonkeyPatc
     asyncio.run(scenario())
 
 
-def test_passwords_are_used_and_not_told() -> None:
+def test_passwords_are_used_and_not_published() -> None:
     async def scenario() -> None:
         async with driver() as fake, running(Driver("driver-1", f"ws://user:secret@127.0.0.1:{fake.port}")) as adapter:
             connection = await fake.connected()
@@ -408,7 +408,7 @@ def test_passwords_are_used_and_not_told() -> None:
     asyncio.run(scenario())
 
 
-def test_a_redirect_to_nowhere_is_told_without_the_password() -> None:
+def test_a_bad_redirect_is_reported_without_the_password() -> None:
     def redirect(connection: ServerConnection, request: Request) -> Response:
         response = connection.respond(HTTPStatus.FOUND, "")
         response.headers["Location"] = "/there#fragment"
@@ -443,7 +443,7 @@ def test_several_drivers_do_not_mix() -> None:
     asyncio.run(scenario())
 
 
-def test_a_proxy_for_the_web_is_none_for_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_do_not_apply_to_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
@@ -455,7 +455,7 @@ def test_a_proxy_for_the_web_is_none_for_drivers(monkeypatch: pytest.MonkeyPatch
     asyncio.run(scenario())
 
 
-def test_nothing_waits_for_more_bytes_to_send() -> None:
+def test_frames_are_sent_without_delay() -> None:
     async def scenario() -> None:
         async with driver() as fake:
             connection = await gateway._open(fake.url)

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from adapters.torque.component import TorqueAdapter
+from adapters.torque.configuration import Driver
 from adapters.torque.declaration import DECLARATION
-from adapters.torque.drivers import Driver
 from adapters.torque.gateway import STOPPED
 from broker.contract.fastening.topics import Link
 from broker.mqtt.connection import Connection, ConnectionListener
@@ -25,18 +25,18 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
 
 class Controller(ConnectionListener):
-    """Hears what the adapter says, and sends commands with an account that may."""
+    """Receives the adapter's publications, and publishes commands with an account that may."""
 
     def __init__(self, broker: RealBroker, account: str) -> None:
-        self.heard: list[Delivery] = []
+        self.received: list[Delivery] = []
         options = Options(client_id=f"{account}-of-test", subscriptions=(Subscription(filter="torque/#"),))
         self.connection = Connection(broker.settings.broker_address(account), options, self)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        self.heard += deliveries
+        self.received += deliveries
 
     def on(self, topic: str) -> list[Delivery]:
-        return [each for each in self.heard if each.topic == topic]
+        return [each for each in self.received if each.topic == topic]
 
     def links(self, driver: str) -> list[Link]:
         return [msgspec.json.decode(each.payload, type=Link) for each in self.on(f"torque/{driver}/link")]
@@ -57,7 +57,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_there_and_back_and_a_clean_stop(broker: RealBroker) -> None:
+def test_a_round_trip_and_a_clean_stop(broker: RealBroker) -> None:
     async def scenario() -> None:
         async with driver() as fake, Controller(broker, "recorder") as bystander:
             runtime = Runtime(DECLARATION, TorqueAdapter([Driver("on-the-bus", fake.url)]), broker.settings)
@@ -79,7 +79,7 @@ def test_there_and_back_and_a_clean_stop(broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
-def test_a_command_of_the_fastening_controller_arrives_and_its_correlation_data_return(broker: RealBroker) -> None:
+def test_correlation_data_of_a_command_return_with_events(broker: RealBroker) -> None:
     if "fastening" not in broker.declarations:
         pytest.skip("there is no fastening controller yet whose account could send commands")
 

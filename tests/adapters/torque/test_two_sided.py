@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from adapters.torque import gateway
-from adapters.torque.drivers import Driver
+from adapters.torque.configuration import Driver
 from broker.contract.fastening.topics import Operation, TorqueEvent
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.driver import Behaviour, Fault
@@ -57,7 +57,7 @@ def test_steps_are_fastened_in_order(port: int) -> None:
     asyncio.run(_with_sim(port, Behaviour(delay_s=0.02, out_of_range=0), scenario()))
 
 
-def test_a_driver_that_disconnects_is_connected_again_each_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_disconnects_is_reconnected_each_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "FIRST_BACKOFF_S", 0.01)
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""Which torque drivers there are: the setting, read and checked. Pure."""
+"""The setting that lists the torque drivers, read and checked. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from broker.contract.fastening.topics import COMMAND
 from broker.errors import InvalidSetting, InvalidTopic
 
 ONLY_DRIVER = "driver-1"
-"""What the driver is called when the setting is a single URL."""
+"""The driver's name when the setting is a single URL."""
 
 _CREDENTIALS = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """A torque driver and where its websocket is."""
+    """A torque driver and the address of its websocket."""
 
     name: str
-    """A topic level."""
+    """One topic level."""
     url: str
-    """`ws://` or `wss://`, perhaps with user and password."""
+    """Begins with `ws://` or `wss://`, and may contain user and password."""
 
 
 def without_credentials(text: str) -> str:
-    """Leave out user and password of a URL, or of those in a text."""
+    """Remove user and password from a URL, or from all URLs in a text."""
     return _CREDENTIALS.sub("//", text)
 
 
@@ -38,36 +38,36 @@ def read_drivers(variable: str, text: str) -> tuple[Driver, ...]:
         text: its value.
 
     Raises:
-        InvalidSetting: an entry is empty, has no name among several, a name twice or one that cannot be a topic level, or a
-            URL that no websocket can be opened to; the text names the variable, the entry and the fix.
+        InvalidSetting: an entry is empty, is one of several and has no name, repeats a name, has a name that cannot be a topic
+            level, or has a URL that is not one of a websocket; the text names the variable, the entry and the fix.
     """
     entries = [each.strip() for each in text.split(",")]
     drivers: dict[str, Driver] = {}
     for number, entry in enumerate(entries, 1):
         try:
-            driver = _driver(entry, alone=len(entries) == 1)
+            driver = _driver(entry, only=len(entries) == 1)
             if driver.name in drivers:
-                raise InvalidSetting(f"there is a driver {driver.name!r} already: give this one another name")
+                raise InvalidSetting(f"the name {driver.name!r} is used twice: give this driver another one")
         except InvalidSetting as error:
-            raise InvalidSetting(f"{variable}, entry {number} ({_disguised(entry)!r}): {error}") from None
+            raise InvalidSetting(f"{variable}, entry {number} ({_without_secrets(entry)!r}): {error}") from None
         drivers[driver.name] = driver
     return tuple(drivers.values())
 
 
-def _driver(entry: str, alone: bool) -> Driver:
+def _driver(entry: str, only: bool) -> Driver:
     if not entry:
         raise InvalidSetting(
             "it is empty: write ws://host:port, or name=ws://host:port,name=ws://host:port for several drivers"
         )
     name, url = _split(entry)
-    if name is None and not alone:
+    if name is None and not only:
         raise InvalidSetting("one of several drivers needs a name: write name=ws://host:port")
     return Driver(name=_checked_name(ONLY_DRIVER if name is None else name), url=_checked_url(url))
 
 
 def _split(entry: str) -> tuple[str | None, str]:
     name, equals, url = entry.partition("=")
-    if not equals or "://" in name:  # the = of a query
+    if not equals or "://" in name:  # the = belongs to the URL's query
         return None, entry
     return name.strip(), url.strip()
 
@@ -85,11 +85,11 @@ def _checked_url(url: str) -> str:
         parse_uri(url)
     except InvalidURI as error:
         raise InvalidSetting(f"{error.msg}: write ws://host:port or wss://host:port") from None
-    except ValueError:  # a port that is no number, a bracket that is not closed: the text of the error may show the password
+    except ValueError:  # for example a bad port; the text of the error may contain the password
         raise InvalidSetting("host or port cannot be read: write ws://host:port or wss://host:port") from None
     return url
 
 
-def _disguised(entry: str) -> str:
-    """Leave out all that may be a password, also of what is no URL."""
+def _without_secrets(entry: str) -> str:
+    """Remove everything that may be a password, also from text that is not a URL."""
     return re.sub(r"//.*@", "//", entry)

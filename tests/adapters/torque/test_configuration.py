@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.torque.configuration import Driver, read_drivers, without_credentials
 from adapters.torque.declaration import DRIVER_URL
-from adapters.torque.drivers import Driver, read_drivers, without_credentials
 from broker.errors import InvalidSetting
 
 NAME = DRIVER_URL.name
@@ -29,12 +29,12 @@ def test_several_drivers_have_names() -> None:
         ("ws://[::1]:9600", (Driver("driver-1", "ws://[::1]:9600"),)),
     ],
 )
-def test_what_else_is_accepted(text: str, drivers: tuple[Driver, ...]) -> None:
+def test_other_accepted_settings(text: str, drivers: tuple[Driver, ...]) -> None:
     assert read_drivers(NAME, text) == drivers
 
 
 @pytest.mark.parametrize(
-    ("text", "entry", "says"),
+    ("text", "entry", "message"),
     [
         ("", 1, "empty: write ws://host:port"),
         ("a=ws://h,", 2, "empty"),
@@ -48,7 +48,7 @@ def test_what_else_is_accepted(text: str, drivers: tuple[Driver, ...]) -> None:
         ("ws://h#part", 1, "fragment"),
         ("ws://a,ws://b", 1, "needs a name: write name=ws://host:port"),
         ("a=ws://h,ws://h", 2, "needs a name"),
-        ("a=ws://h,b=ws://h,a=ws://i", 3, "'a' already: give this one another name"),
+        ("a=ws://h,b=ws://h,a=ws://i", 3, "'a' is used twice: give this driver another one"),
         ("=ws://h", 1, "'' cannot be part of a topic: use a name without / + #"),
         ("a/b=ws://h", 1, "'a/b' cannot be part of a topic"),
         ("+=ws://h", 1, "'+' cannot be part of a topic"),
@@ -56,11 +56,11 @@ def test_what_else_is_accepted(text: str, drivers: tuple[Driver, ...]) -> None:
         ("a\tb=ws://h", 1, "cannot be part of a topic"),
     ],
 )
-def test_errors_name_variable_entry_and_fix(text: str, entry: int, says: str) -> None:
+def test_errors_name_variable_entry_and_fix(text: str, entry: int, message: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         read_drivers(NAME, text)
     assert str(error.value).startswith(f"SCAUP_TORQUE_DRIVER_URL, entry {entry} (")
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

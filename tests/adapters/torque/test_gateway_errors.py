@@ -7,11 +7,11 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from adapters.torque.reasons import why_lost, why_unreachable
+from adapters.torque.gateway import why_lost, why_unreachable
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "text"),
     [
         (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9600)"), "connection refused"),
         (
@@ -24,7 +24,7 @@ from adapters.torque.reasons import why_lost, why_unreachable
             OSError("Multiple exceptions: [Errno 101] Network is unreachable, [Errno 111] Connect call failed ('1', 1)"),
             "network is unreachable, connection refused",
         ),
-        (OSError("nobody knows"), "cannot connect (nobody knows)"),
+        (OSError("unknown reason"), "cannot connect (unknown reason)"),
         (TimeoutError("timed out during opening handshake"), "no answer within 5 s"),
         (socket.gaierror(-2, "Name or service not known"), "host not found (Name or service not known)"),
         (InvalidStatus(Response(404, "Not Found", Headers())), "handshake refused (HTTP 404)"),
@@ -33,12 +33,12 @@ from adapters.torque.reasons import why_lost, why_unreachable
         (InvalidURI("x", "no"), "cannot connect (x isn't a valid URI: no)"),
     ],
 )
-def test_why_a_connection_cannot_be_opened(error: Exception, says: str) -> None:
-    assert why_unreachable(error, 5.0) == says
+def test_why_a_connection_cannot_be_opened(error: Exception, text: str) -> None:
+    assert why_unreachable(error, 5.0) == text
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "text"),
     [
         (ConnectionClosedError(None, None), "connection lost"),
         (ConnectionClosedError(Close(1001, ""), Close(1001, ""), True), "closed by the driver (1001)"),
@@ -49,5 +49,5 @@ def test_why_a_connection_cannot_be_opened(error: Exception, says: str) -> None:
         (ConnectionClosedError(Close(1000, ""), Close(1000, ""), False), "closed by the adapter (1000)"),
     ],
 )
-def test_why_a_connection_ended(error: ConnectionClosed, says: str) -> None:
-    assert why_lost(error) == says
+def test_why_a_connection_ended(error: ConnectionClosed, text: str) -> None:
+    assert why_lost(error) == text
