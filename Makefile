@@ -1,4 +1,4 @@
-# What one types. RUNTIME=native or RUNTIME=docker chooses where `up` runs; every setting: .venv/bin/scaup config
+# RUNTIME=native or RUNTIME=docker chooses where `up` runs. Every setting: .venv/bin/scaup config
 .DEFAULT_GOAL := help
 .PHONY: setup up down status logs test check bench crash-test clean help
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
@@ -10,23 +10,23 @@ OLDEST_LOCK := requirements-oldest.lock
 RECORDING_TESTS := tests/storage --ignore tests/storage/retention/test_crash_steps.py
 RECORDING_SYSTEM_TESTS := tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
 
-setup: ## Prepare .venv, with .venv/bin/scaup in it; start nothing
+setup: ## Prepare .venv with .venv/bin/scaup in it; start nothing
 	@bin/setup
 
-up: setup ## Start everything and wait until it is healthy; harmless where it runs already
+up: setup ## Start everything that is not running and wait until it is healthy
 	@$(SCAUP) up
 
-down: ## Stop everything cleanly: nothing lost, nothing left
+down: ## Stop everything cleanly, without losing a message or leaving a process
 	@if [ -x $(SCAUP) ]; then $(SCAUP) down; else echo "nothing runs" >&2; fi
 
 status: setup ## Show the broker and which components are online
 	@$(SCAUP) status
 
-logs: setup ## Show what the components log (make logs NAME=heating; scaup logs -f goes on)
+logs: setup ## Show the components' logs (one of them: make logs NAME=heating)
 	@$(SCAUP) logs $(NAME)
 
 # Whole systems are tested one after the other: they wait for answers in time. All else uses both cores.
-test: check ## Lint, check types and run every test, with a real broker
+test: check ## Run the checks and every test, with a real broker
 	@$(PYTHON) -m adapters.launcher need-broker
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "not system"
 	$(PYTHON) -m pytest -q -m system
@@ -34,27 +34,27 @@ test: check ## Lint, check types and run every test, with a real broker
 	$(OLDEST) -m pytest -q -n 2 --dist loadfile $(RECORDING_TESTS)
 	$(OLDEST) -m pytest -q $(RECORDING_SYSTEM_TESTS)
 
-check: ## Lint, check formatting, types and which package imports which
+check: ## Lint, and check format, types and which package imports which
 	@bin/setup dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: ## Run the benches and print their numbers
+bench: ## Run the benches and print their figures
 	@bin/setup dev
 	@set -e; for file in $$(grep -l '__name__ == "__main__"' tests/bench/*.py); do \
 		echo "== $$file"; $(PYTHON) -m "$$(echo "$${file%.py}" | tr / .)"; done
 
-crash-test: ## Kill recorder and broker under load, freeze them, fill the disk; count what is lost or doubled
+crash-test: ## Kill and freeze recorder and broker under load, fill the disk; count lost and doubled messages
 	@bin/setup dev
 	@$(PYTHON) -m tests.crash
 
-clean: ## Remove .venv, caches and var/ with everything recorded (not another SCAUP_DATA_DIR)
+clean: ## Remove .venv, caches and var/ with everything recorded (no other SCAUP_DATA_DIR)
 	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.launcher runs 2>/dev/null; then \
 		echo "Scaup runs: make down first" >&2; exit 1; fi
 	rm -rf var .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
