@@ -11,7 +11,6 @@ A broker delivers one publisher's messages on a topic in order, and may deliver 
 So a part that was taken before is ignored. A part that skips a number means that one was lost, and the reply is an error.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -78,10 +77,6 @@ class Exchange:
     def __len__(self) -> int:
         return len(self._taken)
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the correlation data of the requests that wait, oldest first."""
-        return iter(tuple(self._taken))
-
     def request(self, publication: Publication) -> Publication:
         """Add response topic and correlation data to a publication, and wait for the reply from now on."""
         correlation_data = self._start + next(self._numbers).to_bytes(8)
@@ -91,6 +86,10 @@ class Exchange:
     def forget(self, correlation_data: bytes) -> None:
         """Stop waiting for a reply; any message of it that still arrives is ignored."""
         self._taken.pop(correlation_data, None)
+
+    def forget_all(self) -> None:
+        """Stop waiting for any reply."""
+        self._taken.clear()
 
     def take(self, message: Message) -> Part | Final | None:
         """Take a message from the response topic; return None if it adds nothing to a reply that is waited for.

@@ -40,10 +40,10 @@ class _Ship:
 class EnergyNormalizer:
     """Sans-I/O component: what ships post becomes quarters of an hour.
 
-    `time_scale` is plant seconds per wall second; `start` names this start, as no other one was named.
+    `time_scale` is plant seconds per wall second; `start` is a token of this start, unlike those of earlier ones.
     """
 
-    def __init__(self, time_scale: float = 1.0, start: str = "start") -> None:
+    def __init__(self, time_scale: float = 1.0, start: bytes = b"start") -> None:
         self._ships: dict[str, _Ship] = {}
         self._history = History(time_scale, start)
         self._held = 0
@@ -73,9 +73,9 @@ class EnergyNormalizer:
         if STATE.decode(message).state is not Presence.ONLINE:
             return []
         if self._looked:
-            return self._history.again(now_s)
+            return self._history.restart(now_s)
         self._looked = True
-        return self._history.ask(None, now_s)
+        return self._history.request(None, now_s)
 
     def _take_post(self, topic_ship: str, message: Message, now_s: float) -> list[Publication]:
         try:
@@ -94,7 +94,7 @@ class EnergyNormalizer:
             return _posted(ship, message, post)
         if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
             raise Rejected("there is no place for more posts that wait for the recorder, or for more ships")
-        asked = [] if ship is not None else self._history.ask(name, now_s)
+        asked = [] if ship is not None else self._history.request(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))
         self._held += 1
@@ -116,7 +116,7 @@ class EnergyNormalizer:
         if _ship_or_none(name) is None or len(self._ships) >= MOST_SHIPS:
             return []
         self._ships[name] = _Ship()
-        return self._history.ask(name, now_s)
+        return self._history.request(name, now_s)
 
 
 def _take_page(ship: _Ship, answered: Answered) -> None:

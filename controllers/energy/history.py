@@ -1,7 +1,6 @@
-"""What the recorder knows of a ship: asked for when the ship is first heard of after a start, so nothing has to be kept here.
+"""Recorded data of ships, queried when a ship is first seen after a start, so that the normalizer needs no state of its own.
 
-Sans-I/O. An answer is some JSON arrays of rows, then an object that closes it (broker/contract/storage/topics.py); all have the
-question's correlation data.
+Sans-I/O. A query that fails, or whose answer is incomplete, is sent again.
 """
 
 import math
@@ -10,22 +9,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.contract.energy.topics import RAW
-from broker.contract.storage.topics import ANSWER, JSON, QUERY, QueryEnd, QueryRequest
+from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.errors import Rejected
-from broker.message import Message, Publication, convert, decode_json, encode
+from broker.exchange import Exchange, Part, ReplyError
+from broker.message import Message, Publication
 
 CLIENT = "energy"
 ANSWER_TOPIC = ANSWER.template.topic(client=CLIENT)
 QUERY_TIMEOUT_S = 60.0
 PATIENCE_S = 65.0
-"""Wall seconds after which a question without an answer is asked again."""
+"""Wall seconds without a message of an answer after which a query is sent again."""
 RETRY_S = 1.0
-"""Wall seconds after an answer that was an error."""
+"""Wall seconds from an error to the next query."""
 AT_ONCE = 8
-"""Questions that the recorder has at a time: it lets no client ask many more."""
+"""Queries at the same time. The recorder accepts few more from one client."""
 
 PAGE_POSTS, PAGE_BYTES = 20_000, 32 * 1024 * 1024
-"""Posts of a ship that are asked for at once, at most: fewer where they are large, one at least."""
+"""Most posts of a ship in one answer: fewer if they are large, but at least one."""
 
 _POSTS = """
 SELECT number, payload FROM (
@@ -34,7 +35,7 @@ SELECT number, payload FROM (
           ORDER BY number LIMIT $posts))
 WHERE before < $bytes
 """
-_TOLD = """
+_PUBLISHED = """
 SELECT epoch_us(start_at) AS start_us, kwh, coverage, quality, negative, NULL AS kind FROM energy_interval WHERE ship = $ship
 UNION ALL
 SELECT DISTINCT epoch_us(start_at), NULL, NULL, NULL, NULL, kind FROM energy_anomaly
@@ -48,7 +49,7 @@ GROUP BY ship HAVING max(number) FILTER (topic LIKE '%/raw') > coalesce(max(numb
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question that was answered: its rows, in no order. `after`: posts behind this number come next; None: no more."""
+    """The rows of an answer, in no order. `after`: posts with higher numbers will follow; None: nothing follows."""
 
     ship: str | None
     rows: list[dict[str, Any]]
@@ -56,99 +57,110 @@ class Answered:
 
 
 @dataclass(slots=True)
-class _Question:
+class _Query:
     ship: str | None
-    """None: which ships were posted about without an answer of the normalizer."""
-    asked_s: float
+    """None: the query finds ships with posts that the normalizer has not processed."""
+    active_s: float
+    """Plant time of the query, or of the latest part of its answer."""
     after: int | None = None
-    """Which page of the ship's posts; None: what was told of the ship."""
+    """The query is for posts with higher numbers; None: for the published quarters and anomalies of the ship."""
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 class History:
-    """Questions to the recorder, some at a time. `time_scale` is plant seconds per wall second.
+    """Queries to the recorder, a few at a time.
 
-    `start` names this start: an answer to what an earlier one had asked may have waited at the broker.
+    Args:
+        time_scale: plant seconds per wall second.
+        start: token of this start of the normalizer, see `Exchange`.
     """
 
-    def __init__(self, time_scale: float, start: str) -> None:
-        self._time_scale, self._start = time_scale, start
-        self._asked: dict[bytes, _Question] = {}
+    def __init__(self, time_scale: float, start: bytes) -> None:
+        self._time_scale = time_scale
+        self._exchange = Exchange(ANSWER_TOPIC, start)
+        self._running: dict[bytes, _Query] = {}
         self._waiting: deque[tuple[str | None, int | None]] = deque()
         self._rests_until_s = -math.inf
-        self._count = 0
 
-    def ask(self, ship: str | None, now_s: float) -> list[Publication]:
-        """Ask which ships were left behind; or what was told of a ship, then for its posts, page by page; each in its turn."""
+    def request(self, ship: str | None, now_s: float) -> list[Publication]:
+        """Request the published data of a ship, then its posts, page by page; or with None, the ships left behind."""
         self._waiting.append((ship, None))
         return self.next(now_s)
 
     def next(self, now_s: float) -> list[Publication]:
-        """Return the questions whose turn it is; call this after each answer."""
+        """Return the queries whose turn it is; call this after each answer."""
         publications = []
-        while self._waiting and len(self._asked) < AT_ONCE and now_s >= self._rests_until_s:
-            publications.append(self._question(*self._waiting.popleft(), now_s))
+        while self._waiting and len(self._running) < AT_ONCE and now_s >= self._rests_until_s:
+            publications.append(self._query(*self._waiting.popleft(), now_s))
         return publications
 
     def tick(self, now_s: float) -> list[Publication]:
-        """Ask again what nobody answered."""
-        for mark in [mark for mark, each in self._asked.items() if now_s - each.asked_s > PATIENCE_S * self._time_scale]:
-            overdue = self._asked.pop(mark)
-            self._waiting.append((overdue.ship, overdue.after))
+        """Repeat queries that have not been answered in time."""
+        oldest_s = now_s - PATIENCE_S * self._time_scale
+        for correlation_data in [each for each, running in self._running.items() if running.active_s < oldest_s]:
+            self._exchange.forget(correlation_data)
+            self._put_back(correlation_data)
         return self.next(now_s)
 
-    def again(self, now_s: float) -> list[Publication]:
-        """Ask again what is not answered: the recorder has been started anew."""
-        self._waiting.extendleft((each.ship, each.after) for each in self._asked.values())
-        self._asked.clear()
+    def restart(self, now_s: float) -> list[Publication]:
+        """Repeat all queries that are not answered, because the recorder has been restarted."""
+        self._waiting.extendleft((each.ship, each.after) for each in self._running.values())
+        self._running.clear()
+        self._exchange.forget_all()
         self._rests_until_s = -math.inf
         return self.next(now_s)
 
     def take(self, message: Message, now_s: float) -> Answered | None:
-        """Take a message of an answer; return the answer when it is complete. One with an error is asked for again.
+        """Take a message of an answer, and return the answer when it is complete.
 
         Raises:
-            Rejected: it is not what a recorder answers, or an error.
+            Rejected: the recorder reports an error, or the answer is incomplete, cut or unreadable. The query will be repeated.
         """
-        mark = message.correlation_data or b""
-        question = self._asked.get(mark)
-        if question is None:
-            return None
-        said = decode_json(message.payload)
-        if isinstance(said, list):
-            question.rows += said
-            question.asked_s = now_s
-            return None
-        end = convert(said, QueryEnd)
-        del self._asked[mark]
-        if end.error is not None or end.truncated:
-            self._waiting.append((question.ship, question.after))
-            self._rests_until_s = now_s + RETRY_S * self._time_scale
-            why = end.error.message if end.error is not None else "there is more than it answers at once"
-            raise Rejected(f"the recorder cannot say what it knows of ship {question.ship}: {why}")
-        if question.ship is None or (question.after is not None and not question.rows):
-            return Answered(question.ship, question.rows)
-        after = max((int(row["number"]) for row in question.rows), default=0) if question.after is not None else 0
-        self._waiting.appendleft((question.ship, after))
-        return Answered(question.ship, question.rows, after)
+        try:
+            taken = self._exchange.take(message)
+            if taken is None:
+                return None
+            running = self._running[taken.correlation_data]
+            if isinstance(taken, Part):
+                running.rows += rows(taken)
+                running.active_s = now_s
+                return None
+            end(taken, whole=True)
+        except (ReplyError, QueryFailed, AnswerCut) as error:
+            raise self._failed(message.correlation_data or b"", error, now_s) from error
+        del self._running[taken.correlation_data]
+        return self._answered(running)
 
-    def _question(self, ship: str | None, after: int | None, now_s: float) -> Publication:
-        self._count += 1
-        mark = f"{self._start}/{self._count}".encode()
-        self._asked[mark] = _Question(ship, now_s, after)
-        return Publication(
-            topic=QUERY.template.topic(),
-            payload=encode(_request(ship, after)),
-            response_topic=ANSWER_TOPIC,
-            correlation_data=mark,
-            content_type=JSON,
-        )
+    def _failed(self, correlation_data: bytes, error: Exception, now_s: float) -> Rejected:
+        self._exchange.forget(correlation_data)
+        ship = self._put_back(correlation_data)
+        self._rests_until_s = now_s + RETRY_S * self._time_scale
+        what = "which ships have new posts" if ship is None else f"the data of ship {ship}"
+        return Rejected(f"the recorder does not report {what}: {error}")
+
+    def _answered(self, done: _Query) -> Answered:
+        if done.ship is None or (done.after is not None and not done.rows):
+            return Answered(done.ship, done.rows)
+        after = max((int(row["number"]) for row in done.rows), default=0) if done.after is not None else 0
+        self._waiting.appendleft((done.ship, after))
+        return Answered(done.ship, done.rows, after)
+
+    def _put_back(self, correlation_data: bytes) -> str | None:
+        """Queue a running query once more; return its ship."""
+        stopped = self._running.pop(correlation_data)
+        self._waiting.append((stopped.ship, stopped.after))
+        return stopped.ship
+
+    def _query(self, ship: str | None, after: int | None, now_s: float) -> Publication:
+        publication = self._exchange.request(query(_request(ship, after)))
+        self._running[publication.correlation_data or b""] = _Query(ship, now_s, after)
+        return publication
 
 
 def _request(ship: str | None, after: int | None) -> QueryRequest:
     if ship is None:
         return QueryRequest(sql=_LEFT_BEHIND, timeout_s=QUERY_TIMEOUT_S)
     if after is None:
-        return QueryRequest(sql=_TOLD, parameters={"ship": ship}, timeout_s=QUERY_TIMEOUT_S)
+        return QueryRequest(sql=_PUBLISHED, parameters={"ship": ship}, timeout_s=QUERY_TIMEOUT_S)
     parameters = {"raw": RAW.template.topic(ship=ship), "after": after, "posts": PAGE_POSTS, "bytes": PAGE_BYTES}
     return QueryRequest(sql=_POSTS, parameters=parameters, timeout_s=QUERY_TIMEOUT_S)

@@ -1,5 +1,7 @@
 """Start the moving average: `python -m controllers.moving_average`."""
 
+from secrets import token_bytes
+
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, positive_int
 from controllers.moving_average.component import MovingAverage
@@ -16,7 +18,7 @@ def build(settings: Settings) -> MovingAverage:
     """
     length = positive_int(WINDOW.name, settings.value(WINDOW), LONGEST_WINDOW)
     fields = read_fields(FIELDS.name, settings.value(FIELDS))
-    return MovingAverage(length, fields, time_scale=settings.time_scale)
+    return MovingAverage(length, fields, time_scale=settings.time_scale, start=token_bytes(8))
 
 
 def main() -> None:

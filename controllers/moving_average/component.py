@@ -17,14 +17,21 @@ DEFAULT_LENGTH = 5
 class MovingAverage:
     """Sans-I/O component: after each reading of a machine, the averages over its last `length` ones.
 
-    `time_scale` is plant seconds per wall second: how long the recorder takes has nothing to do with the plant. What is only
-    recorded, and not heard since the start, is not published: its average is retained.
+    `time_scale` is plant seconds per wall second: how long the recorder takes has nothing to do with the plant. `start` is a
+    token of this start, unlike those of earlier ones. The average of a machine that is only recorded, and not seen since the
+    start, is not published: it is retained.
     """
 
-    def __init__(self, length: int = DEFAULT_LENGTH, fields: Sequence[Field] = DEFAULT_FIELDS, time_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        length: int = DEFAULT_LENGTH,
+        fields: Sequence[Field] = DEFAULT_FIELDS,
+        time_scale: float = 1.0,
+        start: bytes = b"start",
+    ) -> None:
         self._length, self._fields = length, tuple(fields)
         self._windows: dict[str, Window] = {}
-        self._warm_start = WarmStart(length, time_scale)
+        self._warm_start = WarmStart(length, time_scale, start)
         self._heard: set[str] = set()
         """Machines that were heard while their recorded readings may still come."""
         self._held: dict[str, None] = {}
@@ -39,7 +46,7 @@ class MovingAverage:
         if levels := READING.parse(message.topic):
             return self._take_reading(levels["id"], message, now_s)
         if message.topic == RECORDER_TOPIC:
-            return self._warm_start.heard(STATE.decode(message), now_s)
+            return self._warm_start.on_recorder(STATE.decode(message), now_s)
         if message.topic == ANSWER_TOPIC:
             return self._take_answer(message, now_s)
         raise Rejected(f"topic {message.topic!r} names no machine")

@@ -1,6 +1,5 @@
 """The normalizer with a recorder that remembers what was published."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -30,6 +29,8 @@ class World:
     survive: int | None = None
     now_s: float = 0.0
     truncated: bool = False
+    lost: int | None = None
+    """The part of every answer that is lost."""
 
     def __post_init__(self) -> None:
         self.hear(Message(topic="components/recorder/state", payload=ONLINE, retain=True))
@@ -93,10 +94,19 @@ class World:
             rows = [{name: row[name] for name in ("number", "payload")} for row in sorted(rows, key=itemgetter("number"))[:2]]
         elif given:
             rows = [row for row in self._rows(given["ship"]) if row["payload"] is None]
-        end = {"rows": len(rows), "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": self.truncated, "error": None}
-        for said in (rows[:2], rows[2:], end):
-            payload = orjson.dumps(said)
-            self.hear(Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=question.correlation_data))
+        end = {"rows": len(rows), "chunks": 2, "elapsed_s": 0.1, "columns": [], "truncated": self.truncated, "error": None}
+        marks = ((("part", "1"),), (("part", "2"),), (("final", "true"), ("parts", "2")))
+        for content, properties in zip((rows[:2], rows[2:], end), marks, strict=True):
+            if properties == (("part", str(self.lost)),):
+                continue
+            self.hear(
+                Message(
+                    topic=ANSWER_TOPIC,
+                    payload=orjson.dumps(content),
+                    correlation_data=question.correlation_data,
+                    properties=properties,
+                )
+            )
 
     def _rows(self, ship: str) -> list[dict[str, Any]]:
         nothing = dict.fromkeys(["number", "payload", "start_us", "kwh", "coverage", "quality", "negative", "kind"])
@@ -231,14 +241,17 @@ def test_a_question_that_nobody_answers_is_asked_again() -> None:
 
 
 def test_an_answer_to_a_question_of_an_earlier_start_is_none_to_this_one() -> None:
-    earlier, later = EnergyNormalizer(start="a"), EnergyNormalizer(start="b")
+    earlier, later = EnergyNormalizer(start=b"a"), EnergyNormalizer(start=b"b")
     online = Message(topic="components/recorder/state", payload=ONLINE, retain=True)
     (asked,), _ = earlier.on_message(online, 0.0), later.on_message(online, 0.0)
-    for said in (b'[{"ship":"7"}]', b'{"rows":1,"chunks":1,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}'):
-        answer = Message(topic=ANSWER_TOPIC, payload=said, correlation_data=asked.correlation_data)
-        assert later.on_message(answer, 0.0) == []
-    assert earlier.on_message(dataclasses.replace(answer, payload=b'[{"ship":"7"}]'), 0.0) == []
-    assert earlier.on_message(answer, 0.0) != [], "it was its own"
+    end = b'{"rows":1,"chunks":1,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}'
+    part, final = (
+        Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=asked.correlation_data, properties=properties)
+        for payload, properties in ((b'[{"ship":"7"}]', (("part", "1"),)), (end, (("final", "true"), ("parts", "1"))))
+    )
+    assert later.on_message(part, 0.0) == later.on_message(final, 0.0) == []
+    assert earlier.on_message(part, 0.0) == []
+    assert earlier.on_message(final, 0.0) != [], "it was its own"
 
 
 def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
@@ -254,10 +267,22 @@ def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
 def test_half_of_what_is_recorded_is_nothing_to_go_on_from() -> None:
     world = World()
     world.truncated = True
-    with pytest.raises(Rejected, match="more than it answers at once"):
+    with pytest.raises(Rejected, match="more than 0 rows"):
         world.post(12, 26)
     assert world.quarters() == {}
     world.truncated, world.now_s = False, RETRY_S
+    world.send(world.normalizer.on_tick(world.now_s))
+    assert world.quarters() == HOURS
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_lost_part_of_the_recording_is_requested_again(lost: int) -> None:
+    world = World()
+    world.lost = lost
+    with pytest.raises(Rejected, match="of the reply w"):
+        world.post(12, 26)
+    assert world.quarters() == {}
+    world.lost, world.now_s = None, RETRY_S
     world.send(world.normalizer.on_tick(world.now_s))
     assert world.quarters() == HOURS
 

@@ -37,13 +37,18 @@ def recorder(state: str = "online") -> Message:
     return Message(topic="components/recorder/state", payload=payload, retain=True)
 
 
-def rows(question: Publication, *found: dict[str, Any]) -> Message:
-    return Message(topic=ANSWER, payload=orjson.dumps(list(found)), correlation_data=question.correlation_data)
+def reply(question: Publication, content: Any, *properties: tuple[str, str]) -> Message:
+    payload = orjson.dumps(content)
+    return Message(topic=ANSWER, payload=payload, correlation_data=question.correlation_data, properties=properties)
 
 
-def end(question: Publication, error: dict[str, str] | None = None) -> Message:
-    closing = {"rows": 1, "chunks": 1, "elapsed_s": 0.1, "columns": [], "truncated": False, "error": error}
-    return Message(topic=ANSWER, payload=orjson.dumps(closing), correlation_data=question.correlation_data)
+def rows(question: Publication, *found: dict[str, Any], part: int = 1) -> Message:
+    return reply(question, list(found), ("part", str(part)))
+
+
+def end(question: Publication, error: dict[str, str] | None = None, parts: int = 1, truncated: bool = False) -> Message:
+    content = {"rows": 1, "chunks": parts, "elapsed_s": 0.1, "columns": [], "truncated": truncated, "error": error}
+    return reply(question, content, ("final", "true"), ("parts", str(parts)))
 
 
 def recorded(*numbers: int, machine: int = 1) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def test_averages_wait_for_a_moment_only_and_are_corrected() -> None:
     assert said(controller.on_tick(HOLD_S * 60))[0]["average_temperature"] == 26
     corrected = controller.on_message(rows(question, recorded(2, 3, 4, 5)), HOLD_S * 60 + 1)
     assert said(corrected)[0]["average_temperature"] == 24
-    assert controller.on_message(rows(question, recorded(2, 3, 4, 5)), HOLD_S * 60 + 1) == [], "nothing new"
+    assert controller.on_message(rows(question, recorded(2, 3, 4, 5), part=2), HOLD_S * 60 + 1) == [], "nothing new"
 
 
 def test_it_asks_again_while_there_is_no_answer() -> None:
@@ -182,16 +187,32 @@ def test_it_asks_again_while_there_is_no_answer() -> None:
 def test_an_error_is_asked_again() -> None:
     controller = MovingAverage()
     (question,) = controller.on_message(recorder(), 0.0)
-    controller.on_message(end(question, {"kind": "failed", "message": "no"}), 1.0)
+    controller.on_message(end(question, {"kind": "failed", "message": "no"}, parts=0), 1.0)
     assert controller.on_tick(PAUSE_S) == []
     assert len(controller.on_tick(1 + PAUSE_S)) == 1
+
+
+@pytest.mark.parametrize("what", ["part lost", "parts lost", "truncated"])
+def test_incomplete_answer_is_requested_again(what: str) -> None:
+    controller = MovingAverage()
+    (question,) = controller.on_message(recorder(), 0.0)
+    last = {
+        "part lost": rows(question, recorded(1), part=2),
+        "parts lost": end(question, parts=1),
+        "truncated": end(question, parts=0, truncated=True),
+    }
+    assert controller.on_message(last[what], 1.0) == []
+    (repeated,) = controller.on_tick(1 + PAUSE_S)
+    assert controller.on_message(rows(question, recorded(9)), 7.0) == [], "the first answer is given up"
+    controller.on_message(rows(repeated, recorded(1)), 7.0)
+    controller.on_message(end(repeated), 7.0)
+    assert said(controller.on_message(reading(2), 8.0))[0]["average_temperature"] == 21.5
+    assert controller.on_tick(1_000.0) == []
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        None,
-        7,
         {},
         {"topic": "x", "payloads": []},
         {"topic": "machines/1/reading", "payloads": None},
@@ -201,8 +222,7 @@ def test_an_error_is_asked_again() -> None:
 def test_rows_that_cannot_be_used_are_left_out(row: Any) -> None:
     controller = MovingAverage()
     (question,) = controller.on_message(recorder(), 0.0)
-    message = Message(topic=ANSWER, payload=orjson.dumps([row]), correlation_data=question.correlation_data)
-    assert controller.on_message(message, 0.0) == []
+    assert controller.on_message(rows(question, row), 0.0) == []
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"7", b"{}"])
@@ -211,6 +231,15 @@ def test_an_answer_that_is_none_is_rejected(payload: bytes) -> None:
     (question,) = controller.on_message(recorder(), 0.0)
     with pytest.raises(Rejected):
         controller.on_message(Message(topic=ANSWER, payload=payload, correlation_data=question.correlation_data), 0.0)
+
+
+@pytest.mark.parametrize("row", [None, 7])
+def test_part_without_rows_is_rejected(row: Any) -> None:
+    controller = MovingAverage()
+    (question,) = controller.on_message(recorder(), 0.0)
+    with pytest.raises(Rejected):
+        controller.on_message(rows(question, row), 0.0)
+    assert len(controller.on_tick(PAUSE_S)) == 1
 
 
 def test_it_hears_only_what_is_for_it() -> None:

@@ -139,7 +139,12 @@ def test_the_warm_start_finds_the_last_readings(database: Database, past: Past) 
     found = ask(database, orjson.loads(question.payload)["sql"])
     rows = orjson.dumps([{"topic": topic, "payloads": payloads} for topic, payloads in found])
     assert {topic for topic, _ in found} == {"machines/0/reading", "machines/1/reading", "machines/a/b/reading"}
-    answer = Message(topic=question.response_topic or "", payload=rows, correlation_data=question.correlation_data)
+    answer = Message(
+        topic=question.response_topic or "",
+        payload=rows,
+        correlation_data=question.correlation_data,
+        properties=(("part", "1"),),
+    )
     assert controller.on_message(answer, 0.0) == []
     topic, payload = reading(temperature=15, timestamp="2024-11-03T13:41:00Z")
     (said,) = [*controller.on_message(Message(topic=topic, payload=payload), 3.0), *controller.on_tick(3.0)]
