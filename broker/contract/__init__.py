@@ -1,23 +1,30 @@
-"""Every topic that Scaup speaks: one module per system, one `Stream` per row of the README's topic table."""
+"""The contract of every system: one package each, found here, so a new one needs no entry anywhere.
 
-from broker.contract.charging import topics as charging
-from broker.contract.components import topics as components
-from broker.contract.energy import topics as energy
-from broker.contract.fastening import topics as fastening
-from broker.contract.heating import topics as heating
-from broker.contract.machines import topics as machines
-from broker.contract.storage import topics as storage
+A package has `topics.py` with `STREAMS`, and with `DEVICE_FILTERS` where devices publish too. It may have `tables.py` with
+`TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them; and
+`questions.py`, the statements with which clients query what was recorded.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+
+from broker.contract.table import Table
 from broker.stream import AnyStream
 
-STREAMS: tuple[AnyStream, ...] = (
-    *heating.STREAMS,
-    *fastening.STREAMS,
-    *machines.STREAMS,
-    *charging.STREAMS,
-    *energy.STREAMS,
-    *storage.STREAMS,
-    *components.STREAMS,
-)
+SYSTEMS: tuple[str, ...] = tuple(sorted(f"{__name__}.{each.name}" for each in iter_modules(__path__) if each.ispkg))
+"""The dotted names of the systems' packages."""
 
-DEVICE_FILTERS = ("/readings/#", "machines/+/reading", "machines/+/status", "energy/+/raw")
+_TOPICS = [import_module(f"{system}.topics") for system in SYSTEMS]
+
+STREAMS: tuple[AnyStream, ...] = tuple(stream for topics in _TOPICS for stream in topics.STREAMS)
+"""Every topic of every system: one `Stream` is one row of the topic table in the documentation."""
+
+DEVICE_FILTERS: tuple[str, ...] = tuple(each for topics in _TOPICS for each in getattr(topics, "DEVICE_FILTERS", ()))
 """What a device may publish on the loopback listener without an account."""
+
+
+def tables() -> tuple[Table, ...]:
+    """Return the typed tables of all systems."""
+    modules = [f"{system}.tables" for system in SYSTEMS]
+    return tuple(table for module in modules if find_spec(module) for table in import_module(module).TABLES)

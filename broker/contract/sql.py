@@ -1,12 +1,23 @@
-"""A topic filter as a condition of SQL, with the meaning that it has for a broker (MQTT 5, section 4.7)."""
+"""SQL with its parameters, and topic filters as conditions that select what a broker would (MQTT 5, section 4.7)."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
+from broker.mqtt.topics import TopicTemplate, filter_pattern
+
 _WILDCARDS = ("+", "#")
+
+
+def literal(text: str) -> str:
+    """Quote a text for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +42,17 @@ def topic_condition(topic_filter: str, column: str = "topic") -> Condition:
         return Condition(f"NOT starts_with({column}, '$')", {})
     if plain and levels == [*plain, "#"]:
         return Condition(f"({column} = $topic OR starts_with({column}, $topic || '/'))", {"topic": prefix})
-    matching = Condition(f"regexp_full_match({column}, $topic_pattern)", {"topic_pattern": _pattern(levels)})
+    pattern = f"(?s){filter_pattern(topic_filter)}"  # without the flag, `.` of RE2 matches no line end
+    matching = Condition(f"regexp_full_match({column}, $topic_pattern)", {"topic_pattern": pattern})
     if not plain:
         return Condition(f"NOT starts_with({column}, '$')", {}) & matching
     return Condition(f"starts_with({column}, $topic_prefix)", {"topic_prefix": prefix}) & matching
+
+
+def family_condition(template: TopicTemplate) -> str:
+    """Return the condition under which `topic` is of this family, as `TopicTemplate.parse` decides it."""
+    prefix = template.text.partition("{")[0]
+    return f"starts_with(topic, {literal(prefix)}) AND regexp_full_match(topic, {literal(template.pattern)})"
 
 
 def selection(topic_filter: str, since_at: datetime | None) -> Condition:
@@ -43,11 +61,3 @@ def selection(topic_filter: str, since_at: datetime | None) -> Condition:
     if since_at is None:
         return condition
     return condition & Condition("received_at >= $since::TIMESTAMPTZ", {"since": since_at.astimezone(UTC).isoformat()})
-
-
-def _pattern(levels: list[str]) -> str:
-    """Return a pattern of RE2, whose `.` and negated classes match a line end with (?s)."""
-    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels if level != "#")
-    if levels[-1] == "#":
-        body = f"{body}(?:/.*)?"
-    return f"(?s){body}"

@@ -47,7 +47,19 @@ def validate_filter(topic_filter: str) -> str:
 
 def matches(topic_filter: str, topic: str) -> bool:
     """Return whether a valid `topic_filter` selects `topic`, by the rules of a broker."""
-    return _filter_pattern(topic_filter).fullmatch(topic) is not None
+    return _compiled(topic_filter).fullmatch(topic) is not None
+
+
+def filter_pattern(topic_filter: str) -> str:
+    """Return the regular expression that whole topics match where a valid filter selects them, for Python's `re` and for RE2.
+
+    Its `.` must match a line end too. It leaves out the rule about topics that begin with `$`, which RE2 cannot express.
+    """
+    levels = topic_filter.split("/")
+    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels if level != "#")
+    if levels[-1] == "#":
+        return f"{body}(?:/.*)?" if len(levels) > 1 else ".*"
+    return body
 
 
 def _check_text(topic: str) -> None:
@@ -62,13 +74,9 @@ def _check_text(topic: str) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _filter_pattern(topic_filter: str) -> re.Pattern[str]:
-    levels = topic_filter.split("/")
-    not_system = "(?!\\$)" if levels[0] in ("+", "#") else ""
-    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels if level != "#")
-    if levels[-1] == "#":
-        body = f"{body}(?:/.*)?" if len(levels) > 1 else ".*"
-    return re.compile(not_system + body, re.DOTALL)
+def _compiled(topic_filter: str) -> re.Pattern[str]:
+    not_system = "(?!\\$)" if topic_filter.startswith(("+", "#")) else ""
+    return re.compile(not_system + filter_pattern(topic_filter), re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +91,17 @@ class TopicTemplate:
     filter: str = field(init=False)
     """The MQTT filter that selects the whole family: `/readings/+/temperature`."""
     parameters: tuple[str, ...] = field(init=False)
-    _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    pattern: str = field(init=False, repr=False, compare=False)
+    """The regular expression of the family's topics, for Python's `re` and for RE2, with a group for each parameter."""
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         validate_topic(self.text)
         object.__setattr__(self, "filter", validate_filter(_PARAMETER.sub("+", self.text)))
         object.__setattr__(self, "parameters", tuple(_PARAMETER.findall(self.text)))
         pattern = "/".join(_level_pattern(level) for level in self.text.split("/"))
-        object.__setattr__(self, "_pattern", re.compile(pattern))
+        object.__setattr__(self, "pattern", pattern)
+        object.__setattr__(self, "_compiled", re.compile(pattern))
 
     def topic(self, **levels: str) -> str:
         """Build one topic of the family from its named levels.
@@ -107,10 +118,10 @@ class TopicTemplate:
 
     def parse(self, topic: str) -> dict[str, str] | None:
         """Return the named levels of `topic`, None if it is not of this family (an empty level does not match)."""
-        match = self._pattern.fullmatch(topic)
+        match = self._compiled.fullmatch(topic)
         return match.groupdict() if match else None
 
 
 def _level_pattern(level: str) -> str:
     parameter = _PARAMETER.fullmatch(level)
-    return f"(?P<{parameter[1]}>[^/+#\\0]+)" if parameter else re.escape(level)
+    return f"(?P<{parameter[1]}>[^/+#\\x00]+)" if parameter else re.escape(level)

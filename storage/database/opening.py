@@ -9,11 +9,12 @@ from typing import IO, Any
 
 import duckdb
 
+from broker.contract.sql import literal
 from storage.database.cursors import close_connection
 from storage.database.migrate import migrate
 from storage.errors import DatabaseLocked, StorageError, first_line
 from storage.files import part_path
-from storage.schema.views import define_views, last_number, literal
+from storage.schema.views import define_views, last_number
 
 
 def hold_lock(path: Path) -> IO[str]:

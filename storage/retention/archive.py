@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 
 from duckdb import DuckDBPyConnection, Error, OutOfMemoryException
 
+from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.database.opening import remove_unfinished
 from storage.errors import ArchiveFailed, StorageError, first_line
 from storage.files import part_path, sync_file, sync_folder
-from storage.schema.views import define_views, identifier, literal, read_files, tables
+from storage.schema.views import define_views, read_files, tables
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection, Error
 
+from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.database.migrate import migrate
 from storage.errors import ArchiveFailed, StorageError, first_line
 from storage.retention.archive import Tell
-from storage.schema.views import identifier, literal
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from broker.contract.sql import topic_condition
+from broker.contract.sql import identifier, literal, topic_condition
 from broker.errors import InvalidTopic
 from broker.mqtt.topics import validate_filter
 from storage.errors import InvalidRequest
-from storage.schema.views import identifier, literal
 
 SAMPLE = 100_000
 """The last messages on the topics, from which the types are inferred."""

@@ -3,13 +3,11 @@
 The statements are for askers: they read views only. Each is about the messages with numbers from `$low` to `$high`.
 """
 
-import re
 from dataclasses import dataclass
 
 from broker.contract import replay
-from broker.mqtt.topics import TopicTemplate
+from broker.contract.sql import family_condition, literal
 from storage.schema.typed_streams import TYPED_STREAMS, TypedStream
-from storage.schema.views import literal
 
 REJECTED = "rejected_message"
 _REFUSED = "the typed table refused it"
@@ -77,13 +75,6 @@ def typed_tables() -> tuple[TypedTable, ...]:
     return tuple(_table(name, [typed for typed in TYPED_STREAMS if typed.table == name]) for name in names)
 
 
-def topic_sql(template: TopicTemplate) -> str:
-    """Return the condition under which `topic` is of this family, as `TopicTemplate.parse` says."""
-    prefix = template.text.partition("{")[0]
-    levels = ("[^/+#\\x00]+" if level.startswith("{") else re.escape(level) for level in template.text.split("/"))
-    return f"starts_with(topic, {literal(prefix)}) AND regexp_full_match(topic, {literal('/'.join(levels))})"
-
-
 def _table(name: str, streams: list[TypedStream]) -> TypedTable:
     columns = streams[0].names
     wanted = [typed.rows_sql(_messages(typed)) for typed in streams]
@@ -95,6 +86,6 @@ def _table(name: str, streams: list[TypedStream]) -> TypedTable:
 
 
 def _messages(typed: TypedStream) -> str:
-    topics = topic_sql(typed.stream.template)
+    topics = family_condition(typed.stream.template)
     new = f"source IS DISTINCT FROM {literal(replay.SOURCE)} AND number NOT IN (SELECT number FROM refused)"
     return f"(SELECT * FROM messages WHERE {_IN_PIECE} AND {topics} AND {new})"

@@ -1,174 +1,122 @@
-"""Typed tables beside `messages`: one `TypedStream` says how a stream's payload becomes columns.
+"""Compiles the typed tables of the contract (`broker.contract.table`) to the SQL that fills them beside `messages`."""
 
-A new kind of device is one entry in `TYPED_STREAMS` and one migration that creates its table in the schema `live`.
-"""
+from dataclasses import dataclass
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from broker.contract import tables
+from broker.contract.table import Column, Kind, Need, Table
 
-from broker.contract.charging import topics as charging
-from broker.contract.components import topics as components
-from broker.contract.energy import topics as energy
-from broker.contract.fastening import topics as fastening
-from broker.contract.heating import topics as heating
-from broker.contract.machines import topics as machines
-from broker.stream import AnyStream
-
-
-class Need(Enum):
-    """What it means when a payload has not what a column wants."""
-
-    IDENTITY = "there is no typed row"
-    MEASURED = "the column is null, and the message is listed in `rejected_message`"
-    OPTIONAL = "the column is null"
+_NULL = frozenset({"NULL"})
+_TEXT = frozenset({"VARCHAR"})
+_NUMBER = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"})
+_ARRAY = frozenset({"ARRAY"})
+_OBJECT = frozenset({"OBJECT"})
+_FIELD_TYPES = {Kind.TEXT: "VARCHAR", Kind.NUMBER: "DOUBLE", Kind.INSTANT: "TIMESTAMPTZ", Kind.BOOLEAN: "BOOLEAN"}
+"""DuckDB's types for the fields of a struct."""
+_OPTIONAL = (Need.OPTIONAL, Need.NULLABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a typed table.
+class _Rule:
+    """How a kind of column reads its field.
 
-    `sql` is an expression over the struct `field`, which holds the JSON text of each of `keys`; it is null where the payload
-    has not what is `wanted`. `json_types` are DuckDB's names for what JSON may say under the first key.
+    `sql` is null where the field does not hold what is `wanted`. It may use `{field}`, the field as JSON; `{json}`, its JSON
+    text; `{text}`, its string, null for anything else; `{number}`, its number; `{base64}`, whether the payload's encoding is
+    base64; and, as `wanted` may, the settings of the column. `json_types` are DuckDB's names for what JSON may hold there.
+    """
+
+    sql: str
+    wanted: str
+    json_types: frozenset[str]
+
+
+_RULES = {
+    Kind.TEXT: _Rule("nullif({text}, '')", "text", _TEXT),
+    Kind.CONSTANT: _Rule("CASE WHEN {text} = '{value}' THEN {text} END", '"{value}"', _TEXT),
+    Kind.NUMBER: _Rule("CASE WHEN isfinite({number}) THEN {number} END", "a finite number", _NUMBER),
+    Kind.LIMITED_NUMBER: _Rule(
+        "CASE WHEN {number} BETWEEN {low} AND {high} THEN {number} END", "a number from {low} to {high}", _NUMBER
+    ),
+    Kind.INTEGER: _Rule(
+        "CASE WHEN {number} BETWEEN {low} AND {high} AND {number} = floor({number}) THEN {number}::BIGINT END",
+        "a whole number from {low} to {high}",
+        _NUMBER,
+    ),
+    Kind.INSTANT: _Rule(
+        r"CASE WHEN regexp_full_match({text}, '\d{{4}}-.*([Zz]|[+-]\d\d:?\d\d)') THEN TRY_CAST({text} AS TIMESTAMPTZ) END",
+        "RFC 3339",
+        _TEXT,
+    ),
+    Kind.BOOLEAN: _Rule("TRY_CAST({json} AS BOOLEAN)", "true or false", frozenset({"BOOLEAN"})),
+    Kind.ARRAY: _Rule("CASE WHEN starts_with({json}, '[') THEN {json} END", "an array", _ARRAY),
+    Kind.OBJECT: _Rule("CASE WHEN starts_with({json}, '{{') THEN {json} END", "an object", _OBJECT),
+    Kind.STRUCTS: _Rule(
+        "CASE WHEN starts_with({json}, '[') THEN TRY(from_json({field}, '[{{{shape}}}]')) END", "an array of objects", _ARRAY
+    ),
+    Kind.IDENTIFIER: _Rule("{json}", "text or a number", _TEXT | _NUMBER),
+    Kind.TEXT_PAYLOAD: _Rule(
+        "CASE WHEN NOT ({base64}) THEN json_extract_string({field}, '$') END", "a payload", _TEXT | _NUMBER
+    ),
+    Kind.BINARY_PAYLOAD: _Rule(
+        "CASE WHEN {base64} THEN TRY(from_base64(json_extract_string({field}, '$'))) END", "a payload", _TEXT | _NUMBER
+    ),
+}
+_BASE64 = "json_extract_string(field.\"encoding\", '$') IS NOT DISTINCT FROM 'base64'"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledColumn:
+    """A column of a typed table in SQL.
+
+    `sql` is an expression over the struct `field`, which holds the JSON text of each field of the payload; it is null where the
+    payload does not hold what is `wanted`. `key` is the field of the payload itself, `json_types` what it may be.
     """
 
     name: str
+    key: str
     sql: str
-    keys: tuple[str, ...]
     wanted: str
     json_types: frozenset[str]
-    need: Need = Need.MEASURED
+    need: Need
 
 
-_TEXT = frozenset({"VARCHAR"})
-_NULL = frozenset({"NULL"})
-_OBJECT = frozenset({"OBJECT"})
-_NUMBER = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"})
+def compile_column(column: Column) -> CompiledColumn:
+    """Compile the declaration of a column."""
+    rule, key = _RULES[column.kind], column.outer or column.key
+    field = f"json_extract(field.\"{column.outer}\", '$.{column.key}')" if column.outer else f'field."{column.key}"'
+    settings = {"low": column.low, "high": column.high, "value": column.value}
+    sql = rule.sql.format(
+        field=field,
+        json=f"{field}::VARCHAR",
+        text=f"CASE WHEN starts_with({field}::VARCHAR, '\"') THEN json_extract_string({field}, '$') END",
+        number=f"TRY_CAST({field}::VARCHAR AS DOUBLE)",
+        base64=_BASE64,
+        shape=",".join(f'"{name}":"{_FIELD_TYPES[kind]}"' for name, kind in column.fields.items()),
+        **settings,
+    )
+    path = f"{column.outer}.{column.key}" if column.outer else column.key
+    json_types = _OBJECT if column.outer else rule.json_types | (_NULL if column.need is Need.NULLABLE else set())
+    return CompiledColumn(column.name, key, sql, f"{path} ({rule.wanted.format(**settings)})", json_types, column.need)
 
 
-def text(name: str, key: str, need: Need = Need.MEASURED) -> Column:
-    """Declare a column of text; the payload must hold a string that is not empty."""
-    return Column(name, f"nullif({_text_sql(key)}, '')", (key,), f"{key} (text)", _TEXT, need)
-
-
-def literal(key: str, value: str) -> Column:
-    """Declare that a payload must say `value` under `key`; this is not stored."""
-    said = _text_sql(key)
-    sql = f"CASE WHEN {said} = '{value}' THEN {said} END"
-    return Column(f"{key}_said", sql, (key,), f'{key} ("{value}")', _TEXT, Need.IDENTITY)
-
-
-def number(name: str, key: str, need: Need = Need.MEASURED) -> Column:
-    """Declare a column of finite numbers; the payload must hold a number, not a numeric string and not a boolean."""
-    value = _number_sql(key)
-    return Column(name, f"CASE WHEN isfinite({value}) THEN {value} END", (key,), f"{key} (a finite number)", _NUMBER, need)
-
-
-def nullable_number(key: str) -> Column:
-    """Declare a column of numbers that may well be null."""
-    return replace(number(key, key, Need.OPTIONAL), json_types=_NUMBER | _NULL)
-
-
-def nullable_text(key: str) -> Column:
-    """Declare a column of text that may well be null."""
-    return replace(text(key, key, Need.OPTIONAL), json_types=_TEXT | _NULL)
-
-
-def instant(key: str) -> Column:
-    """Declare a column of instants that a payload need not have: RFC 3339 text with its offset."""
-    said = _text_sql(key)
-    valid = rf"regexp_full_match({said}, '\d{{4}}-.*([Zz]|[+-]\d\d:?\d\d)')"
-    return Column(key, f"CASE WHEN {valid} THEN TRY_CAST({said} AS TIMESTAMPTZ) END", (key,), "", _TEXT, Need.OPTIONAL)
-
-
-def nullable_instant(key: str) -> Column:
-    """Declare a column of instants that may well be null."""
-    return replace(instant(key), json_types=_TEXT | _NULL)
-
-
-def boolean(name: str, key: str) -> Column:
-    """Declare a column of true and false that a payload need not have."""
-    return Column(name, f'TRY_CAST(field."{key}"::VARCHAR AS BOOLEAN)', (key,), "", frozenset({"BOOLEAN"}), Need.OPTIONAL)
-
-
-def json_array(key: str, need: Need = Need.MEASURED) -> Column:
-    """Declare a column with the JSON text of an array."""
-    sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'[\') THEN field."{key}"::VARCHAR END'
-    return Column(key, sql, (key,), f"{key} (an array)", frozenset({"ARRAY"}), need)
-
-
-def structs(name: str, key: str, shape: str) -> Column:
-    """Declare a column with a list of structs; `shape` says in JSON which fields they have, of which types."""
-    sql = f"CASE WHEN starts_with(field.\"{key}\"::VARCHAR, '[') THEN TRY(from_json(field.\"{key}\", '[{shape}]')) END"
-    return Column(name, sql, (key,), f"{key} (an array of objects)", frozenset({"ARRAY"}))
-
-
-def json_object(key: str, need: Need = Need.OPTIONAL) -> Column:
-    """Declare a column with the JSON text of an object."""
-    sql = f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'{{\') THEN field."{key}"::VARCHAR END'
-    return Column(key, sql, (key,), f"{key} (an object)", _OBJECT, need)
-
-
-def inside(outer: str, column: Column) -> Column:
-    """Declare that what a column wants is in the object that the payload has under `outer`."""
-    (key,) = column.keys
-    sql = column.sql.replace(f'field."{key}"', f"json_extract(field.\"{outer}\", '$.{key}')")
-    return replace(column, sql=sql, keys=(outer,), wanted=f"{outer}.{column.wanted}", json_types=_OBJECT)
-
-
-def integer(name: str, key: str, low: int, high: int) -> Column:
-    """Declare a column of whole numbers from `low` to `high`."""
-    value = _number_sql(key)
-    valid = f"{value} BETWEEN {low} AND {high} AND {value} = floor({value})"
-    wanted = f"{key} (a whole number from {low} to {high})"
-    return Column(name, f"CASE WHEN {valid} THEN {value}::BIGINT END", (key,), wanted, _NUMBER)
-
-
-def percentage(name: str, key: str) -> Column:
-    """Declare a column of numbers from 0 to 100."""
-    value = _number_sql(key)
-    sql = f"CASE WHEN {value} BETWEEN 0 AND 100 THEN {value} END"
-    return Column(name, sql, (key,), f"{key} (a number from 0 to 100)", _NUMBER)
-
-
-def _text_sql(key: str) -> str:
-    return f'CASE WHEN starts_with(field."{key}"::VARCHAR, \'"\') THEN json_extract_string(field."{key}", \'$\') END'
-
-
-def _number_sql(key: str) -> str:
-    return f'TRY_CAST(field."{key}"::VARCHAR AS DOUBLE)'
-
-
-@dataclass(frozen=True, slots=True)
 class TypedStream:
-    """A stream and the table that its messages fill; `levels` names the topic levels that become columns.
+    """A stream and the table that its messages fill, in SQL."""
 
-    `renamed` has the column's name for a level, where it is not the level's own.
-    """
-
-    stream: AnyStream
-    table: str
-    levels: tuple[str, ...]
-    columns: tuple[Column, ...]
-    conditions: tuple[Column, ...] = ()
-    """What a payload must say besides, without a column of its own."""
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self, declared: Table) -> None:
+        self.stream, self.table = declared.stream, declared.name
+        self._levels, self._known_keys = declared.levels, declared.known_keys
+        self._columns = tuple(map(compile_column, declared.columns))
+        self._read = self._columns + tuple(map(compile_column, declared.conditions))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the table that the stream fills."""
-        return (
-            "number",
-            "received_at",
-            "event_at",
-            *map(self._level_column, self.levels),
-            *(column.name for column in self.columns),
-        )
+        return ("number", "received_at", "event_at", *self._levels.values(), *(column.name for column in self._columns))
 
     @property
     def keys(self) -> dict[str, frozenset[str]]:
         """The fields of the payload that are known, with what JSON types they may have."""
-        return {key: column.json_types for column in self._read for key in column.keys}
+        known = dict.fromkeys(self._known_keys, _TEXT | _NUMBER)
+        return {column.key: column.json_types for column in self._read} | known
 
     def rows_sql(self, source: str) -> str:
         """Return the query for the typed rows of `source`, which has the columns of `messages`."""
@@ -191,7 +139,7 @@ class TypedStream:
 
     def rejects_sql(self, source: str) -> str:
         """Return the query for what of `source` belongs into `rejected_message`."""
-        wanted = ", ".join(column.wanted for column in self._read if column.need is not Need.OPTIONAL).replace("'", "''")
+        wanted = ", ".join(column.wanted for column in self._read if column.need not in _OPTIONAL).replace("'", "''")
         return f"""
             SELECT number, received_at, event_at, 'recorder' AS component, message_topic AS topic,
                 CASE WHEN message_payload IS NULL THEN 'not UTF-8' WHEN message_payload = '' THEN 'empty payload'
@@ -199,15 +147,8 @@ class TypedStream:
                 message_payload AS payload, message_payload_raw AS payload_raw
             FROM ({self._projection(source)}) WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
 
-    def _level_column(self, level: str) -> str:
-        return self.renamed.get(level, level)
-
     @property
-    def _read(self) -> tuple[Column, ...]:
-        return self.columns + self.conditions
-
-    @property
-    def _measured(self) -> list[Column]:
+    def _measured(self) -> list[CompiledColumn]:
         return [column for column in self._read if column.need is Need.MEASURED]
 
     @property
@@ -219,8 +160,8 @@ class TypedStream:
         shape = ", ".join(f'"{key}":"JSON"' for key in sorted(self.keys))
         parts = self.stream.template.text.split("/")
         levels = [
-            f"split_part(message_topic, '/', {parts.index('{' + name + '}') + 1}) AS {self._level_column(name)}"
-            for name in self.levels
+            f"split_part(message_topic, '/', {parts.index('{' + level + '}') + 1}) AS {column}"
+            for level, column in self._levels.items()
         ]
         columns = [f"{column.sql} AS {column.name}" for column in self._read]
         kept = ["number", "received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
@@ -237,142 +178,11 @@ def _of_batch(code: int) -> str:
     return f"(SELECT * FROM batch WHERE stream = {code})"
 
 
-def _all_there(columns: list[Column]) -> str:
+def _all_there(columns: list[CompiledColumn]) -> str:
     return " AND ".join(f"{column.name} IS NOT NULL" for column in columns) or "true"
 
 
-_BASE64 = "json_extract_string(field.encoding, '$') IS NOT DISTINCT FROM 'base64'"
-_PAYLOAD = "json_extract_string(field.payload, '$')"
-
-
-def _rejected_payload(name: str, sql: str) -> Column:
-    return Column(name, sql, ("payload", "encoding", "at", "size"), "", _TEXT | _NUMBER, Need.OPTIONAL)
-
-
-_QUARTER = '{"datetime":"TIMESTAMPTZ","value":"DOUBLE","quality":"VARCHAR","coverage":"DOUBLE","negative":"BOOLEAN"}'
-_SHIP = Column("ship_said", "field.spaceship_id::VARCHAR", ("spaceship_id",), "", _TEXT | _NUMBER, Need.OPTIONAL)
-_KWH = literal("units", "kWh")
-
-TYPED_STREAMS = (
-    TypedStream(
-        heating.READING,
-        "room_temperature",
-        ("room",),
-        (text("sensor", "sensorID", Need.IDENTITY), number("celsius", "value")),
-        (literal("type", "temperature"),),
-    ),
-    TypedStream(heating.VALVE_LEVEL, "valve_level", ("room",), (integer("level", "level", 0, 100),)),
-    TypedStream(
-        fastening.EVENT,
-        "fastening_log",
-        ("driver",),
-        (
-            text("event", "event", Need.IDENTITY),
-            text("job", "job"),
-            text("serial", "serial", Need.IDENTITY),
-            text("part_number", "part_number"),
-            text("revision", "revision"),
-            integer("step", "step", 1, 1_000_000),
-            number("torque_nm", "torque_nm", Need.OPTIONAL),
-            number("target_nm", "target_nm"),
-            number("min_nm", "min_nm"),
-            number("max_nm", "max_nm"),
-            boolean("in_range", "in_range"),
-            boolean("voided", "void"),
-            boolean("asked", "asked"),
-            text("reason", "reason", Need.OPTIONAL),
-        ),
-        (json_array("results", Need.OPTIONAL),),
-    ),
-    TypedStream(fastening.CATALOG, "torque_catalog", (), (json_array("serials"), json_array("parts"))),
-    TypedStream(
-        machines.READING,
-        "machine_reading",
-        ("id",),
-        (
-            integer("id", "id", -(2**53), 2**53),
-            nullable_text("name"),
-            nullable_text("description"),
-            number("temperature", "temperature"),
-            number("fan_speed", "fan_speed"),
-            nullable_text("status"),
-            instant("timestamp"),
-        ),
-        renamed={"id": "machine"},
-    ),
-    TypedStream(
-        machines.AVERAGE,
-        "machine_average",
-        ("id",),
-        (nullable_number("average_temperature"), nullable_number("average_speed"), nullable_text("status")),
-        (json_object("left_out"),),
-        renamed={"id": "machine"},
-    ),
-    TypedStream(energy.INTERVAL, "energy_told", ("ship",), (structs("quarters", "data", _QUARTER),), (_SHIP, _KWH)),
-    TypedStream(
-        energy.ANOMALY,
-        "energy_anomaly",
-        ("ship",),
-        (
-            replace(instant("datetime"), name="start_at"),
-            text("kind", "kind"),
-            replace(nullable_number("value"), name="kwh"),
-            replace(nullable_number("expected"), name="expected_kwh"),
-            text("text", "text"),
-        ),
-        (_SHIP,),
-    ),
-    TypedStream(
-        charging.SOC,
-        "charger_soc",
-        ("id",),
-        (inside("data", percentage("soc", "soc")),),
-        (literal("event", "StateOfCharge"),),
-        renamed={"id": "charger"},
-    ),
-    TypedStream(
-        charging.STATUS,
-        "widget_status",
-        ("id",),
-        (inside("data", text("status", "status")),),
-        (literal("event", "chargingStatus"),),
-        renamed={"id": "widget"},
-    ),
-    TypedStream(
-        charging.SESSION,
-        "charging_told",
-        ("id",),
-        (
-            text("session", "session", Need.IDENTITY),
-            text("widget", "widget"),
-            replace(instant("started_at"), wanted="started_at (RFC 3339)", need=Need.MEASURED),
-            number("soc_start", "soc_start"),
-            nullable_instant("ended_at"),
-            nullable_number("soc_end"),
-            nullable_number("duration_s"),
-            nullable_text("ended_by"),
-        ),
-        renamed={"id": "charger"},
-    ),
-    TypedStream(charging.PAIRS, "charging_pairs", (), (json_object("pairs", Need.IDENTITY),)),
-    TypedStream(
-        components.STATE,
-        "component_state",
-        ("component",),
-        (text("state", "state"), text("boot", "boot"), text("version", "version")),
-    ),
-    TypedStream(
-        components.REJECTED,
-        "rejected_message",
-        ("component",),
-        (
-            text("topic", "topic", Need.IDENTITY),
-            text("reason", "reason", Need.IDENTITY),
-            _rejected_payload("payload", f"CASE WHEN NOT ({_BASE64}) THEN {_PAYLOAD} END"),
-            _rejected_payload("payload_raw", f"CASE WHEN {_BASE64} THEN TRY(from_base64({_PAYLOAD})) END"),
-        ),
-    ),
-)
+TYPED_STREAMS = tuple(map(TypedStream, tables()))
 
 
 class StreamCodes:

@@ -1,22 +1,27 @@
-"""What askers see: each table of the schema `live` and its files in the archive as one view, and views that stand on those.
+"""The views that queries read: each table of the schema `live` with its files in the archive, and every system's derived views.
 
-The definitions hold the archive's absolute path, so they are made anew at each opening. DuckDB's `file_search_path` would allow
+The definitions hold the archive's absolute path, so they are made at each opening. DuckDB's `file_search_path` would allow
 relative ones, but its wall around the archive's folder (`allowed_directories`) then refuses them (1.5.5 and 2.0.0).
 """
 
 import hashlib
 import logging
+import re
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files as resources
 from pathlib import Path
 
 from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
+from broker.contract import SYSTEMS
+from broker.contract.sql import identifier, literal
 from storage.errors import first_line
 from storage.files import file_size
-from storage.schema.derived_views import DERIVED_VIEWS
 
 log = logging.getLogger(__name__)
 
+_VIEW = re.compile(r"^CREATE VIEW (\w+) AS\n(.*?);$", re.MULTILINE | re.DOTALL)
 _TABLES = """
 SELECT table_name, list(column_name ORDER BY ordinal_position) FROM information_schema.columns
 WHERE table_schema = 'live' AND table_catalog = current_database() GROUP BY table_name
@@ -36,7 +41,7 @@ SELECT greatest(0, (SELECT max(number) FROM live.messages),
                 + coalesce((SELECT sum(rows) FROM archive_file WHERE state = 'archived' AND name = 'messages'), 0)
                 + coalesce((SELECT sum(messages) FROM expired_message), 0))
 """
-"""The highest number may be forgotten, but how many there were is known: numbers have no gap."""
+"""The message with the highest number may be purged, but the count of all messages is known, and numbers have no gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,22 @@ def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool 
     for table, columns in connection.execute(_TABLES).fetchall():
         _define_union(connection, table, columns, files.get(table, []), temporary)
     recorded = connection.execute("SELECT name, query FROM recorded_view").fetchall()
-    for name, query in [*DERIVED_VIEWS.items(), *recorded]:
+    for name, query in [*derived_views().items(), *recorded]:
         try:
             _define(connection, name, query, temporary)
         except (BinderException, CatalogException) as error:
             log.error("the view %s does not fit what is recorded: %s", name, first_line(error))
+
+
+@cache
+def derived_views() -> dict[str, str]:
+    """Return the views of every system, name → SELECT, in the order of its `views.sql`: a view may stand on those before it."""
+    found: dict[str, str] = {}
+    for system in SYSTEMS:
+        file = resources(system).joinpath("views.sql")
+        if file.is_file():
+            found |= _VIEW.findall(file.read_text("utf-8"))
+    return found
 
 
 def last_number(connection: DuckDBPyConnection) -> int:
@@ -93,16 +109,6 @@ def read_files(files: list[Path], same_columns: bool = True) -> str:
     """Return the SQL that reads Parquet files as one table."""
     names = ", ".join(literal(str(path)) for path in files)
     return f"read_parquet([{names}], hive_partitioning = false, union_by_name = {'false' if same_columns else 'true'})"
-
-
-def literal(text: str) -> str:
-    """Quote a text for SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _define(connection: DuckDBPyConnection, name: str, query: str, temporary: bool) -> None:

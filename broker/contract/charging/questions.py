@@ -6,8 +6,7 @@ from broker.contract.sql import Condition
 
 _SESSIONS = """
 SELECT session, charger, widget, started_at, ended_at, soc_start, soc_end, duration_s, ended_by FROM charging_session
-WHERE (charger, session) IN (SELECT (charger, session) FROM charging_told WHERE received_at >= $since::TIMESTAMPTZ)
-    AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
+WHERE revised_at >= $since::TIMESTAMPTZ AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
 ORDER BY started_at, coalesce(ended_at, 'infinity'), charger, session
 """
 

@@ -102,3 +102,6 @@ ANOMALY = Stream(
     summary="energy → all",
 )
 STREAMS: tuple[AnyStream, ...] = (RAW, INTERVAL, ANSWER, ANOMALY)
+
+DEVICE_FILTERS = ("energy/+/raw",)
+"""What a device may publish without an account."""

@@ -98,3 +98,6 @@ STATE = Stream(
     plant=True,
 )
 STREAMS: tuple[AnyStream, ...] = (READING, VALVE_LEVEL, SETPOINT, STATE)
+
+DEVICE_FILTERS = ("/readings/#",)
+"""What a device may publish without an account."""

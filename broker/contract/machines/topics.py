@@ -68,3 +68,6 @@ STATUS = Stream(
     summary="operator, HTTP → machine",
 )
 STREAMS: tuple[AnyStream, ...] = (READING, AVERAGE, STATUS)
+
+DEVICE_FILTERS = ("machines/+/reading", "machines/+/status")
+"""What a device may publish without an account."""

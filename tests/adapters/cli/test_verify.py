@@ -11,7 +11,8 @@ import pytest
 from click.testing import Result
 
 from adapters.cli.ledger.reading import PIECE
-from storage.schema.ledger import topic_sql, typed_tables
+from broker.contract.sql import family_condition
+from storage.schema.ledger import typed_tables
 from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recording import OTHER, READING, START_AT, Recording
@@ -339,7 +340,7 @@ def test_starts_that_balance_are_one_line_for_people(scaup: Scaup, recording: Re
 )
 def test_the_condition_of_a_stream_is_that_of_the_recorder(recording: Recording, topic: str) -> None:
     code = StreamCodes()[topic]
-    conditions = ", ".join(topic_sql(typed.stream.template) for typed in TYPED_STREAMS)
+    conditions = ", ".join(family_condition(typed.stream.template) for typed in TYPED_STREAMS)
     with recording.database.cursor() as cursor:
         row = cursor.execute(f"SELECT {conditions} FROM (SELECT ? AS topic)", [topic]).fetchall()[0]
     assert [n for n, selected in enumerate(row) if selected] == ([code] if code >= 0 else [])

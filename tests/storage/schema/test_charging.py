@@ -154,7 +154,9 @@ def test_a_session_is_what_was_said_last(database: Database, past: Past) -> None
     past.record(DAY, [begun()])
     assert ask(database, f"SELECT {SESSION_COLUMNS} FROM charging_session") == [RUNNING]
     past.record(DAY, [over()], hour=1)
-    assert ask(database, "SELECT * FROM charging_session") == [ENDED]
+    assert ask(database, "SELECT * EXCLUDE (revised_at) FROM charging_session") == [ENDED]
+    revised = "revised_at = (SELECT max(received_at) FROM charging_told)"
+    assert ask(database, f"SELECT {revised} FROM charging_session") == [(True,)]
     assert ask(database, "SELECT count(*) FROM charging_told") == [(2,)]
     assert rejected(database) == 0
 

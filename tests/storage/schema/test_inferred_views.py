@@ -5,10 +5,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.query.sandbox import open_read_only
 from storage.retention.archive import Archive
-from storage.schema.views import define_views, identifier, last_number, literal, tables
+from storage.schema.views import define_views, last_number, tables
 from tests.storage.conftest import Past, a_day, ask, direct, silent
 
 DAY = date(2026, 11, 1)
