@@ -1,10 +1,12 @@
 """A real Mosquitto for system tests, with the configuration, access file and passwords that `make up` would give it."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,24 +196,37 @@ def own_ports() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago on both loopback addresses."""
-    with _sockets(count) as sockets:
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports that are free now and that no other test process on this machine is given while this one needs them.
+
+    They lie below the range that outgoing connections use. A UDP socket with the same number, which this process holds,
+    reserves each: nothing in the tests uses UDP, and the system frees it when the process ends.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = _random.choice(_PORTS)
+        if _reserve(port):
+            found.append(port)
+    while len(_reservations) > _MAX_RESERVED:
+        os.close(_reservations.popleft())
+    return found
 
 
-class _sockets:
-    def __init__(self, count: int) -> None:
-        self._count = count
+_PORTS = range(10_000, 16_000)
+_random = random.SystemRandom()  # Hypothesis seeds the shared generator
+_MAX_RESERVED = 256  # a test has ended long before its ports are the oldest of so many
+_reservations: deque[int] = deque()
+"""Descriptors of the sockets, oldest first; they are never closed otherwise."""
 
-    def __enter__(self) -> list[socket.socket]:
-        self._open = [socket.socket() for _ in range(self._count)]
-        for each in self._open:
-            each.bind(("127.0.0.1", 0))
-        return self._open
 
-    def __exit__(self, *_: object) -> None:
-        for each in self._open:
-            each.close()
+def _reserve(port: int) -> bool:
+    with socket.socket(type=socket.SOCK_DGRAM) as reservation:
+        try:
+            reservation.bind(("127.0.0.1", port))
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            return False
+        _reservations.append(reservation.detach())
+    return True
 
 
 def engine_answers() -> bool:
