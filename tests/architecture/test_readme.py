@@ -1,6 +1,7 @@
 """The pages state what the code does: tables, names, links. Their commands are run by tests/system/test_readme.py."""
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_tables_page_matches_a_new_database(database: Database) -> None:
         ).fetchall()
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| ((?:`\w+`(?:, )?)+) \|$", TABLES.read_text(), re.MULTILINE)
     assert {name: re.findall(r"`(\w+)`", columns) for name, columns in rows} == dict(found)
+
+
+def test_make_help_lists_every_target() -> None:
+    declared = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    helped = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^  make (\S+) +\S", helped, re.MULTILINE)) == set(" ".join(declared).split())
 
 
 def test_readme_is_short() -> None:

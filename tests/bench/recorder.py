@@ -1,7 +1,7 @@
 """Measure the recorder against the spec's figures: `python -m tests.bench.recorder`.
 
 Real Mosquitto with the shipped configuration, real recorder, everything in one run on one machine. `--only drain` chooses a
-part, `--quick` makes all of it ten times smaller, `--markdown` prints the peers' table as the README has it, `--strict` exits
+part, `--quick` makes all of it ten times smaller, `--markdown` prints the peers' table as docs/recording.md has it, `--strict` exits
 with 1 where a figure is not reached.
 """
 
@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the recorder against the spec's figures.")
     parser.add_argument("--only", choices=[DRAIN, *PARTS], help="measure only this part")
     parser.add_argument("--quick", action="store_true", help="everything ten times smaller: to see whether the bench works")
-    parser.add_argument("--markdown", action="store_true", help="print the peers' table for the README")
+    parser.add_argument("--markdown", action="store_true", help="print the peers' table for docs/recording.md")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a figure is not reached")
     return parser.parse_args()
 

@@ -22,7 +22,7 @@ from tests.crash.trial import Cause, Options, Outcome, run, say
 @click.option("--broker-kills", default=10, show_default=True, type=click.IntRange(1), help="Kills of the broker, per cause.")
 @click.option("--messages", default=0, type=click.IntRange(0), help="Messages per cause at least, however soon it is over.")
 @click.option("--seed", type=int, help="Repeat a run: the same kills after the same pauses.")
-@click.option("--markdown", is_flag=True, help="Print the table for the README.")
+@click.option("--markdown", is_flag=True, help="Print the table for docs/recording.md.")
 def main(only: tuple[str, ...], kills: int, broker_kills: int, messages: int, seed: int | None, markdown: bool) -> None:
     """Kill, freeze and starve a real broker and a real recorder under load; count what is lost and doubled.
 

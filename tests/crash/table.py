@@ -35,7 +35,7 @@ def text(outcomes: Sequence[Outcome]) -> str:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return the table for the README."""
+    """Return the table for docs/recording.md."""
     head = [f"| {' | '.join(_HEAD[:-1])} |", "|---" + "|--:" * (len(_HEAD) - 2) + "|"]
     return "\n".join([*head, *(f"| {' | '.join(_cells(each)[:-1])} |" for each in outcomes)])
 
