@@ -1,7 +1,7 @@
 """One torque driver and its operator, without clock or socket: frames in, frames out when they are due.
 
-The driver's messages are those of its maker (docs/fastening.md); replies to `status`, errors and unknown messages are ours, since
-the maker does not document them.
+The driver's messages are those of its maker (docs/fastening.md); replies to `status`, errors and unknown messages are ours,
+since the maker does not document them.
 """
 
 import enum

@@ -1,7 +1,7 @@
 """Measure the recorder against the spec's figures: `python -m tests.bench.recorder`.
 
 Real Mosquitto with the shipped configuration, real recorder, everything in one run on one machine. `--only drain` chooses a
-part, `--quick` makes all of it ten times smaller, `--markdown` prints the peers' table as docs/recording.md has it, `--strict` exits
+part, `--quick` makes all of it ten times smaller, `--markdown` prints the peers' table of docs/recording.md, `--strict` exits
 with 1 where a figure is not reached.
 """
 
