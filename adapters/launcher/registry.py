@@ -1,16 +1,12 @@
-"""The one list of components, found in the folders: a package with a `declaration.py` is a component."""
+"""The components, found in the folders: a package with a `declaration.py` that defines `DECLARATION` is one."""
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from broker.runtime.declaration import Declaration
-
-STAND_INS = {
-    "sim-charger": ("sim.chargers.charger_by_hand", "one charger by hand: pick its state of charge"),
-    "sim-widget": ("sim.chargers.widget_by_hand", "one widget by hand: see its LED"),
-}
-"""Programs for people that `scaup run` starts too, though they are no components: where their `main` is, and what they do."""
 
 FOLDERS = ("storage", "controllers", "adapters", "sim")
 
@@ -28,27 +24,30 @@ def package_of(name: str) -> str:
     Raises:
         KeyError: there is no such component.
     """
-    declaration = components()[name]
-    return _packages()[declaration]
+    return _packages()[components()[name]]
+
+
+@cache
+def stand_ins() -> dict[str, tuple[str, str]]:
+    """Return the interactive programs that `scaup run` starts too, though they are no components: name → module, summary.
+
+    They are the `STAND_INS` of the packages' declarations; the module has a click command `main`.
+    """
+    return {name: each for _, module in _declarations() for name, each in getattr(module, "STAND_INS", {}).items()}
 
 
 @cache
 def _packages() -> dict[Declaration, str]:
-    found = {}
+    return {module.DECLARATION: package for package, module in _declarations() if hasattr(module, "DECLARATION")}
+
+
+def _declarations() -> Iterator[tuple[str, ModuleType]]:
     for folder in FOLDERS:
         for package in (folder, *_subpackages(folder)):
-            if (declaration := _declaration(package)) is not None:
-                found[declaration] = package
-    return found
+            if "declaration" in (module.name for module in pkgutil.iter_modules(import_module(package).__path__)):
+                yield package, import_module(f"{package}.declaration")
 
 
 def _subpackages(folder: str) -> list[str]:
     paths = import_module(folder).__path__
     return [f"{folder}.{module.name}" for module in pkgutil.iter_modules(paths) if module.ispkg]
-
-
-def _declaration(package: str) -> Declaration | None:
-    names = {module.name for module in pkgutil.iter_modules(import_module(package).__path__)}
-    if "declaration" not in names:
-        return None
-    return getattr(import_module(f"{package}.declaration"), "DECLARATION", None)

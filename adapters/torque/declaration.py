@@ -7,6 +7,7 @@ DRIVER_URL = Variable(
     name="SCAUP_TORQUE_DRIVER_URL",
     default="ws://127.0.0.1:9600",
     meaning="websocket of the torque driver `driver-1`, or several as `name=url,name=url`",
+    container="${SCAUP_TORQUE_DRIVER_URL:-ws://sim-torque-driver:${SCAUP_SIM_TORQUE_PORT:-9600}}",
 )
 
 DECLARATION = Declaration(

@@ -12,6 +12,11 @@ class Variable:
     name: str
     default: str
     meaning: str
+    container: str = ""
+    """Its value in a container, where `${…}` stands for variables of the host; empty: as it is given on the host."""
+    shipped: str = ""
+    """Of a variable that holds a path: the file or folder of this repository that is used if it is empty. A container has the
+    path of the host mounted at `container`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class Declaration:
     variables: tuple[Variable, ...] = ()
     listens: tuple[Variable, ...] = ()
     """Those of the `variables` that hold a port to listen on: `make up` checks that it is free."""
+    publishes_ports: bool = True
+    """In containers, the ports that it `listens` on can be reached from the host, and not only by other components."""
     account: str = ""
     """Account it logs in with; empty: the one with its name."""
 

@@ -8,6 +8,8 @@ PAIRS_FILE = Variable(
     name="SCAUP_CHARGER_PAIRS",
     default="",
     meaning="JSON file, charger → widget, read again when it changes; empty: the shipped one",
+    container="/pairs.json",
+    shipped="controllers/charging/pairs.json",
 )
 
 DECLARATION = Declaration(

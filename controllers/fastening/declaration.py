@@ -8,6 +8,8 @@ CATALOG_FOLDER = Variable(
     name="SCAUP_TORQUE_CATALOG",
     default="",
     meaning="folder with serials.json, parts.json and steps.json; empty: the shipped ones",
+    container="/catalog",
+    shipped="controllers/fastening/catalog",
 )
 PATIENCE = Variable(
     name="SCAUP_TORQUE_TIMEOUT_S",

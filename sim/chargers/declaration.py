@@ -6,6 +6,7 @@ HOST = Variable(
     name="SCAUP_SIM_CHARGER_HOST",
     default="127.0.0.1",
     meaning="host of the charger adapter, for the simulated chargers and widgets",
+    container="charger-adapter",
 )
 
 DECLARATION = Declaration(
@@ -13,3 +14,9 @@ DECLARATION = Declaration(
     summary="simulated chargers with customers and widgets",
     variables=(HOST,),
 )
+
+STAND_INS = {
+    "sim-charger": ("sim.chargers.charger_by_hand", "one charger by hand: pick its state of charge"),
+    "sim-widget": ("sim.chargers.widget_by_hand", "one widget by hand: see its LED"),
+}
+"""Interactive programs for `scaup run`: their module, and what they do."""

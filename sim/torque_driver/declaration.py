@@ -9,4 +9,5 @@ DECLARATION = Declaration(
     summary="simulated torque drivers, one for each websocket connection",
     variables=(PORT,),
     listens=(PORT,),
+    publishes_ports=False,
 )

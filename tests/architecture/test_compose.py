@@ -1,7 +1,8 @@
-"""One list of components drives both runtimes: `docker-compose.yml` names exactly those that the folders have."""
+"""`docker-compose.yml` is generated from the components' declarations."""
 
 import re
 
+from adapters.launcher.compose_file import compose_file
 from adapters.launcher.registry import components, package_of
 from broker.runtime.settings import ROOT, VARIABLES
 
@@ -18,11 +19,15 @@ def services() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_one_service_for_each_component_and_the_broker() -> None:
+def test_file_is_up_to_date() -> None:
+    assert compose_file() == TEXT, "type: python -m adapters.launcher.compose_file > docker-compose.yml"
+
+
+def test_every_component_and_the_broker_has_a_service() -> None:
     assert set(services()) == {"setup", "broker", *components()}
 
 
-def test_each_service_runs_its_own_package_and_checks_its_own_health() -> None:
+def test_service_runs_and_checks_its_component() -> None:
     for name in components():
         assert f"command: [python, -m, {package_of(name)}]" in services()[name]
         assert f"test: [CMD, scaup, status, {name}]" in services()[name]
@@ -36,12 +41,13 @@ def test_every_setting_reaches_the_containers() -> None:
 
 
 def test_published_ports_are_bound_to_loopback_by_default() -> None:
-    ports = re.findall(r'^ +- "(.*:\d+)"$', section("services"), re.MULTILINE)
-    assert len(ports) == 2
+    ports = re.findall(r'^ +- "(.*)"$', section("services"), re.MULTILINE)
+    own = [port for each in components().values() if each.publishes_ports for port in each.listens]
+    assert len(ports) == 2 + len(own)
     assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports)
 
 
-def test_image_is_built_from_the_lock_and_does_not_run_as_root() -> None:
+def test_image_is_built_from_the_lock_and_not_run_as_root() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r requirements.lock" in dockerfile
     assert "USER 1883:1883" in dockerfile

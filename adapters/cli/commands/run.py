@@ -16,9 +16,9 @@ class Runnable(ComponentName):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return what can be run and begins as typed."""
-        from adapters.launcher.registry import STAND_INS
+        from adapters.launcher.registry import stand_ins
 
-        found = [CompletionItem(name, help=text) for name, (_, text) in STAND_INS.items() if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=text) for name, (_, text) in stand_ins().items() if name.startswith(incomplete)]
         return [*super().shell_complete(ctx, param, incomplete), *found]
 
 
@@ -36,13 +36,13 @@ def run(name: str, options: tuple[str, ...]) -> None:
 
     Two more need no broker and are no components: sim-charger and sim-widget, a charger and a widget by hand.
     """
-    from adapters.launcher.registry import STAND_INS, components, package_of
+    from adapters.launcher.registry import components, package_of, stand_ins
 
-    if name in STAND_INS:
-        _be(name, STAND_INS[name][0], options)
+    if name in stand_ins():
+        _be(name, stand_ins()[name][0], options)
         return
     if name not in components():
-        names = ", ".join([*components(), *STAND_INS])
+        names = ", ".join([*components(), *stand_ins()])
         raise WrongUsage(f"no component is called {name!r}", f"choose from {names}")
     with importing():
         module = import_module(f"{package_of(name)}.__main__")

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from adapters.cli.commands.run import Runnable, run
-from adapters.launcher.registry import STAND_INS, components
+from adapters.launcher.registry import components, stand_ins
 from tests.adapters.cli.conftest import Scaup
 
 
@@ -14,24 +14,24 @@ def test_a_wrong_name_is_answered_with_all_right_ones(scaup: Scaup) -> None:
     result = scaup("run", "sim-chargerr")
     assert result.exit_code == 2
     assert "no component is called 'sim-chargerr'" in result.stderr
-    for name in (*components(), *STAND_INS):
+    for name in (*components(), *stand_ins()):
         assert name in result.stderr
 
 
 def test_no_stand_in_has_the_name_of_a_component() -> None:
-    assert not STAND_INS.keys() & components().keys()
+    assert not stand_ins().keys() & components().keys()
 
 
-@pytest.mark.parametrize("name", STAND_INS)
+@pytest.mark.parametrize("name", stand_ins())
 def test_a_stand_in_shows_its_own_help(scaup: Scaup, name: str) -> None:
     result = scaup("run", name, "--help")
     assert result.exit_code == 0
     assert f"Usage: scaup run {name} [OPTIONS]" in result.stdout
     assert f"scaup run {name} --id " in result.stdout
-    assert all(parameter.help for parameter in import_module(STAND_INS[name][0]).main.params)
+    assert all(parameter.help for parameter in import_module(stand_ins()[name][0]).main.params)
 
 
-@pytest.mark.parametrize("name", STAND_INS)
+@pytest.mark.parametrize("name", stand_ins())
 @pytest.mark.parametrize(
     ("options", "says"),
     [([], "Give its id as it stands in the pairs"), (["--id", " "], "Give its id"), (["--id", "x", "--port", "0"], "range")],

@@ -1,0 +1,157 @@
+"""Makes `docker-compose.yml` from the declarations: `python -m adapters.launcher.compose_file > docker-compose.yml`."""
+
+import sys
+from collections.abc import Iterable
+
+from adapters.launcher.orphans import BROKER, RECORDER
+from adapters.launcher.registry import components, package_of
+from broker.runtime.declaration import Declaration, Variable
+from broker.runtime.settings import VARIABLES
+
+_IN_CONTAINERS = {
+    "SCAUP_MQTT_HOST": BROKER,
+    "SCAUP_MQTT_PORT": '"1883"',
+    "SCAUP_DATA_DIR": "/data",
+    "SCAUP_TIME_SCALE": "${SCAUP_TIME_SCALE:-60}",
+}
+_OUTSIDE = ("SCAUP_MQTT_WS_PORT", "SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS")
+"""Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""
+
+_HEAD = """\
+# The container runtime. `make up RUNTIME=docker` uses it; so does `docker compose up` by hand.
+# Made from the components' declarations by `python -m adapters.launcher.compose_file > docker-compose.yml`; a test fails
+# when it is out of date.
+name: scaup
+
+x-environment: &environment
+  # In here the broker is a neighbour, and the data directory is the volume.
+"""
+_PASSED_ON = """\
+  # Without a value: taken from the shell or from .env, left out where it is in neither.
+"""
+_DECLARED = """\
+  # Other components are neighbours too, and files of the host are mounted. An editor that replaces such a file on the host is
+  # not noticed in here: write into it, or restart the service.
+"""
+_COMMON = """\
+
+x-logging: &logging
+  driver: json-file
+  options: { max-size: 5m, max-file: "4" }
+
+x-image: &image
+  build: .
+  image: scaup:local
+  init: true
+  read_only: true
+  tmpfs: [/tmp]
+  cap_drop: [ALL]
+  security_opt: ["no-new-privileges:true"]
+  environment: *environment
+  volumes: ["data:/data"]
+  logging: *logging
+
+x-component: &component
+  <<: *image
+  # Compose cannot tell one exit code from another, as the native runtime does: a component whose place was taken by another of
+  # its name on this broker (exit code 75) starts again, and two systems on one broker displace each other until one is stopped.
+  restart: unless-stopped
+  stop_grace_period: 35s
+  # Only the order: `down` stops components, then the recorder, then the broker. Components wait for an unreachable broker.
+  depends_on: [broker, recorder]
+
+x-health: &health
+  interval: 15s
+  timeout: 10s
+  start_period: 30s
+  retries: 3
+
+services:
+  # Writes accounts, access rules and the broker's configuration to the volume, and ends.
+  setup:
+    <<: *image
+    command: [python, -m, adapters.launcher, prepare]
+    restart: "no"
+
+  broker:
+    image: eclipse-mosquitto:2
+    user: "1883:1883"
+    init: true
+    read_only: true
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    working_dir: /data
+    command: [mosquitto, -c, broker/mosquitto.conf]
+    restart: unless-stopped
+    stop_grace_period: 30s
+    logging: *logging
+    depends_on:
+      setup: { condition: service_completed_successfully }
+    ports:
+      - "${SCAUP_BIND:-127.0.0.1}:${SCAUP_MQTT_PORT:-1883}:1883"
+      - "${SCAUP_BIND:-127.0.0.1}:${SCAUP_MQTT_WS_PORT:-9001}:9001"
+    # nocopy: else this image's empty folder, and so its owner, would be copied to the new volume.
+    volumes:
+      - { type: volume, source: data, target: /data, volume: { nocopy: true } }
+    # The image declares these as volumes: nothing is written there, and no anonymous volume stays behind.
+    tmpfs: [/mosquitto/data, /mosquitto/log]
+    healthcheck:
+      <<: *health
+      test:
+        - CMD-SHELL
+        - mosquitto_sub -u operator -P "$$(cat credentials/operator)" -t '$$SYS/broker/uptime' -C 1 -W 5
+"""
+_LISTENS = """\
+    # It listens on every address of the container; the published ports decide what may reach it.
+    environment: { <<: *environment, SCAUP_BIND: 0.0.0.0 }
+"""
+_TAIL = """
+volumes:
+  data:
+"""
+
+
+def compose_file() -> str:
+    """Return the text of `docker-compose.yml`."""
+    return _HEAD + _environment() + _COMMON + "".join(map(_service, components().values())) + _TAIL
+
+
+def _environment() -> str:
+    own = [variable for each in components().values() for variable in each.variables]
+    plain = [each for each in VARIABLES if each.name not in (*_IN_CONTAINERS, *_OUTSIDE)]
+    passed_on = [*plain, *(each for each in own if not each.container)]
+    fixed = "".join(f"  {name}: {value}\n" for name, value in _IN_CONTAINERS.items())
+    declared = "".join(f"  {each.name}: {each.container}\n" for each in own if each.container)
+    return fixed + _PASSED_ON + "".join(f"  {each.name}:\n" for each in passed_on) + _DECLARED + declared
+
+
+def _service(declaration: Declaration) -> str:
+    name = declaration.name
+    lines = [f"\n  {name}:\n    <<: *component\n    command: [python, -m, {package_of(name)}]\n"]
+    if name == RECORDER:
+        lines.append(f"    depends_on: [{BROKER}]\n")
+    if declaration.listens:
+        lines.append(_LISTENS)
+    if declaration.listens and declaration.publishes_ports:
+        lines += ["    ports:\n", *map(_port, declaration.listens)]
+    lines += _volumes(declaration.variables)
+    lines.append(f"    healthcheck: {{ <<: *health, test: [CMD, scaup, status, {name}] }}\n")
+    return "".join(lines)
+
+
+def _port(variable: Variable) -> str:
+    port = f"${{{variable.name}:-{variable.default}}}"
+    return f'      - "${{SCAUP_BIND:-127.0.0.1}}:{port}:{port}"\n'
+
+
+def _volumes(variables: Iterable[Variable]) -> list[str]:
+    mounts = [
+        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.container}, read_only: true }}\n'
+        for each in variables
+        if each.shipped
+    ]
+    return ["    volumes:\n", "      - data:/data\n", *mounts] if mounts else []
+
+
+if __name__ == "__main__":
+    sys.stdout.write(compose_file())
