@@ -5,17 +5,20 @@ import fcntl
 import gzip
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed, WrongUsage
-from adapters.client.rows import Result
+from adapters.client.rows import Result, Rows
 
 _GZIP_LEVEL = 6
+
+Columns = Mapping[str, Callable[[dict[str, Any]], Any]]
+"""The columns of a table for people: heading → the function that picks the value from a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,17 @@ class Output:
         """
         with self.opened() as file:
             self.format.write(result, file)
+
+    def write_dicts(self, rows: Sequence[dict[str, Any]], for_people: Columns | None = None) -> None:
+        """Write the rows of a query, at least one; people get the columns `for_people` instead of all.
+
+        Raises:
+            Failed: the file cannot be written.
+        """
+        if for_people is not None and self.format.for_people:
+            self.write(Rows(list(for_people), [[show(row) for show in for_people.values()] for row in rows]))
+        else:
+            self.write(Rows(list(rows[0]), [list(row.values()) for row in rows]))
 
     def opened(self) -> AbstractContextManager[IO[bytes]]:
         """Open the file; standard output stays open after the block.

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from adapters.cli.systems.energy.charts import LABELS, text_lines
 from adapters.cli.systems.energy.period import Anomaly, Period, Quarter
-from adapters.cli.systems.energy.plot import LABELS, plot
 
 START_AT = datetime(2018, 8, 24, tzinfo=UTC)
 
@@ -21,14 +21,14 @@ def period(*quarters: Quarter, count: int = 60) -> Period:
 @pytest.mark.parametrize("count", [1, 60, 96, 1000])
 @pytest.mark.parametrize("kwh", [0.0, 3.0, -5.0, 12_345.6, -999.0])
 def test_no_line_is_wider_than_the_terminal(width: int, count: int, kwh: float) -> None:
-    lines = plot(period(*(quarter(n, kwh * n) for n in range(count)), count=count), width)
+    lines = text_lines(period(*(quarter(n, kwh * n) for n in range(count)), count=count), width)
     assert max(map(len, lines)) <= width
     assert sum("│" in each and "•" in each for each in lines) >= 1
 
 
 def test_marks_stand_below_their_column() -> None:
     shown = [quarter(0, 3.0, "estimated"), quarter(1, 3.0, "partial"), quarter(2, 9.0, kind="outlier"), quarter(4, 3.0)]
-    lines = plot(period(*shown, quarter(3, None, kind="missing"), count=6), 80)
+    lines = text_lines(period(*shown, quarter(3, None, kind="missing"), count=6), 80)
     (marks,) = (each for each in lines if each.startswith(" " * (LABELS - 1) + "│"))
     assert marks[LABELS:] == "ep!- -"
     assert "! anomaly" in lines[-2]
@@ -36,16 +36,16 @@ def test_marks_stand_below_their_column() -> None:
 
 
 def test_without_anything_to_mark_there_is_no_legend() -> None:
-    assert not any("anomaly" in each for each in plot(period(*(quarter(n, 3.0) for n in range(60))), 80))
+    assert not any("anomaly" in each for each in text_lines(period(*(quarter(n, 3.0) for n in range(60))), 80))
 
 
 def test_an_anomaly_is_not_lost_in_a_mean() -> None:
     shown = [quarter(n, 100.0 if n == 500 else 3.0, kind="outlier" if n == 500 else "") for n in range(1000)]
-    lines = plot(period(*shown, count=1000), 80)
+    lines = text_lines(period(*shown, count=1000), 80)
     assert lines[1].startswith("100.00 │")
 
 
 def test_a_gap_is_empty() -> None:
-    lines = plot(period(*(quarter(n, 3.0 + n % 2) for n in range(60) if not 20 <= n < 40)), 80)
+    lines = text_lines(period(*(quarter(n, 3.0 + n % 2) for n in range(60) if not 20 <= n < 40)), 80)
     drawn = [each[LABELS:].ljust(60) for each in lines[1:9]]
     assert all(each[20:40].strip() == "" for each in drawn)

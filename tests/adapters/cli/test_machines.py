@@ -206,7 +206,7 @@ def test_watch_goes_on_after_a_lost_connection(scaup: Scaup) -> None:
     bus.lost = True
     _, told = watching(scaup, bus)
     assert bus.connections == 1
-    assert "connecting again" in told
+    assert "reconnecting" in told
 
 
 def test_without_a_broker_it_ends_with_3(scaup: Scaup) -> None:
@@ -217,7 +217,7 @@ def test_without_a_broker_it_ends_with_3(scaup: Scaup) -> None:
     "timestamp", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"]
 )
 def test_what_cannot_be_drawn_is_told(tmp_path: Path, timestamp: str) -> None:
-    from adapters.cli.systems.machines.figure import draw
+    from adapters.cli.systems.machines.analysis import draw
     from controllers.moving_average.analysis import analyze_values
 
     data = [(timestamp, 20.0), ("2026-01-31T08:00:00Z", 21.0)]

@@ -18,9 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.cli.systems.machines import source
-from adapters.cli.systems.machines.averaged import SourceAverages
 from adapters.cli.systems.machines.source import SourceFailed, read_source
-from adapters.cli.systems.machines.watching import watch_source
+from adapters.cli.systems.machines.watch import SourceAverages, watch_source
 from broker.runtime.settings import ROOT
 
 
@@ -100,7 +99,7 @@ def test_a_file_that_fails_and_comes_back(tmp_path: Path, capsys: pytest.Capture
     assert ["No such file" in told[0], "no readings" in told[1], "No such file" in told[2], "reading 2" in told[3]] == [
         True
     ] * 4
-    assert all("trying again" in line for line in told[:3])
+    assert all("retrying" in line for line in told[:3])
 
 
 def test_a_url_that_fails_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """`scaup chargers`: Chargers: their state of charge and widgets now, and their sessions."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -8,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
-from adapters.cli.output.destination import Output
+from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import Failed
-from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of
 from broker.contract.charging import questions as charging_sql
 from broker.contract.charging.topics import STATE
@@ -19,8 +17,7 @@ from broker.errors import InvalidTopic
 if TYPE_CHECKING:
     from adapters.cli.systems.charging.live import Booth
 
-_Columns = dict[str, Callable[[dict[str, Any]], Any]]
-_LIVE_FOR_PEOPLE: _Columns = {
+_LIVE_FOR_PEOPLE: Columns = {
     "charger": itemgetter("charger"),
     "state": itemgetter("state"),
     "soc %": itemgetter("soc"),
@@ -30,7 +27,7 @@ _LIVE_FOR_PEOPLE: _Columns = {
     "charging since": lambda row: _short(row["started_at"]),
     "soc at": lambda row: _short(row["soc_at"]),
 }
-_SESSIONS_FOR_PEOPLE: _Columns = {
+_SESSIONS_FOR_PEOPLE: Columns = {
     "charger": itemgetter("charger"),
     "widget": itemgetter("widget"),
     "started": itemgetter("started_at"),
@@ -107,7 +104,7 @@ def sessions(session: Session, since_at: datetime, charger: str | None, output: 
             f"no session{of_charger} was recorded since {since_at:%Y-%m-%d %H:%M:%S}Z",
             "go further back with --since, or see scaup chargers and scaup status charging",
         )
-    _write(output, rows, _SESSIONS_FOR_PEOPLE)
+    output.write_dicts(rows, _SESSIONS_FOR_PEOPLE)
 
 
 def _list(session: Session, charger: str | None, output: Output, *, online: bool, every: bool) -> None:
@@ -121,7 +118,7 @@ def _list(session: Session, charger: str | None, output: Output, *, online: bool
     rows = [each for each in rows if not online or each["state"] == "online"]
     if not rows:
         raise _none(booth, charger, online=online)
-    _write(output, rows, _LIVE_FOR_PEOPLE)
+    output.write_dicts(rows, _LIVE_FOR_PEOPLE)
     if not booth.is_online(CONTROLLER):
         hint("charging is not online: states of charge and status are what it said last (scaup status charging)")
     if (missing := len(booth.never_seen)) and not (every or online or charger):
@@ -154,10 +151,3 @@ def _short(instant: str | None) -> str | None:
     except ValueError:
         return instant
     return f"{found:%Y-%m-%d %H:%M:%S}Z" if found.utcoffset() == timedelta() else instant
-
-
-def _write(output: Output, rows: list[dict[str, Any]], for_people: _Columns) -> None:
-    if output.format.for_people:
-        output.write(Rows(tuple(for_people), [tuple(show(each) for show in for_people.values()) for each in rows]))
-    else:
-        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 _LAST_ROWS = 24
 """Rows of a table on a terminal."""
-_MOST_TOLD = 10
+_MOST_REPORTED = 10
 _FOR_PEOPLE = ("start, UTC", "kWh", "quality", "coverage", "anomaly")
 _COLUMNS = ("ship", "start_at", "kwh", "quality", "coverage", "negative", "revised_at", "anomaly", "expected_kwh", "text")
 _PERIOD = "a time ago, counted back from the ship's last quarter (6h, 2d, 1w), or an ISO 8601 date or time"
 
 
 class ShipName(click.ParamType):  # type: ignore[type-arg]
-    """A ship: one level of a topic; completes those that have been heard of."""
+    """A ship: one level of a topic; completes those with recorded energy."""
 
     name = "ship"
 
@@ -65,17 +65,17 @@ def energy() -> None:
     ),
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--ship", type=ShipName(), help="The ship, where the file does not say it: CSV and Parquet.")
+@click.option("--ship", type=ShipName(), help="The ship, where the file does not name it: CSV and Parquet.")
 @click.option(
     "--units",
     type=click.Choice(["kW", "kWh"], case_sensitive=False),
     metavar="kW|kWh",
-    help="The units, where the file does not say.",
+    help="The units, where the file does not name them.",
 )
 @click.option(
     "--interval-minutes",
     type=click.FloatRange(1, 1440),
-    help="What each reading stands for; needed only where their spacing does not tell.",
+    help="The time that each reading covers; needed only where their spacing does not show it.",
 )
 @output_options
 @click.pass_obj
@@ -87,7 +87,7 @@ def import_(
     interval_minutes: float | None,
     output: Output,
 ) -> None:
-    """Import consumption data from files, and say what of it was stored.
+    """Import consumption data from files, and report what was stored.
 
     \b
     JSON     {"spaceship_id":2,"units":"kW","data":[{"datetime":"2018-08-24T00:00:00Z","value":22}]},
@@ -95,9 +95,9 @@ def import_(
     CSV      with the header datetime,value
     Parquet  with the columns datetime and value
 
-    Values that are no number are skipped and named with their row; a time that cannot be read refuses its post, which has at
-    most 50,000 values, and the others are stored. To import a file again changes nothing. Exits with 1 where something was
-    refused, and with 3 where the energy normalizer does not answer.
+    Values that are not numbers are skipped, and reported with their row. A file is sent in posts of at most 50,000 values; a
+    time that cannot be read refuses its whole post, and the other posts are stored. Importing a file again changes nothing.
+    Exits with 1 where something was refused, and with 3 where the energy normalizer does not answer.
     """  # noqa: D301 - \b is click's own mark
     from adapters.cli.systems.energy.files import Defaults
     from adapters.cli.systems.energy.posting import Poster
@@ -122,16 +122,16 @@ def import_(
 @click.argument("ship", type=ShipName())
 @click.option("--since", default="1d", show_default=True, metavar="TIME", help=f"Beginning of the period: {_PERIOD}.")
 @click.option("--until", metavar="TIME", help="Its end, likewise; without it, the end of the ship's last quarter.")
-@click.option("--anomalies", is_flag=True, help="Only the quarters that are unusual or missing, and why.")
+@click.option("--anomalies", is_flag=True, help="Only the quarters that are unusual or missing, with the reason.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the period here.")
 @output_options
 @click.pass_obj
 def show(session: Session, ship: str, since: str, until: str | None, anomalies: bool, png: Path | None, output: Output) -> None:
     """Show the energy of a ship per quarter of an hour, kWh.
 
-    The period is one of the data's own time, not of its arrival. A quarter nothing is known of has no row, and is a gap in the
-    plots. On a terminal, the last 24 rows and a plot are shown; every other format has all rows. Exits with 1 where nothing is
-    known in the period.
+    The period is in the time of the data, not of its arrival. A quarter without data has no row, and is a gap in the charts.
+    On a terminal, the last 24 rows and a chart are shown; every other format has all rows. Exits with 1 where the period has no
+    data.
     """
     from adapters.cli.systems.energy.period import read
 
@@ -139,9 +139,9 @@ def show(session: Session, ship: str, since: str, until: str | None, anomalies: 
     chosen = [each for each in period.quarters if each.anomalies] if anomalies else period.known
     _write(period, chosen, anomalies, output)
     if png is not None:
-        from adapters.cli.systems.energy.figure import draw
+        from adapters.cli.systems.energy.charts import write_png
 
-        draw(png, period)
+        write_png(png, period)
         hint(f"drawn: {png}")
 
 
@@ -156,16 +156,18 @@ def ships(session: Session, output: Output) -> None:
     statement = energy_sql.ships()
     rows = rows_of(session, statement.sql, statement.parameters)
     if not rows:
-        raise Failed("no energy of any ship is known yet", "scaup energy import FILE, or see scaup status sim-ships energy")
+        raise Failed(
+            "there is no energy data of any ship yet", "scaup energy import FILE, or see scaup status sim-ships energy"
+        )
     if output.format.for_people:
         names = ("ship", "first", "last", "quarters", "kWh", "coverage")
         output.write(Rows(names, [_ship_for_people(each) for each in rows]))
     else:
-        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
+        output.write_dicts(rows)
 
 
 def _import(poster: "Poster", path: Path, defaults: "Defaults") -> "Outcome":
-    """Post a file piece by piece; what cannot be read is refused like what the normalizer refuses."""
+    """Post a file piece by piece; a file that cannot be read counts as refused."""
     from adapters.cli.output.progress import Progress
     from adapters.cli.systems.energy.files import read
     from adapters.cli.systems.energy.posting import Outcome
@@ -180,16 +182,16 @@ def _import(poster: "Poster", path: Path, defaults: "Defaults") -> "Outcome":
     except Failed as error:
         outcome.refused.append(error.message)
     finally:
-        _tell(outcome)
+        _report(outcome)
     return outcome
 
 
-def _tell(outcome: "Outcome") -> None:
+def _report(outcome: "Outcome") -> None:
     for what, lines in (("skipped", outcome.skipped), ("refused", outcome.refused)):
-        for each in lines[:_MOST_TOLD]:
+        for each in lines[:_MOST_REPORTED]:
             hint(f"{what}: {each}")
-        if len(lines) > _MOST_TOLD:
-            hint(f"{what}: and {len(lines) - _MOST_TOLD:,} more")
+        if len(lines) > _MOST_REPORTED:
+            hint(f"{what}: and {len(lines) - _MOST_REPORTED:,} more")
 
 
 def _write(period: "Period", chosen: "list[Quarter]", anomalies: bool, output: Output) -> None:
@@ -200,18 +202,18 @@ def _write(period: "Period", chosen: "list[Quarter]", anomalies: bool, output: O
     else:
         output.write(Rows(_COLUMNS, [(period.ship, *_columns(each)) for each in shown]))
     if for_people and not anomalies:
-        _tell_total(period, len(chosen) - len(shown), output)
+        _report_total(period, len(chosen) - len(shown), output)
     if output.format is Format.TABLE and output.on_terminal:
         _draw(period)
     if anomalies and not chosen:
-        hint("nothing unusual is known in the period")
+        hint("no anomaly is known in the period")
 
 
 def _for_people(quarter: "Quarter", anomalies: bool) -> tuple[Any, ...]:
     kwh = None if quarter.kwh is None else round(quarter.kwh, 3)
-    told = ", ".join(f"{each.kind}: {each.text}" if anomalies else each.kind for each in quarter.anomalies)
+    anomaly = ", ".join(f"{each.kind}: {each.text}" if anomalies else each.kind for each in quarter.anomalies)
     quality = f"{quarter.quality or 'missing'}{', negative' if quarter.negative else ''}"
-    return f"{quarter.start_at:%Y-%m-%d %H:%M}", kwh, quality, f"{100 * quarter.coverage:.0f} %", told
+    return f"{quarter.start_at:%Y-%m-%d %H:%M}", kwh, quality, f"{100 * quarter.coverage:.0f} %", anomaly
 
 
 def _columns(quarter: "Quarter") -> tuple[Any, ...]:
@@ -222,7 +224,7 @@ def _columns(quarter: "Quarter") -> tuple[Any, ...]:
     return *known, kinds, expected, texts
 
 
-def _tell_total(period: "Period", earlier: int, output: Output) -> None:
+def _report_total(period: "Period", earlier: int, output: Output) -> None:
     missing = period.count - len(period.known)
     more = [f"{earlier:,} earlier rows: -o csv"] * (earlier > 0) + [f"{missing:,} quarters missing"] * (missing > 0)
     text = f"total {period.kwh:,.3f} kWh in {len(period.known):,} quarters{''.join(f'; {each}' for each in more)}"
@@ -233,9 +235,9 @@ def _tell_total(period: "Period", earlier: int, output: Output) -> None:
 
 
 def _draw(period: "Period") -> None:
-    from adapters.cli.systems.energy.plot import plot
+    from adapters.cli.systems.energy.charts import text_lines
 
-    lines = plot(period, max(40, shutil.get_terminal_size().columns))
+    lines = text_lines(period, max(40, shutil.get_terminal_size().columns))
     sys.stdout.write("\n".join(["", *lines, ""]))
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Consumption data in files, as posts. What is no number stays as it is written: the normalizer says what it skips."""
+"""Consumption data in JSON, CSV and Parquet files, as posts. Invalid values are posted too: the normalizer reports them."""
 
 import csv
 import json
@@ -15,13 +15,13 @@ from adapters.client.errors import Failed, WrongUsage
 MOST_VALUES = 50_000
 """In one post."""
 MOST_YEARS = 4
-"""Calendar years that a post touches: the normalizer takes five years at once."""
+"""Calendar years in one post at most: the normalizer takes five years at a time."""
 COLUMNS = ("datetime", "value")
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the options say about data that does not say it itself."""
+    """The options for data that does not contain its ship, units or interval."""
 
     ship: str | None = None
     units: str | None = None
@@ -30,7 +30,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class FilePost:
-    """A post as a file has it. `place` names it in a file with several (`post 2, `); `first_row` is the row of `data[0]`."""
+    """One post of a file. `place` names it in a file with several (`post 2, `); `first_row` is the row of `data[0]`."""
 
     path: Path
     ship: Any
@@ -40,25 +40,25 @@ class FilePost:
     place: str = ""
     first_row: int = 0
     rows: str = "row"
-    """What a row is called in this file: `row`, counted from 0 as in `data`, or `line`."""
+    """The word for a row in this file: `row`, counted from 0 as in `data`, or `line`."""
 
     def where(self, index: int) -> str:
         """Return the place of a value for people: `file.csv, line 7`."""
         return f"{self.path.name}, {self.place}{self.rows} {self.first_row + index}"
 
     def pieces(self) -> "Iterator[FilePost]":
-        """Cut it into posts that are taken at once, in their order; an empty one stays one."""
+        """Split it into posts that the normalizer takes, in order; an empty post stays one post."""
         for start, stop in _cuts(self.data):
             yield replace(self, data=self.data[start:stop], first_row=self.first_row + start)
 
     def payload(self) -> bytes:
-        """Return it in the form of the topic."""
+        """Return the payload for the topic."""
         post = {"spaceship_id": self.ship, "units": self.units, "data": self.data}
         if self.interval_minutes is not None:
             post["interval_minutes"] = self.interval_minutes
         try:
             return orjson.dumps(post)
-        except TypeError:  # numbers beyond 64 bits, half characters, what is nested deeply: the normalizer says what is wrong
+        except TypeError:  # numbers beyond 64 bits, lone surrogates, deep nesting: the normalizer reports the error
             try:
                 return json.dumps(post).encode()
             except RecursionError:
@@ -79,7 +79,7 @@ def _cuts(data: list[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _year(row: Any) -> int:
-    """Return the year of a row, 0 where it cannot be seen: the normalizer says what is wrong."""
+    """Return the year of a row, 0 where it cannot be read: the normalizer reports the error."""
     text = row.get("datetime") if isinstance(row, dict) else None
     digits = text[:4] if isinstance(text, str) else ""
     return int(digits) if digits.isascii() and digits.isdigit() else 0
@@ -90,11 +90,11 @@ def read(path: Path, defaults: Defaults) -> list[FilePost]:
 
     Raises:
         Failed: it cannot be read; the text names the file, and the row where one is wrong.
-        WrongUsage: its name ends otherwise, or nobody says whose data it is or in which units.
+        WrongUsage: its name has another ending, or its ship or units are missing.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise WrongUsage(f"{path.name}: ends in none of {', '.join(_READERS)}", "name the file after what is in it")
+        raise WrongUsage(f"{path.name}: does not end in any of {', '.join(_READERS)}", "name the file after its content")
     try:
         return reader(path, defaults)
     except OSError as error:
@@ -122,7 +122,7 @@ def _document(path: Path) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Write numbers that are too large to be one, such as 1e999, as text: JSON has no infinity."""
+    """Replace numbers that are too large, such as 1e999, by text: JSON has no infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):
@@ -136,7 +136,7 @@ def _json_post(path: Path, post: Any, place: str, defaults: Defaults) -> FilePos
         raise Failed(f'{where}must be an object with "spaceship_id", "units" and a list "data"', "see --help for the form")
     ship, units = post.get("spaceship_id", defaults.ship), post.get("units", defaults.units)
     if ship is None or isinstance(ship, (dict, list)):
-        raise Failed(f'{where}"spaceship_id" is missing or is none', "give --ship")
+        raise Failed(f'{where}"spaceship_id" is missing or null', "give --ship")
     interval = post.get("interval_minutes", defaults.interval_minutes)
     return FilePost(path, ship, units, post["data"], interval, place)
 
@@ -146,7 +146,7 @@ def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
         lines = csv.reader(file)
         header = [each.strip() for each in next(lines, [])]
         if set(COLUMNS) - set(header):
-            raise Failed(f"{path.name}, line 1: must be the header datetime,value", "name the columns so")
+            raise Failed(f"{path.name}, line 1: must be the header datetime,value", "rename the columns")
         at, value = (header.index(each) for each in COLUMNS)
         data = []
         for line in _lines(path, lines):
@@ -156,12 +156,12 @@ def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
     while data and data[-1] is None:
         data.pop()
     if None in data:
-        raise Failed(f"{path.name}, line {data.index(None) + 2}: is empty", "take empty lines out")
+        raise Failed(f"{path.name}, line {data.index(None) + 2}: is empty", "remove empty lines")
     return [_table_post(path, defaults, data, first_row=2, rows="line")]
 
 
 def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
-    """Give the lines of a CSV file.
+    """Yield the lines of a CSV file.
 
     Raises:
         Failed: one cannot be read.
@@ -173,9 +173,9 @@ def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
 
 
 def _number(text: str) -> Any:
-    """Return the number that a text is; the text itself where it is none, so that its reason can be told."""
+    """Return the number that a text contains; else the text itself, so that the normalizer can report it."""
     stripped = text.strip()
-    if "_" in stripped or not stripped.isascii():  # `float` would read 1_000, and digits of every script
+    if "_" in stripped or not stripped.isascii():  # `float` would accept 1_000, and digits of any script
         return stripped
     try:
         value = float(stripped)
@@ -193,7 +193,7 @@ def _parquet(path: Path, defaults: Defaults) -> list[FilePost]:
     except pa.ArrowInvalid as error:
         raise Failed(f"{path.name}: {error}", "it must be Parquet with columns datetime and value") from error
     if set(COLUMNS) - set(table.column_names):
-        raise Failed(f"{path.name}: must have columns datetime and value", "name the columns so")
+        raise Failed(f"{path.name}: must have columns datetime and value", "rename the columns")
     times, values = _times(path, table["datetime"]), table["value"].to_pylist()
     data = [{"datetime": at, "value": _plain(value)} for at, value in zip(times, values, strict=True)]
     return [_table_post(path, defaults, data, first_row=0, rows="row")]
@@ -230,7 +230,7 @@ def _plain(value: Any) -> Any:
 
 def _table_post(path: Path, defaults: Defaults, data: list[Any], first_row: int, rows: str) -> FilePost:
     if defaults.ship is None or defaults.units is None:
-        raise WrongUsage(f"{path.name}: whose data is it, and in which units?", "give --ship ID and --units kW or kWh")
+        raise WrongUsage(f"{path.name}: the ship or the units are missing", "give --ship ID and --units kW or kWh")
     ship: Any = int(defaults.ship) if defaults.ship.isascii() and defaults.ship.isdigit() else defaults.ship
     return FilePost(path, ship, defaults.units, data, defaults.interval_minutes, "", first_row, rows)
 

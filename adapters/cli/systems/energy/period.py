@@ -1,4 +1,4 @@
-"""A ship's quarters in a period, with what was unusual about them."""
+"""A ship's quarters of an hour in a period, with their anomalies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _TOLERANCE_KWH = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """Something unusual that still holds: the quarter has the value of which it was said, or is still missing."""
+    """An anomaly that still holds: the quarter still has the reported value, or is still missing."""
 
     kind: str
     kwh: float | None
@@ -26,7 +26,7 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class Quarter:
-    """A quarter of an hour; `kwh` is null where nothing is known of it, then it is here for its anomalies' sake."""
+    """A quarter of an hour; `kwh` is None for a missing quarter, which is included for its anomalies."""
 
     start_at: datetime
     kwh: float | None
@@ -39,7 +39,7 @@ class Quarter:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The quarters of a ship that begin in `[since_at, until_at)`, in order; those that are not known are left out."""
+    """The quarters of a ship that begin in `[since_at, until_at)`, in order; missing ones without anomalies are left out."""
 
     ship: str
     since_at: datetime
@@ -58,17 +58,17 @@ class Period:
 
     @property
     def count(self) -> int:
-        """How many quarters there are from its beginning to its end, known or not."""
+        """The number of quarters from beginning to end, known or not."""
         return max(1, -((self.since_at - self.until_at) // QUARTER))
 
 
 def read(session: Session, ship: str, since: str, until: str | None) -> Period:
-    """Read a period; `since` and `until` are times as people type them, and relative ones count back from the ship's last data.
+    """Read a period; `since` and `until` are typed by people, and relative times count back from the ship's last data.
 
     Raises:
-        Failed: nothing is known of the ship, or nothing in the period.
+        Failed: there is no data of the ship, or none in the period.
         WrongUsage: a time cannot be read, or the period ends before it begins.
-        CommandError: nobody can answer.
+        CommandError: neither the recorder nor the database file can answer.
     """
     statement = energy_sql.extent(ship)
     (extent,) = rows_of(session, statement.sql, statement.parameters)
@@ -102,10 +102,10 @@ def _floor(at: datetime) -> datetime:
 
 
 def _quarters(session: Session, ship: str, since_at: datetime, until_at: datetime) -> tuple[Quarter, ...]:
-    asked = energy_sql.quarters(ship, since_at, until_at)
-    rows = rows_of(session, asked.sql, asked.parameters)
-    told = energy_sql.anomalies(ship, since_at, until_at)
-    unusual = rows_of(session, told.sql, told.parameters)
+    known = energy_sql.quarters(ship, since_at, until_at)
+    rows = rows_of(session, known.sql, known.parameters)
+    reported = energy_sql.anomalies(ship, since_at, until_at)
+    unusual = rows_of(session, reported.sql, reported.parameters)
     by_start = {each["start_at"]: each for each in rows}
     found: dict[datetime, list[Anomaly]] = {}
     for each in unusual:
@@ -117,7 +117,7 @@ def _quarters(session: Session, ship: str, since_at: datetime, until_at: datetim
 
 
 def _holds(anomaly: Anomaly, row: dict[str, Any] | None) -> bool:
-    """Tell whether an anomaly is still that of the data: it may have been revised since."""
+    """Return whether an anomaly still describes the data, which may have been revised since."""
     if row is None:
         return anomaly.kwh is None
     return anomaly.kwh is not None and abs(anomaly.kwh - row["kwh"]) <= _TOLERANCE_KWH * max(1.0, abs(anomaly.kwh))

@@ -1,4 +1,4 @@
-"""Posting files to the energy normalizer, one piece at a time, and what it answers."""
+"""Posts of files to the energy normalizer, one at a time, and its answers."""
 
 import re
 import secrets
@@ -15,15 +15,15 @@ from broker.errors import InvalidTopic, Rejected
 from broker.message import Publication, decode
 
 PATIENCE_S = 120.0
-"""How long to wait for an answer: a ship is looked up in the recording first."""
+"""How long to wait for an answer: the normalizer looks a new ship up in the recording first."""
 _NORMALIZER = STATE.template.topic(component="energy")
 _ROW = re.compile(r"data\[(\d+)\]")
-_AGAIN = "posting the same again changes nothing, so repeat the import; see `scaup status` and `scaup logs energy`"
+_RETRY = "repeat the import, which changes nothing that is stored; see `scaup status` and `scaup logs energy`"
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a file: values stored, and per value or post what was skipped or refused, named for people."""
+    """The outcome for a file: the number of values stored, and a text for each value skipped and each post refused."""
 
     stored: int = 0
     skipped: list[str] = field(default_factory=list)
@@ -38,10 +38,10 @@ class Outcome:
 
 
 class Poster:
-    """Posts on a bus, with answers to this client alone."""
+    """Publishes posts on a bus; the answers go to this client only."""
 
     def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prepare the way back.
+        """Subscribe to the answers.
 
         Raises:
             Unreachable: the energy normalizer is not online.
@@ -57,9 +57,9 @@ class Poster:
         """Post a piece and return the answer.
 
         Raises:
-            Failed: its ship cannot be a level of a topic.
+            Failed: its ship cannot be a topic level.
             Refused: the broker does not let this account post.
-            Unreachable: the normalizer went away or does not answer, or the connection was lost.
+            Unreachable: the normalizer stopped or does not answer, or the connection was lost.
         """
         mark = secrets.token_bytes(16)
         try:
@@ -68,7 +68,7 @@ class Poster:
             raise Failed(f"{post.path.name}: {post.place}spaceship_id: {error}", "give another --ship") from error
         publication = Publication(topic=topic, payload=post.payload(), correlation_data=mark, content_type="application/json")
         if not self._bus.publish(publication, self._answer_topic):
-            raise Unreachable("nobody listens to energy data", "start everything with `make up`")
+            raise Unreachable("no component is subscribed to energy data", "start everything with `make up`")
         return self._answer(post, mark)
 
     def _answer(self, post: FilePost, mark: bytes) -> Stored:
@@ -78,14 +78,14 @@ class Poster:
             if received is None:
                 break
             if received.topic == _NORMALIZER and _is(received, Presence.OFFLINE):
-                raise Unreachable(f"the energy normalizer stopped before it answered, at {post.where(0)}", _AGAIN)
+                raise Unreachable(f"the energy normalizer stopped before it answered, at {post.where(0)}", _RETRY)
             if received.topic == self._answer_topic and received.correlation_data == mark:
                 return _decoded(received)
-        raise Unreachable(f"the energy normalizer did not answer within {PATIENCE_S:.0f} s, at {post.where(0)}", _AGAIN)
+        raise Unreachable(f"the energy normalizer did not answer within {PATIENCE_S:.0f} s, at {post.where(0)}", _RETRY)
 
 
 def _placed(post: FilePost, error: str) -> str:
-    """Return an error with the row of the file instead of that of the piece."""
+    """Return an error with the row of the file instead of the row of the piece."""
     text = _ROW.sub(lambda found: f"data[{post.first_row + int(found[1])}]", error) if post.rows == "row" else error
     found = _ROW.search(error)
     where = post.where(int(found[1])) if found else f"{post.path.name}, {post.place}from {post.rows} {post.first_row} on"
@@ -103,6 +103,4 @@ def _decoded(received: Received) -> Stored:
     try:
         return decode(received.payload, Stored)
     except Rejected as error:
-        raise Unreachable(
-            f"the energy normalizer answered with something else: {error}", "use one release on both sides"
-        ) from error
+        raise Unreachable(f"the energy normalizer sent an invalid answer: {error}", "use one release on both sides") from error

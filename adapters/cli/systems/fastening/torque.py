@@ -1,13 +1,12 @@
 """`scaup torque`: Fasten screws with a torque driver, and see what was fastened."""
 
-from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from adapters.cli.options import examples, output_options
-from adapters.cli.output.destination import Output
+from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DRIVER = "driver-1"
 
-_Columns = dict[str, Callable[[dict[str, Any]], Any]]
-_RESULTS_FOR_PEOPLE: _Columns = {
+_RESULTS_FOR_PEOPLE: Columns = {
     "step": itemgetter("step"),
     "N·m": itemgetter("torque_nm"),
     "target": itemgetter("target_nm"),
@@ -33,7 +31,7 @@ _RESULTS_FOR_PEOPLE: _Columns = {
     "recorded": itemgetter("recorded_at"),
     "driver": itemgetter("driver"),
 }
-_HISTORY_FOR_PEOPLE: _Columns = {
+_HISTORY_FOR_PEOPLE: Columns = {
     "received": itemgetter("received_at"),
     "driver": itemgetter("driver"),
     "event": itemgetter("event"),
@@ -42,7 +40,7 @@ _HISTORY_FOR_PEOPLE: _Columns = {
     "void": itemgetter("void"),
     "reason": itemgetter("reason"),
 }
-_SPC_FOR_PEOPLE: _Columns = {
+_SPC_FOR_PEOPLE: Columns = {
     "part": itemgetter("part_number"),
     "rev": itemgetter("revision"),
     "step": itemgetter("step"),
@@ -156,7 +154,7 @@ def spc(session: Session, part: str | None, output: Output) -> None:
     if not rows:
         of_part = f" of part {part}" if part else ""
         raise Failed(f"no tightening{of_part} was recorded yet", "run a job: scaup torque run")
-    _write(output, rows, _SPC_FOR_PEOPLE)
+    output.write_dicts(rows, _SPC_FOR_PEOPLE)
 
 
 @torque.command(epilog=examples("scaup torque cancel", "scaup torque cancel --driver driver-2"))
@@ -197,7 +195,7 @@ def _show_results(session: Session, serial: str, output: Output) -> None:
         raise Failed(f"serial number {serial} is not in the catalog, and has no results", "see scaup torque serials")
     if not rows:
         raise Failed(f"no results for {serial}: it was not fastened yet", f"scaup torque run --serial {serial}")
-    _write(output, rows, _RESULTS_FOR_PEOPLE)
+    output.write_dicts(rows, _RESULTS_FOR_PEOPLE)
     done = {each["step"] for each in rows}
     if missing := [str(each["step"]) for each in known if each["step"] is not None and each["step"] not in done]:
         hint(f"not fastened yet: step {', '.join(missing)}")
@@ -207,7 +205,7 @@ def _show_history(session: Session, serial: str, output: Output) -> None:
     rows = _rows(session, torque_sql.history(serial))
     if not rows:
         raise Failed(f"nothing was recorded of serial number {serial}", "see scaup torque serials")
-    _write(output, rows, _HISTORY_FOR_PEOPLE)
+    output.write_dicts(rows, _HISTORY_FOR_PEOPLE)
 
 
 def _show_serials(session: Session, part: str | None, output: Output) -> None:
@@ -220,18 +218,11 @@ def _show_serials(session: Session, part: str | None, output: Output) -> None:
             else "there is no serial number in the catalog, or it was not recorded yet",
             fix,
         )
-    _write(output, rows, None)
+    output.write_dicts(rows)
 
 
 def _rows(session: Session, statement: "Condition") -> list[dict[str, Any]]:
     return rows_of(session, statement.sql, statement.parameters)
-
-
-def _write(output: Output, rows: list[dict[str, Any]], for_people: _Columns | None) -> None:
-    if for_people is not None and output.format.for_people:
-        output.write(Rows(tuple(for_people), [tuple(show(each) for show in for_people.values()) for each in rows]))
-    else:
-        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
 
 
 def _menu(session: Session) -> None:

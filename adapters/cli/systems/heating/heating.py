@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -12,7 +12,7 @@ import orjson
 
 from adapters.cli.options import Instant, Room, examples, output_options
 from adapters.cli.output.charts import bars, text_chart
-from adapters.cli.output.destination import Output
+from adapters.cli.output.destination import Columns, Output
 from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
@@ -24,7 +24,7 @@ from broker.message import decode_json
 
 _MOST_CHARTS = 3
 _LABELS = 10
-_FOR_PEOPLE: dict[str, Callable[[dict[str, Any]], Any]] = {
+_FOR_PEOPLE: Columns = {
     "room": itemgetter("room"),
     "°C": itemgetter("temperature_c"),
     "set": itemgetter("setpoint_c"),
@@ -70,10 +70,7 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
         )
     for each in rows:
         each.update({name: orjson.loads(each[name] or "null") for name in ("left_out", "alarms")})
-    if output.format.for_people:
-        output.write(Rows(tuple(_FOR_PEOPLE), [tuple(show(each) for show in _FOR_PEOPLE.values()) for each in rows]))
-    else:
-        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
+    output.write_dicts(rows, _FOR_PEOPLE)
     if output.format is Format.TABLE and output.on_terminal and len(rows) <= _MOST_CHARTS:
         _draw(session, room, since_at)
 

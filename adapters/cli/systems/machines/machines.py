@@ -1,8 +1,7 @@
 """`scaup machines`: Machines: their readings with moving averages, anomalies, and their job status."""
 
 import math
-from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 import orjson
 
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
-from adapters.cli.output.destination import Output
+from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import CommandError, Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, hint, rows_of, warn
@@ -21,13 +20,13 @@ from broker.errors import Rejected
 from broker.message import decode_json
 
 if TYPE_CHECKING:
-    from adapters.cli.systems.machines.averaged import SourceAverages
+    from adapters.cli.systems.machines.watch import SourceAverages
 
-FIRST = 1
+FIRST_MACHINE = 1
 _SINCE = "Wall time at which the period begins."
 _UNITS = {"temperature": "temperature, °C", "fan_speed": "fan speed, 1/min"}
 _AVERAGES = ("average_temperature", "average_speed")
-_FOR_PEOPLE: dict[str, Callable[[dict[str, Any]], Any]] = {
+_FOR_PEOPLE: Columns = {
     "machine": itemgetter("machine"),
     "name": itemgetter("name"),
     "status": itemgetter("status"),
@@ -42,7 +41,7 @@ _FOR_PEOPLE: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 class MachineId(click.IntRange):
-    """The number of a machine; completes those that have been heard of."""
+    """The number of a machine; completes those with recorded readings."""
 
     name = "id"
 
@@ -76,7 +75,7 @@ def machines() -> None:
     )
 )
 @click.argument("machine", metavar="[ID]", required=False, type=MachineId())
-@click.option("--source", metavar="FILE|URL", help="Read this instead of the bus: JSON, one reading or an array of them.")
+@click.option("--source", metavar="FILE|URL", help="Read this instead of the bus: JSON, one reading or an array of readings.")
 @click.option(
     "--every",
     "every_s",
@@ -88,26 +87,26 @@ def machines() -> None:
 )
 @click.pass_obj
 def watch(session: Session, machine: int | None, source: str | None, every_s: float) -> None:
-    """Watch averaged readings as they come, one JSON object a line, until Ctrl-C.
+    """Watch averaged readings as they arrive, one JSON object per line, until Ctrl-C.
 
     Each has the fields of the reading and the averages over the machine's last readings, to two decimals; where some of them
-    have no number in a field, `left_out` says how many. Of all machines, or of the one with the number ID.
+    have no number in a field, `left_out` counts them. ID selects one machine; without it, all are watched.
 
-    A source that cannot be read is reported on standard error and tried again. Its averages are computed here, over as many
-    readings and fields as the settings of the moving average say; one that was there before does not count twice.
+    A source that cannot be read is reported on standard error and read again later. The averages of a source are computed here,
+    over the readings and fields that the settings of the moving average name; a reading that was there before counts once.
     """
-    from adapters.cli.systems.machines import watching
+    from adapters.cli.systems.machines.watch import watch_bus, watch_source
 
     if source is None:
-        watching.watch_bus(session, machine)
+        watch_bus(session, machine)
     else:
-        watching.watch_source(source, every_s, _source_averages(session, machine))
+        watch_source(source, every_s, _source_averages(session, machine))
 
 
 @machines.command(
     epilog=examples("scaup machines analyze", "scaup machines analyze 2 --field fan_speed --since 10m --png fan.png")
 )
-@click.argument("machine", metavar="[ID]", required=False, type=MachineId(), default=FIRST)
+@click.argument("machine", metavar="[ID]", required=False, type=MachineId(), default=FIRST_MACHINE)
 @click.option("--field", default="temperature", show_default=True, help="The numeric field of its readings to look at.")
 @since_option(_SINCE, default="1h")
 @click.option(
@@ -115,27 +114,26 @@ def watch(session: Session, machine: int | None, source: str | None, every_s: fl
     type=float,
     default=0.2,
     show_default=True,
-    help="Share of the average by more than which an anomaly deviates from it.",
+    help="An anomaly deviates from the average by more than this share of it.",
 )
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the series and its anomalies here.")
 @click.pass_obj
 def analyze(session: Session, machine: int, field: str, since_at: datetime, threshold: float, png: Path | None) -> None:
     """Analyze recorded readings: average, maximum, minimum and anomalies, as one JSON object.
 
-    An anomaly deviates from the average by strictly more than the threshold times the average; `deviation` is how far. Of
-    machine 1, or of the one with the number ID. Exits with 1 where no number was recorded.
+    An anomaly deviates from the average by strictly more than the threshold times the average; `deviation` is the difference.
+    ID selects the machine, 1 by default. Exits with 1 where no number was recorded.
     """
-    from adapters.cli.systems.machines.watching import print_json
+    from adapters.cli.systems.machines.analysis import draw, read_series, without_infinity
+    from adapters.cli.systems.machines.watch import print_json
     from controllers.moving_average.analysis import analyze_values
 
     if not 0 <= threshold < math.inf:
-        raise click.BadParameter(f"{threshold} is no share of 0 or more", param_hint="--threshold")
-    data = _series(session, machine, field, since_at)
+        raise click.BadParameter(f"{threshold} is not a share of 0 or more", param_hint="--threshold")
+    data = read_series(session, machine, field, since_at)
     result = analyze_values(data, threshold)
-    print_json(_without_infinity(result))
+    print_json(without_infinity(result))
     if png is not None:
-        from adapters.cli.systems.machines.figure import draw
-
         draw(png, f"machine {machine}", _UNITS.get(field, field), data, result, threshold)
         hint(f"drawn: {png}")
 
@@ -148,15 +146,15 @@ def analyze(session: Session, machine: int, field: str, since_at: datetime, thre
 def set_status(session: Session, machine: int, status: str, output: Output) -> None:
     """Set the job status of a machine: STARTED, ERROR, IDLE or COMPLETED, in any case.
 
-    The machine's next reading has it, and it stays until it is set again. Exits with 4 where the broker refuses it.
+    The machine's next readings have it, until it is set again. Exits with 4 where the broker refuses it.
     """
     wanted = Status(status.upper())
     topic = AVERAGE.template.topic(id=str(machine))
     with session.bus() as bus:
         known = bool(bus.retained(topic))
         bus.publish(STATUS.publication(MachineStatus(status=wanted), id=str(machine)))
-    if not known and not _was_heard(session, machine):
-        warn(f"no reading of machine {machine} was ever heard: perhaps nobody takes this status")
+    if not known and not _has_readings(session, machine):
+        warn(f"no reading of machine {machine} was ever seen: perhaps no machine takes this status")
     output.write(Rows(("machine", "status"), [(machine, wanted.value)]))
 
 
@@ -165,7 +163,7 @@ def set_status(session: Session, machine: int, status: str, output: Output) -> N
 @output_options
 @click.pass_obj
 def list_(session: Session, since_at: datetime, output: Output) -> None:
-    """List the machines that were heard, with their latest reading and averages.
+    """List the machines with recorded readings, and their latest reading and averages.
 
     Exits with 1 where there is none.
     """
@@ -176,10 +174,7 @@ def list_(session: Session, since_at: datetime, output: Output) -> None:
             f"no reading was recorded since {since_at:%Y-%m-%d %H:%M:%S}Z",
             "see scaup status sim-machines, or go back with --since",
         )
-    if output.format.for_people:
-        output.write(Rows(tuple(_FOR_PEOPLE), [tuple(show(each) for show in _FOR_PEOPLE.values()) for each in rows]))
-    else:
-        output.write(Rows(list(rows[0]), [tuple(each.values()) for each in rows]))
+    output.write_dicts(rows, _FOR_PEOPLE)
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
@@ -205,44 +200,8 @@ def _rounded(value: Any) -> Any:
     return round(value, 2) if isinstance(value, float) else _scalar(value)
 
 
-def _series(session: Session, machine: int, field: str, since_at: datetime) -> list[tuple[str, float]]:
-    """Return the numbers of a field with their timestamps; what has none is counted on standard error.
-
-    Raises:
-        Failed: there is none.
-    """
-    from adapters.client.answers import arrow_request
-
-    statement = machines_sql.series(str(machine), field, since_at)
-    with session.ask(arrow_request(statement.sql, statement.parameters, None, None)) as answer:
-        rows = list(answer.rows.rows())
-        truncated = answer.truncated
-    data = [(str(timestamp), value) for timestamp, value in rows if value is not None]
-    if not data:
-        what = f"{len(rows)} readings, and none has a number in {field!r}" if rows else "no reading"
-        raise Failed(
-            f"machine {machine}, since {since_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z: {what}",
-            "go further back with --since, see scaup machines list, or name another --field",
-        )
-    if len(data) < len(rows):
-        warn(f"{len(rows) - len(data)} of {len(rows)} readings have no number in {field!r}: left out")
-    if truncated:
-        warn(f"there are more than these {len(rows)} readings: only the oldest are looked at; shorten --since")
-    return data
-
-
-def _without_infinity(result: dict[str, Any]) -> dict[str, Any]:
-    """JSON has neither NaN nor infinity: null."""
-
-    def plain(value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    anomalies = [{name: plain(value) for name, value in each.items()} for each in result["anomalies"]]
-    return {**{name: plain(value) for name, value in result.items()}, "anomalies": anomalies}
-
-
-def _was_heard(session: Session, machine: int) -> bool:
-    """Ask the recording; where nobody can answer, nothing is known against it."""
+def _has_readings(session: Session, machine: int) -> bool:
+    """Ask the recording; if it cannot be asked, assume so."""
     statement = machines_sql.heard(str(machine))
     try:
         return bool(rows_of(session, statement.sql, statement.parameters))
@@ -251,7 +210,7 @@ def _was_heard(session: Session, machine: int) -> bool:
 
 
 def _source_averages(session: Session, machine: int | None) -> "SourceAverages":
-    from adapters.cli.systems.machines.averaged import SourceAverages
+    from adapters.cli.systems.machines.watch import SourceAverages
     from broker.runtime.settings import positive_int
     from controllers.moving_average.configuration import read_fields
     from controllers.moving_average.declaration import FIELDS, WINDOW

@@ -1,4 +1,4 @@
-"""A JSON file or a URL that gives readings: one object, or an array of them."""
+"""The source of `scaup machines watch --source`: a JSON file or URL with one reading, or an array of them."""
 
 import http.client
 import time
@@ -11,22 +11,23 @@ from broker.errors import Rejected
 from broker.message import decode_json
 
 TIMEOUT_S = 5.0
-"""Within which each next part of an answer has to come."""
+"""For each next part of an answer."""
 WHOLE_S = 10.0
+"""For a whole answer."""
 LARGEST_BYTES = 16 * 1024 * 1024
 _PART_BYTES = 1024 * 1024
 
 
 class SourceFailed(Exception):
-    """The source cannot be read now; the text says which and why."""
+    """The source cannot be read at present; the text names it and the cause."""
 
 
 def read_source(place: str) -> list[Any]:
-    """Return what a file or an `http://` or `https://` URL holds now, as a list of decoded readings.
+    """Return the present content of a file or an `http://` or `https://` URL, as a list of decoded readings.
 
     Raises:
-        SourceFailed: it cannot be reached, is silent for 5 s, has a body that is not there within 10 s or has more than 16 MiB,
-            or is not JSON.
+        SourceFailed: it cannot be reached, sends nothing for 5 s, is not complete within 10 s, has more than 16 MiB, or is not
+            JSON.
     """
     try:
         content = _of_url(place) if place.lower().startswith(("http://", "https://")) else _of_file(place)
@@ -50,7 +51,7 @@ def _of_url(url: str) -> bytes:
         content = b""
         while len(content) <= LARGEST_BYTES and (part := response.read1(_PART_BYTES)):
             content += part
-            if time.monotonic() > until_s:  # the timeout is for each wait alone
+            if time.monotonic() > until_s:  # the timeout above is for each wait
                 raise TimeoutError(f"no whole answer within {WHOLE_S:g} s")
     return content
 
