@@ -9,10 +9,10 @@ from controllers.charging.files import PairsFile
 
 
 def build(settings: Settings) -> ChargingController:
-    """Read the pairs. People unplug batteries in wall time, so patience does not shrink with the time scale.
+    """Read the pairs and build the controller. Grace periods are in wall time, in which people unplug batteries.
 
     Raises:
-        InvalidPairs: they cannot be used; the text names variable, file and entry.
+        InvalidPairs: the pairs cannot be used; the text names variable, file and entry.
     """
     file = PairsFile(settings.value(PAIRS_FILE))
     return ChargingController(

@@ -1,6 +1,6 @@
-"""One charger: what its widget is told, and the charging of the battery that is there.
+"""One charger: its widget's status, and the charging session of the connected battery.
 
-Instants are plant time, RFC 3339 in UTC with microseconds, which sort like the time that they say.
+Instants are plant time, RFC 3339 in UTC with microseconds, so that they sort by time as text.
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from broker.contract.charging.topics import ChargerState, EndedBy, Running, Sess
 YELLOW_PCT = 80.0
 FULL_PCT = 100.0
 NOISE_PCT = 1.0
-"""A state of charge that falls by no more is the same battery, measured again."""
+"""A state of charge that falls by no more than this is still the same battery's."""
 _ROUNDING_PCT = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has become of a charger, and the sessions that began or ended, in order."""
+    """New state of a charger, and the sessions that began or ended, in order."""
 
     state: ChargerState
     sessions: tuple[Session, ...] = ()
 
 
 def status_of(soc: float) -> Status:
-    """Return what a widget shows at a state of charge in %, 0 to 100."""
+    """Return the status that a widget shows at a state of charge in %, 0 to 100."""
     if soc >= FULL_PCT:
         return Status.CHARGED
     return Status.CHARGING_80 if soc >= YELLOW_PCT else Status.CHARGING
 
 
 def take_soc(charger: str, before: ChargerState, soc: float, at: str) -> Change:
-    """Take what the charger measured: % at an instant."""
+    """Take a measured state of charge, in % at an instant."""
     ended: tuple[Session, ...] = ()
     running, full = before.session, before.full and not _fell(FULL_PCT, soc)
     if running is not None and _fell(running.soc_highest, soc):
@@ -51,22 +51,22 @@ def take_soc(charger: str, before: ChargerState, soc: float, at: str) -> Change:
     return Change(state, (*ended, _begun(state, running)) if began else ended)
 
 
-def lose(before: ChargerState, at: str) -> Change:
-    """Take that the charger is gone, since an instant: its session, if one runs, is over."""
-    return Change(_silent(before), _all_ended(before, EndedBy.OFFLINE, at))
+def disconnect(before: ChargerState, at: str) -> Change:
+    """Mark the charger as disconnected since an instant, and end its session, if one is running."""
+    return Change(_offline(before), _all_ended(before, EndedBy.OFFLINE, at))
 
 
 def unpair(before: ChargerState, at: str) -> Change:
-    """Take that the charger was taken out of the pairs. Who comes under its name later begins anew."""
-    return Change(replace(_silent(before), full=False), _all_ended(before, EndedBy.UNPAIRED, at))
+    """Mark the charger as removed from the pairs. One that uses its name later starts from scratch."""
+    return Change(replace(_offline(before), full=False), _all_ended(before, EndedBy.UNPAIRED, at))
 
 
-def is_over(state: ChargerState) -> bool:
-    """Tell whether nothing of the charger is left that could be ended."""
+def is_ended(state: ChargerState) -> bool:
+    """Return whether the charger is offline, its widget shows it, and no session is running."""
     return state.state == "offline" and state.status is Status.UNAVAILABLE and state.session is None
 
 
-def _silent(before: ChargerState) -> ChargerState:
+def _offline(before: ChargerState) -> ChargerState:
     return replace(before, state="offline", status=Status.UNAVAILABLE, session=None)
 
 
@@ -85,7 +85,7 @@ def _all_ended(before: ChargerState, by: EndedBy, at: str) -> tuple[Session, ...
 
 
 def _ended(state: ChargerState, running: Running, by: EndedBy, at: str) -> Session:
-    """End a session with the last state of charge; where the clock was set back, at the instant at which it began."""
+    """End a session with the last state of charge; if the clock was set back, at the instant at which it began."""
     ended_at = max(at, running.started_at)
     duration = datetime.fromisoformat(ended_at) - datetime.fromisoformat(running.started_at)
     return Session(

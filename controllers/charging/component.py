@@ -1,7 +1,8 @@
-"""The charging controller on the bus: what chargers say, whether they are there, and what follows for widgets and sessions.
+"""The charging controller: from the states of charge and the connectivity of chargers to widget statuses and sessions.
 
-What follows is published in an order that a kill at any point leaves right: what a widget is told first, then sessions, then
-the state, from which a new controller goes on. It hears again what this one has not finished, and says the same again.
+The order of publications makes a kill at any point harmless: first the widget's status, then sessions, then the charger's
+state, from which a restarted controller continues. Messages that were not acknowledged are redelivered to it, and it publishes
+the same for them.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,24 +28,22 @@ from broker.contract.components import topics as components
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.stamp import rfc3339
-from controllers.charging.charger import Change, is_over, lose, take_soc, unpair
-from controllers.charging.deadlines import Deadlines
-from controllers.charging.links import Links, Standing
-from controllers.charging.redelivery import Redelivery
-from controllers.charging.restored import restored
+from controllers.charging.charger import Change, disconnect, is_ended, take_soc, unpair
+from controllers.charging.connectivity import Connectivity, GracePeriods, LinkTracker
+from controllers.charging.recovery import RedeliveryFilter, measured_at, read_retained_state
 
 GRACE_S = 5.0
-"""Wall seconds that a charger may be away before its widget is told."""
+"""Wall seconds that a charger may be disconnected before its widget shows it."""
 ADAPTER_GRACE_S = 15.0
-"""Wall seconds in which the chargers of an adapter that died connect again."""
-_PATIENCE_S = {Standing.LOST: GRACE_S, Standing.DOUBTFUL: ADAPTER_GRACE_S}
-_ONLINE = (Standing.UNKNOWN, Standing.CONNECTED)
+"""Wall seconds in which the chargers of an adapter that died may reconnect."""
+_GRACE_S = {Connectivity.DISCONNECTED: GRACE_S, Connectivity.UNCERTAIN: ADAPTER_GRACE_S}
+_ONLINE = (Connectivity.UNKNOWN, Connectivity.CONNECTED)
 
 
 class ChargingController:
-    """Sans-I/O component that tells every widget how far its charger is, and keeps the sessions.
+    """Sans-I/O component that keeps every widget's status and the charging sessions up to date.
 
-    `poll` gives new pairs when there are any, `calendar` the instant of plant time for `now_s`; `time_scale` is plant seconds
+    `poll` returns new pairs when there are any, `calendar` the instant of plant time for `now_s`; `time_scale` is plant seconds
     per wall second.
     """
 
@@ -53,14 +52,14 @@ class ChargingController:
     ) -> None:
         self._pairs, self._poll, self._calendar, self._time_scale = pairs.pairs, poll, calendar, time_scale
         self._chargers: dict[str, ChargerState] = {}
-        self._links, self._deadlines, self._redelivery = Links(), Deadlines(), Redelivery(time_scale)
-        self._said_pairs = False
+        self._links, self._grace, self._redelivery = LinkTracker(), GracePeriods(), RedeliveryFilter(time_scale)
+        self._pairs_published = False
         self._unsettled: dict[str, None] = {}
-        """Chargers of which something retained was heard; nothing follows from it before all of it is there."""
+        """Chargers with retained messages, which take effect only when all of them have arrived."""
         self._restoring = False
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a charger's frame or its link, a component's presence, or what an earlier run left on the bus.
+        """Take a charger's frame or link, a component's presence, or a retained state of an earlier run.
 
         Raises:
             Rejected: the message cannot be used: not JSON, of another shape, a state of charge outside 0 to 100 or retained,
@@ -77,33 +76,33 @@ class ChargingController:
         raise Rejected(f"topic {message.topic!r} names no charger")
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Say the pairs, when they are new; and let chargers be gone that were away for too long."""
-        publications = self._say_pairs(self._poll(), now_s)
+        """Publish the pairs when they are new, and disconnect chargers whose grace period is over."""
+        publications = self._publish_pairs(self._poll(), now_s)
         if not self._restoring:
             publications += self._settle(now_s)
         self._restoring = False
-        for charger, since_s in self._deadlines.expired(now_s):
+        for charger, since_s in self._grace.expired(now_s):
             if before := self._chargers.get(charger):
-                publications += self._becomes(charger, lose(before, rfc3339(self._calendar(since_s))))
+                publications += self._becomes(charger, disconnect(before, rfc3339(self._calendar(since_s))))
         return publications
 
     def _take_soc(self, charger: str, message: Message, now_s: float) -> list[Publication]:
         if message.retain:
-            raise Rejected("a retained state of charge may be from any time: frames are not to be retained")
+            raise Rejected("a retained state of charge may be of any age: publish frames without the retain flag")
         soc, widget = SOC.decode(message).data.soc, self._pairs.get(charger)
         if widget is None:
             raise Rejected(f"charger {charger!r} is in no pair: add it to the file of the pairs")
         publications = self._settle(now_s)
         before, now = self._chargers.get(charger), self._calendar(now_s)
-        if self._redelivery.is_old(charger, message.stamp, soc, before, now):
+        if self._redelivery.is_redelivered(charger, message.stamp, soc, before, now):
             return publications
-        if self._links.spoke(charger, message.stamp):
-            self._deadlines.cancel(charger)
+        if self._links.confirm(charger, message.stamp):
+            self._grace.cancel(charger)
         state = before or ChargerState(state="online", widget=widget)
-        if self._links.standing(charger) in _ONLINE:
+        if self._links.connectivity(charger) in _ONLINE:
             state = replace(state, state="online")
-        at = rfc3339(self._redelivery.instant(message.stamp, now))
-        self._wait_if_away(charger, now_s)  # what begins now is to have an end, even if nothing more is heard
+        at = rfc3339(measured_at(message.stamp, now))
+        self._start_grace(charger, now_s)  # so that a session that begins now ends, even if this was the last frame
         return publications + self._becomes(charger, take_soc(charger, state, soc, at))
 
     def _take_link(self, charger: str, message: Message, now_s: float) -> list[Publication]:
@@ -111,80 +110,79 @@ class ChargingController:
         if charger not in self._pairs:
             return []
         publications = [] if message.retain else self._settle(now_s)
-        if not self._links.hear(charger, link, message.stamp, message.retain):
+        if not self._links.take_link(charger, link, message.stamp, message.retain):
             return publications
         if link.connected:
-            self._deadlines.cancel(charger)
-        return publications + self._follow((charger,), message.retain, now_s)
+            self._grace.cancel(charger)
+        return publications + self._update((charger,), message.retain, now_s)
 
     def _take_presence(self, name: str, message: Message, now_s: float) -> list[Publication]:
         presence = components.STATE.decode(message)
         publications = [] if message.retain else self._settle(now_s)
-        chargers = self._links.hear_component(name, presence)
-        return publications + self._follow(chargers, message.retain, now_s)
+        chargers = self._links.take_presence(name, presence)
+        return publications + self._update(chargers, message.retain, now_s)
 
     def _take_state(self, charger: str, message: Message) -> list[Publication]:
-        """Go on from a retained state. After a crash of the broker it may be older than what is known here: it is corrected."""
+        """Continue from a retained state. After a crash of the broker it may be older than the state here: then correct it."""
         if not message.retain:
             return []  # our own echo
-        state, known = restored(charger, message), self._chargers.get(charger)
+        state, known = read_retained_state(charger, message), self._chargers.get(charger)
         if known is not None and known.soc is not None:
             return [] if _is_same(state, known) else [_status(known.widget, known.status), _state(charger, known)]
-        if charger in self._pairs or not is_over(state):
+        if charger in self._pairs or not is_ended(state):
             self._chargers[charger] = state
-            self._wait(charger)
+            self._defer(charger)
         return []
 
-    def _follow(self, chargers: Iterable[str], retained: bool, now_s: float) -> list[Publication]:
+    def _update(self, chargers: Iterable[str], retained: bool, now_s: float) -> list[Publication]:
         if not retained:
-            return [each for charger in chargers for each in self._stand(charger, now_s)]
+            return [each for charger in chargers for each in self._apply_connectivity(charger, now_s)]
         for charger in chargers:
-            self._wait(charger)
+            self._defer(charger)
         return []
 
-    def _wait(self, charger: str) -> None:
+    def _defer(self, charger: str) -> None:
         self._unsettled[charger] = None
         self._restoring = True
 
     def _settle(self, now_s: float) -> list[Publication]:
-        """Let retained messages have their effect, once all are there: a live one has come, or none between two ticks."""
+        """Apply retained messages once all have arrived: a live one has come, or none between two ticks."""
         if not self._unsettled:
             return []
         unsettled, self._unsettled = self._unsettled, {}
-        publications = self._pair_anew(unsettled, now_s)
-        return publications + [each for charger in unsettled for each in self._stand(charger, now_s)]
+        publications = self._apply_pairs(unsettled, now_s)
+        return publications + [each for charger in unsettled for each in self._apply_connectivity(charger, now_s)]
 
-    def _stand(self, charger: str, now_s: float) -> list[Publication]:
-        """Let follow what is known of a charger's connection."""
-        standing, widget = self._links.standing(charger), self._pairs.get(charger)
-        if widget is None or standing is Standing.UNKNOWN:
+    def _apply_connectivity(self, charger: str, now_s: float) -> list[Publication]:
+        connectivity, widget = self._links.connectivity(charger), self._pairs.get(charger)
+        if widget is None or connectivity is Connectivity.UNKNOWN:
             return []
         state = self._chargers.get(charger) or ChargerState(state="offline", widget=widget)
-        if standing is Standing.CONNECTED:
-            self._deadlines.cancel(charger)
+        if connectivity is Connectivity.CONNECTED:
+            self._grace.cancel(charger)
             state = replace(state, state="online")
-        elif standing is Standing.LOST:
+        elif connectivity is Connectivity.DISCONNECTED:
             state = replace(state, state="offline")
-        if not is_over(state):
-            self._wait_if_away(charger, now_s)
+        if not is_ended(state):
+            self._start_grace(charger, now_s)
         return self._becomes(charger, Change(state))
 
-    def _wait_if_away(self, charger: str, now_s: float) -> None:
-        if (patience_s := _PATIENCE_S.get(self._links.standing(charger))) is not None:
-            self._deadlines.wait(charger, now_s, patience_s * self._time_scale)
+    def _start_grace(self, charger: str, now_s: float) -> None:
+        if (grace_s := _GRACE_S.get(self._links.connectivity(charger))) is not None:
+            self._grace.start(charger, now_s, grace_s * self._time_scale)
 
-    def _say_pairs(self, pairs: Pairs | None, now_s: float) -> list[Publication]:
+    def _publish_pairs(self, pairs: Pairs | None, now_s: float) -> list[Publication]:
         changed = pairs is not None and pairs.pairs != self._pairs
         if pairs is not None:
             self._pairs = pairs.pairs
-        if self._said_pairs and not changed:
+        if self._pairs_published and not changed:
             return []
-        self._said_pairs = True
+        self._pairs_published = True
         publications = [PAIRS.publication(Pairs(self._pairs))]
-        return publications + self._pair_anew(self._chargers, now_s) if changed else publications
+        return publications + self._apply_pairs(self._chargers, now_s) if changed else publications
 
-    def _pair_anew(self, chargers: Iterable[str], now_s: float) -> list[Publication]:
-        """Tell the widgets of those chargers whose widget is another now, or that have none any more."""
+    def _apply_pairs(self, chargers: Iterable[str], now_s: float) -> list[Publication]:
+        """Update the widgets of those chargers whose widget has changed, or that have none any more."""
         known = ((charger, state) for charger in chargers if (state := self._chargers.get(charger)))
         moved = {charger: state for charger, state in known if state.widget != self._pairs.get(charger)}
         if not moved:
@@ -193,8 +191,8 @@ class ChargingController:
         for charger, change in changes.items():
             self._chargers[charger] = change.state
             if charger not in self._pairs:
-                self._forget(charger)
-        publications = self._tell_moved(moved.values(), [self._pairs[each] for each in moved if each in self._pairs])
+                self._remove(charger)
+        publications = self._status_of_moved(moved.values(), [self._pairs[each] for each in moved if each in self._pairs])
         publications += [_session(charger, each) for charger, change in changes.items() for each in change.sessions]
         return publications + [_state(charger, change.state) for charger, change in changes.items()]
 
@@ -202,37 +200,37 @@ class ChargingController:
         widget = self._pairs.get(charger)
         return unpair(state, rfc3339(self._calendar(now_s))) if widget is None else Change(replace(state, widget=widget))
 
-    def _tell_moved(self, before: Iterable[ChargerState], widgets: Iterable[str]) -> list[Publication]:
-        """Tell each widget that was given, or taken away, what its charger's status is now, if it was told another."""
-        told = {state.widget: state.status for state in before}
-        concerned = dict.fromkeys([*told, *widgets])
-        chargers = {widget: charger for charger, widget in self._pairs.items() if widget in concerned}
+    def _status_of_moved(self, before: Iterable[ChargerState], widgets: Iterable[str]) -> list[Publication]:
+        """Publish the status of each widget that was assigned or unassigned, if it differs from the one published last."""
+        published = {state.widget: state.status for state in before}
+        affected = dict.fromkeys([*published, *widgets])
+        chargers = {widget: charger for charger, widget in self._pairs.items() if widget in affected}
         publications = []
-        for widget in concerned:
+        for widget in affected:
             state = self._chargers.get(chargers.get(widget, ""))
             status = state.status if state else Status.UNAVAILABLE
-            if status is not told.get(widget, Status.UNAVAILABLE):
+            if status is not published.get(widget, Status.UNAVAILABLE):
                 publications.append(_status(widget, status))
         return publications
 
-    def _forget(self, charger: str) -> None:
+    def _remove(self, charger: str) -> None:
         del self._chargers[charger]
-        self._links.forget(charger)
-        self._deadlines.cancel(charger)
-        self._redelivery.forget(charger)
+        self._links.remove(charger)
+        self._grace.cancel(charger)
+        self._redelivery.remove(charger)
 
     def _becomes(self, charger: str, change: Change) -> list[Publication]:
-        """Remember what has become of a charger, and say what is new in it."""
+        """Take over a charger's new state, and publish what changed."""
         before, state = self._chargers.get(charger), change.state
         self._chargers[charger] = state
-        told = before.status if before else Status.UNAVAILABLE
-        publications = [] if state.status is told else [_status(state.widget, state.status)]
+        shown = before.status if before else Status.UNAVAILABLE
+        publications = [] if state.status is shown else [_status(state.widget, state.status)]
         publications += [_session(charger, each) for each in change.sessions]
         return publications if before and _is_same(before, state) else [*publications, _state(charger, state)]
 
 
 def _is_same(one: ChargerState, other: ChargerState) -> bool:
-    """Tell whether two states differ at most in the instant at which the same state of charge was said again."""
+    """Return whether two states differ at most in the instant of the same state of charge."""
     return one == other or replace(one, soc_at=other.soc_at) == other
 
 

@@ -1,4 +1,4 @@
-"""What the charging controller does on the bus."""
+"""Declaration of the charging controller."""
 
 from broker.contract.charging.topics import CHARGER_LINK, PAIRS, SESSION, SOC, STATE, STATUS
 from broker.contract.components import topics as components
@@ -7,14 +7,14 @@ from broker.runtime.declaration import Declaration, Variable
 PAIRS_FILE = Variable(
     name="SCAUP_CHARGER_PAIRS",
     default="",
-    meaning="JSON file, charger → widget, read again when it changes; empty: the shipped one",
+    meaning="JSON file, charger → widget, reloaded when it changes; empty: the shipped one",
     container="/pairs.json",
     shipped="controllers/charging/pairs.json",
 )
 
 DECLARATION = Declaration(
     name="charging",
-    summary="tells widgets how far their chargers are, and keeps charging sessions",
+    summary="publishes widget statuses and charging sessions",
     subscribes=(SOC, STATE, CHARGER_LINK),
     subscribes_also=(components.STATE.template.filter,),
     publishes=(STATUS, STATE, SESSION, PAIRS),

@@ -1,4 +1,4 @@
-"""The file of the pairs: the only thing that charging reads from a disk."""
+"""The file with the pairs: all that the charging controller reads from disk."""
 
 import logging
 from pathlib import Path
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).with_name("pairs.json")
 
 Version = tuple[int, int, int]
-"""Time of the last change in ns, bytes, inode: a file that was written or replaced has another one."""
+"""Modification time in ns, size in bytes, inode: it changes when the file is written or replaced."""
 
 
 class PairsFile:
-    """The pairs in a file that people edit while it is read; `path` empty: the shipped file.
+    """The pairs in a file that may be edited at any time; `path` empty: the shipped file.
 
     Raises:
-        InvalidPairs: the path names the home of a user who is not here.
+        InvalidPairs: the path names the home directory of an unknown user.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -28,8 +28,8 @@ class PairsFile:
         except RuntimeError as error:
             raise InvalidPairs(f"{PAIRS_FILE.name}: {path}: {error}") from error
         self._read_version: Version | None = None
-        """None: what is there could not be read at all, which is tried again every time."""
-        self._complaint: tuple[Version | None, str] | None = None
+        """None: the file could not be read at all, so every poll retries."""
+        self._logged: tuple[Version | None, str] | None = None
 
     def read(self) -> Pairs:
         """Read and check the file.
@@ -52,28 +52,28 @@ class PairsFile:
         try:
             pairs = self.read()
         except InvalidPairs as error:
-            self._complain(error)
+            self._log_once(error)
             return None
-        self._complaint = None
+        self._logged = None
         return pairs
 
     def _is_unchanged(self) -> bool:
         try:
             return self._read_version is not None and self._version() == self._read_version
         except (OSError, InvalidPairs):
-            return False  # reading it says why
+            return False  # `read` reports the reason
 
     def _version(self) -> Version:
-        if self._path.exists() and not self._path.is_file():  # reading a pipe would wait for ever
+        if self._path.exists() and not self._path.is_file():  # reading a pipe would block
             raise InvalidPairs("it is not a file")
         found = self._path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _complain(self, error: Exception) -> None:
-        complaint = self._read_version, str(error)
-        if complaint != self._complaint:
-            log.error("%s\nThe pairs stay as they are.", error)
-        self._complaint = complaint
+    def _log_once(self, error: Exception) -> None:
+        problem = self._read_version, str(error)
+        if problem != self._logged:
+            log.error("%s\nThe pairs stay unchanged.", error)
+        self._logged = problem
 
 
 def _reason(error: Exception) -> str:

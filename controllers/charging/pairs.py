@@ -1,4 +1,4 @@
-"""Which charger belongs to which widget, as people write it down: one JSON object, charger → widget, perhaps 100,000."""
+"""Pairs of chargers and widgets, as people write them: one JSON object, charger → widget, with perhaps 100,000 entries."""
 
 import json
 from collections import Counter
@@ -12,29 +12,29 @@ from broker.message import decode_json
 LONGEST_ID = 256
 """Characters."""
 MOST_NAMED = 20
-"""Mistakes that an error names."""
+"""Mistakes that an error lists."""
 _WANTED = 'it must be a JSON object, charger → widget, such as {"c1234": "wABCD"}'
 _ALL_TEXT = {str}
 _SPECIAL = (b"\\", b"/", b"+", b"#", b"\x7f")
-"""Where none of these is in a JSON text of ASCII characters, none of its ids holds what it must not."""
+"""An ASCII JSON text without any of these has no id with forbidden characters."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class InvalidPairs(InvalidSetting):
-    """Pairs that cannot be used; the text names each entry and what is wrong with it."""
+    """Pairs that cannot be used; the text names each entry and its mistake."""
 
 
 def read_pairs(content: bytes) -> Pairs:
-    """Read and check pairs. An id is taken as it is written: `C1` is not `c1`.
+    """Read and check pairs. Ids are case-sensitive.
 
     Raises:
-        InvalidPairs: it is no JSON object, a charger is there twice, a widget is no text or has several chargers, or an id
-            cannot be a topic level.
+        InvalidPairs: it is not a JSON object, a charger has two entries, a widget is not a text or has several chargers, or an
+            id cannot be a topic level.
     """
     content = content.removeprefix(_BYTE_ORDER_MARK)
     found = _decoded(content)
     if not found:
-        raise InvalidPairs(f"there is no pair in it; {_WANTED}")
+        raise InvalidPairs(f"it has no pairs; {_WANTED}")
     no_text = [] if _ALL_TEXT.issuperset(map(type, found.values())) else [c for c, w in found.items() if not isinstance(w, str)]
     _refuse([f"charger {each!a}: its widget must be a text in quotation marks" for each in no_text])
     plain = content.isascii() and not any(each in content for each in _SPECIAL)
@@ -49,7 +49,7 @@ def read_pairs(content: bytes) -> Pairs:
 
 
 def id_error(text: str) -> str | None:
-    """Say why `text` cannot be the id of a charger or of a widget, None where it can."""
+    """Return why `text` cannot be the id of a charger or of a widget, None if it can."""
     if not text:
         return "an id must have at least one character"
     if len(text) > LONGEST_ID:
@@ -57,7 +57,7 @@ def id_error(text: str) -> str | None:
     try:
         STATE.template.topic(id=text)
     except InvalidTopic:
-        return "an id becomes part of a topic: it must not hold / + # nor control characters"
+        return "an id becomes part of a topic: it must not contain / + # or control characters"
     return None
 
 
@@ -72,17 +72,17 @@ def _decoded(content: bytes) -> dict[str, Any]:
 
 
 def _doubled(content: bytes) -> list[str]:
-    """Name the chargers that are there several times: a JSON parser takes the last without a word."""
+    """Name the chargers with several entries, of which a JSON parser silently takes the last."""
     try:
         entries = json.loads(content, object_pairs_hook=list)
     except RecursionError:  # in an entry that is not the last of its name
         return ["it is nested too deeply"]
     counted = Counter(charger for charger, _ in entries)
-    return [f"charger {each!a} is there {times} times: keep one entry" for each, times in counted.items() if times > 1]
+    return [f"charger {each!a} has {times} entries: keep one" for each, times in counted.items() if times > 1]
 
 
 def _unusable(ids: Collection[str], plain: bool) -> list[tuple[str, str]]:
-    """Return the ids that cannot be used; almost always there are none, and a look at all of them at once tells."""
+    """Return the ids that cannot be used. There are almost never any, so all ids are checked at once first."""
     if (plain or _is_plain("".join(ids))) and all(ids) and max(map(len, ids), default=0) <= LONGEST_ID:
         return []
     return [(each[:LONGEST_ID], reason) for each in ids if (reason := id_error(each))]
@@ -97,7 +97,7 @@ def _shared(found: dict[str, str]) -> list[str]:
     for charger, widget in found.items():
         chargers.setdefault(widget, []).append(charger)
     return [
-        f"widget {widget!a} is given to {', '.join(f'{each!a}' for each in sharing)}: a widget belongs to one charger"
+        f"widget {widget!a} is assigned to {', '.join(f'{each!a}' for each in sharing)}: a widget belongs to one charger"
         for widget, sharing in chargers.items()
         if len(sharing) > 1
     ]

@@ -1,7 +1,7 @@
 import pytest
 
 from broker.contract.charging.topics import ChargerState, EndedBy, Status
-from controllers.charging.charger import Change, is_over, lose, status_of, take_soc, unpair
+from controllers.charging.charger import Change, disconnect, is_ended, status_of, take_soc, unpair
 from tests.controllers.charging.world import at
 
 NEW = ChargerState(state="online", widget="w1")
@@ -52,7 +52,7 @@ def test_a_full_battery_ends_the_session() -> None:
     assert change.state.full
 
 
-def test_a_battery_that_comes_full_has_a_session_at_once() -> None:
+def test_a_battery_that_arrives_full_has_a_session() -> None:
     (session,) = after(100).sessions
     assert (session.soc_start, session.soc_end, session.duration_s, session.ended_by) == (100, 100, 0.0, EndedBy.CHARGED)
     assert after(100).state.full
@@ -80,56 +80,56 @@ def test_a_battery_that_comes_full_has_a_session_at_once() -> None:
         ((100,), ["charged"]),
     ],
 )
-def test_another_battery_is_told_from_noise(socs: tuple[float, ...], what: list[str]) -> None:
+def test_another_battery_is_distinguished_from_noise(socs: tuple[float, ...], what: list[str]) -> None:
     assert ends(after(*socs)) == what
 
 
-def test_a_replaced_battery_ends_with_what_was_said_last() -> None:
+def test_a_replaced_batterys_session_ends_with_its_last_soc() -> None:
     ended, begun = after(50, 60, 59.5, 20).sessions
     assert (ended.session, ended.ended_at, ended.soc_end, ended.duration_s) == (f"c1@{at(0)}", at(2), 59.5, 2.0)
     assert (begun.session, begun.started_at, begun.soc_start, begun.ended_by) == (f"c1@{at(3)}", at(3), 20, None)
 
 
-def test_a_full_battery_that_falls_within_noise_is_followed_by_the_widget_only() -> None:
+def test_noise_at_full_charge_changes_only_the_widget() -> None:
     change = after(100, 99.5)
     assert change.state.status is Status.CHARGING_80
     assert change.state.full
     assert change.state.session is None
 
 
-def test_a_clock_that_was_set_back_gives_no_negative_duration() -> None:
+def test_duration_is_not_negative_after_a_clock_set_back() -> None:
     state = take_soc("c1", NEW, 50, at(100)).state
     (session,) = take_soc("c1", state, 100, at(40)).sessions
     assert (session.started_at, session.ended_at, session.duration_s) == (at(100), at(100), 0.0)
 
 
-def test_who_is_gone_has_no_session() -> None:
-    change = lose(after(50, 60).state, at(30))
+def test_a_disconnected_charger_has_no_session() -> None:
+    change = disconnect(after(50, 60).state, at(30))
     (session,) = change.sessions
     assert (session.ended_by, session.ended_at, session.soc_end, session.duration_s) == (EndedBy.OFFLINE, at(30), 60, 30.0)
     assert (change.state.state, change.state.status, change.state.session) == ("offline", Status.UNAVAILABLE, None)
-    assert is_over(change.state)
-    assert lose(change.state, at(60)).sessions == ()
+    assert is_ended(change.state)
+    assert disconnect(change.state, at(60)).sessions == ()
 
 
-def test_a_session_does_not_end_before_what_was_heard_in_it() -> None:
-    (session,) = lose(after(50, 60).state, at(0.5)).sessions
+def test_a_session_does_not_end_before_its_last_frame() -> None:
+    (session,) = disconnect(after(50, 60).state, at(0.5)).sessions
     assert session.ended_at == at(1)
 
 
-def test_who_was_gone_while_full_stays_full() -> None:
-    change = take_soc("c1", lose(after(70, 100).state, at(30)).state, 100, at(60))
+def test_a_disconnected_full_charger_stays_full() -> None:
+    change = take_soc("c1", disconnect(after(70, 100).state, at(30)).state, 100, at(60))
     assert ends(change) == []
     assert change.state.status is Status.CHARGED
 
 
-def test_who_is_unpaired_begins_anew() -> None:
+def test_an_unpaired_charger_starts_from_scratch() -> None:
     change = unpair(after(50).state, at(30))
     assert ends(change) == ["unpaired"]
     assert not unpair(after(100).state, at(30)).state.full
-    assert is_over(change.state)
+    assert is_ended(change.state)
 
 
 @pytest.mark.parametrize("state", [NEW, after(50).state, after(100).state])
-def test_what_can_still_be_ended_is_not_over(state: ChargerState) -> None:
-    assert not is_over(state)
+def test_an_open_session_is_not_ended(state: ChargerState) -> None:
+    assert not is_ended(state)

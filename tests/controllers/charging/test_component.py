@@ -18,10 +18,10 @@ BOUNDARIES = [
 
 
 @pytest.mark.parametrize(("soc", "status"), BOUNDARIES)
-def test_a_widget_is_told_where_its_charger_is(soc: float, status: str) -> None:
+def test_a_widget_shows_its_chargers_status(soc: float, status: str) -> None:
     world = started()
-    said = "session charged" if soc == 100 else "session begun"
-    assert world.soc(soc) == [f"w1 {status}", said, "state online"]
+    session = "session charged" if soc == 100 else "session begun"
+    assert world.soc(soc) == [f"w1 {status}", session, "state online"]
     status_of_w1 = next(each for each in world.published if each.topic == "widgets/w1/status")
     assert status_of_w1.payload == f'{{"event":"chargingStatus","data":{{"status":"{status}"}}}}'.encode()
     assert status_of_w1.retain
@@ -47,40 +47,47 @@ def frame(data: bytes) -> bytes:
         b"",
     ],
 )
-def test_what_is_no_soc_is_rejected_and_changes_nothing(payload: bytes) -> None:
+def test_an_invalid_soc_is_rejected_and_changes_nothing(payload: bytes) -> None:
     world = started()
     world.soc(50)
     with pytest.raises(Rejected):
-        world.hear(Message(topic="chargers/c1/soc", payload=payload))
+        world.receive(Message(topic="chargers/c1/soc", payload=payload))
     assert world.soc(50) == []
 
 
 def test_a_retained_soc_is_rejected() -> None:
     message = soc_message(70)
-    with pytest.raises(Rejected, match="any time"):
-        started().hear(Message(topic=message.topic, payload=message.payload, retain=True))
+    with pytest.raises(Rejected, match="any age"):
+        started().receive(Message(topic=message.topic, payload=message.payload, retain=True))
 
 
 @pytest.mark.parametrize("charger", ["c9", "C1", " c1", "c\x01", "w1"])
 def test_a_charger_in_no_pair_is_rejected_by_name(charger: str) -> None:
     with pytest.raises(Rejected, match="is in no pair") as error:
-        started().hear(soc_message(70, charger))
+        started().receive(soc_message(70, charger))
     assert repr(charger) in str(error.value)
 
 
 def test_other_topics_are_rejected() -> None:
     with pytest.raises(Rejected, match="names no charger"):
-        started().hear(Message(topic="chargers/c1/other", payload=b"{}"))
+        started().receive(Message(topic="chargers/c1/other", payload=b"{}"))
 
 
-def test_statuses_are_told_when_they_change_and_not_again() -> None:
+def test_a_status_is_published_only_when_it_changes() -> None:
     world = started()
     for soc in (10, 10, 40, 79.9, 80, 95, 100, 100, 20, 90, 30):
         world.soc(soc)
-    assert [status for _, status in world.told] == ["charging", "charging80", "charged", "charging", "charging80", "charging"]
+    assert [status for _, status in world.statuses] == [
+        "charging",
+        "charging80",
+        "charged",
+        "charging",
+        "charging80",
+        "charging",
+    ]
 
 
-def test_a_repeated_soc_says_nothing_and_another_one_its_state() -> None:
+def test_a_repeated_soc_publishes_nothing() -> None:
     world = started()
     world.soc(50)
     assert world.soc(50) == []
@@ -99,71 +106,71 @@ def test_the_instant_of_a_repeated_soc_is_known() -> None:
     assert world.sessions[-2].ended_at == repeated_at
 
 
-def test_instants_are_those_of_the_charger_else_of_hearing() -> None:
+def test_instants_are_the_chargers_or_else_of_arrival() -> None:
     world = started()
     world.now_s = 500
-    world.hear(soc_message(50, stamp=Stamp(plant_at=calendar(7))))
-    world.hear(soc_message(60, "c2"))
-    world.hear(soc_message(60, "c3", Stamp(plant_at=calendar(0).replace(year=1))))
+    world.receive(soc_message(50, stamp=Stamp(plant_at=calendar(7))))
+    world.receive(soc_message(60, "c2"))
+    world.receive(soc_message(60, "c3", Stamp(plant_at=calendar(0).replace(year=1))))
     assert [each.started_at for each in world.sessions] == [at(7), at(500), at(500)]
     assert world.sessions[0].session == f"c1@{at(7)}"
 
 
-def test_a_frame_that_comes_again_changes_nothing() -> None:
+def test_a_redelivered_frame_changes_nothing() -> None:
     world = started()
     messages = [soc_message(soc, stamp=Stamp("a", "b", seq, calendar(seq))) for seq, soc in enumerate((50, 100, 20, 100), 1)]
-    said = [world.hear(each) for each in messages]
-    assert all(said)
-    assert [world.hear(each) for each in messages] == [[]] * 4
+    replies = [world.receive(each) for each in messages]
+    assert all(replies)
+    assert [world.receive(each) for each in messages] == [[]] * 4
     world.restart()
-    assert [world.hear(each) for each in messages] == [[]] * 4
+    assert [world.receive(each) for each in messages] == [[]] * 4
 
 
-def test_frames_without_number_are_told_by_their_instant() -> None:
+def test_frames_without_number_are_compared_by_instant() -> None:
     world = started()
     world.now_s = 20
     messages = [soc_message(soc, stamp=Stamp(plant_at=calendar(instant))) for instant, soc in ((5, 50), (6, 90), (7, 20))]
-    assert all(world.hear(each) for each in messages)
-    assert [world.hear(each) for each in messages] == [[]] * 3
-    assert world.hear(soc_message(30, stamp=Stamp(plant_at=calendar(7))))  # of the same instant, and another one
+    assert all(world.receive(each) for each in messages)
+    assert [world.receive(each) for each in messages] == [[]] * 3
+    assert world.receive(soc_message(30, stamp=Stamp(plant_at=calendar(7))))  # another frame of the same instant
 
 
-def test_an_adapter_that_comes_back_with_a_clock_set_back_is_heard() -> None:
+def test_a_restarted_adapter_may_have_set_its_clock_back() -> None:
     world = started()
     world.now_s = 7200
-    assert world.hear(soc_message(50, stamp=Stamp("a", "b1", 9, calendar(7200))))
-    assert world.hear(soc_message(81, stamp=Stamp("a", "b2", 1, calendar(3600))))
-    assert world.told[-1] == ("w1", "charging80")
+    assert world.receive(soc_message(50, stamp=Stamp("a", "b1", 9, calendar(7200))))
+    assert world.receive(soc_message(81, stamp=Stamp("a", "b2", 1, calendar(3600))))
+    assert world.statuses[-1] == ("w1", "charging80")
 
 
-def test_a_frame_that_comes_again_after_its_charger_was_lost_begins_nothing() -> None:
+def test_a_redelivered_frame_of_a_lost_charger_begins_nothing() -> None:
     world = started()
     world.link()
     message = soc_message(50, stamp=world.stamp())
-    world.hear(message)
+    world.receive(message)
     world.link(False)
     assert world.tick(5) == ["w1 unavailable", "session offline", "state offline"]
-    assert world.hear(message) == []
+    assert world.receive(message) == []
     world.restart()
-    assert world.hear(message) == []
+    assert world.receive(message) == []
 
 
-def test_a_clock_that_was_set_back_silences_nobody() -> None:
+def test_frames_count_after_the_clock_was_set_back() -> None:
     world = started()
     world.now_s = 100_000
     world.soc(50)
     world.now_s = 0
-    assert world.soc(60) == ["state online"]  # the number tells
+    assert world.soc(60) == ["state online"]  # the sequence number decides
     world.now_s = 100_000
     world.soc(70)
     world.now_s = 0
     world.restart()
-    assert world.soc(80) == ["w1 charging80", "state online"]  # what is known is of the future
+    assert world.soc(80) == ["w1 charging80", "state online"]  # the known state is in the future
     world.soc(100)
     assert world.sessions[-1].duration_s == 0
 
 
-def test_a_charger_that_is_away_for_a_moment_goes_on() -> None:
+def test_a_short_disconnection_has_no_effect() -> None:
     world = started()
     assert world.link() == ["state online"]
     world.soc(50)
@@ -172,11 +179,11 @@ def test_a_charger_that_is_away_for_a_moment_goes_on() -> None:
     assert world.link(connection="b") == ["state online"]
     assert world.tick(GRACE_S) == []
     assert world.soc(50) == []
-    assert world.told == [("w1", "charging")]
+    assert world.statuses == [("w1", "charging")]
     assert [each.ended_by for each in world.sessions] == [None]
 
 
-def test_a_charger_that_is_away_for_longer_is_gone() -> None:
+def test_a_long_disconnection_ends_the_session() -> None:
     world = started()
     world.link()
     world.soc(50, after_s=10)
@@ -191,7 +198,7 @@ def test_a_charger_that_is_away_for_longer_is_gone() -> None:
     assert world.soc(50) == ["w1 charging", "session begun", "state online"]
 
 
-def test_what_begins_while_a_charger_is_away_ends_too() -> None:
+def test_a_session_begun_while_disconnected_ends_too() -> None:
     world = started()
     world.link()
     world.link(False)
@@ -209,7 +216,7 @@ def test_grace_is_in_wall_seconds() -> None:
     assert "w1 unavailable" in world.tick(1)
 
 
-def test_a_full_battery_stays_full_while_its_charger_is_away() -> None:
+def test_a_full_battery_stays_full_while_disconnected() -> None:
     world = started()
     world.link()
     world.soc(100)
@@ -221,18 +228,18 @@ def test_a_full_battery_stays_full_while_its_charger_is_away() -> None:
     assert world.soc(98.9) == ["session begun", "state online"]
 
 
-def test_a_soc_counts_whatever_the_link_says() -> None:
+def test_a_soc_counts_while_the_link_is_down() -> None:
     world = started()
     world.link()
     world.soc(50)
     world.link(False)
     assert world.soc(85, after_s=1) == ["w1 charging80", "state offline"]
     assert world.tick(GRACE_S - 1) == ["w1 unavailable", "session offline", "state offline"]
-    assert world.sessions[-1].ended_at == at(world.now_s - GRACE_S + 1)  # not before what was heard in it
+    assert world.sessions[-1].ended_at == at(world.now_s - GRACE_S + 1)  # not before its last frame
     assert world.soc(86) == ["w1 charging80", "session begun", "state offline"]
 
 
-def test_the_end_of_an_earlier_connection_says_nothing_of_the_present_one() -> None:
+def test_the_end_of_an_earlier_connection_is_ignored() -> None:
     world = started()
     world.link(connection="a")
     assert world.link(connection="b", adapter="charger-adapter-2") == []
@@ -240,14 +247,14 @@ def test_the_end_of_an_earlier_connection_says_nothing_of_the_present_one() -> N
     assert world.link(False, connection="b", adapter="charger-adapter-2") == ["state offline"]
 
 
-def test_the_link_of_a_charger_in_no_pair_is_passed_over() -> None:
+def test_the_link_of_an_unpaired_charger_is_ignored() -> None:
     assert started().link(charger="c9") == []
     with pytest.raises(Rejected):
-        started().hear(Message(topic="chargers/c9/link", payload=b""))
+        started().receive(Message(topic="chargers/c9/link", payload=b""))
 
 
 @pytest.mark.parametrize("stamped", [True, False])
-def test_chargers_of_an_adapter_that_died_are_gone_unless_they_come_again(stamped: bool) -> None:
+def test_chargers_of_a_dead_adapter_must_reconnect(stamped: bool) -> None:
     world = started()
     for charger in ("c1", "c2", "c3"):
         adapter = "charger-adapter-2" if charger == "c3" else "charger-adapter"
@@ -265,7 +272,7 @@ def test_chargers_of_an_adapter_that_died_are_gone_unless_they_come_again(stampe
     assert world.shown("w1") == world.shown("w3") == "charging"
 
 
-def test_an_adapter_that_only_lost_the_broker_keeps_its_chargers() -> None:
+def test_an_adapter_that_lost_the_broker_keeps_its_chargers() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -278,7 +285,7 @@ def test_an_adapter_that_only_lost_the_broker_keeps_its_chargers() -> None:
     assert world.soc(50) == ["w1 charging", "session begun", "state online"]
 
 
-def test_an_adapter_that_was_started_anew_unheard_has_no_chargers() -> None:
+def test_an_adapter_restarted_unseen_has_no_chargers() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -288,7 +295,7 @@ def test_an_adapter_that_was_started_anew_unheard_has_no_chargers() -> None:
 
 
 @pytest.mark.parametrize("stamped", [True, False])
-def test_a_link_that_comes_before_its_new_adapter_holds(stamped: bool) -> None:
+def test_a_link_before_its_adapter_is_online_holds(stamped: bool) -> None:
     world = started()
     world.adapter("offline")
     world.boots["charger-adapter"] = "boot-2"
@@ -298,7 +305,7 @@ def test_a_link_that_comes_before_its_new_adapter_holds(stamped: bool) -> None:
     assert world.tick(100) == []
 
 
-def test_who_comes_again_through_an_adapter_that_is_not_heard_yet_has_its_time() -> None:
+def test_reconnecting_through_an_unseen_adapter_has_grace() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -311,7 +318,7 @@ def test_who_comes_again_through_an_adapter_that_is_not_heard_yet_has_its_time()
     assert world.tick(100) == []
 
 
-def test_a_charger_that_speaks_through_the_new_adapter_is_there() -> None:
+def test_a_frame_through_the_new_adapter_confirms_the_link() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -322,7 +329,7 @@ def test_a_charger_that_speaks_through_the_new_adapter_is_there() -> None:
     assert world.tick(100) == []
 
 
-def test_a_charger_of_nobodys_adapter_is_online() -> None:
+def test_a_charger_without_adapter_is_online() -> None:
     world = started()
     world.soc(50)
     assert world.state().state == "online"
@@ -333,7 +340,7 @@ def test_a_charger_of_nobodys_adapter_is_online() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_new_controller_goes_on(order: int) -> None:
+def test_a_restarted_controller_continues(order: int) -> None:
     world = started()
     world.link()
     for soc in (20, 50, 80):
@@ -352,7 +359,7 @@ def test_a_new_controller_goes_on(order: int) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_new_controller_finds_who_has_gone(order: int) -> None:
+def test_a_restarted_controller_finds_a_disconnected_charger(order: int) -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -366,7 +373,7 @@ def test_a_new_controller_finds_who_has_gone(order: int) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(("state", "boot"), [("offline", "boot-1"), ("online", "boot-2")])
-def test_a_new_controller_finds_that_an_adapter_died(order: int, state: str, boot: str) -> None:
+def test_a_restarted_controller_finds_a_dead_adapter(order: int, state: str, boot: str) -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -379,7 +386,7 @@ def test_a_new_controller_finds_that_an_adapter_died(order: int, state: str, boo
     assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
 
 
-def test_what_was_missed_is_heard_after_what_was_retained() -> None:
+def test_missed_messages_follow_retained_ones() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -387,16 +394,16 @@ def test_what_was_missed_is_heard_after_what_was_retained() -> None:
     assert world.soc(20, after_s=1) == ["session replaced", "session begun", "state online"]
 
 
-def test_what_is_known_wins_over_what_was_retained() -> None:
+def test_an_outdated_retained_state_is_corrected() -> None:
     world = started()
     world.soc(50)
     old = world.retained["chargers/c1/state"][0]
     world.soc(85)
     message = Message(topic="chargers/c1/state", payload=old, retain=True)
-    assert world.hear(message) == ["w1 charging80", "state online"]  # the broker crashed, and has forgotten
+    assert world.receive(message) == ["w1 charging80", "state online"]  # the broker crashed and restored an old state
     assert world.state().soc == 85
-    assert world.hear(Message(topic="chargers/c1/state", payload=world.retained["chargers/c1/state"][0], retain=True)) == []
-    assert world.hear(Message(topic="chargers/c1/state", payload=b"no matter what: our own echo")) == []
+    assert world.receive(Message(topic="chargers/c1/state", payload=world.retained["chargers/c1/state"][0], retain=True)) == []
+    assert world.receive(Message(topic="chargers/c1/state", payload=b"ignored: our own echo")) == []
 
 
 @pytest.mark.parametrize(
@@ -411,16 +418,16 @@ def test_what_is_known_wins_over_what_was_retained() -> None:
         {"state": "away"},
     ],
 )
-def test_a_retained_state_that_nobody_wrote_is_rejected(given: dict[str, object]) -> None:
+def test_an_invalid_retained_state_is_rejected(given: dict[str, object]) -> None:
     payload = orjson.dumps({"state": "online", "widget": "w1", "soc": 5, **given})
     with pytest.raises(Rejected):
-        started().hear(Message(topic="chargers/c1/state", payload=payload, retain=True))
+        started().receive(Message(topic="chargers/c1/state", payload=payload, retain=True))
     good = orjson.dumps({"state": "online", "widget": "w1"})
     with pytest.raises(Rejected):
-        started().hear(Message(topic="chargers/c\x01/state", payload=good, retain=True))
+        started().receive(Message(topic="chargers/c\x01/state", payload=good, retain=True))
 
 
-def test_pairs_are_said_at_the_start_and_when_they_change() -> None:
+def test_pairs_are_published_at_start_and_on_change() -> None:
     world = World()
     assert world.tick() == ["pairs"]
     assert world.tick() == []
@@ -430,7 +437,7 @@ def test_pairs_are_said_at_the_start_and_when_they_change() -> None:
     assert world.soc(70, "c4") == ["w4 charging", "session begun", "state online"]
 
 
-def test_a_charger_that_is_taken_out_is_forgotten() -> None:
+def test_an_unpaired_charger_is_removed() -> None:
     world = started()
     world.link()
     world.soc(50)
@@ -466,22 +473,21 @@ def test_chargers_exchange_their_widgets() -> None:
     assert world.reload({"c1": "w3", "c2": "w1", "c3": "w2"}) == ["pairs", "state online", "state online"]  # both are charging
 
 
-def test_a_widget_that_goes_to_a_charger_which_has_said_nothing_is_unavailable() -> None:
+def test_a_widget_of_a_silent_charger_is_unavailable() -> None:
     world = started()
     world.soc(50)
-    said = ["pairs", "w1 unavailable", "session unpaired", "state offline"]
-    assert world.reload({"c2": "w1", "c3": "w3"}) == said
+    assert world.reload({"c2": "w1", "c3": "w3"}) == ["pairs", "w1 unavailable", "session unpaired", "state offline"]
     assert world.soc(100, "c2") == ["w1 charged", "session charged", "state online"]
 
 
-def test_a_charger_that_has_said_nothing_moves_without_a_word_to_widgets() -> None:
+def test_a_silent_charger_moves_without_widget_statuses() -> None:
     world = started()
     world.link()
     assert world.reload({"c1": "w9", "c2": "w1"}) == ["pairs", "state online"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_pairs_that_changed_while_the_controller_was_away(order: int) -> None:
+def test_pairs_that_changed_while_the_controller_was_down(order: int) -> None:
     world = started()
     for charger, soc in (("c1", 50), ("c2", 90), ("c3", 100)):
         world.link(charger=charger)
@@ -489,22 +495,22 @@ def test_pairs_that_changed_while_the_controller_was_away(order: int) -> None:
     world.pairs = {"c1": "w2", "c2": "w1"}
     world.restart(order=order)
     assert world.tick() == ["pairs"]
-    said = world.tick()
-    assert sorted(said[:3]) == ["w1 charging80", "w2 charging", "w3 unavailable"]
-    assert sorted(said[3:]) == ["state offline", "state online", "state online"]
+    published = world.tick()
+    assert sorted(published[:3]) == ["w1 charging80", "w2 charging", "w3 unavailable"]
+    assert sorted(published[3:]) == ["state offline", "state online", "state online"]
     assert world.tick(100) == []
     world.restart(order=order)
     assert [*world.tick(), *world.tick(), *world.tick(100)] == ["pairs"]
 
 
-def test_nothing_is_kept_of_components_that_hold_no_links() -> None:
+def test_presence_of_components_without_links_is_bounded() -> None:
     world = started()
     for number in range(2_000):
         assert world.adapter("online", adapter=f"other-{number}") == []
     assert len(world.controller._links._presence) <= 1_001
 
 
-def test_what_the_state_says() -> None:
+def test_fields_of_the_published_state() -> None:
     world = started()
     world.soc(85)
     assert world.state() == ChargerState(

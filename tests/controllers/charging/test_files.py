@@ -21,7 +21,7 @@ def test_the_shipped_pairs() -> None:
     assert PAIRS_FILE in DECLARATION.variables
 
 
-def test_a_file_is_read_again_when_it_changed(tmp_path: Path) -> None:
+def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:
     path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
     file = PairsFile(str(path))
     assert file.read().pairs == {"c1": "w1"}
@@ -33,7 +33,7 @@ def test_a_file_is_read_again_when_it_changed(tmp_path: Path) -> None:
     assert file.poll() is None
 
 
-def test_a_file_of_the_same_size_and_time_that_was_put_in_its_place_is_read(tmp_path: Path) -> None:
+def test_a_replaced_file_of_same_size_and_time_is_reloaded(tmp_path: Path) -> None:
     path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
     file = PairsFile(str(path))
     file.read()
@@ -45,7 +45,7 @@ def test_a_file_of_the_same_size_and_time_that_was_put_in_its_place_is_read(tmp_
     assert pairs.pairs == {"c1": "w2"}
 
 
-def test_what_cannot_be_used_is_logged_once_for_each_version(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_unusable_version_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
     file = PairsFile(str(path))
     file.read()
@@ -58,12 +58,12 @@ def test_what_cannot_be_used_is_logged_once_for_each_version(tmp_path: Path, cap
     written(path, '{"c1":"w1","c2":"w1"}')
     assert [file.poll() for _ in range(3)] == [None] * 3
     assert len(caplog.records) == 2
-    assert "widget 'w1' is given to 'c1', 'c2'" in caplog.text
+    assert "widget 'w1' is assigned to 'c1', 'c2'" in caplog.text
     written(path, '{"c1":"w1","c2":"w2"}')
     assert file.poll() is not None
 
 
-def test_a_file_that_is_gone_is_awaited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deleted_file_is_awaited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
     file = PairsFile(str(path))
     file.read()
@@ -83,14 +83,14 @@ def test_a_file_that_is_gone_is_awaited(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [(None, "No such file"), ("{", "not JSON"), ('{"c1":1}', "charger 'c1'"), ("[]", "JSON object")],
 )
-def test_it_does_not_start_without_pairs(tmp_path: Path, text: str | None, said: str) -> None:
+def test_start_without_pairs_is_an_error(tmp_path: Path, text: str | None, reason: str) -> None:
     path = tmp_path / "pairs.json"
     if text is not None:
         written(path, text)
-    with pytest.raises(InvalidPairs, match=said) as error:
+    with pytest.raises(InvalidPairs, match=reason) as error:
         PairsFile(str(path)).read()
     assert str(error.value).startswith(f"SCAUP_CHARGER_PAIRS: {path}: ")
 

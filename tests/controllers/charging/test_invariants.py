@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order, also to the controller itself."""
+"""Invariants under any order of events, kills of the controller included."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ STEPS = st.one_of(
     st.tuples(st.just("die"), st.sampled_from(ADAPTERS), st.just(0)),
     st.tuples(st.just("dropped"), st.sampled_from(ADAPTERS), st.just(0)),
     st.tuples(st.just("restart"), st.just(""), st.sampled_from([1, -1])),
-    st.tuples(st.just("again"), st.just(""), st.integers(1, 5)),
+    st.tuples(st.just("redeliver"), st.just(""), st.integers(1, 5)),
     st.tuples(st.just("kill"), st.just(""), st.integers(0, 3)),
 )
 EXCHANGED = st.sampled_from(
@@ -34,17 +34,17 @@ EXCHANGED = st.sampled_from(
 
 @dataclass
 class Plant:
-    """Chargers, two adapters and a controller, and what is true of them."""
+    """Chargers, two adapters and a controller, with the true state of each."""
 
     world: World = field(default_factory=started)
     last_soc: dict[str, float] = field(default_factory=dict)
     spoke: set[str] = field(default_factory=set)
-    """Chargers that are there, and spoke since they came."""
+    """Connected chargers that have sent a frame since they connected."""
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     linked: set[str] = field(default_factory=set)
-    """Those that ever were: of others it is not known when they are there."""
-    heard: list[tuple[int, Message]] = field(default_factory=list)
-    """Frames, each with the start of the controller that heard it: what an earlier one heard was acknowledged long ago."""
+    """Chargers that ever had a link: without one, connectivity is unknown."""
+    frames: list[tuple[int, Message]] = field(default_factory=list)
+    """Frames, each with the start of the controller that received it; those of an earlier start were acknowledged."""
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def happens(self, kind: str, who: str, what: float | str) -> None:
@@ -60,11 +60,11 @@ class Plant:
 
     def send(self, message: Message) -> None:
         try:
-            self.world.hear(message)
-        except Killed:  # and started again: the broker delivers what it was killed over once more
+            self.world.receive(message)
+        except Killed:  # and restarted: the broker redelivers the message
             self.world.restart()
-            self.world.hear(message)
-        self.heard.append((self.world.starts, message))
+            self.world.receive(message)
+        self.frames.append((self.world.starts, message))
 
     def connect(self, charger: str, adapter: str) -> None:
         connection = str(next(self.numbers))
@@ -93,7 +93,7 @@ class Plant:
             self.world.tick(after_s)
 
     def die(self, adapter: str, _what: object) -> None:
-        """Kill an adapter, which is started anew; it has no chargers."""
+        """Kill an adapter and restart it, without chargers."""
         with self.reviving():
             self.world.adapter("offline", adapter=adapter)
         for charger in [each for each, (held_by, _) in self.held.items() if held_by == adapter]:
@@ -103,7 +103,7 @@ class Plant:
             self.world.adapter("online", boot=f"boot-{next(self.numbers)}", adapter=adapter)
 
     def dropped(self, adapter: str, _what: object) -> None:
-        """Let an adapter lose the broker for a moment."""
+        """Let an adapter lose its connection to the broker for a moment."""
         for state in ("offline", "online"):
             with self.reviving():
                 self.world.adapter(state, adapter=adapter)
@@ -111,13 +111,13 @@ class Plant:
     def restart(self, _who: str, order: int) -> None:
         self.world.restart(order=order)
 
-    def again(self, _who: str, number: int) -> None:
-        """Deliver the last frames once more, as after a kill."""
-        frames = [message for start, message in self.heard if start == self.world.starts][-number:]
+    def redeliver(self, _who: str, number: int) -> None:
+        """Deliver the last frames again, as after a kill."""
+        frames = [message for start, message in self.frames if start == self.world.starts][-number:]
         self.world.restart()
         for each in frames:
-            assert self.world.hear(each) == []
-            self.heard.append((self.world.starts, each))
+            assert self.world.receive(each) == []
+            self.frames.append((self.world.starts, each))
 
     def kill(self, _who: str, survive: int) -> None:
         self.world.survive = survive
@@ -128,7 +128,7 @@ class Plant:
 
 
 class Reviving(contextlib.AbstractContextManager[None]):
-    """A controller that is killed is started again; what it was killed over is retained."""
+    """Restart a controller that is killed; the message it was killed over is retained."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -140,12 +140,12 @@ class Reviving(contextlib.AbstractContextManager[None]):
         return False
 
 
-def told_to(world: World, widget: str) -> list[str]:
-    return [status for name, status in world.told if name == widget]
+def statuses_of(world: World, widget: str) -> list[str]:
+    return [status for name, status in world.statuses if name == widget]
 
 
 def check_sessions(sessions: list[Session], charger: str) -> None:
-    """They follow each other; each ends once, not before it began."""
+    """Check that sessions do not overlap, and that each ends once, not before it began."""
     ended_at, running, ends = "", None, dict[str, Session]()
     for each in sessions:
         if not each.session.startswith(charger):
@@ -170,8 +170,10 @@ WHOLE = STEPS.filter(lambda step: step[0] != "kill")
 @settings(max_examples=400, deadline=None)
 @given(st.lists(WHOLE, max_size=30))
 @example([("connect", "c1", ADAPTERS[0]), ("soc", "c1", 40), ("leave", "c1", 0), ("restart", "", 1), ("tick", "", 20.0)])
-@example([("connect", "c1", ADAPTERS[0]), ("soc", "c1", 100), ("die", ADAPTERS[0], 0), ("again", "", 1), ("tick", "", 20.0)])
-def test_widgets_show_what_is_and_sessions_follow_each_other(steps: list[tuple[str, str, float | str]]) -> None:
+@example(
+    [("connect", "c1", ADAPTERS[0]), ("soc", "c1", 100), ("die", ADAPTERS[0], 0), ("redeliver", "", 1), ("tick", "", 20.0)]
+)
+def test_widgets_show_the_truth_and_sessions_do_not_overlap(steps: list[tuple[str, str, float | str]]) -> None:
     plant = Plant()
     for step in steps:
         plant.happens(*step)
@@ -180,14 +182,14 @@ def test_widgets_show_what_is_and_sessions_follow_each_other(steps: list[tuple[s
     plant.tick("", 20.0)
     plant.check()
     for charger, widget in PAIRS_OF_TESTS.items():
-        told = told_to(plant.world, widget)
-        assert all(before != after for before, after in itertools.pairwise(told))
+        statuses = statuses_of(plant.world, widget)
+        assert all(before != after for before, after in itertools.pairwise(statuses))
         check_sessions(plant.world.sessions, charger)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(STEPS, max_size=30))
-def test_widgets_show_what_is_wherever_the_controller_is_killed(steps: list[tuple[str, str, float | str]]) -> None:
+def test_widgets_show_the_truth_after_kills_anywhere(steps: list[tuple[str, str, float | str]]) -> None:
     plant = Plant()
     for step in steps:
         plant.happens(*step)
@@ -199,22 +201,22 @@ def test_widgets_show_what_is_wherever_the_controller_is_killed(steps: list[tupl
         plant.soc(charger, 100)
         plant.check()
         assert plant.world.state(charger).session is None
-    said = {each.session: each for each in plant.world.sessions}
-    assert all(each.ended_by is not None for each in said.values()), "a session that nobody ends"
+    last = {each.session: each for each in plant.world.sessions}
+    assert all(each.ended_by is not None for each in last.values()), "a session that never ends"
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(SOCS, min_size=1, max_size=30))
-def test_every_change_is_told_in_order_and_none_twice(socs: list[float]) -> None:
+def test_every_change_is_published_once_and_in_order(socs: list[float]) -> None:
     world = started()
     for soc in socs:
         world.soc(soc)
-    assert told_to(world, "w1") == [status for status, _ in itertools.groupby(status_of(soc).value for soc in socs)]
+    assert statuses_of(world, "w1") == [status for status, _ in itertools.groupby(status_of(soc).value for soc in socs)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(EXCHANGED, st.sampled_from(CHARGERS), SOCS, st.booleans()), max_size=20))
-def test_widgets_show_their_own_chargers_however_the_pairs_change(steps: list[tuple[dict[str, str], str, float, bool]]) -> None:
+def test_widgets_show_their_own_chargers_as_pairs_change(steps: list[tuple[dict[str, str], str, float, bool]]) -> None:
     world, last = started(), dict[str, float]()
     for pairs, charger, soc, restart in steps:
         if restart:
@@ -227,7 +229,7 @@ def test_widgets_show_their_own_chargers_however_the_pairs_change(steps: list[tu
         for each, widget in pairs.items():
             assert world.shown(widget) in ((status_of(last[each]).value,) if each in last else ("unavailable", None))
         for widget in ("w1", "w2", "w3", "w4"):
-            assert all(before != after for before, after in itertools.pairwise(told_to(world, widget)))
+            assert all(before != after for before, after in itertools.pairwise(statuses_of(world, widget)))
     for each in CHARGERS:
         check_sessions(world.sessions, each)
 
@@ -238,8 +240,8 @@ def test_widgets_show_their_own_chargers_however_the_pairs_change(steps: list[tu
     st.binary(max_size=60) | st.recursive(st.text(max_size=5), st.lists).map(lambda each: repr(each).encode()),
     st.booleans(),
 )
-def test_no_bytes_do_anything_but_be_rejected(topic: str, payload: bytes, retain: bool) -> None:
+def test_arbitrary_bytes_are_rejected_or_harmless(topic: str, payload: bytes, retain: bool) -> None:
     world = started()
     with contextlib.suppress(Rejected):
-        world.hear(Message(topic=topic, payload=payload, retain=retain))
+        world.receive(Message(topic=topic, payload=payload, retain=retain))
     assert world.soc(70) == ["w1 charging", "session begun", "state online"]

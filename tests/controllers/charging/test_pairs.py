@@ -34,7 +34,7 @@ def test_ids_are_exact() -> None:
     ("content", "text"),
     [
         (b"", "empty payload"),
-        (b"{}", "there is no pair in it"),
+        (b"{}", "it has no pairs"),
         (b'{"c1":', "not JSON"),
         (b"\xff", "not JSON"),
         (b'{"c1":"\\ud800"}', "not JSON"),
@@ -55,22 +55,22 @@ def test_ids_are_exact() -> None:
         (b'{"c1":"w\\u00001"}', "widget 'w\\x001'"),
         ('{"c1":"w\ufffe"}'.encode(), "widget 'w\\ufffe'"),
         (orjson.dumps({"c" * 257: "w1"}), "at most 256 characters, not 257"),
-        (b'{"c1":"w1","c2":"w1"}', "widget 'w1' is given to 'c1', 'c2': a widget belongs to one charger"),
-        (b'{"c1":"w1","c1":"w2"}', "charger 'c1' is there 2 times: keep one entry"),
-        (b'{"c1":"w1","c\\u0031":"w2"}', "charger 'c1' is there 2 times"),
-        (b'{"c1":"w1","c1":"w1"}', "charger 'c1' is there 2 times"),
+        (b'{"c1":"w1","c2":"w1"}', "widget 'w1' is assigned to 'c1', 'c2': a widget belongs to one charger"),
+        (b'{"c1":"w1","c1":"w2"}', "charger 'c1' has 2 entries: keep one"),
+        (b'{"c1":"w1","c\\u0031":"w2"}', "charger 'c1' has 2 entries"),
+        (b'{"c1":"w1","c1":"w1"}', "charger 'c1' has 2 entries"),
         (b'{"c1":1,"c1":2}', "charger 'c1'"),
         (b'{"c1":' + b"[" * 1000 + b"]" * 1000 + b',"c1":"w1"}', "nested too deeply"),
     ],
 )
-def test_what_cannot_be_used_is_named(content: bytes, text: str) -> None:
+def test_an_error_names_the_entry(content: bytes, text: str) -> None:
     with pytest.raises(InvalidPairs) as error:
         read_pairs(content)
     assert text in str(error.value)
     assert isinstance(error.value, BusError)
 
 
-def test_all_mistakes_are_named_up_to_a_number() -> None:
+def test_an_error_lists_mistakes_up_to_a_limit() -> None:
     with pytest.raises(InvalidPairs) as error:
         read_pairs(orjson.dumps({f"c/{n}": f"w{n}" for n in range(25)}))
     assert "'c/0'" in str(error.value)
@@ -79,7 +79,7 @@ def test_all_mistakes_are_named_up_to_a_number() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=5))
-def test_what_is_accepted_can_be_a_topic(pairs: dict[str, str]) -> None:
+def test_an_accepted_id_can_be_a_topic_level(pairs: dict[str, str]) -> None:
     good = all(id_error(each) is None for pair in pairs.items() for each in pair) and len({*pairs.values()}) == len(pairs)
     try:
         content = orjson.dumps(pairs)
@@ -94,7 +94,7 @@ def test_what_is_accepted_can_be_a_topic(pairs: dict[str, str]) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_do_anything_else(content: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_invalid(content: bytes) -> None:
     with contextlib.suppress(InvalidPairs):
         read_pairs(content)
 

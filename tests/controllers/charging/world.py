@@ -1,4 +1,4 @@
-"""A broker's memory and what surrounds a charging controller, without sockets."""
+"""A charging controller with the broker's retained messages around it, without sockets."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -30,12 +30,12 @@ def soc_message(soc: object, charger: str = "c1", stamp: Stamp = NO_STAMP) -> Me
 
 
 class Killed(Exception):
-    """The controller is dead."""
+    """The controller was killed."""
 
 
 @dataclass
 class World:
-    """What the controller publishes is kept; `restart` puts a new one in its place, which finds what was retained."""
+    """Records what the controller publishes; `restart` starts a new controller, which gets the retained messages."""
 
     pairs: dict[str, str] = field(default_factory=lambda: dict(PAIRS_OF_TESTS))
     time_scale: float = 1.0
@@ -43,7 +43,7 @@ class World:
     polled: Pairs | None = None
     retained: dict[str, tuple[bytes, Stamp]] = field(default_factory=dict)
     published: list[Publication] = field(default_factory=list)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    statuses: list[tuple[str, str]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     boots: dict[str, str] = field(default_factory=dict)
     starts: int = 0
@@ -68,13 +68,13 @@ class World:
         self.now_s += after_s
         for topic, (payload, stamp) in sorted(self.retained.items())[::order]:
             if not topic.startswith(("widgets/", PAIRS.template.text)):
-                self.hear(Message(topic=topic, payload=payload, retain=True, stamp=stamp))
+                self.receive(Message(topic=topic, payload=payload, retain=True, stamp=stamp))
 
-    def hear(self, message: Message) -> list[str]:
+    def receive(self, message: Message) -> list[str]:
         return self.take(self.controller.on_message(message, self.now_s))
 
     def take(self, publications: list[Publication]) -> list[str]:
-        """Keep publications, and say in short what they are: topic's kind and what it says."""
+        """Record publications, and return each in short: its kind and its value."""
         shown = []
         for each in publications:
             if self.survive is not None:
@@ -90,7 +90,7 @@ class World:
             self.retained[each.topic] = each.payload, NO_STAMP
         if levels := STATUS.parse(each.topic):
             status = decode(each.payload, StatusEvent).data.status.value
-            self.told.append((levels["id"], status))
+            self.statuses.append((levels["id"], status))
             return f"{levels['id']} {status}"
         if SESSION.parse(each.topic):
             session = decode(each.payload, Session)
@@ -105,7 +105,7 @@ class World:
 
     def soc(self, soc: object, charger: str = "c1", after_s: float = 10.0) -> list[str]:
         self.now_s += after_s
-        return self.hear(soc_message(soc, charger, self.stamp()))
+        return self.receive(soc_message(soc, charger, self.stamp()))
 
     def link(
         self, connected: bool = True, charger: str = "c1", connection: str = "a", adapter: str = ADAPTER, stamped: bool = True
@@ -123,7 +123,7 @@ class World:
     def _retained(self, topic: str, value: object, stamp: Stamp) -> list[str]:
         payload = orjson.dumps(value)
         self.retained[topic] = payload, stamp
-        return self.hear(Message(topic=topic, payload=payload, stamp=stamp))
+        return self.receive(Message(topic=topic, payload=payload, stamp=stamp))
 
     def tick(self, after_s: float = 0.5) -> list[str]:
         self.now_s += after_s
@@ -137,12 +137,12 @@ class World:
         return decode(self.retained[f"chargers/{charger}/state"][0], ChargerState)
 
     def shown(self, widget: str = "w1") -> str | None:
-        """Return what the widget was told last."""
-        return next((status for name, status in reversed(self.told) if name == widget), None)
+        """Return the last status published for a widget."""
+        return next((status for name, status in reversed(self.statuses) if name == widget), None)
 
 
 def started(**given: object) -> World:
-    """Return a world whose controller has said the pairs, and whose adapter is there."""
+    """Return a world whose controller has published the pairs, and whose adapter is online."""
     world = World(**given)  # type: ignore[arg-type]
     world.adapter("online")
     assert world.tick() == ["pairs"]
