@@ -11,7 +11,7 @@ _HEAD = (
     "recorded",
     "lost",
     "doubled",
-    "delivered anew",
+    "delivered as new",
     "sent twice",
     "recognised ≥",
     "s",
@@ -19,9 +19,9 @@ _HEAD = (
 )
 
 LEGEND = """\
-published: acknowledged by the broker. lost: acknowledged and not recorded. doubled: recorded twice. delivered anew: recorded
-twice because the broker, killed in between, came back with an older state and delivered it as a new message. sent twice: by its
-publisher, for want of an acknowledgement. recognised: redeliveries that the recorder left out, as far as it could report."""
+published: acknowledged by the broker. lost: acknowledged and not recorded. doubled: recorded twice. delivered as new: recorded
+twice because the broker was killed in between, came back with an older state and delivered it as a new message. sent twice: by
+its publisher, which had no acknowledgement. recognised: redeliveries that the recorder left out, as far as it could report."""
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
