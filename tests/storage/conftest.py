@@ -12,13 +12,14 @@ from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from storage.schema.views import tables
+from tests.databases import open_database
 
 Deliver = Callable[..., TimedDelivery]
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(tmp_path / "scaup.duckdb", memory_mb=256, min_free_mb=1)
+    opened = open_database(tmp_path / "scaup.duckdb")
     yield opened
     opened.close()
 

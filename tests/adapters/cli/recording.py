@@ -15,6 +15,7 @@ from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import Answer, FakeBus, FakeRecorder, FakeSession
+from tests.databases import open_database
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 READING = "/readings/room-1/temperature"
@@ -25,11 +26,12 @@ OTHER = "other/1"
 class Recording:
     """A database below `folder`; messages arrive a second apart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: int = 0) -> None:
+        """Open `folder/scaup.duckdb`, which holds `count` messages already; create it where there is none."""
         self.folder = folder
-        self._database = Database(folder / "scaup.duckdb", memory_mb=256, min_free_mb=1)
+        self._database = open_database(folder / "scaup.duckdb")
         self._pending: list[TimedDelivery] = []
-        self._count = 0
+        self._count = count
 
     @property
     def database(self) -> Database:

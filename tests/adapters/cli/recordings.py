@@ -9,9 +9,9 @@ import pyarrow as pa
 from broker.mqtt.packets import Delivery, pack_user_properties
 from broker.runtime.settings import Settings
 from storage.database.batch import TimedDelivery, arrow_table
-from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession, recording_bus
+from tests.databases import open_database
 
 
 class Recording:
@@ -31,7 +31,7 @@ class Recording:
 
     def save(self) -> None:
         """Write the file."""
-        database = Database(self.folder / "scaup.duckdb", memory_mb=256, min_free_mb=1)
+        database = open_database(self.folder / "scaup.duckdb")
         if self._received:
             database.commit(arrow_table(self._received, 1, StreamCodes()))
         database.close()

@@ -18,11 +18,11 @@ from broker.mqtt.packets import Delivery
 from broker.stamp import NO_STAMP, Stamp
 from controllers.energy.component import EnergyNormalizer
 from storage.database.batch import TimedDelivery, arrow_table
-from storage.database.database import Database
 from storage.query.answers import answer, decode_request
 from storage.query.limits import Limits
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.http.fakes import Answer, FakeBus, call
+from tests.databases import open_database
 
 JSON = {"content-type": "application/json"}
 
@@ -34,7 +34,7 @@ class World(FakeBus):
         super().__init__()
         self.api = EnergyApi(Listening(("127.0.0.1",), port, PORT.name))
         self.api._routes.bus = self
-        self.database = Database(folder / "world.duckdb", 256, 1)
+        self.database = open_database(folder / "world.duckdb")
         self._codes = StreamCodes()
         self.normalizer = EnergyNormalizer()
         self.recorder_there = self.normalizer_there = True
