@@ -1,14 +1,15 @@
 # RUNTIME=native or RUNTIME=docker chooses where `up` runs. Every setting: .venv/bin/scaup config
 .DEFAULT_GOAL := help
-.PHONY: setup up down status logs test check bench crash-test clean help
+.PHONY: setup up down status logs test test-unit check bench crash-test clean help
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export RUNTIME
 PYTHON := .venv/bin/python
 SCAUP := .venv/bin/scaup
 OLDEST := PYTHONPATH=.venv/oldest $(PYTHON)
 OLDEST_LOCK := requirements-oldest.lock
-RECORDING_TESTS := tests/storage --ignore tests/storage/retention/test_crash_steps.py
-RECORDING_SYSTEM_TESTS := tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
+SIDE_BY_SIDE := -m pytest -q --dist loadgroup -n
+RECORDING_TESTS := tests/storage --ignore tests/storage/retention/test_crash_steps.py \
+	tests/system/test_recorder.py tests/system/test_session.py tests/system/test_queries.py
 
 setup: ## Prepare .venv with .venv/bin/scaup in it; start nothing
 	@bin/setup
@@ -25,14 +26,19 @@ status: setup ## Show the broker and which components are online
 logs: setup ## Show the components' logs (one of them: make logs NAME=heating)
 	@$(SCAUP) logs $(NAME)
 
-# Whole systems are tested one after the other: they wait for answers in time. All else uses both cores.
+# Whole systems mostly wait, so more of them run side by side than there are cores. Tests that measure time run alone.
 test: check ## Run the checks and every test, with a real broker
 	@$(PYTHON) -m adapters.launcher need-broker
-	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "not system"
-	$(PYTHON) -m pytest -q -m system
+	$(PYTHON) $(SIDE_BY_SIDE) 2 -m "not system"
+	$(PYTHON) $(SIDE_BY_SIDE) 3 -m "system and not quiet"
+	$(PYTHON) -m pytest -q -m "system and quiet"
 	@$(OLDEST) -c 'import duckdb as d; print("== duckdb", d.__version__); assert d.__version__ in open("$(OLDEST_LOCK)").read()'
-	$(OLDEST) -m pytest -q -n 2 --dist loadfile $(RECORDING_TESTS)
-	$(OLDEST) -m pytest -q $(RECORDING_SYSTEM_TESTS)
+	$(OLDEST) $(SIDE_BY_SIDE) 2 -m "not unit and not quiet" $(RECORDING_TESTS)
+	$(OLDEST) -m pytest -q -m quiet $(RECORDING_TESTS)
+
+test-unit: ## Run the unit tests: no database, no broker, no socket, no process
+	@bin/setup dev
+	$(PYTHON) $(SIDE_BY_SIDE) 2 -m unit
 
 check: ## Lint, and check format, types and which package imports which
 	@bin/setup dev

@@ -1,7 +1,10 @@
 """Fixtures for everybody's tests."""
 
 import signal
+import sys
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 
 import duckdb
 import pytest
@@ -15,6 +18,69 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_report_header() -> str:
     return f"duckdb {duckdb.__version__}"
+
+
+_OUTSIDE = (
+    "duckdb",
+    "http.client",
+    "pty",
+    "schemathesis",
+    "socket",
+    "storage.database.database",
+    "subprocess",
+    "tests.real_broker",
+    "uvicorn",
+    "websockets.asyncio",
+    "websockets.sync",
+)
+"""Modules through which a test leaves its process, or opens a database. What they do not show is marked `integration`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark unit tests; keep tests that share a module's fixture in one worker (`--dist loadgroup`)."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        fixtures = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        if any(each.scope in ("module", "class") for each in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        modules = {item.module.__name__, *(each.func.__module__ for each in fixtures)}
+        if not any(map(item.get_closest_marker, ("system", "integration"))) and not any(map(_leads_outside, modules)):
+            item.add_marker("unit")
+
+
+@cache
+def _leads_outside(name: str) -> bool:
+    """Tell whether a module is one of `_OUTSIDE`, or a module of the tests that uses one."""
+    if name.startswith(_OUTSIDE):
+        return True
+    if not name.startswith("tests."):
+        return False
+    values = vars(sys.modules[name]).values()
+    used = {each.__name__ if isinstance(each, ModuleType) else getattr(each, "__module__", None) for each in values}
+    return any(_leads_outside(each) for each in used - {name, "tests.conftest"} if isinstance(each, str))
+
+
+_left: list[str] = []
+"""What the running test did outside its process."""
+
+
+def _note(event: str, _arguments: object) -> None:
+    if event in ("socket.bind", "socket.connect", "subprocess.Popen"):
+        _left.append(event)
+
+
+sys.addaudithook(_note)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail unit tests that use sockets or start processes."""
+    _left.clear()
+    yield
+    if _left and item.get_closest_marker("unit"):
+        pytest.fail(f"{_left[0]} in a unit test: mark it with pytest.mark.integration")
 
 
 @pytest.fixture(scope="session")

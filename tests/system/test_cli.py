@@ -327,6 +327,7 @@ def test_asking_for_retained_messages_leaves_live_ones_alone(plant: RealBroker, 
         assert (live.topic, live.payload, live.retain) == (setpoint.topic, setpoint.payload, True)
 
 
+@pytest.mark.quiet
 def test_status_is_light_enough_for_a_health_check(plant: RealBroker) -> None:
     scaup(plant, "status")
     spent_s = []

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from tests.real_broker import RealBroker
 from tests.system.test_recorder import RecorderProcess, connected_to, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.quiet, pytest.mark.timeout(120)]
 
 PUBLISHERS, EACH = 3, 7_000
 GROUP = 500

@@ -87,6 +87,7 @@ def wait_for(heard: list[Received], count: int) -> list[Received]:
     return heard
 
 
+@pytest.mark.quiet
 def test_a_replay_keeps_order_and_spacing_and_is_marked(plant: RealBroker) -> None:
     source = "/readings/spaced/temperature"
     payloads = [b'{"sensorID":"s","type":"temperature","value":1}', b"\xff\x00", b"", "größer".encode(), b"last"]

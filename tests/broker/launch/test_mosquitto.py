@@ -147,6 +147,7 @@ def fake_mosquitto(folder: Path, release: str) -> None:
     program.chmod(0o755)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("release", "usable"), [("1.6.12", False), ("2.0.0", True), ("2.1.2", True), ("unknown", False)])
 def test_a_too_old_broker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, usable: bool) -> None:
     fake_mosquitto(tmp_path, release)

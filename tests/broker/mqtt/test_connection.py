@@ -14,6 +14,7 @@ def unconnected() -> Connection:
     return Connection(Address(host="127.0.0.1", port=1), Options(client_id="test"), ConnectionListener())
 
 
+@pytest.mark.integration
 def test_an_unreachable_broker_is_an_error() -> None:
     async def scenario() -> None:
         with pytest.raises(BrokerUnavailable, match="no broker at"):

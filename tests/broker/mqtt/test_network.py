@@ -12,6 +12,7 @@ from broker.errors import BrokerUnavailable, BusError
 from broker.mqtt.network import NetworkConnection
 from broker.mqtt.options import Address, Options, Subscription
 
+pytestmark = pytest.mark.integration
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 CONNACK = b"\x20\x03\x00\x00\x00"

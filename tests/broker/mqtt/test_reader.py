@@ -76,12 +76,14 @@ def packet(payload: bytes) -> bytes:
     return bytes(PublishPacket.build_package(gmqtt.Message("t", payload, qos=0), NoProtocol())[1])
 
 
+@pytest.mark.integration
 def test_a_message_of_60_mb_is_read_in_seconds() -> None:
     sizes = [3, 60_000_000, 3, 3]
     receiver = asyncio.run(receive([b"".join(packet(b"x" * size) for size in sizes)], len(sizes)))
     assert [len(each.payload) for each in receiver.received] == sizes
 
 
+@pytest.mark.integration
 def test_a_busy_stream_is_read_in_large_pieces() -> None:
     payloads = [b"%d" % number for number in range(5_000)]
     receiver = asyncio.run(receive(map(packet, payloads), len(payloads)))
