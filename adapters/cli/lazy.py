@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import click
 
 from adapters.cli.importing import INTERRUPTED, importing
-from adapters.client.errors import WrongUsage
+from adapters.cli.notices import CommandFailed
+from adapters.client.errors import ClientError, WrongUsage
 from broker.errors import InvalidSetting
 
 _HERE = Path(__file__).parent
@@ -92,9 +93,10 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except InvalidSetting as error:
-            raise WrongUsage(
-                str(error), "change it in the environment or in .env; `scaup config` lists every setting"
-            ) from error
+            fix = "change it in the environment or in .env; `scaup config` lists every setting"
+            raise CommandFailed(WrongUsage(str(error), fix)) from error
+        except ClientError as error:
+            raise CommandFailed(error) from error
 
 
 def _commands(section: str, pattern: str) -> list[tuple[str, CommandFile]]:

@@ -6,7 +6,7 @@ with importing():
     import click
 
     from adapters.cli.lazy import LazyGroup
-    from adapters.client.session import Session
+    from adapters.cli.session import new_session
 
 EPILOG = """\b
 Exit codes: 0 done, 1 the answer is "no", 2 wrong usage, 3 broker or recorder not reachable,
@@ -35,7 +35,7 @@ def cli(ctx: click.Context) -> None:
     Results go to standard output, everything else to standard error, so every command can be piped.
     """
     if ctx.obj is None:
-        ctx.obj = Session()
+        ctx.obj = new_session()
 
 
 if __name__ == "__main__":

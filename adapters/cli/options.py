@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
+from adapters.cli.session import new_session
 from adapters.client.session import Session
 from adapters.client.times import ACCEPTED, parse_instant
 from broker.errors import InvalidTopic
@@ -94,8 +95,8 @@ def examples(*lines: str) -> str:
 
 def recorded_topics(session: Session, prefix: str) -> list[str]:
     """Return recorded topics that begin with `prefix`, at most 200; none where the recorder does not answer quickly."""
-    from adapters.client.answers import rows_from_recorder
-    from adapters.client.errors import CommandError
+    from adapters.client.errors import ClientError
+    from adapters.client.recorder import Recorder
     from broker.contract.storage.topics import QueryRequest
     from broker.errors import BusError
 
@@ -104,14 +105,14 @@ def recorded_topics(session: Session, prefix: str) -> list[str]:
     request = QueryRequest(sql=sql, parameters=parameters, timeout_s=_COMPLETION_TIMEOUT_S)
     try:
         with session.recording_bus() as bus:
-            return [str(row["topic"]) for row in rows_from_recorder(bus, request, _COMPLETION_TIMEOUT_S)]
-    except (CommandError, BusError, ValueError, KeyError, TypeError):
+            return [str(row["topic"]) for row in Recorder(bus).rows(request, _COMPLETION_TIMEOUT_S)]
+    except (ClientError, BusError, ValueError, KeyError, TypeError):
         return []
 
 
 def _session(ctx: click.Context) -> Session:
     found = ctx.find_root().obj
-    return found if isinstance(found, Session) else Session()
+    return found if isinstance(found, Session) else new_session()
 
 
 def output_options(command: F) -> F:

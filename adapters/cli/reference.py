@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from adapters.cli.main import cli
-from adapters.client.errors import EXIT_CODES
+from adapters.cli.notices import EXIT_CODES
 
 _WIDTH = 100
 _HEAD = """# The command line

@@ -1,23 +1,21 @@
-"""Answers to questions in SQL, wherever they come from: the recorder while it runs, else the database file."""
+"""Answers to queries: rows that are still arriving, and what is wrong with them. `Recorder` and the database file give them."""
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters.client import recorder
-from adapters.client.bus import Bus
-from adapters.client.errors import Unreachable
-from adapters.client.question import Part, Question
+from adapters.client.errors import BrokenReply, ClientError, Failed, Refused, WrongUsage
+from adapters.client.requests import SAME_RELEASE
 from adapters.client.rows import ArrowRows
-from broker.contract.storage.topics import ARROW, AnswerFormat, QueryEnd, QueryRequest
+from broker.contract.storage import answers
+from broker.contract.storage.topics import ARROW, AnswerFormat, QueryEnd, QueryError, QueryRequest
+from broker.exchange import Final, MalformedReply, Part
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
-    from storage.query.limits import Limits
-    from storage.query.sandbox import QueryResult
+LOOK = "see `scaup logs recorder` and `scaup doctor`"
+NARROW = "narrow it with --since"
 
 
 @dataclass(slots=True)
@@ -27,35 +25,70 @@ class Answer:
     rows: ArrowRows
     truncated: bool = field(default=False, init=False)
 
+    def all_rows(self) -> list[dict[str, Any]]:
+        """Read an answer that fits into memory, as one mapping per row.
 
-def from_recorder(bus: Bus, request: QueryRequest) -> Answer:
-    """Ask the recorder; returns when the first rows are here, so that errors come before any output.
+        Raises:
+            Refused: there are more rows than are answered at once.
+            ClientError: the answer is an error.
+        """
+        columns = self.rows.columns
+        found = [dict(zip(columns, row, strict=True)) for row in self.rows.rows()]
+        if self.truncated:
+            raise Refused(f"the answer has more than {len(found):,} rows", NARROW)
+        return found
+
+
+class Source(Protocol):
+    """Answers queries: the recorder, or a database file that no recorder has open."""
+
+    live: bool
+    """Whether messages may be recorded between two queries."""
+
+    def query(self, request: QueryRequest) -> Answer:
+        """Return the answer when its first rows are here, so that errors come before any output.
+
+        Raises:
+            ClientError: there is no answer, or it is an error; also while the rows are read.
+        """
+        ...
+
+
+def arrow_request(
+    sql: str, parameters: dict[str, Any] | list[Any], max_rows: int | None = None, timeout_s: float | None = None
+) -> QueryRequest:
+    """Return a request for rows in Arrow."""
+    return QueryRequest(sql=sql, parameters=parameters, format=AnswerFormat.ARROW, max_rows=max_rows, timeout_s=timeout_s)
+
+
+def arriving(replies: Iterator[Part | Final], sql: str) -> Answer:
+    """Return the answer to `sql` from the messages of its reply, when the first rows are here.
 
     Raises:
-        CommandError: the recorder does not answer, or answers with an error.
+        BrokenReply: a message is something else; also while the rows are read.
+        ClientError: the answer is an error, see `query_error`; also while the rows are read.
     """
-    question = Question(request, bus.client_id)
-    arriving = _Arriving(recorder.answer(bus, question))
-    result = Answer(ArrowRows(arriving.schema, ()))
-    result.rows.source = arriving.batches(result)
+    batches = _Batches(replies, sql)
+    result = Answer(ArrowRows(batches.schema, ()))
+    result.rows.source = batches.read(result)
     return result
 
 
-class _Arriving:
+class _Batches:
     """The Arrow batches of an answer, part by part."""
 
-    def __init__(self, parts: Generator[Part, None, QueryEnd]) -> None:
-        self._parts = parts
+    def __init__(self, replies: Iterator[Part | Final], sql: str) -> None:
+        self._replies, self._sql = replies, sql
         self._end: QueryEnd | None = None
         self._first: list[pa.RecordBatch] = []
         self.schema = self._read_first()
 
     def _next(self) -> Part | None:
-        try:
-            return next(self._parts)
-        except StopIteration as stop:
-            self._end = stop.value
-            return None
+        event = next(self._replies)
+        if isinstance(event, Part):
+            return event
+        self._end = end_of(event, self._sql)
+        return None
 
     def _read_first(self) -> "pa.Schema":
         import pyarrow as pa
@@ -67,88 +100,80 @@ class _Arriving:
         schema, self._first = read_arrow(part)
         return schema
 
-    def batches(self, answer: Answer) -> "Iterator[pa.RecordBatch]":
+    def read(self, answer: Answer) -> "Iterator[pa.RecordBatch]":
         yield from self._first
         while self._end is None and (part := self._next()) is not None:
             yield from read_arrow(part)[1]
         answer.truncated = self._end is not None and self._end.truncated
 
 
-def read_arrow(part: Part) -> "tuple[pa.Schema, list[pa.RecordBatch]]":
-    """Read a part that is an Arrow stream.
+def end_of(final: Final, sql: str, whole: bool = False) -> QueryEnd:
+    """Return what the final message reports of the answer to `sql`.
 
     Raises:
-        Unreachable: it is something else.
+        Refused: the answer was cut at a limit on rows, although the `whole` of it is needed.
+        BrokenReply: the message is something else.
+        ClientError: the answer is an error, see `query_error`.
+    """
+    try:
+        return answers.end(final, whole)
+    except answers.QueryFailed as error:
+        raise query_error(error.error, sql) from error
+    except answers.AnswerCut as error:
+        raise Refused(str(error), NARROW) from error
+    except MalformedReply as error:
+        raise BrokenReply(str(error), SAME_RELEASE) from error
+
+
+def read_json(part: Part) -> list[dict[str, Any]]:
+    """Return the rows of a part in JSON.
+
+    Raises:
+        BrokenReply: it is something else.
+    """
+    try:
+        return answers.rows(part)
+    except MalformedReply as error:
+        raise BrokenReply(str(error), SAME_RELEASE) from error
+
+
+def read_arrow(part: Part) -> "tuple[pa.Schema, list[pa.RecordBatch]]":
+    """Return schema and batches of a part that is an Arrow stream.
+
+    Raises:
+        BrokenReply: it is something else.
     """
     import pyarrow as pa
     from pyarrow import ipc
 
-    if part.content_type != ARROW:
-        raise Unreachable(f"the recorder answered in {part.content_type!r}", "use the same release on both sides")
+    if part.message.content_type != ARROW:
+        raise BrokenReply(f"the recorder answered in {part.message.content_type!r}", SAME_RELEASE)
     try:
-        with ipc.open_stream(part.payload) as reader:
+        with ipc.open_stream(part.message.payload) as reader:
             return reader.schema, list(reader)
     except pa.ArrowInvalid as error:
-        raise Unreachable(f"a part of the answer is not an Arrow stream: {error}", "see `scaup logs recorder`") from error
+        raise BrokenReply(f"a part of the answer is not an Arrow stream: {error}", "see `scaup logs recorder`") from error
 
 
-def rows_from_recorder(bus: Bus, request: QueryRequest, patience_s: float) -> list[dict[str, Any]]:
-    """Ask the recorder for a short answer in JSON: quick to start, without Arrow; wait `patience_s` at most for each part.
-
-    Raises:
-        CommandError: the recorder does not answer, or answers with an error.
-    """
-    import orjson
-
-    question = Question(
-        QueryRequest(sql=request.sql, parameters=request.parameters, timeout_s=request.timeout_s), bus.client_id
-    )
-    return [row for part in recorder.answer(bus, question, patience_s) for row in orjson.loads(part.payload)]
-
-
-def from_file(connection: "duckdb.DuckDBPyConnection", request: QueryRequest) -> Answer:
-    """Ask the database file, opened by `Session.open_file`.
-
-    Raises:
-        CommandError: the statement is refused or wrong.
-    """
-    from storage.query.sandbox import execute
-
-    with _query_errors(request):
-        found = execute(connection, request, _own_limits(request))
-    result = Answer(ArrowRows(found.schema, ()))
-    result.rows.source = _read(found, result, request)
-    return result
+def query_error(error: QueryError, sql: str) -> ClientError:
+    """Return the client's error for one of a query, with the place in the SQL where that is known."""
+    if error.kind == "refused":
+        return Refused(error.message, "only one read-only SELECT statement can be asked")
+    if error.kind == "limit":
+        return Refused(
+            error.message, "narrow it with WHERE or LIMIT; --timeout and --max-rows cannot exceed the recorder's own"
+        )
+    if error.kind == "invalid":
+        return WrongUsage(_pointed(error, sql), "correct the SQL; `scaup tables` lists tables and columns")
+    return Failed(error.message, LOOK)
 
 
-def _own_limits(request: QueryRequest) -> "Limits":
-    """The file is ours alone: what the request asks for may exceed the limits that the recorder has for its askers."""
-    from storage.query.limits import Limits
-
-    usual = Limits()
-    return Limits(
-        max_rows=request.max_rows or usual.max_rows, timeout_s=request.timeout_s or usual.timeout_s, max_bytes=1 << 40
-    )
-
-
-def _read(found: "QueryResult", answer: Answer, request: QueryRequest) -> "Iterator[pa.RecordBatch]":
-    with _query_errors(request):
-        yield from found
-    answer.truncated = found.truncated
-
-
-@contextmanager
-def _query_errors(request: QueryRequest) -> Generator[None]:
-    from storage.errors import QueryFailed
-
-    try:
-        yield
-    except QueryFailed as error:
-        raise recorder.query_error(error.error, request.sql) from error
-
-
-def arrow_request(
-    sql: str, parameters: dict[str, Any] | list[Any], max_rows: int | None, timeout_s: float | None
-) -> QueryRequest:
-    """Return a request for Arrow."""
-    return QueryRequest(sql=sql, parameters=parameters, format=AnswerFormat.ARROW, max_rows=max_rows, timeout_s=timeout_s)
+def _pointed(error: QueryError, sql: str) -> str:
+    if error.position is None or not 0 <= error.position <= len(sql):
+        return error.message
+    start = sql.rfind("\n", 0, error.position) + 1
+    line, column = sql[start:].split("\n", 1)[0], error.position - start
+    cut = max(0, column - 60)
+    shown = line[cut : cut + 100].replace("\t", " ")
+    message = error.message.split("\n\nLINE ", 1)[0].split("\nLINE ", 1)[0].rstrip()
+    return f"{message}\n  {shown}\n  {' ' * (column - cut)}^"

@@ -1,65 +1,56 @@
-"""What a command needs of the bus: to ask, to listen and to speak, one step after the other."""
+"""A connection to the broker as the client needs it, its messages, and its errors. `paho_bus` has the one that is used."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from broker.message import Publication
+from adapters.client.errors import ClientError, Refused, Unreachable
+from broker.message import Message, Publication
+from broker.mqtt.options import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """One received message; `at` is the wall time at which it was read."""
+class Received(Message):
+    """A message with the wall time at which it was read."""
 
-    topic: str
-    payload: bytes
     at: datetime
-    qos: int = 0
-    retain: bool = False
-    correlation_data: bytes | None = None
-    content_type: str | None = None
-    user: tuple[tuple[str, str], ...] = ()
-
-    def property(self, name: str) -> str | None:
-        """Return a user property, None where the message has none of that name."""
-        return dict(self.user).get(name)
 
 
 class Bus(Protocol):
-    """What the commands need of a connection."""
+    """A connection to the broker. Its calls block, and nothing happens between them."""
 
     client_id: str
 
     def connect(self, resume: bool = False) -> bool:
-        """Connect again and tell whether the broker still had the session; `resume` asks for it."""
+        """Connect, and return whether the broker still had the session; `resume` asks for it."""
         ...
 
     def subscribe(self, *filters: str) -> None:
-        """Subscribe at QoS 1 to what is published from now on; retained messages of the past are not sent."""
+        """Subscribe at QoS 1 to what is published from now on, without the messages that are already retained."""
         ...
 
     def retained(self, *filters: str) -> dict[str, Received]:
         """Return the retained messages on these filters by topic."""
         ...
 
-    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
-        """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it."""
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
+        """Publish, wait for the acknowledgement, and return whether the topic has a subscriber."""
         ...
 
-    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
-        """Publish and return the reason code of the broker's acknowledgement."""
+    def try_publish(self, publication: Publication) -> int:
+        """Publish, and return the reason code of the acknowledgement."""
         ...
 
     def post(self, publication: Publication, qos: int) -> None:
-        """Publish as it is, without a stamp of this connection, and go on: `settle` waits for the acknowledgements."""
+        """Publish with the properties of `publication` only, and return at once: `settle` waits for the acknowledgements."""
         ...
 
     def settle(self) -> None:
-        """Wait until everything posted is acknowledged."""
+        """Wait until all that was posted is acknowledged."""
         ...
 
     def idle(self, duration_s: float) -> None:
-        """Let time pass, and answer the broker meanwhile."""
+        """Wait, and serve the connection meanwhile."""
         ...
 
     def receive(self, timeout_s: float) -> Received | None:
@@ -68,8 +59,46 @@ class Bus(Protocol):
 
 
 class LeavingBus(Bus, Protocol):
-    """A connection that speaks once more when it is lost."""
+    """A connection with a last will."""
 
     def last_will(self, publication: Publication, keep_alive_s: int) -> None:
         """Set what the broker publishes when this connection is lost, from the next `connect` on."""
         ...
+
+
+_BAD_LOGIN = (0x86, 0x87, 0x8C)
+_NOT_AUTHORIZED = 0x87
+"""Reason codes of MQTT 5, section 2.4."""
+_SETUP = (
+    "`make up` makes the operator's password: SCAUP_DATA_DIR must name its folder, or SCAUP_MQTT_USERNAME and _PASSWORD a login"
+)
+_COMPARE = "the password must be that of the running broker: compare SCAUP_DATA_DIR, SCAUP_MQTT_USERNAME and _PASSWORD"
+
+
+def place(address: Address) -> str:
+    """Return host and port as messages show them."""
+    return f"{address.host}:{address.port}"
+
+
+def no_broker(address: Address, why: str) -> Unreachable:
+    """Return the error for an address at which no broker answers."""
+    fix = "start it with `make up`, or set its address with SCAUP_MQTT_HOST and SCAUP_MQTT_PORT"
+    return Unreachable(f"no broker at {place(address)}: {why.lower()}", fix)
+
+
+def login_refused(address: Address, code: int) -> ClientError:
+    """Return the error for a CONNACK with a reason code of 0x80 or more."""
+    if code not in _BAD_LOGIN:
+        return Unreachable(f"the broker at {place(address)} refused the connection (0x{code:02X})", "it must speak MQTT 5")
+    if address.username is None:
+        return Refused(f"the broker at {place(address)} requires a login (0x{code:02X})", _SETUP)
+    return Refused(f"the broker at {place(address)} refused the login of {address.username!r} (0x{code:02X})", _COMPARE)
+
+
+def publication_refused(address: Address, topic: str, code: int) -> Refused:
+    """Return the error for a PUBACK with a reason code of 0x80 or more."""
+    account = address.username
+    why = "not authorized" if code == _NOT_AUTHORIZED else "refused"
+    login = f"as {account!r}" if account else "without a login"
+    fix = "the broker's access rules do not let this account publish there: `make up` writes them again" if account else _SETUP
+    return Refused(f"the broker refused a message to {topic} {login}: {why} (0x{code:02X})", fix)

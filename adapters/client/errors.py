@@ -1,76 +1,62 @@
-"""Errors of the command line; each carries what to do about it and the exit code.
+"""Errors of the client. Each carries what to do about it.
 
-CommandError          exit code
-├── Failed            1  the answer is "no", or the work could not be finished
-├── WrongUsage        2  an argument, a setting or a statement that cannot be used
-├── Unreachable       3  the broker or the recorder is not there
-│   ├── ConnectionLost   the broker went away in the middle
-│   └── NoRecorder       there is a broker, but no recorder on it
-├── Stalled           3  there is a recorder, but it cannot commit now
-└── Refused           4  the broker's access rules or the recorder's limits say no
+ClientError
+├── Failed            the answer is "no", or the work could not be finished
+├── WrongUsage        an argument, a setting or a statement that cannot be used
+├── Unreachable       the broker, the recorder or another component is not there
+│   ├── ConnectionLost   the connection to the broker was lost
+│   ├── NotOnline        there is a broker, but the component that should reply is not online
+│   ├── NoReply          it is online, but does not reply in time
+│   ├── BrokenReply      a part of its reply was lost, or the reply does not follow the protocol
+│   └── DatabaseInUse    another process has the database file open
+├── Stalled           there is a recorder, but it cannot commit now
+└── Refused           the broker's access rules or the recorder's limits do not allow it
 """
 
-from typing import IO, Any
 
-import click
-
-EXIT_CODES = {
-    0: "done",
-    1: 'the answer is "no": a component is not online, a check failed, the work could not be finished',
-    2: "wrong usage: an argument, a setting or a statement that cannot be used",
-    3: "broker or recorder not reachable",
-    4: "refused: by the broker's access rules, or by a limit",
-    130: "interrupted with Ctrl-C",
-}
-
-
-class CommandError(click.ClickException):
-    """Root of every error of the command line. `fix` says what to do."""
-
-    exit_code = 1
+class ClientError(Exception):
+    """Root of every error of the client. `message` states what is wrong, `fix` what to do, where that is known."""
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
-        self.fix = fix
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Write the error and the fix to standard error."""
-        click.echo(f"Error: {self.message}", file=file, err=True)
-        if self.fix:
-            click.echo(f"Fix: {self.fix}", file=file, err=True)
+        self.message, self.fix = message, fix
 
 
-class Failed(CommandError):
+class Failed(ClientError):
     """The answer is "no", or the work could not be finished."""
 
 
-class WrongUsage(CommandError):
+class WrongUsage(ClientError):
     """An argument, a setting or a statement that cannot be used."""
 
-    exit_code = 2
 
-
-class Unreachable(CommandError):
-    """The broker or the recorder is not there, or does not answer."""
-
-    exit_code = 3
+class Unreachable(ClientError):
+    """The broker, the recorder or another component is not there, or does not reply."""
 
 
 class ConnectionLost(Unreachable):
     """The connection to the broker was lost after it had been made."""
 
 
-class NoRecorder(Unreachable):
-    """There is a broker, but no recorder says that it is online."""
+class NotOnline(Unreachable):
+    """There is a broker, but the component that should reply is not online, or stopped before it had replied."""
 
 
-class Stalled(CommandError):
-    """There is a recorder, but it can neither commit nor answer now: its file is open, so nobody else can read it either."""
-
-    exit_code = 3
+class NoReply(Unreachable):
+    """The component that should reply does not reply in time."""
 
 
-class Refused(CommandError):
-    """The broker's access rules, or the recorder's limits, say no."""
+class BrokenReply(Unreachable):
+    """A part of the reply was lost, or the reply does not follow the protocol."""
 
-    exit_code = 4
+
+class DatabaseInUse(Unreachable):
+    """Another process has the database file open; only one can."""
+
+
+class Stalled(ClientError):
+    """There is a recorder, but it can neither commit nor answer now: its file is open, so it cannot be read either."""
+
+
+class Refused(ClientError):
+    """The broker's access rules or the recorder's limits do not allow it."""

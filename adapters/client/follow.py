@@ -1,22 +1,25 @@
-"""History, then live, without gap or repeat.
+"""History, then live messages, without a gap or a repeat.
 
-A broker hands the same messages in the same order to every subscriber. So the question for the history, when the broker
-hands it back to us like to everybody, marks one place in that order for us and for the recorder: what came before it is in the
-recorder's answer (a query sees all that reached the recorder before it, and this one ends with itself), what comes after it is
-live.
+A broker delivers the same messages in the same order to every subscriber. So the query for the history, which the broker
+delivers to its sender too, marks one place in that order for the client and for the recorder: what came before it is in the
+answer (a query sees all that reached the recorder before it, and this one ends with itself), what comes after it is live.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
-from adapters.client import recorder
-from adapters.client.answers import read_arrow
+from adapters.client.answers import end_of, read_arrow
 from adapters.client.backlog import Backlog
 from adapters.client.bus import Bus, Received
 from adapters.client.history import History, newest_at
-from adapters.client.question import Part, Question
+from adapters.client.recorder import PATIENCE_S, RECORDER, STATE_TOPIC
+from adapters.client.requests import Requests
 from adapters.client.rows import ArrowRows
-from broker.contract.storage.topics import QUERY, QueryEnd
+from broker.contract.storage import answers
+from broker.contract.storage.topics import ANSWER, QUERY
+from broker.exchange import Exchange, Final, Part
+from broker.message import Publication
 from broker.mqtt.topics import matches
 
 _STEP_S = 1.0
@@ -38,42 +41,48 @@ Event = ArrowRows | Caught | Live
 
 
 class Follower:
-    """Sorts what arrives into history, live, and what has to wait. Sans-I/O: `take` is given every message in its order.
+    """Sorts messages into history, live ones, and those that have to wait. Sans-I/O: `take` gets every message in its order.
 
-    After a `take`, `next_question` has what must be asked next, where the recorder has cut the answer.
+    `request` is the query to publish first. After a `take`, `next_request` is the one to publish next, where the recorder cut
+    its answer.
     """
 
-    def __init__(self, history: History, client_id: str, backlog: Backlog | None = None) -> None:
-        self._history, self._client_id = history, client_id
+    def __init__(self, history: History, exchange: Exchange, backlog: Backlog | None = None) -> None:
+        self._history, self._exchange = history, exchange
         self._backlog = backlog or Backlog()
         self._newest_at = history.since_at
         self._cut = False
         self.caught = False
-        self.question = Question(history.request(), client_id)
-        self.next_question: Question | None = None
+        self.request = self._query(None)
+        self.next_request: Publication | None = None
 
     def take(self, received: Received) -> Iterator[Event]:
         """Return what can be shown now.
 
         Raises:
-            CommandError: the recorder answers with an error, stops, or a part of its answer is missing.
+            ClientError: the recorder answers with an error, stops, or a part of its answer is missing.
         """
-        if self.question.is_itself(received):
+        if received.topic == QUERY.template.text and received.correlation_data == self.request.correlation_data:
             self._cut = True
         elif self.caught:
             yield from self._live(received)
-        elif (event := recorder.take(self.question, received)) is not None:
+        elif (event := RECORDER.take(self._exchange, received)) is not None:
             yield from self._answered(event)
         elif self._cut and self._wanted(received):
             self._backlog.put(received)
 
-    def _answered(self, event: Part | QueryEnd) -> Iterator[Event]:
+    def _query(self, after_at: datetime | None) -> Publication:
+        query = self._history.request(after_at)
+        self._sql = query.sql
+        return self._exchange.request(answers.query(query))
+
+    def _answered(self, event: Part | Final) -> Iterator[Event]:
         if isinstance(event, Part):
             schema, batches = read_arrow(event)
             self._newest_at = max(filter(None, (self._newest_at, *map(newest_at, batches))), default=None)
             yield ArrowRows(schema, batches)
-        elif event.truncated:
-            self.question = self.next_question = Question(self._history.request(self._newest_at), self._client_id)
+        elif end_of(event, self._sql).truncated:
+            self.request = self.next_request = self._query(self._newest_at)
         else:
             self.caught = True
             yield Caught()
@@ -84,36 +93,37 @@ class Follower:
             yield Live(received)
 
     def _wanted(self, received: Received) -> bool:
-        return received.topic != self.question.response_topic and matches(self._history.topic_filter, received.topic)
+        return received.topic != self._exchange.response_topic and matches(self._history.topic_filter, received.topic)
 
 
 def follow(bus: Bus, history: History) -> Iterator[Event]:
     """Return the history and then live messages for ever.
 
     Raises:
-        CommandError: the recorder does not answer, or the broker refuses.
-        ConnectionLost: the broker went away.
+        ClientError: the recorder does not answer, or the broker refuses.
+        ConnectionLost: the connection to the broker was lost.
     """
-    follower = Follower(history, bus.client_id)
-    subscribe(bus, history.topic_filter, follower.question.response_topic)
-    patience_s = recorder.put(bus, follower.question)
+    requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.client_id))
+    follower = Follower(history, requests.exchange)
+    subscribe(bus, history.topic_filter)
+    requests.publish(follower.request, round(PATIENCE_S))
     while True:
-        received = bus.receive(_STEP_S if follower.caught else patience_s)
+        received = bus.receive(_STEP_S if follower.caught else PATIENCE_S)
         if received is not None:
             yield from follower.take(received)
         elif not follower.caught:
-            raise recorder.silent(patience_s)
-        if follower.next_question is not None:
-            question, follower.next_question = follower.next_question, None
-            recorder.put(bus, question)
+            raise RECORDER.silent(PATIENCE_S)
+        if follower.next_request is not None:
+            request, follower.next_request = follower.next_request, None
+            requests.publish(request, round(PATIENCE_S))
 
 
-def subscribe(bus: Bus, topic_filter: str, response_topic: str) -> None:
-    """Subscribe to the filter and to what marks the cut; overlapping subscriptions could bring messages twice.
+def subscribe(bus: Bus, topic_filter: str) -> None:
+    """Subscribe to the filter, to queries and to the recorder's replies; overlapping subscriptions could bring messages twice.
 
     At QoS 1: paho hands out a message of QoS 2 only when its second handshake is through, after others that came later.
     """
-    own = [QUERY.template.text, response_topic, recorder.STATE_TOPIC]
+    own = (QUERY.template.topic(), ANSWER.template.topic(client=bus.client_id), STATE_TOPIC)
     bus.subscribe(topic_filter, *(each for each in own if not matches(topic_filter, each)))
 
 

@@ -53,7 +53,7 @@ def read(session: Session, history: History) -> ArrowRows:
     """Return the whole history, asking again as often as the answer was cut.
 
     Raises:
-        CommandError: nobody can answer; also while the rows are read.
+        ClientError: nobody can answer; also while the rows are read.
     """
     import pyarrow as pa
 

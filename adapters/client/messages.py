@@ -3,7 +3,6 @@
 from typing import Any
 
 from adapters.client.bus import Received
-from broker.stamp import read_stamp
 
 COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
 """The columns of `messages` that a live message has too."""
@@ -12,18 +11,17 @@ COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", 
 def live_row(received: Received) -> tuple[Any, ...]:
     """Return a received message as a row of `COLUMNS`; stamps that are not what Scaup writes are left out."""
     text, raw = _text(received.payload)
-    stamp = read_stamp(received.user)
     return (
         received.at,
-        stamp.plant_at,
+        received.stamp.plant_at,
         received.topic,
         text,
         raw,
         received.qos,
         received.retain,
-        stamp.source,
-        stamp.boot,
-        stamp.seq,
+        received.stamp.source,
+        received.stamp.boot,
+        received.stamp.seq,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.client.answers import Answer, arrow_request
 from adapters.client.errors import Refused, Unreachable, WrongUsage
-from adapters.client.session import Session, rows_of, warn
+from adapters.client.session import Session, rows_of
 from broker.contract.sql import Condition
 from broker.contract.storage.topics import QueryRequest
 
@@ -88,7 +88,7 @@ def select(session: Session, table: str, condition: Condition, wanted: tuple[str
     """Select rows of a table: those of the `wanted` columns that it has, else all of them.
 
     Raises:
-        CommandError: nobody can answer, or there is no such table.
+        ClientError: nobody can answer, or there is no such table.
         WrongUsage: the condition asks when rows were received, which the table does not know.
     """
     import pyarrow as pa
@@ -106,7 +106,7 @@ def is_numbered(session: Session, selection: Selection) -> bool:
     """Tell whether each row has a number of its own, so that a selection can be read in pieces.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     import pyarrow as pa
 
@@ -122,7 +122,7 @@ def extent(session: Session, selection: Selection) -> Extent:
     """Count what is selected now.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     sql = selection.sql(f"count(*) AS rows, coalesce(min({NUMBER}), 1) AS first, coalesce(max({NUMBER}), 0) AS last")
     return Extent(**rows_of(session, sql, selection.condition.parameters)[0])
@@ -135,7 +135,7 @@ def pages(session: Session, selection: Selection, extent: Extent, size: PageSize
     middle is waited for.
 
     Raises:
-        CommandError: nobody can answer, for longer than half a minute, or one row alone exceeds a limit.
+        ClientError: nobody can answer, for longer than half a minute, or one row alone exceeds a limit.
     """
     after, width = extent.first - 1, _FIRST_WIDTH
     while after < extent.last:
@@ -162,7 +162,7 @@ def one_answer(
     From the file it may take `timeout_s`, writing the rows included, and has no other limit.
 
     Raises:
-        CommandError: nobody can answer, the SQL is refused or wrong, or, after the last row, the answer was cut.
+        ClientError: nobody can answer, the SQL is refused or wrong, or, after the last row, the answer was cut.
     """
     with session.ask(arrow_request(sql, parameters, NO_LIMIT, timeout_s)) as answer:
         yield answer.rows.schema, _uncut(answer)
@@ -198,7 +198,7 @@ def _patiently(session: Session, request: tuple[str, dict[str, Any]], *, may_wai
             if deadline_s is None:
                 deadline_s = time.monotonic() + (_PATIENCE_S if may_wait else 0)
                 if may_wait:
-                    warn(f"{away.message}; asking again for {_PATIENCE_S:.0f} s")
+                    session.warn(f"{away.message}; asking again for {_PATIENCE_S:.0f} s")
             if time.monotonic() >= deadline_s:
                 raise
             time.sleep(_PAUSE_S)

@@ -20,8 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from adapters.client import bus_errors
-from adapters.client.bus import Received
+from adapters.client.bus import Received, login_refused, no_broker, place, publication_refused
 from adapters.client.errors import ConnectionLost, Refused, Unreachable
 from broker.message import Publication
 from broker.mqtt.options import Address
@@ -36,6 +35,7 @@ from broker.mqtt.packets import (
 )
 from broker.mqtt.topics import matches
 from broker.runtime.clock import new_boot
+from broker.stamp import read_stamp
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
@@ -58,7 +58,7 @@ class PahoBus:
     def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
         self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
         self._address, self._session_expiry_s = address, session_expiry_s
-        self._where = bus_errors.where(address)
+        self._where = place(address)
         self._inbox: deque[Received] = deque()
         self._recent: deque[int] = deque(maxlen=_REMEMBERED_PACKETS)
         self._connack: int | None = None
@@ -88,11 +88,11 @@ class PahoBus:
                 self._address.host, self._address.port, self._keep_alive_s, clean_start=not resume, properties=properties
             )
         except (OSError, ValueError) as error:
-            raise bus_errors.no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
+            raise no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
         if not self._step_until(lambda: self._connack is not None, CONNECT_TIMEOUT_S, lost_is_error=False):
-            raise bus_errors.no_broker(self._address, self._reason or "it does not answer")
+            raise no_broker(self._address, self._reason or "it does not answer")
         if self._connack:
-            raise bus_errors.login_refused(self._address, self._connack)
+            raise login_refused(self._address, self._connack)
         return self._session_present
 
     def last_will(self, publication: Publication, keep_alive_s: int) -> None:
@@ -150,25 +150,28 @@ class PahoBus:
         self._inbox = live + deque(each for each in self._inbox if not asked_for(each))
         return found
 
-    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
         """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it.
 
         Raises:
             Refused: the broker refused the message; the text has the reason code.
             Unreachable: the connection was lost or the broker does not answer.
         """
-        reason = self.try_publish(publication, response_topic, expiry_s)
+        reason = self._publish(publication, expiry_s)
         if reason >= 0x80:
-            raise bus_errors.publication_refused(self._address, publication.topic, reason)
+            raise publication_refused(self._address, publication.topic, reason)
         return reason != _NO_SUBSCRIBERS
 
-    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
+    def try_publish(self, publication: Publication) -> int:
         """Publish and return the reason code of the broker's acknowledgement (MQTT 5, section 3.4.2.1).
 
         Raises:
             Unreachable: the connection was lost or the broker does not answer.
         """
-        properties = self._properties(publication, response_topic, expiry_s)
+        return self._publish(publication, None)
+
+    def _publish(self, publication: Publication, expiry_s: int | None) -> int:
+        properties = self._properties(publication, expiry_s)
         sent = self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
         if not self._step_until(lambda: sent.mid in self._published, ANSWER_TIMEOUT_S):
             raise Unreachable(f"the broker at {self._where} did not acknowledge a message", "see `scaup doctor`")
@@ -240,7 +243,7 @@ class PahoBus:
             topic, size = self._posted.pop(mid, ("", 0))
             self._posted_bytes -= size
             if reason >= 0x80 and topic:
-                raise bus_errors.publication_refused(self._address, topic, reason)
+                raise publication_refused(self._address, topic, reason)
 
     def _new_client(self) -> "_Client":
         client = _Client(
@@ -284,9 +287,11 @@ class PahoBus:
                 at=datetime.now(UTC),
                 qos=delivery.qos,
                 retain=delivery.retain,
+                response_topic=properties.response_topic,
                 correlation_data=properties.correlation_data,
                 content_type=properties.content_type,
-                user=properties.user,
+                properties=properties.user,
+                stamp=read_stamp(properties.user),
             )
         )
 
@@ -317,13 +322,13 @@ class PahoBus:
         if refused:
             raise Refused(f"the broker refused the subscription to {', '.join(refused)}", "ask for less, or log in")
 
-    def _properties(self, publication: Publication, response_topic: str | None, expiry_s: int | None) -> Properties:
+    def _properties(self, publication: Publication, expiry_s: int | None) -> Properties:
         self._seq += 1
         properties = _properties(PacketTypes.PUBLISH)
         stamp = [("source", "operator"), ("boot", self._boot), ("seq", str(self._seq))]
         properties.UserProperty = [*stamp, *publication.properties]
         given = {
-            "ResponseTopic": response_topic,
+            "ResponseTopic": publication.response_topic,
             "MessageExpiryInterval": expiry_s,
             "CorrelationData": publication.correlation_data,
             "ContentType": publication.content_type,

@@ -67,7 +67,7 @@ def span(session: Session, selection: Selection) -> Span:
     """Look at what is selected now; what is recorded later does not belong to it.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     found = extent(session, selection)
     columns = "arg_min(received_at, number) AS first_at, arg_max(received_at, number) AS last_at"
@@ -79,7 +79,7 @@ def topics(session: Session, selection: Selection, found: Span) -> list[dict[str
     """Return what would be replayed of each topic.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     columns = "topic, count(*) AS messages, min(received_at) AS first_at, max(received_at) AS last_at"
     tail = f" AND number <= {found.extent.last} GROUP BY topic ORDER BY topic"
@@ -90,7 +90,7 @@ def recorded(session: Session, selection: Selection, found: Span) -> "Iterator[R
     """Return the selected messages in the order of their arrival.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     for page in pages(session, selection, found.extent, _PAGE):
         for batch in page:
@@ -135,7 +135,7 @@ class Run:
         Raises:
             Refused: the broker refuses one.
             Unreachable: the broker went away.
-            CommandError: the rest of them cannot be read.
+            ClientError: the rest of them cannot be read.
         """
         for message in messages:
             self._publish(message)

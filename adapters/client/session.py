@@ -1,32 +1,39 @@
-"""What every command is given: the settings, and ways to the broker and to the recorder."""
+"""The client's session: the settings, and ways to the broker, to the recorder and to its database file."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import NoRecorder, Unreachable
+from adapters.client.errors import DatabaseInUse, NotOnline, Unreachable
 from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from adapters.client.answers import Answer
+    from adapters.client.answers import Answer, Source
     from adapters.client.bus import Bus
-    from broker.contract.storage.topics import QueryRequest
+    from broker.contract.storage.topics import Progress, QueryRequest, StorageRequest
+
+Notify = Callable[[str], None]
+OpenFile = Callable[[Path], "AbstractContextManager[Source]"]
 
 
 class Session:
-    """One run of the command line. Tests put a bus of their own here."""
+    """One user's session: settings, connections and queries. Nothing is connected before it is needed.
 
-    _said_file = False
-    """Whether it was said that the file answers: once is enough for a command that asks many questions."""
+    Args:
+        open_file: opens a database file, read-only; raises DatabaseInUse, or Unreachable where it cannot be opened. Without
+            it, only the recorder answers.
+        hint: gets what is worth to know beside a result.
+        warn: gets what may be wrong with a result, or delays it.
+    """
+
+    def __init__(self, open_file: OpenFile | None = None, hint: Notify = lambda _: None, warn: Notify = lambda _: None) -> None:
+        self._open_file, self.hint, self.warn = open_file, hint, warn
+        self._hinted = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -68,92 +75,97 @@ class Session:
         """Ask the recorder, or the database file where no recorder runs.
 
         Raises:
-            CommandError: neither can answer, or the answer is an error.
+            ClientError: neither can answer, or the answer is an error.
         """
-        from adapters.client import answers
+        with self.source() as source:
+            yield source.query(request)
+
+    @contextmanager
+    def source(self) -> "Iterator[Source]":
+        """Connect to the recorder, or open the database file where no recorder runs, for any number of queries.
+
+        Raises:
+            ClientError: neither is there.
+        """
+        from adapters.client.recorder import Recorder
 
         with ExitStack() as stack:
             try:
                 bus = stack.enter_context(self.recording_bus())
-            except Unreachable as away:
-                connection = stack.enter_context(closing(self.open_file(away)))
-                answer = answers.from_file(connection, request)
+            except Unreachable as error:
+                yield stack.enter_context(self._file(error))
             else:
-                answer = answers.from_recorder(bus, request)
-            yield answer
+                yield Recorder(bus)
 
     @contextmanager
     def recording_bus(self) -> "Iterator[Bus]":
         """Connect to a broker that has a recorder.
 
         Raises:
-            NoRecorder: the broker has none.
+            NotOnline: the broker has none.
             Stalled: it has one that cannot commit now.
             Unreachable: there is no broker.
         """
-        from adapters.client.recorder import is_online, refuse_stalled
+        from adapters.client.recorder import RECORDER, refuse_stalled
 
         with self.bus() as bus:
-            if not is_online(bus):
+            if not RECORDER.is_online(bus):
                 refuse_stalled(bus)
-                where = f"{self.settings.mqtt_host}:{self.settings.mqtt_port}"
-                raise NoRecorder(f"no recorder is online at {where}", f"start it with `make up`; if it runs, {_LOOK}")
+                place = f"{self.settings.mqtt_host}:{self.settings.mqtt_port}"
+                raise NotOnline(f"no recorder is online at {place}", f"start it with `make up`; if it runs, {_LOOK}")
             yield bus
 
-    def open_file(self, away: Unreachable) -> "duckdb.DuckDBPyConnection":
-        """Open the database file, read-only, since the recorder is `away`; say so once.
+    def carry_out(self, request: "StorageRequest", on_progress: "Callable[[Progress], None]") -> str:
+        """Let the recorder do something, and return what it did, as it reports it.
 
         Raises:
-            Unreachable: there is no file, a recorder has it open, or it cannot be opened.
+            NotOnline: there is none, or it stopped in the middle: parts of a day may have moved, none is lost or in two places.
+            WrongUsage: the request cannot be carried out as it is.
+            Failed: it could not be done; everything is as before.
         """
+        from adapters.client.recorder import Recorder
+
+        with self.recording_bus() as bus:
+            return Recorder(bus).carry_out(request, on_progress)
+
+    @contextmanager
+    def _file(self, error: Unreachable) -> "Iterator[Source]":
+        """Open the database file, since the recorder cannot be reached, and hint at that once."""
         path = self.settings.database
         if not path.exists():
-            raise Unreachable(f"{away.message}, and there is no database at {path}", _START)
-        from storage.errors import DatabaseLocked, StorageError
-        from storage.query.sandbox import open_read_only
-
-        try:
-            connection = open_read_only(path)
-        except DatabaseLocked as error:
-            raise _held(away, error) from error
-        except StorageError as error:
-            raise Unreachable(str(error), _START) from error
-        if not self._said_file:
-            hint(f"{away.message}: answering from {path.name} itself")
-            self._said_file = True
-        return connection
+            raise Unreachable(f"{error.message}, and there is no database at {path}", START)
+        if self._open_file is None:
+            raise error
+        with ExitStack() as stack:
+            try:
+                source = stack.enter_context(self._open_file(path))
+            except DatabaseInUse as in_use:
+                raise _in_use(in_use, error) from in_use
+            if not self._hinted:
+                self.hint(f"{error.message}: answering from {path.name} itself")
+                self._hinted = True
+            yield source
 
 
-_START = "start everything with `make up`, or name its folder with SCAUP_DATA_DIR"
+START = "start everything with `make up`, or name its folder with SCAUP_DATA_DIR"
 _LOOK = "`scaup logs recorder` says why it is not connected; SCAUP_MQTT_HOST and SCAUP_MQTT_PORT must name its broker"
 
 
-def _held(away: Unreachable, error: Exception) -> Unreachable:
-    held = str(error).rpartition(": ")[0]  # the rest is for a second recorder
+def _in_use(in_use: DatabaseInUse, error: Unreachable) -> Unreachable:
+    fix = _LOOK if isinstance(error, NotOnline) else error.fix
     return Unreachable(
-        f"{held}, most likely the recorder, which answers over its broker only; and {away.message}",
-        _LOOK if isinstance(away, NoRecorder) else away.fix,
+        f"{in_use.message}, most likely the recorder, which answers over its broker only; and {error.message}", fix
     )
 
 
-def hint(text: str) -> None:
-    """Say something beside the result: on standard error."""
-    click.echo(text, err=True)
-
-
-def warn(text: str) -> None:
-    """Warn on standard error."""
-    click.echo(click.style(f"Warning: {text}", fg="yellow") if sys.stderr.isatty() else f"Warning: {text}", err=True)
-
-
 def rows_of(session: Session, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Ask for an answer that fits into memory, as one mapping per row.
+    """Query for an answer that fits into memory, and return one mapping per row.
 
     Raises:
-        CommandError: nobody can answer, or the answer is an error.
+        Refused: there are more rows than are answered at once.
+        ClientError: there is no answer, or it is an error.
     """
     from adapters.client.answers import arrow_request
 
-    with session.ask(arrow_request(sql, parameters or {}, None, None)) as answer:
-        columns = answer.rows.columns
-        return [dict(zip(columns, row, strict=True)) for row in answer.rows.rows()]
+    with session.ask(arrow_request(sql, parameters or {})) as answer:
+        return answer.all_rows()

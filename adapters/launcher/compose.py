@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import CommandError, Failed
+from adapters.client.errors import ClientError, Failed
 from adapters.launcher import preflight, rollout
 from adapters.launcher.orphans import BROKER
 from adapters.launcher.registry import components
@@ -64,7 +64,7 @@ class Compose:
         """Build the image, start every service that does not run, and wait until all are healthy.
 
         Raises:
-            CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
         """
         self._check()
         running = self._containers()
@@ -138,7 +138,7 @@ class Compose:
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
             return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
-        except CommandError:
+        except ClientError:
             self._show(BROKER)
             raise
 

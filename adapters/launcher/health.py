@@ -7,7 +7,7 @@ from contextlib import suppress
 import click
 
 from adapters.client.bus import Bus
-from adapters.client.errors import CommandError
+from adapters.client.errors import ClientError
 from adapters.client.paho_bus import connected
 from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.errors import Rejected
@@ -40,13 +40,13 @@ def wait_for_broker(address: Address, limit_s: float) -> dict[str, ComponentStat
     """Wait until the broker answers, and return the states that it has retained.
 
     Raises:
-        CommandError: it does not answer within `limit_s`, or refuses the login.
+        ClientError: it does not answer within `limit_s`, or refuses the login.
     """
     deadline_s = time.monotonic() + limit_s
     while True:
         try:
             return states(address)
-        except CommandError:  # also a login that is refused: the broker may just be reading new accounts
+        except ClientError:  # also a login that is refused: the broker may just be reading new accounts
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(LOOK_EVERY_S / 2)
@@ -58,7 +58,7 @@ def wait_until_online(
     """Wait until all of `wanted` are online; return those that are not after `limit_s`."""
     deadline_s, missing = time.monotonic() + limit_s, list(wanted)
     while missing:
-        with suppress(CommandError), connected(address) as bus:
+        with suppress(ClientError), connected(address) as bus:
             while (missing := _announced(missing, _states(bus), before)) and time.monotonic() < deadline_s:
                 time.sleep(LOOK_EVERY_S)
         if time.monotonic() > deadline_s:

@@ -36,7 +36,7 @@ def start(settings: Settings) -> str:
     """Start everything that does not run, wait until it is healthy, and return a report for the terminal.
 
     Raises:
-        CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+        ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
     """
     preflight.check_python()
     preflight.check_disk(settings.data_dir)
@@ -50,7 +50,7 @@ def stop(settings: Settings, force: bool) -> bool:
     """Stop everything in order, and return whether anything ran. `force`: even if the broker has no room to save its queues.
 
     Raises:
-        CommandError: something is in the way; the text says what and names the fix.
+        ClientError: something is in the way; the text says what and names the fix.
     """
     if not settings.data_dir.is_dir():
         return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from adapters.client.errors import CommandError, Failed, WrongUsage
+from adapters.client.errors import ClientError, Failed, WrongUsage
 from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision
 from adapters.launcher.control import ProcessInfo, Supervisor
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
@@ -60,7 +60,7 @@ class Native:
         """Start everything that does not run, with these variables, and wait until it is healthy.
 
         Raises:
-            CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
         """
         if own_broker(self.settings):
             preflight.check_login(self.settings)
@@ -155,7 +155,7 @@ class Native:
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
             return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
-        except CommandError as error:
+        except ClientError as error:
             if own_broker(self.settings):
                 self._show(BROKER)
             raise Failed(f"the broker is not healthy: {error.message}", error.fix or "make logs shows more") from error

@@ -20,7 +20,7 @@ def wait_for_broker(settings: Settings, limit_s: float) -> dict[str, ComponentSt
     """Wait until the broker answers, and return the states that it has retained.
 
     Raises:
-        CommandError: it does not answer within `limit_s`, or refuses the login.
+        ClientError: it does not answer within `limit_s`, or refuses the login.
     """
     return health.wait_for_broker(settings.broker_address(OPERATOR.name), limit_s)
 

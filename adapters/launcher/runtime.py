@@ -39,7 +39,7 @@ class Runtime(Protocol):
         """Start everything that does not run, with these variables, and wait until it is healthy.
 
         Raises:
-            CommandError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
         """
         ...
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from adapters.client.answers import arrow_request, from_recorder
+from adapters.client.answers import arrow_request
 from adapters.client.session import Session, rows_of
 from tests import real_broker
 from tests.bench.figures import Figure, below, quantile, table
@@ -76,9 +76,9 @@ def rows_seen(running: Line, screws: int) -> list[float]:
     before = int(rows_of(session, known)[0]["n"])
     seen: list[float] = []
     command = [*SCAUP, "torque", "run", "--serial", SERIAL]
-    with session.recording_bus() as bus, subprocess.Popen(command, env=running.broker.environment, stdout=subprocess.DEVNULL):
+    with session.source() as recorder, subprocess.Popen(command, env=running.broker.environment, stdout=subprocess.DEVNULL):
         while len(seen) < screws:
-            ((n,),) = from_recorder(bus, arrow_request(known, {}, None, None)).rows.rows()
+            ((n,),) = recorder.query(arrow_request(known, {})).rows.rows()
             seen += [time.perf_counter()] * (n - before - len(seen))
             time.sleep(0.002)
     return seen

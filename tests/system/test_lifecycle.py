@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.client.errors import CommandError
+from adapters.client.errors import ClientError
 from adapters.client.paho_bus import connected
 from adapters.launcher import guardian, health, orphans, supervision
 from adapters.launcher.control import Supervisor
@@ -65,7 +65,7 @@ class Plant:
     def healthy(self) -> bool:
         try:
             found = health.states(self.settings.broker_address("operator"))
-        except CommandError:
+        except ClientError:
             return False
         return all(name in found and found[name].state is Presence.ONLINE for name in STARTED)
 

@@ -4,12 +4,12 @@ from datetime import date
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.cli.output.progress import Steps
-from adapters.client.request import carry_out
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, rows_of
+from adapters.client.session import Session, rows_of
 from broker.contract.storage.topics import Action, StorageRequest
 
 _LIST = """
@@ -73,5 +73,5 @@ def restore(session: Session, day: date) -> None:
 
 def _carry_out(session: Session, request: StorageRequest) -> None:
     with Steps() as steps:
-        done = carry_out(session, request, lambda progress: steps.show(progress.doing, progress.done, progress.total))
+        done = session.carry_out(request, lambda progress: steps.show(progress.doing, progress.done, progress.total))
     click.echo(done)

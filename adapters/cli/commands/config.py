@@ -8,10 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from dotenv import dotenv_values
 
+from adapters.cli.notices import warn
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.rows import Rows
-from adapters.client.session import warn
 from adapters.launcher.registry import components
 from broker.runtime.declaration import Variable
 from broker.runtime.settings import ROOT, VARIABLES, Settings

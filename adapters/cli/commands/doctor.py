@@ -9,7 +9,7 @@ from adapters.cli.commands.status import component_states, expected_components
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import CommandError
+from adapters.client.errors import ClientError
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
 from adapters.launcher.checks import bus_checks, recording
@@ -45,7 +45,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     try:
         yield from _on_the_bus(session)
         yield from bus_checks.check_access(settings, declarations, session.login)
-    except CommandError as error:
+    except ClientError as error:
         yield failed("broker", error.message, error.fix)
     yield _clock(session)
 
@@ -62,6 +62,6 @@ def _on_the_bus(session: Session) -> Iterator[Finding]:
 def _clock(session: Session) -> Finding:
     try:
         newest = rows_of(session, "SELECT max(received_at) AS newest FROM messages")[0]["newest"]
-    except CommandError as error:
+    except ClientError as error:
         return warning("clock", f"not compared with what was recorded: {error.message}", error.fix)
     return recording.clock(recording.as_instant(newest), datetime.now(UTC))

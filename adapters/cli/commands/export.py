@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from adapters.cli.notices import hint, warn
 from adapters.cli.options import TopicFilter, examples, since_option, until_option
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
@@ -18,7 +19,7 @@ from adapters.client.errors import WrongUsage
 from adapters.client.messages import COLUMNS
 from adapters.client.pages import EVERYTHING, MESSAGES, NUMBER, PageSize, received
 from adapters.client.rows import ArrowRows
-from adapters.client.session import Session, hint, warn
+from adapters.client.session import Session
 from broker.contract.sql import Condition, topic_condition
 
 if TYPE_CHECKING:

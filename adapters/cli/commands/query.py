@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from adapters.cli.notices import warn
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.errors import WrongUsage
-from adapters.client.session import Session, warn
+from adapters.client.session import Session
 
 _ROWS_FOR_PEOPLE = 1_000
 

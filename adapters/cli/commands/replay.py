@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.cli.notices import hint, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument, until_option
 from adapters.cli.output.destination import Output
 from adapters.cli.output.progress import Progress, duration
-from adapters.client.errors import CommandError, Refused, WrongUsage
+from adapters.client.errors import ClientError, Refused, WrongUsage
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, warn
+from adapters.client.session import Session
 from broker.contract.replay import PREFIX
 from broker.errors import InvalidTopic
 from broker.runtime.clock import new_boot
@@ -169,8 +170,8 @@ def _replay(session: Session, plan: _Plan, output: Output) -> None:
         run = replaying.Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar, plan.duration_s)
         try:
             run.publish(replaying.recorded(session, plan.selection, plan.found))
-        except (CommandError, KeyboardInterrupt) as stopped:
-            with suppress(CommandError):
+        except (ClientError, KeyboardInterrupt) as stopped:
+            with suppress(ClientError):
                 if isinstance(stopped, KeyboardInterrupt):
                     bus.settle()
             bar.clear()

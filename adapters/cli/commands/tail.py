@@ -11,6 +11,7 @@ from typing import IO
 
 import click
 
+from adapters.cli.notices import hint, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
@@ -20,10 +21,9 @@ from adapters.client.bus import Bus
 from adapters.client.errors import ConnectionLost, Unreachable, WrongUsage
 from adapters.client.history import History, read
 from adapters.client.messages import COLUMNS, live_row
-from adapters.client.recorder import is_online
+from adapters.client.recorder import RECORDER
 from adapters.client.rows import ArrowRows, Row
-from adapters.client.session import Session, hint, warn
-from broker.contract.storage.topics import ANSWER
+from adapters.client.session import Session
 
 _LINES = 10
 _SESSION_S = 300
@@ -134,7 +134,7 @@ class _Tail:
             events = following.live(self._bus, self._history.topic_filter)
 
     def _first_events(self) -> Iterator[following.Event]:
-        if is_online(self._bus):
+        if RECORDER.is_online(self._bus):
             return following.follow(self._bus, self._history)
         self._subscribe()
         self._show_file()
@@ -169,4 +169,4 @@ class _Tail:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _subscribe(self) -> None:
-        following.subscribe(self._bus, self._history.topic_filter, ANSWER.template.topic(client=self._bus.client_id))
+        following.subscribe(self._bus, self._history.topic_filter)

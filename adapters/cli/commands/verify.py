@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options, since_option
 from adapters.cli.output.destination import Output
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint
+from adapters.client.session import Session
 
 if TYPE_CHECKING:
     from adapters.cli.ledger.line import Line

@@ -4,12 +4,12 @@ import re
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import TopicFilter, examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.errors import WrongUsage
-from adapters.client.request import carry_out
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, rows_of
+from adapters.client.session import Session, rows_of
 from broker.contract.storage.topics import Action, StorageRequest
 
 _LIST = """
@@ -67,4 +67,4 @@ def _list(session: Session, output: Output) -> None:
 
 
 def _carry_out(session: Session, request: StorageRequest) -> None:
-    click.echo(carry_out(session, request, lambda _progress: None))
+    click.echo(session.carry_out(request, lambda _progress: None))

@@ -18,7 +18,7 @@ def verify(ask: Ask, since_at: datetime | None, started: Started) -> tuple[Windo
     """Return what was looked at and its balance.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     return unchanged(ask, lambda: _verify(ask, since_at, started))
 

@@ -49,7 +49,7 @@ def read_numbers(ask: Ask, numbers: Numbers, low: int, high: int) -> None:
     """Add a piece of the window, and look for what is missing or twice in it.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     for row in in_pieces(ask, sql.NUMBERS, low, high):
         if numbers.add(row):
@@ -76,7 +76,7 @@ def all_expired(ask: Ask, chosen: Window) -> AllExpired:
     """Count what expired. Of the day on which the window begins, it is not known what was before it.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     found = ask(sql.EXPIRED, since=chosen.since)
     if not found:

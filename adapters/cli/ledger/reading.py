@@ -75,7 +75,7 @@ def window(ask: Ask, since_at: datetime | None, typed: tuple[str, ...] = ()) -> 
     """Choose what to look at: all that is recorded by now. What arrives later does not matter.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     since = None if since_at is None else since_at.astimezone(UTC).isoformat()
     others = " ".join(sql.TYPED_NUMBERS.format(table=name) for name in typed)
@@ -97,7 +97,7 @@ def open_ledger(ask: Ask, chosen: Window, source: str | None = None) -> Ledger:
     """Begin the books: what has expired, and what was heard of each publisher before the window.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     ledger = Ledger(chosen)
     for row in ask(sql.EXPIRED, since=chosen.since):
@@ -125,7 +125,7 @@ def read_ledger(ask: Ask, source: str | None, since_at: datetime | None, started
     """Return the complete books of all publishers, or of one.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     return unchanged(ask, lambda: _read_ledger(ask, source, since_at, started))
 
@@ -145,7 +145,7 @@ def read_books(ask: Ask, ledger: Ledger, low: int, high: int, source: str | None
     """Enter a piece of the window.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     for row in _runs_of(ask, low, high, source):
         ledger.add(row)
@@ -155,7 +155,7 @@ def settle(ask: Ask, ledger: Ledger, source: str | None = None) -> None:
     """Look for what fills holes after the window, and wait a moment for what may still be on its way.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     low = ledger.window.high + 1
     for attempt in range(_SETTLE_TRIES):
@@ -176,7 +176,7 @@ def unchanged(ask: Ask, work: Callable[[], T]) -> T:
 
     Raises:
         Failed: they change something all the time, or the database is of a release whose messages have no numbers.
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     if not ask(sql.HAS_NUMBERS)[0]["found"]:
         raise Failed("the database was written by an earlier release", "start the recorder once: it upgrades the database")
@@ -192,7 +192,7 @@ def runs(ask: Ask, low: int, high: int, condition: str = "", **parameters: Any) 
     """Return runs of messages, in the order of their arrival for each publisher.
 
     Raises:
-        CommandError: nobody can answer.
+        ClientError: nobody can answer.
     """
     if low <= high:
         yield from in_pieces(ask, sql.RUNS.replace("{condition}", condition), low, high, **parameters)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from adapters.client.bus import Bus, Received
-from adapters.client.errors import CommandError, Refused
+from adapters.client.errors import ClientError, Refused
 from adapters.launcher.checks.finding import Finding, failed, ok, warning
 from adapters.launcher.checks.machine import numbers
 from broker.message import Publication
@@ -69,7 +69,7 @@ def account(name: str, password: str, login: Login) -> Finding:
             reason = bus.try_publish(_probe(f"scaup-doctor/{name}"))
     except Refused as error:
         return failed(check, error.message, f"{_MAKE_UP}; the password is in credentials/{name}")
-    except CommandError as error:
+    except ClientError as error:
         return failed(check, error.message, error.fix)
     if reason != NOT_AUTHORIZED:
         return failed(check, f"it may publish to scaup-doctor/{name} (0x{reason:02X}), which it never declared", _MAKE_UP)
@@ -83,7 +83,7 @@ def anonymous(login: Login) -> Finding:
         forbidden, allowed = _reason(login, FORBIDDEN_TO_ALL), _reason(login, ALLOWED_TO_ALL)
     except Refused:
         return ok(check, "not possible: this broker wants a login")
-    except CommandError as error:
+    except ClientError as error:
         return failed(check, error.message, error.fix)
     if forbidden != NOT_AUTHORIZED:
         return failed(check, f"anybody may publish to {FORBIDDEN_TO_ALL} (0x{forbidden:02X})", _MAKE_UP)

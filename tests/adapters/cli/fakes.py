@@ -11,12 +11,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from adapters.cli.notices import hint, warn
+from adapters.cli.session import open_file
 from adapters.client.bus import Bus, Received
 from adapters.client.errors import Refused, Unreachable
 from adapters.client.session import Session
 from broker.message import Publication
 from broker.mqtt.topics import matches
 from broker.runtime.settings import Settings
+from broker.stamp import read_stamp
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
@@ -76,7 +79,7 @@ class FakeRecorder:
         return [table.slice(start, self.rows_per_part) for start in range(0, table.num_rows, self.rows_per_part)]
 
     def _parts(self, table: pa.Table, wanted: str) -> Answer:
-        encoded = [_arrow(each) if wanted == "arrow" else _json(each) for each in self._slices(table)]
+        encoded = [arrow_stream(each) if wanted == "arrow" else _json(each) for each in self._slices(table)]
         kind = "application/vnd.apache.arrow.stream" if wanted == "arrow" else "application/json"
         return [(payload, kind, (("part", str(number)),)) for number, payload in enumerate(encoded, start=1)]
 
@@ -86,7 +89,7 @@ class FakeRecorder:
         return json.dumps(end).encode(), "application/json", (("final", "true"), ("parts", str(chunks)))
 
 
-def _arrow(table: pa.Table) -> bytes:
+def arrow_stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -124,7 +127,7 @@ class FakeBus:
     def retained(self, *filters: str) -> dict[str, Received]:
         return {topic: each for topic, each in self.kept.items() if any(matches(one, topic) for one in filters)}
 
-    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
         if self.refuse:
             raise Refused(f"the broker refused a message to {publication.topic}: not authorized (0x87)", "log in")
         self.published.append((publication, expiry_s))
@@ -135,12 +138,12 @@ class FakeBus:
         if publication.topic != "storage/query":
             return True
         for payload, content_type, user in self.recorder.answer(publication.payload):
-            assert response_topic is not None
-            self.deliver(response_topic, payload, publication.correlation_data, content_type, user)
+            assert publication.response_topic is not None
+            self.deliver(publication.response_topic, payload, publication.correlation_data, content_type, user)
         return True
 
-    def try_publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> int:
-        self.published.append((publication, expiry_s))
+    def try_publish(self, publication: Publication) -> int:
+        self.published.append((publication, None))
         return 0 if any(matches(each, publication.topic) for each in self.may_publish) else 0x87
 
     def post(self, publication: Publication, qos: int) -> None:
@@ -171,7 +174,8 @@ class FakeBus:
                     qos=1,
                     correlation_data=correlation_data,
                     content_type=content_type,
-                    user=user,
+                    properties=user,
+                    stamp=read_stamp(user),
                 )
             )
 
@@ -183,6 +187,7 @@ class FakeSession(Session):
     """A session on a fake bus; without one, no broker is there."""
 
     def __init__(self, bus: FakeBus | None = None, settings: Settings | None = None) -> None:
+        super().__init__(open_file, hint, warn)
         self._bus = bus
         self.logins: dict[str | None, FakeBus] = {}
         self.__dict__["settings"] = settings or Settings.load({"SCAUP_DATA_DIR": "/nowhere"})

@@ -11,7 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from adapters.client.errors import CommandError
+from adapters.cli.notices import exit_code
+from adapters.client.errors import ClientError
 from broker.contract.storage.topics import RecorderStats
 from broker.runtime.settings import Settings
 from tests.adapters.cli.conftest import Scaup
@@ -308,10 +309,10 @@ def test_a_file_that_is_no_database_is_named(scaup: Scaup, tmp_path: Path) -> No
 
 
 def test_every_error_has_an_exit_code_of_the_documentation() -> None:
-    def all_below(error: type[CommandError]) -> set[type[CommandError]]:
+    def all_below(error: type[ClientError]) -> set[type[ClientError]]:
         return {error}.union(*(all_below(each) for each in error.__subclasses__()))
 
-    assert {each.exit_code for each in all_below(CommandError)} == {1, 2, 3, 4}
+    assert {exit_code(each("it")) for each in all_below(ClientError)} == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize(("age_s", "stalled"), [(0, True), (60, False)])

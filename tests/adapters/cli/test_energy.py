@@ -36,9 +36,9 @@ class NormalizingBus(FakeBus):
     mute: bool = False
     stopping: bool = False
 
-    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
         if not publication.topic.endswith("/raw"):
-            return super().publish(publication, response_topic, expiry_s)
+            return super().publish(publication, expiry_s)
         self.published.append((publication, expiry_s))
         if self.stopping:
             self.deliver("components/energy/state", ONLINE.replace("online", "offline").encode())
@@ -48,7 +48,7 @@ class NormalizingBus(FakeBus):
         message = Message(
             topic=publication.topic,
             payload=publication.payload,
-            response_topic=response_topic,
+            response_topic=publication.response_topic,
             correlation_data=publication.correlation_data,
         )
         self._spread(normalizer, normalizer.on_message(message, 0.0))

@@ -16,7 +16,7 @@ from adapters.cli.systems.fastening.interrupt import interruptible
 from adapters.cli.systems.fastening.keyboard import DescriptorKeyboard
 from adapters.cli.systems.fastening.request import console_name
 from adapters.client.bus import Received
-from adapters.client.errors import CommandError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
+from adapters.client.errors import ClientError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
 from broker.message import Publication
 from tests.adapters.cli.fakes import FakeBus
 from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT, event_json, job_json, result
@@ -107,9 +107,9 @@ class TorqueBus(FakeBus):
             self.filters.clear()
         return resume and self.session_kept
 
-    def publish(self, publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
         if publication.topic != "fastening/driver-1/request":
-            return super().publish(publication, response_topic, expiry_s)
+            return super().publish(publication, expiry_s)
         asked = json.loads(publication.payload)
         self.published.append((publication, expiry_s))
         self.actions.append(asked["action"])
@@ -119,7 +119,7 @@ class TorqueBus(FakeBus):
         left = self.answers.get(asked["action"])
         if left:
             given, says = left.popleft()
-            if given is not None and response_topic is not None:
+            if given is not None and (response_topic := publication.response_topic) is not None:
                 payload = json.dumps(given).encode()
                 self.script.append(lambda: self.deliver(response_topic, payload, publication.correlation_data))
             self.script.extend(says)
@@ -187,10 +187,10 @@ def test_events_that_come_before_the_answer_are_shown_after_it(bus: TorqueBus, c
     bus.answer_with("start", None, *WHOLE_JOB[:2])
     original = bus.publish
 
-    def answer_late(publication: Publication, response_topic: str | None = None, expiry_s: int | None = None) -> bool:
-        heard = original(publication, response_topic, expiry_s)
+    def answer_late(publication: Publication, expiry_s: int | None = None) -> bool:
+        heard = original(publication, expiry_s)
         payload = json.dumps(granted()).encode()
-        bus.script.append(lambda: bus.deliver(response_topic or "", payload, publication.correlation_data))
+        bus.script.append(lambda: bus.deliver(publication.response_topic or "", payload, publication.correlation_data))
         bus.script.extend(WHOLE_JOB[2:])
         return heard
 
@@ -246,7 +246,7 @@ def test_the_end_of_the_input_matters_only_when_it_is_asked_for(bus: TorqueBus) 
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("busy", Refused), ("no job", Failed)])
-def test_a_refusal_ends_it(bus: TorqueBus, kind: str, expected: type[CommandError]) -> None:
+def test_a_refusal_ends_it(bus: TorqueBus, kind: str, expected: type[ClientError]) -> None:
     bus.answer_with("start", error(kind))
     with pytest.raises(expected, match=f"{kind}: words"):
         run(bus, serial="RP-1")

@@ -14,6 +14,7 @@ from adapters.client.errors import Unreachable
 from adapters.client.follow import Caught, Event, Follower, Live
 from adapters.client.history import History
 from adapters.client.rows import ArrowRows
+from broker.exchange import Exchange
 from tests.adapters.cli.fakes import START_AT, FakeRecorder
 
 TOPIC = "/readings/room-1/temperature"
@@ -26,7 +27,7 @@ class Plant:
         self.random = random.Random(seed)
         self.recorder = FakeRecorder(rows_per_part=2)
         self.recorder.most_rows = most_rows
-        self.follower = Follower(History(topic_filter="/readings/#", cut="cut-7"), "me", Backlog(most_in_memory=2))
+        self.follower = follower(History(topic_filter="/readings/#", cut="cut-7"), Backlog(most_in_memory=2))
         self.count = 0
         self.shown: list[int] = []
 
@@ -42,35 +43,39 @@ class Plant:
             self.shown += list(numbers(event))
 
     def ask(self) -> None:
-        question = self.follower.question
-        self.follower.next_question = None
-        self.recorder.record("storage/query", question.publication.payload.decode())
+        question = self.follower.request
+        self.follower.next_request = None
+        self.recorder.record("storage/query", question.payload.decode())
         self.hear(
             Received(
                 topic="storage/query",
-                payload=question.publication.payload,
+                payload=question.payload,
                 at=START_AT,
                 correlation_data=question.correlation_data,
             )
         )
         self.some()
-        answer = self.recorder.answer(question.publication.payload)
+        answer = self.recorder.answer(question.payload)
         for payload, content_type, user in answer:
             self.some()
             self.hear(
                 Received(
-                    topic=question.response_topic,
+                    topic=question.response_topic or "",
                     payload=payload,
                     at=START_AT,
                     correlation_data=question.correlation_data,
                     content_type=content_type,
-                    user=user,
+                    properties=user,
                 )
             )
 
     def some(self) -> None:
         for _ in range(self.random.randrange(4)):
             self.publish()
+
+
+def follower(history: History, backlog: Backlog | None = None) -> Follower:
+    return Follower(history, Exchange("storage/answer/me", b"8 random"), backlog)
 
 
 def numbers(event: Event) -> Iterator[int]:
@@ -89,7 +94,7 @@ def test_nothing_is_missing_and_nothing_is_shown_twice(seed: int, before: int, m
         plant.publish(heard=plant.random.random() < 0.5)
     plant.ask()
     for _ in range(100):
-        if plant.follower.next_question is not None:
+        if plant.follower.next_request is not None:
             plant.ask()
     plant.some()
     assert plant.follower.caught
@@ -97,34 +102,34 @@ def test_nothing_is_missing_and_nothing_is_shown_twice(seed: int, before: int, m
 
 
 def test_it_says_when_the_history_is_complete() -> None:
-    follower = Follower(History(topic_filter="#", lines=0, cut="c"), "me")
-    events = list(follower.take(_end(follower)))
+    sorter = follower(History(topic_filter="#", lines=0, cut="c"))
+    events = list(sorter.take(_end(sorter)))
     assert events == [Caught()]
 
 
 def test_own_question_and_answers_are_not_shown_live() -> None:
-    follower = Follower(History(topic_filter="#", cut="c"), "me")
-    echo = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=follower.question.correlation_data)
-    assert list(follower.take(echo)) == []
-    list(follower.take(_end(follower)))
-    assert list(follower.take(echo)) == []
-    assert list(follower.take(Received(topic="storage/answer/me", payload=b"", at=START_AT))) == []
+    sorter = follower(History(topic_filter="#", cut="c"))
+    echo = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=sorter.request.correlation_data)
+    assert list(sorter.take(echo)) == []
+    list(sorter.take(_end(sorter)))
+    assert list(sorter.take(echo)) == []
+    assert list(sorter.take(Received(topic="storage/answer/me", payload=b"", at=START_AT))) == []
     others = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=b"other")
-    assert list(follower.take(others)) == [Live(others)]
+    assert list(sorter.take(others)) == [Live(others)]
 
 
 def test_a_recorder_that_stops_before_the_history_is_there_is_an_error() -> None:
-    follower = Follower(History(topic_filter="#", cut="c"), "me")
+    sorter = follower(History(topic_filter="#", cut="c"))
     said = b'{"state":"offline","boot":"b","version":"1"}'
     with pytest.raises(Unreachable, match="stopped"):
-        list(follower.take(Received(topic="components/recorder/state", payload=said, at=START_AT)))
+        list(sorter.take(Received(topic="components/recorder/state", payload=said, at=START_AT)))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 50])
 def test_the_backlog_keeps_order_beyond_memory(count: int) -> None:
     backlog = Backlog(most_in_memory=3)
     messages = [
-        Received(topic=f"t/{n}", payload=bytes([n]), at=START_AT, correlation_data=b"\xff", user=(("a", "b"),))
+        Received(topic=f"t/{n}", payload=bytes([n]), at=START_AT, correlation_data=b"\xff", properties=(("a", "b"),))
         for n in range(count)
     ]
     for each in messages:
@@ -141,9 +146,9 @@ def test_the_history_ends_with_the_question_itself() -> None:
 
 def _end(follower: Follower) -> Received:
     return Received(
-        topic=follower.question.response_topic,
+        topic=follower.request.response_topic or "",
         payload=b'{"rows":0,"chunks":0,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}',
         at=START_AT,
-        correlation_data=follower.question.correlation_data,
-        user=(("final", "true"), ("parts", "0")),
+        correlation_data=follower.request.correlation_data,
+        properties=(("final", "true"), ("parts", "0")),
     )

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
 from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import Failed
-from adapters.client.session import Session, hint, rows_of
+from adapters.client.session import Session, rows_of
 from broker.contract.charging import questions as charging_sql
 from broker.contract.charging.topics import STATE
 from broker.errors import InvalidTopic

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options, recorded_topics
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, rows_of
+from adapters.client.session import Session, rows_of
 from broker.contract.energy import questions as energy_sql
 from broker.contract.energy.topics import RAW
 from broker.errors import InvalidTopic

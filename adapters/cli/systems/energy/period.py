@@ -68,7 +68,7 @@ def read(session: Session, ship: str, since: str, until: str | None) -> Period:
     Raises:
         Failed: there is no data of the ship, or none in the period.
         WrongUsage: a time cannot be read, or the period ends before it begins.
-        CommandError: neither the recorder nor the database file can answer.
+        ClientError: neither the recorder nor the database file can answer.
     """
     statement = energy_sql.extent(ship)
     (extent,) = rows_of(session, statement.sql, statement.parameters)

@@ -66,8 +66,14 @@ class Poster:
             topic = RAW.template.topic(ship=str(post.ship))
         except InvalidTopic as error:
             raise Failed(f"{post.path.name}: {post.place}spaceship_id: {error}", "give another --ship") from error
-        publication = Publication(topic=topic, payload=post.payload(), correlation_data=mark, content_type="application/json")
-        if not self._bus.publish(publication, self._answer_topic):
+        publication = Publication(
+            topic=topic,
+            payload=post.payload(),
+            response_topic=self._answer_topic,
+            correlation_data=mark,
+            content_type="application/json",
+        )
+        if not self._bus.publish(publication):
             raise Unreachable("no component is subscribed to energy data", "start everything with `make up`")
         return self._answer(post, mark)
 

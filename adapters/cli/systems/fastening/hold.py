@@ -6,7 +6,7 @@ from adapters.cli.systems.fastening.dialogue import Dialogue, resume_command
 from adapters.cli.systems.fastening.lines import hint
 from adapters.cli.systems.fastening.request import Requests
 from adapters.cli.systems.fastening.screen import Screen
-from adapters.client.errors import CommandError
+from adapters.client.errors import ClientError
 from broker.contract.fastening.topics import Action
 
 FAREWELL_S = 2.0
@@ -37,7 +37,7 @@ class Hold:
             if not self._dialogue.attached and not self._is_ours():
                 return NOT_PAUSED
             answer = self._requests.ask(Action.PAUSE, patience_s=FAREWELL_S)
-        except CommandError:
+        except ClientError:
             self.held = False  # the connection is of no use, and its end lets go of the job
             return NOT_PAUSED
         self.held = answer is None or answer.error is not None
@@ -56,7 +56,7 @@ class Hold:
         """Leave the job to whoever comes, if it is still held."""
         if self.held:
             self.held = False
-            with suppress(CommandError):
+            with suppress(ClientError):
                 self._requests.detach()
 
     def _is_ours(self) -> bool:

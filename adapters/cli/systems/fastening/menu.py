@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from adapters.cli.notices import CommandFailed, hint
 from adapters.cli.systems.fastening.keyboard import Keyboard
-from adapters.client.errors import CommandError
-from adapters.client.session import hint
+from adapters.client.errors import ClientError
 from broker.errors import BusError
 
 
@@ -61,7 +61,7 @@ def chosen_from(choices: Sequence[Choice], line: str) -> Choice | str:
 def _try(act: Callable[[], None]) -> None:
     try:
         act()
-    except CommandError as error:
-        error.show()
+    except ClientError as error:
+        CommandFailed(error).show()
     except BusError as error:
         hint(f"Error: {error}")

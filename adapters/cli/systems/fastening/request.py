@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from adapters.client.bus import Bus, Received
-from adapters.client.errors import CommandError, Failed, Refused, Unreachable, WrongUsage
+from adapters.client.errors import ClientError, Failed, Refused, Unreachable, WrongUsage
 from broker.contract.fastening.topics import ANSWER, REQUEST, Action, FasteningAnswer, FasteningError, FasteningRequest
 from broker.contract.storage.topics import JSON
 from broker.errors import Rejected
@@ -69,9 +69,11 @@ class Requests:
             Failed: the answer cannot be read.
         """
         mark = secrets.token_bytes(16)
-        asked = replace(request(self._driver, self._console, action, serial), correlation_data=mark)
+        asked = replace(
+            request(self._driver, self._console, action, serial), correlation_data=mark, response_topic=self.answer_topic
+        )
         expiry_s = None if action is Action.PAUSE else max(1, round(patience_s))  # to reset a driver it is never too late
-        if not self._bus.publish(asked, self.answer_topic, expiry_s=expiry_s):
+        if not self._bus.publish(asked, expiry_s):
             return None
         return self._answer(mark, self._clock() + patience_s)
 
@@ -79,7 +81,7 @@ class Requests:
         """Let go of the job, without waiting for an answer.
 
         Raises:
-            CommandError: it could not be sent.
+            ClientError: it could not be sent.
         """
         self._bus.publish(request(self._driver, self._console, Action.DETACH))
 
@@ -100,9 +102,9 @@ def no_answer() -> Unreachable:
     return Unreachable("the fastening controller does not answer", "scaup status fastening, or start it with `make up`")
 
 
-def refusal(error: FasteningError, fix: str = "") -> CommandError:
+def refusal(error: FasteningError, fix: str = "") -> ClientError:
     """Return the command's error for a request that the controller refused."""
-    kinds: dict[str, type[CommandError]] = {"busy": Refused, "invalid": WrongUsage}
+    kinds: dict[str, type[ClientError]] = {"busy": Refused, "invalid": WrongUsage}
     return kinds.get(error.kind, Failed)(error.message, fix)
 
 

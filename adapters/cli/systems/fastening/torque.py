@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, rows_of
+from adapters.client.session import Session, rows_of
 from broker.contract.fastening import questions as torque_sql
 from broker.contract.fastening.topics import REQUEST, Action
 from broker.errors import InvalidTopic

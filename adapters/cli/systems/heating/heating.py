@@ -10,13 +10,14 @@ from typing import Any
 import click
 import orjson
 
+from adapters.cli.notices import warn
 from adapters.cli.options import Instant, Room, examples, output_options
 from adapters.cli.output.charts import bars, text_chart
 from adapters.cli.output.destination import Columns, Output
 from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
-from adapters.client.session import Session, rows_of, warn
+from adapters.client.session import Session, rows_of
 from broker.contract.heating import questions as heating_sql
 from broker.contract.heating.topics import HIGHEST_SETPOINT_C, LOWEST_SETPOINT_C, SETPOINT, STATE, Setpoint
 from broker.errors import Rejected

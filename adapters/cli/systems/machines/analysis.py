@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from adapters.cli.notices import warn
 from adapters.cli.output.charts import png_chart
 from adapters.client.errors import Failed
-from adapters.client.session import Session, warn
+from adapters.client.session import Session
 from broker.contract.machines import questions as machines_sql
 
 _LINE, _MEAN, _BAND, _ANOMALY = "#2b6cb0", "#4a5568", "#e2e8f0", "#c53030"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from adapters.cli.notices import hint, warn
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
 from adapters.cli.output.destination import Columns, Output
-from adapters.client.errors import CommandError, Failed
+from adapters.client.errors import ClientError, Failed
 from adapters.client.rows import Rows
-from adapters.client.session import Session, hint, rows_of, warn
+from adapters.client.session import Session, rows_of
 from broker.contract.machines import questions as machines_sql
 from broker.contract.machines.topics import AVERAGE, STATUS, MachineStatus, Status
 from broker.errors import Rejected
@@ -205,7 +206,7 @@ def _has_readings(session: Session, machine: int) -> bool:
     statement = machines_sql.heard(str(machine))
     try:
         return bool(rows_of(session, statement.sql, statement.parameters))
-    except CommandError:
+    except ClientError:
         return True
 
 

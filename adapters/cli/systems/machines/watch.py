@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from adapters.cli.notices import hint, warn
 from adapters.cli.systems.machines.source import SourceFailed, read_source
 from adapters.client.bus import Bus, Received
 from adapters.client.errors import ConnectionLost, Unreachable
-from adapters.client.session import Session, hint, warn
+from adapters.client.session import Session
 from broker.contract.components.topics import STATE
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
