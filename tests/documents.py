@@ -1,15 +1,19 @@
-"""The pages that people read, and the code blocks in them."""
+"""The pages that people read, and what is in them. `python -m tests.documents` writes the generated parts of docs/ again."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.contract import STREAMS
 from broker.runtime.settings import ROOT
+from controllers.fastening.diagram import diagram
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "cli.md"))
 """The README and the pages of docs/, without the generated reference of the command line."""
+
+TOPIC_TABLE_HEAD = "| topic | from → to | retained |\n|---|---|---|\n"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -37,3 +41,19 @@ def targets(page: Path) -> list[str]:
     """Return the addresses of the links and pictures of a page, without those on other servers."""
     found: list[str] = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     return [target for target in found if "://" not in target]
+
+
+def topic_table() -> str:
+    """Return the rows of the topic table, made from the contract."""
+    rows = (f"| `{each.template.text}` | {each.summary} | {'yes' if each.retain else 'no'} |\n" for each in STREAMS)
+    return TOPIC_TABLE_HEAD + "".join(rows)
+
+
+def _replace(page: Path, begin: str, end: str, text: str) -> None:
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(before + text + end + rest.partition(end)[2])
+
+
+if __name__ == "__main__":
+    _replace(DOCS / "topics.md", TOPIC_TABLE_HEAD, "\n\n", topic_table().rstrip("\n"))
+    _replace(DOCS / "fastening.md", "```mermaid\n", "```\n", f"```mermaid\n{diagram()}")

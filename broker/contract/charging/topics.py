@@ -163,7 +163,7 @@ STATE = Stream(
 SESSION = Stream(
     template=TopicTemplate("chargers/{id}/session"),
     payload=Session,
-    summary="charging → all: a session has begun, or is over",
+    summary="charging → all: the beginning and the end of a session",
     plant=True,
 )
 PAIRS = Stream(

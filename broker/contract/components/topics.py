@@ -48,6 +48,6 @@ STATE = Stream(
 REJECTED = Stream(
     template=TopicTemplate("rejected/{component}"),
     payload=RejectedMessage,
-    summary="any → all: what could not be used, whole, with the reason",
+    summary="any → all: a message that could not be used, whole, with the reason",
 )
 STREAMS: tuple[AnyStream, ...] = (STATE, REJECTED)

@@ -89,12 +89,12 @@ RAW = Stream(
 INTERVAL = Stream(
     template=TopicTemplate("energy/{ship}/interval"),
     payload=Intervals,
-    summary="energy → all: quarters that are new or have changed",
+    summary="energy → all: quarters of an hour that are new or have changed",
 )
 ANSWER = Stream(
     template=TopicTemplate("energy/answer/{client}"),
     payload=Stored,
-    summary="energy → whoever posted with a response topic",
+    summary="energy → the client that posted with a response topic",
 )
 ANOMALY = Stream(
     template=TopicTemplate("energy/{ship}/anomaly"),

@@ -250,17 +250,17 @@ REQUEST = Stream(
 ANSWER = Stream(
     template=TopicTemplate("fastening/{driver}/answer/{console}"),
     payload=FasteningAnswer,
-    summary="fastening → console: what became of its request",
+    summary="fastening → console: the result of its request",
 )
 EVENT = Stream(
     template=TopicTemplate("fastening/{driver}/event"),
     payload=FasteningEvent,
-    summary="fastening → all: what happens to a job",
+    summary="fastening → all: step sent, in range, out of range, reversed, job complete, …",
 )
 JOB = Stream(
     template=TopicTemplate("fastening/{driver}/job"),
     payload=DriverState,
-    summary="fastening → all: the job of a driver, from which a killed controller goes on",
+    summary="fastening → all: the job of a driver, from which a killed controller continues",
     retain=True,
 )
 CATALOG = Stream(

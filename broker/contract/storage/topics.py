@@ -149,7 +149,7 @@ REQUEST = Stream(
 ANSWER = Stream(
     template=TopicTemplate("storage/answer/{client}"),
     payload=QueryEnd,
-    summary="recorder → whoever asked: chunks of rows, then a closing message",
+    summary="recorder → the client that asked: parts with rows, then a final message",
 )
 STATS = Stream(
     template=TopicTemplate("storage/stats"),
@@ -160,6 +160,6 @@ STATS = Stream(
 DRIFT = Stream(
     template=TopicTemplate("storage/drift"),
     payload=Drift,
-    summary="recorder → all: a device's payload changed its shape",
+    summary="recorder → all: the shape of a device's payload has changed",
 )
 STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, ANSWER, STATS, DRIFT)
