@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.cli.commands.config import all_variables
 from broker.contract import STREAMS
 from broker.runtime.settings import ROOT
 from controllers.fastening.diagram import diagram
@@ -14,6 +15,8 @@ PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "cli
 """The README and the pages of docs/, without the generated reference of the command line."""
 
 TOPIC_TABLE_HEAD = "| topic | from → to | retained |\n|---|---|---|\n"
+
+SETTINGS_TABLE_HEAD = "| setting | default | meaning |\n|---|---|---|\n"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -49,6 +52,12 @@ def topic_table() -> str:
     return TOPIC_TABLE_HEAD + "".join(rows)
 
 
+def settings_table() -> str:
+    """Return the rows of the settings table, made from the declarations."""
+    rows = (f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |\n" for each in all_variables())
+    return SETTINGS_TABLE_HEAD + "".join(rows)
+
+
 def _replace(page: Path, begin: str, end: str, text: str) -> None:
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + text + end + rest.partition(end)[2])
@@ -56,4 +65,5 @@ def _replace(page: Path, begin: str, end: str, text: str) -> None:
 
 if __name__ == "__main__":
     _replace(DOCS / "topics.md", TOPIC_TABLE_HEAD, "\n\n", topic_table().rstrip("\n"))
+    _replace(DOCS / "operations.md", SETTINGS_TABLE_HEAD, "\n\n", settings_table().rstrip("\n"))
     _replace(DOCS / "fastening.md", "```mermaid\n", "```\n", f"```mermaid\n{diagram()}")

@@ -11,10 +11,11 @@ import pytest
 from broker.contract import DEVICE_FILTERS
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
-from tests.documents import DOCS, PAGES, README, blocks, section, targets, topic_table
+from tests.documents import DOCS, PAGES, README, blocks, section, settings_table, targets, topic_table
 
 TOPICS = DOCS / "topics.md"
 TABLES = DOCS / "tables.md"
+OPERATIONS = DOCS / "operations.md"
 EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LONGEST_README = 150
 
@@ -37,6 +38,10 @@ def anchors(page: Path) -> set[str]:
 
 def test_topic_table_matches_the_contract() -> None:
     assert topic_table() in TOPICS.read_text(), "python -m tests.documents writes it"
+
+
+def test_settings_table_matches_the_declarations() -> None:
+    assert settings_table() in OPERATIONS.read_text(), "python -m tests.documents writes it"
 
 
 def test_topics_that_devices_may_publish_are_listed() -> None:
