@@ -259,7 +259,7 @@ def test_tail_survives_a_restart_of_the_broker(tmp_path: Path, room: str) -> Non
         broker.restart()
         publish_until_seen(broker, room, tail, numbers)
         assert len(tail.lines) > seen
-        assert "connecting again" in tail.stop()
+        assert "reconnecting" in tail.stop()
     finally:
         real_broker.remove(broker)
 

@@ -129,8 +129,8 @@ class _Tail:
             except ConnectionLost as lost:
                 if not self._caught:
                     raise
-                warn(f"{lost.message}; connecting again")
-            self._connect_again()
+                warn(f"{lost.message}; reconnecting")
+            self._reconnect()
             events = following.live(self._bus, self._history.topic_filter)
 
     def _first_events(self) -> Iterator[following.Event]:
@@ -156,7 +156,7 @@ class _Tail:
             hint(f"no history: {error.message}")
         hint("no recorder is online: from here on live messages only, and they are not recorded")
 
-    def _connect_again(self) -> None:
+    def _reconnect(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             time.sleep(pause_s)

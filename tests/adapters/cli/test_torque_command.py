@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.cli.systems.fastening.lines import Line, Tone
-from adapters.cli.systems.fastening.menu import Choice, chosen_from
-from adapters.cli.systems.fastening.screen import Screen
+from adapters.cli.systems.fastening.terminal import Choice, Screen, chosen_from
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 from tests.adapters.cli.test_torque_console import COMPLETE, WHOLE_JOB, TorqueBus, error, granted, raising, told
@@ -94,7 +93,7 @@ def test_results_of_a_whole_serial_have_no_hint(scaup: Scaup, recorder: FakeReco
 def test_results_without_any(scaup: Scaup) -> None:
     result = scaup("torque", "results", "RP-2")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no results for RP-2: it was not fastened yet" in result.stderr
+    assert "no results for RP-2: it has not been fastened yet" in result.stderr
 
 
 @pytest.mark.parametrize("more", [[], ["--history"]])
@@ -146,7 +145,7 @@ def test_serials(scaup: Scaup, recorder: FakeRecorder) -> None:
     assert [each["serial"] for each in rows(scaup, "serials", "--part", "10-2")] == ["RP-3"]
 
 
-@pytest.mark.parametrize(("more", "text"), [(["--part", "x"], "of part x"), ([], "was not recorded yet")])
+@pytest.mark.parametrize(("more", "text"), [(["--part", "x"], "of part x"), ([], "has not been recorded yet")])
 def test_serials_without_any(scaup: Scaup, recorder: FakeRecorder, more: list[str], text: str) -> None:
     if not more:
         recorder.database.execute("DELETE FROM serial_number")

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from adapters.cli.systems.fastening.console import Clock, Console
-from adapters.cli.systems.fastening.interrupt import interruptible
-from adapters.cli.systems.fastening.keyboard import DescriptorKeyboard
-from adapters.cli.systems.fastening.request import console_name
+from adapters.cli.systems.fastening.requests import console_name
+from adapters.cli.systems.fastening.terminal import DescriptorKeyboard, interruptible
 from adapters.client.bus import Received
 from adapters.client.errors import ClientError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
 from broker.message import Publication
@@ -158,7 +157,7 @@ class Typed:
             raise line
         return line
 
-    def forget(self) -> None:
+    def discard_typed(self) -> None:
         self.forgotten += 1
 
 
@@ -250,7 +249,7 @@ def test_a_refusal_ends_it(bus: TorqueBus, kind: str, expected: type[ClientError
     bus.answer_with("start", error(kind))
     with pytest.raises(expected, match=f"{kind}: words"):
         run(bus, serial="RP-1")
-    assert bus.actions == ["start"], "neither paused nor detached: it is somebody else's"
+    assert bus.actions == ["start"], "neither paused nor detached: it is another console's"
 
 
 def test_a_controller_that_does_not_answer(bus: TorqueBus) -> None:
@@ -276,7 +275,7 @@ def test_requests_carry_what_an_answer_needs(bus: TorqueBus) -> None:
     assert json.loads(publication.payload) == {"action": "start", "serial": "RP-1", "console": "me@here:1"}
 
 
-def test_an_answer_to_somebody_else_is_not_taken(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_answers_to_other_requests_are_ignored(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     other = json.dumps(error("busy")).encode()
     bus.script.append(lambda: bus.deliver("fastening/driver-1/answer/scaup-cli-test", other, b"other"))
     bus.answer_with("start", granted(), COMPLETE)
@@ -429,8 +428,8 @@ def test_a_lost_connection_is_made_again(bus: TorqueBus, capfd: pytest.CaptureFi
     out, err = capfd.readouterr()
     assert bus.actions == ["start", "attach"]
     assert out.splitlines() == [*(f"Sending step #{n} to torque driver." for n in (1, 2)), "Job Complete:", "Step 1: 19"]
-    assert "the connection was lost: connecting again." in err
-    assert "Connected again." in err
+    assert "the connection was lost: reconnecting." in err
+    assert "Reconnected." in err
     assert "RP-1 at step 2 of 3" in err
     assert EVENT in bus.filters
 
@@ -491,7 +490,7 @@ def test_a_driver_that_was_taken_meanwhile(bus: TorqueBus) -> None:
 
 
 @pytest.mark.parametrize("kind", ["job paused", "job cancelled"])
-def test_somebody_else_ends_it(bus: TorqueBus, kind: str) -> None:
+def test_another_console_ends_it(bus: TorqueBus, kind: str) -> None:
     bus.answer_with("start", granted(), told(kind))
     with pytest.raises(Failed, match=kind.removeprefix("job ")):
         run(bus, serial="RP-1")
@@ -519,8 +518,8 @@ def test_a_closed_output_pauses_the_job(bus: TorqueBus, monkeypatch: pytest.Monk
         if not err:
             raise BrokenPipeError
 
-    monkeypatch.setattr("adapters.cli.systems.fastening.screen.click.echo", closed)
-    monkeypatch.setattr("adapters.cli.systems.fastening.screen._forget_output", lambda: None)
+    monkeypatch.setattr("adapters.cli.systems.fastening.terminal.click.echo", closed)
+    monkeypatch.setattr("adapters.cli.systems.fastening.terminal._discard_output", lambda: None)
     bus.answer_with("start", granted(), told("step sent")).answer_with("pause", granted(state="paused"))
     with pytest.raises(Failed, match="output was closed"):
         run(bus, serial="RP-1")
@@ -572,7 +571,7 @@ def test_lines_of_a_pipe(written: bytes, expected: list[str]) -> None:
         assert keyboard.line() is None, "nothing yet, and no waiting"
         os.write(writing, written)
         os.close(writing)
-        keyboard.forget()
+        keyboard.discard_typed()
         assert list(lines_of(keyboard)) == expected
     finally:
         os.close(reading)
@@ -584,7 +583,7 @@ def test_what_was_typed_ahead_on_a_terminal_is_forgotten() -> None:
         keyboard = DescriptorKeyboard(terminal)
         os.write(operator, b"c\nc\n")
         assert keyboard.line(1.0) == "c"
-        keyboard.forget()
+        keyboard.discard_typed()
         assert keyboard.line() is None
         os.write(operator, b"r\n")
         assert keyboard.line(1.0) == "r"
@@ -602,7 +601,7 @@ def test_a_console_has_a_name() -> None:
 
 
 def test_an_invalid_request_is_wrong_usage() -> None:
-    from adapters.cli.systems.fastening.request import refusal
+    from adapters.cli.systems.fastening.requests import refusal
     from broker.contract.fastening.topics import FasteningError
 
     assert isinstance(refusal(FasteningError("invalid", "words")), WrongUsage)

@@ -1,4 +1,4 @@
-"""`scaup torque run`: moves messages and lines between the bus, the operator and the dialogue."""
+"""`scaup torque run`: passes messages and lines between the bus, the operator and the dialogue."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.cli.systems.fastening.dialogue import FASTENING, TORQUE_ADAPTER, Dialogue
-from adapters.cli.systems.fastening.hold import Hold
-from adapters.cli.systems.fastening.interrupt import interruptible
-from adapters.cli.systems.fastening.keyboard import Keyboard
 from adapters.cli.systems.fastening.lines import PROMPT, Line, hint
-from adapters.cli.systems.fastening.request import Requests, no_answer, refusal, request
-from adapters.cli.systems.fastening.screen import OutputClosed, Screen
+from adapters.cli.systems.fastening.requests import JobHold, Requests, no_answer, refusal, request
+from adapters.cli.systems.fastening.terminal import Keyboard, OutputClosed, Screen, interruptible
 from adapters.client.bus import LeavingBus, Received
 from adapters.client.errors import ConnectionLost, Failed, Refused, Unreachable
 from broker.contract.components.topics import STATE, ComponentState
@@ -20,20 +17,20 @@ from broker.errors import Rejected
 from broker.message import decode
 
 SESSION_S = 300
-"""How long the broker keeps what happens while the connection is lost."""
+"""How long the broker queues messages while the connection is lost."""
 KEEP_ALIVE_S = 10
 _STEP_S = 1.0
-_LOOK_S = 0.1
-"""How often to look at the keyboard while a question is open; messages are shown at once in any case."""
+_POLL_S = 0.1
+"""How often to poll the keyboard while a question is open; messages are always shown at once."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ATTACH_EVERY_S = 5.0
-_ASK_AGAIN = ("unknown serial", "no steps", "invalid")
+_RETRY_KINDS = ("unknown serial", "no steps", "invalid")
 _LONGEST_SERIAL = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time, which tests replace."""
+    """The clock, replaced in tests."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -48,7 +45,7 @@ class Console:
         self._requests = Requests(bus, driver, console, self._clock.now)
         self._dialogue = Dialogue(driver)
         self._screen = Screen()
-        self._hold = Hold(self._requests, self._dialogue, self._screen)
+        self._hold = JobHold(self._requests, self._dialogue, self._screen)
         self._attach_at_s = 0.0
 
     def run(self, serial: str | None) -> None:
@@ -56,13 +53,13 @@ class Console:
 
         Raises:
             Failed: the job ended before it was complete.
-            Refused: somebody else holds the driver or the serial number, or the broker's access rules say no.
-            Unreachable: there is no fastening controller.
+            Refused: another console holds the driver or the serial number, or the broker's access rules forbid it.
+            Unreachable: no fastening controller answers.
             KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the job was paused.
         """
         with interruptible():
             try:
-                self._converse(serial)
+                self._run(serial)
             except KeyboardInterrupt:
                 self._hold.farewell("Interrupted")
                 raise
@@ -70,9 +67,9 @@ class Console:
                 self._hold.farewell("Standard output was closed")
                 raise Failed("standard output was closed before the job was complete") from closed
             finally:
-                self._hold.let_go()
+                self._hold.release()
 
-    def _converse(self, serial: str | None) -> None:
+    def _run(self, serial: str | None) -> None:
         self._connect_with_will()
         self._begin(serial)
         while (end := self._dialogue.end) is None:
@@ -89,13 +86,13 @@ class Console:
         self._subscribe()
 
     def _subscribe(self) -> None:
-        remembered = [_state_topic(FASTENING), _state_topic(TORQUE_ADAPTER), LINK.template.topic(driver=self._driver)]
-        for received in self._bus.retained(*remembered).values():
+        retained = [_state_topic(FASTENING), _state_topic(TORQUE_ADAPTER), LINK.template.topic(driver=self._driver)]
+        for received in self._bus.retained(*retained).values():
             self._take(received)
-        self._bus.subscribe(EVENT.template.topic(driver=self._driver), self._requests.answer_topic, *remembered)
+        self._bus.subscribe(EVENT.template.topic(driver=self._driver), self._requests.answer_topic, *retained)
 
     def _begin(self, serial: str | None) -> None:
-        """Ask for serial numbers until the controller grants a job."""
+        """Read serial numbers until the controller grants a job."""
         while True:
             serial = (serial or "").strip() or self._read_serial()
             if len(serial) > _LONGEST_SERIAL:
@@ -105,26 +102,26 @@ class Console:
             serial = None
 
     def _start(self, serial: str) -> bool:
-        self._requests.waiting()  # what happened before is nothing of this job
+        self._requests.waiting()  # discard events from before this job
         self._hold.begin(serial)
-        answer = self._ask_for_job(serial)
+        answer = self._request_job(serial)
         if answer.error is None and answer.job is not None:
             self._show(self._dialogue.begin(answer, self._clock.now()))
             return True
         self._hold.end()
         error = answer.error
-        if error is None or error.kind not in _ASK_AGAIN:
+        if error is None or error.kind not in _RETRY_KINDS:
             fix = f"wait, choose another --driver, or end it with `scaup torque cancel --driver {self._driver}`"
             raise refusal(error, fix) if error is not None else no_answer()
         self._show([hint(f"Error: {error.message}")])
         return False
 
-    def _ask_for_job(self, serial: str) -> FasteningAnswer:
+    def _request_job(self, serial: str) -> FasteningAnswer:
         while True:
             try:
-                answer = self._requests.ask(Action.START, serial)
+                answer = self._requests.request(Action.START, serial)
             except Unreachable as lost:
-                self._connect_again(lost)
+                self._reconnect(lost)
                 continue
             if answer is None:
                 raise no_answer()
@@ -136,28 +133,28 @@ class Console:
             try:
                 line = self._typed_line().strip()
             except EOFError:
-                raise Failed("the input ended before a job was begun", "type a serial number, or give --serial") from None
+                raise Failed("the input ended before a job began", "type a serial number, or give --serial") from None
             if line:
                 return line
 
     def _typed_line(self) -> str:
         while (line := self._keyboard.line()) is None:
-            self._receive(_LOOK_S)
+            self._receive(_POLL_S)
         return line
 
     def _step(self) -> None:
-        """Take one message, or look at the keyboard."""
-        self._receive(_LOOK_S if self._dialogue.asks else _STEP_S)
+        """Handle one message, or poll the keyboard."""
+        self._receive(_POLL_S if self._dialogue.asks else _STEP_S)
         if self._dialogue.end is None and self._attach_is_due():
             self._attach()
         if self._dialogue.end is None and self._dialogue.asks:
-            self._look_at_keyboard()
+            self._poll_keyboard()
 
     def _receive(self, timeout_s: float) -> None:
         try:
             received = self._requests.receive(timeout_s)
         except ConnectionLost as lost:
-            self._connect_again(lost)
+            self._reconnect(lost)
         else:
             if received is not None:
                 self._take(received)
@@ -172,10 +169,10 @@ class Console:
     def _understood(self, received: Received) -> list[Line]:
         topic, payload, dialogue = received.topic, received.payload, self._dialogue
         if EVENT.parse(topic):
-            asked = dialogue.asks
+            was_asking = dialogue.asks
             lines = dialogue.on_event(decode(payload, FasteningEvent), self._clock.now())
-            if dialogue.asks and not asked:
-                self._keyboard.forget()
+            if dialogue.asks and not was_asking:
+                self._keyboard.discard_typed()
             return lines
         if LINK.parse(topic):
             return dialogue.on_link(decode(payload, Link))
@@ -183,7 +180,7 @@ class Console:
             return dialogue.on_component(levels["component"], decode(payload, ComponentState))
         return []
 
-    def _look_at_keyboard(self) -> None:
+    def _poll_keyboard(self) -> None:
         try:
             line = self._keyboard.line()
         except EOFError:
@@ -199,9 +196,9 @@ class Console:
 
     def _choose(self, action: Action) -> None:
         try:
-            answer = self._requests.ask(action)
+            answer = self._requests.request(action)
         except Unreachable as lost:
-            self._connect_again(lost)
+            self._reconnect(lost)
             return
         if answer is None or answer.error is not None:
             why = answer.error.message if answer is not None and answer.error is not None else no_answer().message
@@ -212,38 +209,38 @@ class Console:
             self._dialogue.end = self._dialogue.cancelled()
 
     def _input_ended(self) -> None:
-        """Leave a job about which nobody can be asked."""
-        said = self._hold.pause()
-        self._hold.let_go()
+        """Pause a job whose operator cannot answer any more."""
+        outcome = self._hold.pause()
+        self._hold.release()
         why = "the driver does not answer, and the input ended"
-        self._dialogue.end = self._dialogue.paused(f"{why}: {said}")
+        self._dialogue.end = self._dialogue.paused(f"{why}: {outcome}")
 
     def _attach_is_due(self) -> bool:
-        again = not self._dialogue.attached and self._clock.now() >= self._attach_at_s
-        return self._dialogue.attach_due or again
+        retry_due = not self._dialogue.attached and self._clock.now() >= self._attach_at_s
+        return self._dialogue.attach_due or retry_due
 
     def _attach(self) -> None:
-        """Tell a controller that does not know it who holds the job, and see how far the job came."""
+        """Attach to the job at a controller that does not know this console, and read the job's progress."""
         try:
-            answer = self._requests.ask(Action.ATTACH)
-            for received in self._requests.waiting():  # it happened before the answer
+            answer = self._requests.request(Action.ATTACH)
+            for received in self._requests.waiting():  # they precede the answer
                 self._take(received)
-            kept = None if self._is_ours(answer) else self._kept()
+            retained = None if self._is_ours(answer) else self._retained_state()
         except Unreachable as lost:
-            self._connect_again(lost)
+            self._reconnect(lost)
             return
         self._attach_at_s = self._clock.now() + _ATTACH_EVERY_S
-        self._show(self._dialogue.on_attached(answer, kept))
+        self._show(self._dialogue.on_attached(answer, retained))
 
     def _is_ours(self, answer: FasteningAnswer | None) -> bool:
         if answer is None or answer.error is not None or answer.job is None or self._dialogue.job is None:
             return False
         if answer.job.id != self._dialogue.job.id:
-            self._requests.detach()  # it is somebody else's
+            self._requests.detach()  # it is another console's
             return False
         return True
 
-    def _kept(self) -> DriverState | None:
+    def _retained_state(self) -> DriverState | None:
         topic = JOB.template.topic(driver=self._driver)
         received = self._bus.retained(topic).get(topic)
         if received is None:
@@ -252,9 +249,9 @@ class Console:
             return decode(received.payload, DriverState)
         return None
 
-    def _connect_again(self, lost: Unreachable) -> None:
-        """Connect until it succeeds; the broker has kept what happened meanwhile, unless it was started anew itself."""
-        self._show([hint(f"{lost.message}: connecting again.")])
+    def _reconnect(self, lost: Unreachable) -> None:
+        """Reconnect until it succeeds; the broker has queued the messages meanwhile, unless it was restarted."""
+        self._show([hint(f"{lost.message}: reconnecting.")])
         pause_s = _FIRST_PAUSE_S
         while True:
             self._clock.sleep(pause_s)

@@ -1,10 +1,10 @@
-"""What the console knows of its job, and what it says and asks: without any I/O, so that literal events test all of it."""
+"""The state of the console's job, and the lines that each event shows. No I/O: tests use literal events."""
 
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.cli.systems.fastening.lines import Line, again_lines, hint, result_lines, standing, table
+from adapters.cli.systems.fastening.lines import Line, hint, progress, resent_lines, result_lines, table
 from broker.contract.components.topics import ComponentState, Presence
 from broker.contract.fastening.topics import DriverState, FasteningAnswer, FasteningEvent, Happening, Job, Link, State, Torque
 
@@ -16,7 +16,7 @@ _ACTIVE = (State.FASTENING, State.REVERSING)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How the console's job ended; `busy` is for a driver that somebody else holds."""
+    """The end of the console's job; `busy` if another console holds the driver."""
 
     complete: bool
     message: str = ""
@@ -28,16 +28,16 @@ COMPLETE = End(complete=True)
 
 
 def resume_command(serial: str, driver: str) -> str:
-    """Return what to type to go on with a job."""
+    """Return the command that resumes a job."""
     return f"scaup torque run --serial {shlex.quote(serial)} --driver {shlex.quote(driver)}"
 
 
 @dataclass(slots=True)
 class Dialogue:
-    """The console's view of one driver. Every `on_…` returns what has to be shown now.
+    """The console's view of one driver. Every `on_…` returns the lines to show now.
 
-    `end` says that the job is over; `asks` that the operator has to choose between retry and cancel; `attach_due` that the
-    controller or the connection is a new one, and has to be told who holds the job; `attached` that it was.
+    `end` is set when the job is over; `asks` while the operator has to choose between retry and cancel; `attach_due` when the
+    controller or the connection is new, so that the console has to attach to its job; `attached` once it has.
     """
 
     driver: str
@@ -46,11 +46,11 @@ class Dialogue:
     asks: bool = False
     attach_due: bool = False
     attached: bool = False
-    _resumed_said: bool = False
+    _resumed_shown: bool = False
     _recorded_nm: dict[int, Torque] = field(default_factory=dict)
     _sent_s: float = 0.0
     _unanswered: FasteningEvent | None = None
-    """What the driver was sent, until it answers."""
+    """The last event about a message to the driver, until the driver answers it."""
     _link: Link | None = None
     _states: dict[str, ComponentState] = field(default_factory=dict)
 
@@ -59,11 +59,11 @@ class Dialogue:
         assert answer.job is not None
         self._know(answer.job)
         self.attached, self._sent_s = True, now_s
-        progress = answer.job.at > 0 or bool(answer.job.results)
-        return [*(self._resuming(answer.job.steps[self._index].step) if progress else []), *self._unconnected(answer.connected)]
+        begun = answer.job.at > 0 or bool(answer.job.results)
+        return [*(self._resuming(answer.job.steps[self._index].step) if begun else []), *self._unconnected(answer.connected)]
 
     def on_event(self, event: FasteningEvent, now_s: float) -> list[Line]:
-        """Take what happened to a job; nothing comes of another one's events."""
+        """Take an event of a job; those of other jobs are ignored."""
         if self.job is None or event.job != self.job.id or self.end is not None:
             return []
         if event.event in _ANSWERED:
@@ -75,7 +75,7 @@ class Dialogue:
         return [*lines, *(special(self, event, now_s) if special else [])]
 
     def on_link(self, link: Link) -> list[Line]:
-        """Take whether the driver is connected; `driver away` and `driver back` tell it to the operator."""
+        """Take whether the driver is connected; the operator sees it with the job's events AWAY and BACK."""
         self._link = link
         return []
 
@@ -93,13 +93,13 @@ class Dialogue:
         return [hint(f"{name} is offline: the job goes on when it is back.")]
 
     def on_connection(self) -> list[Line]:
-        """Take that this console's own connection is a new one."""
+        """Take that this console has a new connection."""
         self.attached = False
         self.attach_due = self.job is not None
-        return [hint("Connected again.")]
+        return [hint("Reconnected.")]
 
-    def on_attached(self, answer: FasteningAnswer | None, kept: DriverState | None) -> list[Line]:
-        """Take the answer to ATTACH, or None where there was none, and the retained state where that was looked at."""
+    def on_attached(self, answer: FasteningAnswer | None, retained: DriverState | None) -> list[Line]:
+        """Take the answer to ATTACH, None where there was none, and the retained state of the driver where it was read."""
         if self.job is None or self.end is not None:
             return []
         first, self.attach_due = self.attach_due, False
@@ -107,14 +107,14 @@ class Dialogue:
         if answer is not None and answer.error is not None and answer.error.kind == "busy":
             self.end = End(complete=False, message=answer.error.message, fix=self._resume, busy=True)
             return []
-        found = answer.job if answered and answer is not None else self._kept(kept)
+        found = answer.job if answered and answer is not None else self._find_own(retained)
         if found is None and answer is not None:
             return self._ended()
         self.attached = answered
-        said = self._stands(found) if found is not None else []
+        lines = self._progress(found) if found is not None else []
         if self.attached or self.end is not None:
-            return said
-        return [*said, _WAITING] if first else []
+            return lines
+        return [*lines, _WAITING] if first else []
 
     @property
     def serial(self) -> str:
@@ -139,16 +139,16 @@ class Dialogue:
         self._recorded_nm = {each.step: each.torque_nm for each in job.results}
 
     def _resuming(self, step: int) -> list[Line]:
-        if self._resumed_said or self.job is None:
+        if self._resumed_shown or self.job is None:
             return []
-        self._resumed_said = True
-        return [hint(f"Resuming {standing(self.job, step, self._recorded_nm)}.")]
+        self._resumed_shown = True
+        return [hint(f"Resuming {progress(self.job, step, self._recorded_nm)}.")]
 
     def _unconnected(self, connected: bool | None) -> list[Line]:
         if connected:
             return []
         if connected is None:
-            return [hint(f"No torque adapter has spoken of {self.driver}: the job begins when it does (scaup status).")]
+            return [hint(f"No torque adapter has reported {self.driver}: the job begins when one does (scaup status).")]
         return [hint(f"{self.driver} is not connected{self._why(None)}: the job begins when it is.")]
 
     def _why(self, reason: str | None) -> str:
@@ -156,7 +156,7 @@ class Dialogue:
         return f" ({reason})" if reason else ""
 
     def _fixed(self, event: FasteningEvent, now_s: float) -> list[Line]:
-        lines = again_lines(event) if event == self._unanswered else result_lines(event)
+        lines = resent_lines(event) if event == self._unanswered else result_lines(event)
         if event.event in _SENT:
             self._unanswered, self._sent_s = event, now_s
         elif event.event in _RESULTS:
@@ -175,45 +175,45 @@ class Dialogue:
         elif event.event is Happening.CANCELLED:
             self.end = self.cancelled()
         elif event.event is Happening.PAUSED:
-            self.end = self.paused(f"the job of {self.serial} was paused by somebody else")
+            self.end = self.paused(f"the job of {self.serial} was paused by another console")
 
     def cancelled(self) -> End:
         """Return the end of a job that was cancelled."""
         return End(complete=False, message=f"the job of {self.serial} was cancelled before it was complete")
 
     def on_resumed(self, event: FasteningEvent, _now_s: float) -> list[Line]:
-        """Say where a job goes on, once."""
+        """Show where a job resumes, once."""
         return self._resuming(event.step)
 
     def on_silent(self, _event: FasteningEvent, now_s: float) -> list[Line]:
-        """Ask what to do about a driver that does not answer."""
+        """Ask whether to retry or cancel, for a driver that does not answer."""
         self.asks = True
         silent_s = max(0, round(now_s - self._sent_s))
         return [hint(f"The driver has not answered for {silent_s} s. Is the screw fastened? {RETRY_OR_CANCEL}")]
 
     def on_voided(self, event: FasteningEvent, _now_s: float) -> list[Line]:
-        """Say that a value which was shown does not count; a controller that was started anew voids what it may have lost."""
+        """Show that a value does not count after all; a restarted controller voids values that it may have lost."""
         if self._recorded_nm.pop(event.step, None) is None:
             return []
         return [hint(f"Step #{event.step} must be done again: {event.reason or 'its value was voided'}.")]
 
     def on_away(self, event: FasteningEvent, _now_s: float) -> list[Line]:
-        """Say that the driver is not connected any more."""
+        """Show that the driver has disconnected."""
         self.asks = False
         return [hint(f"{self.driver} is not connected{self._why(event.reason)}: the job goes on when it is back.")]
 
     def on_back(self, _event: FasteningEvent, _now_s: float) -> list[Line]:
-        """Say that the driver is connected."""
+        """Show that the driver is connected."""
         return [hint(f"{self.driver} is connected.")]
 
     def on_ignored(self, event: FasteningEvent, _now_s: float) -> list[Line]:
-        """Say why an operation does not count."""
+        """Show why an operation does not count."""
         value = "an operation" if event.torque_nm is None else str(event.torque_nm)
-        return [hint(f"Ignored {value}: {event.reason or 'it belongs to nothing that is awaited'}.")]
+        return [hint(f"Ignored {value}: {event.reason or 'no operation was expected'}.")]
 
-    def _kept(self, kept: DriverState | None) -> Job | None:
-        """Find the console's job in what is retained."""
-        jobs = () if kept is None else (*((kept.job,) if kept.job is not None else ()), *kept.parked)
+    def _find_own(self, retained: DriverState | None) -> Job | None:
+        """Find the console's job in the retained state."""
+        jobs = () if retained is None else (*((retained.job,) if retained.job is not None else ()), *retained.parked)
         return next((each for each in jobs if self.job is not None and each.id == self.job.id), None)
 
     def _ended(self) -> list[Line]:
@@ -224,7 +224,7 @@ class Dialogue:
     def _results(self) -> str:
         return f"scaup torque results {shlex.quote(self.serial)}"
 
-    def _stands(self, job: Job) -> list[Line]:
+    def _progress(self, job: Job) -> list[Line]:
         self._know(job)
         if job.state is State.COMPLETE:
             self.end = COMPLETE
@@ -234,14 +234,14 @@ class Dialogue:
             return []
         if job.state not in _ACTIVE:
             return self._ended()
-        return [hint(f"{standing(job, job.steps[self._index].step, self._recorded_nm)}.")]
+        return [hint(f"{progress(job, job.steps[self._index].step, self._recorded_nm)}.")]
 
 
 _WAITING = hint("The fastening controller does not answer: waiting for it. See scaup status fastening.")
 _SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
 _RESULTS = (Happening.IN_RANGE, Happening.OUT_OF_RANGE, Happening.REVERSED)
 _ANSWERED = frozenset(Happening) - {Happening.SILENT, Happening.IGNORED, Happening.BACK}
-"""What makes the question of a silent driver moot."""
+"""Events that answer the question about a silent driver."""
 _SPECIAL: dict[Happening, Callable[[Dialogue, FasteningEvent, float], list[Line]]] = {
     Happening.RESUMED: Dialogue.on_resumed,
     Happening.SILENT: Dialogue.on_silent,

@@ -1,4 +1,4 @@
-"""What the console says, event by event. Those that are not hints are fixed: other programs read them."""
+"""The lines of the console for each event. All but the hints are fixed: other programs read them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ PROMPT = "Please Input a valid serial number:"
 
 
 class Tone(Enum):
-    """How a line looks on a terminal."""
+    """The colour of a line on a terminal."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -30,7 +30,7 @@ EMPTY = Line("")
 
 
 def hint(text: str) -> Line:
-    """Return a line beside the results."""
+    """Return a line that is not a result."""
     return Line(text, hint=True)
 
 
@@ -40,18 +40,18 @@ def result_lines(event: FasteningEvent) -> list[Line]:
     return show(event) if show else []
 
 
-def again_lines(event: FasteningEvent) -> list[Line]:
-    """Return the lines for what is sent once more, since the driver has not answered it."""
+def resent_lines(event: FasteningEvent) -> list[Line]:
+    """Return the lines for a message that is sent again because the driver has not answered it."""
     return [Line(f"{line.text.removesuffix('.')} again.") for line in result_lines(event)]
 
 
 def table(results: Iterable[Result]) -> list[Line]:
-    """Return what ends a job: the actual torque of each step, N·m, as it came."""
+    """Return the lines that end a job: the actual torque of each step in N·m, as the driver sent it."""
     return [Line("Job Complete:", Tone.GOOD), *(Line(f"Step {each.step}: {each.torque_nm}") for each in results)]
 
 
-def standing(job: Job, step: int, recorded_nm: Mapping[int, Torque]) -> str:
-    """Say where a job is: `RP-1 at step 2 of 4 (recorded so far: step 1: 10.098)`."""
+def progress(job: Job, step: int, recorded_nm: Mapping[int, Torque]) -> str:
+    """Return the progress of a job: `RP-1 at step 2 of 4 (recorded so far: step 1: 10.098)`."""
     values = ", ".join(f"step {number}: {recorded_nm[number]}" for number in sorted(recorded_nm))
     recorded = f"recorded so far: {values}" if values else "nothing recorded so far"
     return f"{job.serial} at step {step} of {len(job.steps)} ({recorded})"

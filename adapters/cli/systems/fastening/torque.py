@@ -16,7 +16,7 @@ from broker.contract.fastening.topics import REQUEST, Action
 from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
-    from adapters.cli.systems.fastening.keyboard import Keyboard
+    from adapters.cli.systems.fastening.terminal import Keyboard
     from adapters.client.bus import LeavingBus
     from broker.contract.sql import Condition
 
@@ -84,7 +84,7 @@ _driver_option = click.option(
 def torque(ctx: click.Context) -> None:
     """Fasten screws with a torque driver, and see what was fastened.
 
-    Alone, it is a menu: run a job, look up the results of a serial number, list serial numbers, quit.
+    Without a command, it is a menu: run a job, look up the results of a serial number, list serial numbers, quit.
     """
     if ctx.invoked_subcommand is None:
         _menu(ctx.find_object(Session) or Session())
@@ -95,34 +95,34 @@ def torque(ctx: click.Context) -> None:
         "scaup torque run", "scaup torque run --serial RP-000123 --driver driver-2", "echo RP-000123 | scaup torque run"
     )
 )
-@click.option("--serial", metavar="SERIAL", help="The serial number; without it, it is asked for.")
+@click.option("--serial", metavar="SERIAL", help="The serial number; without it, the console prompts for it.")
 @_driver_option
 @click.pass_obj
 def run(session: Session, serial: str | None, driver: str) -> None:
     """Run a job: fasten every screw of one serial number, step by step.
 
-    The fastening controller owns the job and this console shows it, line by line on standard output. A screw that is out of
-    range is loosened and done again. Where the driver does not answer, the console asks whether to send the step again (r) or
-    to cancel the job (c).
+    The fastening controller owns the job; this console shows it, line by line on standard output. A screw that is out of range
+    is loosened and fastened again. If the driver does not answer, the console asks whether to send the step again (r) or to
+    cancel the job (c).
 
-    Ctrl-C pauses the job and resets the driver; the same serial number goes on with it, at any driver. Exits with 0 when the
-    job is complete, with 1 when it was paused or cancelled or the input ended before, with 3 where no fastening controller
-    answers, and with 4 where somebody else holds the driver or the serial number.
+    Ctrl-C pauses the job and resets the driver; running the same serial number again resumes it, at any driver. Exits with 0
+    when the job is complete, with 1 when it was paused or cancelled or the input ended before, with 3 if no fastening
+    controller answers, and with 4 if another console holds the driver or the serial number.
     """
-    from adapters.cli.systems.fastening.keyboard import standard_input
+    from adapters.cli.systems.fastening.terminal import standard_input
 
     _run(session, serial, driver, standard_input())
 
 
 @torque.command(epilog=examples("scaup torque results RP-000123", "scaup torque results RP-000123 --history -o csv"))
 @click.argument("serial")
-@click.option("--history", is_flag=True, help="Everything that happened to it instead, voided results included.")
+@click.option("--history", is_flag=True, help="Its whole history instead, voided results included.")
 @output_options
 @click.pass_obj
 def results(session: Session, serial: str, history: bool, output: Output) -> None:
     """Show the actual torque of every step of a serial number.
 
-    One row per step that has a result. Steps without one are named on standard error; exits with 1 where there is none at all.
+    One row per step that has a result. Steps without one are named on standard error. Exits with 1 if there is none.
     """
     if history:
         _show_history(session, serial, output)
@@ -146,8 +146,8 @@ def serials(session: Session, part: str | None, output: Output) -> None:
 def spc(session: Session, part: str | None, output: Output) -> None:
     """Show the process capability of each step: Cp, Cpk and the share out of range.
 
-    Over every recorded tightening as it came, also those that were voided and done again: capability is about what the process
-    does, not about what was left after rework. With the mean m and the sample standard deviation s, in N·m:
+    Every recorded tightening counts, also those that were voided and repeated: capability describes the process, not the
+    result after rework. With the mean m and the sample standard deviation s, in N·m:
     Cp = (max - min) / (6 s), Cpk = min(max - m, m - min) / (3 s). Both are empty for fewer than two tightenings, and where s
     is 0.
     """
@@ -163,16 +163,16 @@ def spc(session: Session, part: str | None, output: Output) -> None:
 @output_options
 @click.pass_obj
 def cancel(session: Session, driver: str, output: Output) -> None:
-    """Cancel the unfinished job of a driver, whoever holds it.
+    """Cancel the unfinished job of a driver, even if another console holds it.
 
-    The driver is reset. What was recorded stays; the next job of that serial number begins with its first step.
+    The driver is reset. Recorded results stay; the next job of that serial number begins with its first step.
     """
-    from adapters.cli.systems.fastening.request import Requests, console_name, no_answer, refusal
+    from adapters.cli.systems.fastening.requests import Requests, console_name, no_answer, refusal
 
     with session.bus() as bus:
         requests = Requests(bus, driver, console_name())
         bus.subscribe(requests.answer_topic)
-        answer = requests.ask(Action.CANCEL)
+        answer = requests.request(Action.CANCEL)
     if answer is None:
         raise no_answer()
     if answer.error is not None:
@@ -183,7 +183,7 @@ def cancel(session: Session, driver: str, output: Output) -> None:
 
 def _run(session: Session, serial: str | None, driver: str, keyboard: "Keyboard") -> None:
     from adapters.cli.systems.fastening.console import SESSION_S, Console
-    from adapters.cli.systems.fastening.request import console_name
+    from adapters.cli.systems.fastening.requests import console_name
 
     with session.bus(session_expiry_s=SESSION_S) as bus:
         Console(cast("LeavingBus", bus), driver, console_name(), keyboard).run(serial)
@@ -195,7 +195,7 @@ def _show_results(session: Session, serial: str, output: Output) -> None:
     if not rows and not known:
         raise Failed(f"serial number {serial} is not in the catalog, and has no results", "see scaup torque serials")
     if not rows:
-        raise Failed(f"no results for {serial}: it was not fastened yet", f"scaup torque run --serial {serial}")
+        raise Failed(f"no results for {serial}: it has not been fastened yet", f"scaup torque run --serial {serial}")
     output.write_dicts(rows, _RESULTS_FOR_PEOPLE)
     done = {each["step"] for each in rows}
     if missing := [str(each["step"]) for each in known if each["step"] is not None and each["step"] not in done]:
@@ -216,7 +216,7 @@ def _show_serials(session: Session, part: str | None, output: Output) -> None:
         raise Failed(
             f"no serial number of part {part}"
             if part
-            else "there is no serial number in the catalog, or it was not recorded yet",
+            else "there is no serial number in the catalog, or the catalog has not been recorded yet",
             fix,
         )
     output.write_dicts(rows)
@@ -227,8 +227,7 @@ def _rows(session: Session, statement: "Condition") -> list[dict[str, Any]]:
 
 
 def _menu(session: Session) -> None:
-    from adapters.cli.systems.fastening.keyboard import standard_input
-    from adapters.cli.systems.fastening.menu import Choice, ask_line, show_menu
+    from adapters.cli.systems.fastening.terminal import Choice, ask_line, show_menu, standard_input
 
     keyboard, output = standard_input(), Output.of(None, None)
 
