@@ -1,1 +1,1 @@
-"""Guided fastening: screw by screw, in order, in range, with proof."""
+"""Guided fastening: screw by screw, in order and in range, every result recorded."""

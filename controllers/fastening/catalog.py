@@ -1,7 +1,7 @@
-"""The catalog: which serial number is which part, and how each of its screws is fastened.
+"""The catalog: the part of each serial number, and the fastening steps of each part.
 
-What could let a screw be fastened wrongly, or cannot be read, refuses the whole catalog. What is only incomplete does not stop
-the line: a serial number without part or a part without steps is named, and refused when somebody wants to fasten it.
+An entry that cannot be read, or could let a screw be fastened wrongly, makes the whole catalog invalid. An incomplete entry
+does not stop the line: a serial number without a part, or a part without steps, is logged, and refused at the start of a job.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ R = TypeVar("R")
 Text = Annotated[
     str, msgspec.Meta(pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$", max_length=256)
 ]
-"""What a person can type and read: no control characters, no blanks around it."""
+"""Text that a person can type and read: no control characters, no surrounding blanks."""
 
 SERIALS, PARTS, STEPS = "serials.json", "parts.json", "steps.json"
 LARGEST_TORQUE_NM = 1e6
 MOST_NAMED = 20
-"""Mistakes that an error names."""
+"""Mistakes that an error lists."""
 
 
 class InvalidCatalog(InvalidSetting):
@@ -55,24 +55,24 @@ class _Step(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A catalog that can be used, and what is incomplete in it, one sentence each."""
+    """A valid catalog, and its incomplete entries, one sentence each."""
 
     catalog: Catalog
     incomplete: tuple[str, ...]
 
 
 def check_catalog(files: dict[str, bytes]) -> Checked:
-    """Read the three files, given by their names.
+    """Read the three files, given by name.
 
     Raises:
-        InvalidCatalog: a file is no JSON array, an entry has not the shape, something is there twice, or a torque range is
-            wrong: min > max, the target outside of it, not above 0 or not finite.
+        InvalidCatalog: a file is not a JSON array, an entry has another shape, two entries have the same key, or a torque range
+            is wrong: min > max, the target outside of it, not above 0 or not finite.
     """
     wrong: list[str] = []
     serials = _entries(files, SERIALS, _Serial, wrong)
     parts = _entries(files, PARTS, _Part, wrong)
     steps = _entries(files, STEPS, _Step, wrong)
-    if not wrong:  # else entries would be counted without those that cannot be read
+    if not wrong:  # otherwise the entry numbers would leave out unreadable entries
         wrong += _doubled(SERIALS, "serialNumber", [(each.serial,) for each in serials])
         wrong += _doubled(PARTS, "partId", [(each.part_id,) for each in parts])
         wrong += _doubled(PARTS, "partNumber and revision", [(each.part_number, each.revision) for each in parts])
@@ -109,7 +109,7 @@ def _doubled(name: str, field: str, values: list[tuple[Any, ...]]) -> Iterator[s
     for value, numbers in entries.items():
         if len(numbers) > 1:
             entries_of = ", ".join(map(str, numbers))
-            yield f"{name} entries {entries_of}: {field} {' and '.join(map(str, value))} is there several times"
+            yield f"{name} entries {entries_of}: {field} {' and '.join(map(str, value))} must be unique"
 
 
 def _range_error(torque: _Range) -> str | None:

@@ -1,4 +1,4 @@
-"""The fastening controller on the bus: requests of consoles, operations of drivers, and what follows from them."""
+"""The fastening controller: handles requests of consoles and operations of drivers."""
 
 from collections.abc import Callable
 
@@ -23,14 +23,15 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, convert, encode
 from controllers.fastening.catalog import LARGEST_TORQUE_NM
 from controllers.fastening.declaration import ADAPTER_STATE
-from controllers.fastening.job import Event, RefusedEvent, new_job
-from controllers.fastening.station import Station, where
+from controllers.fastening.job import new_job
+from controllers.fastening.station import Station, progress
+from controllers.fastening.transitions import Event, RefusedEvent
 
 MOST_DRIVERS = 1_000
 
 
 class Refused(Exception):
-    """A request that cannot be granted; nothing has changed."""
+    """A request that is refused; nothing has changed."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -38,24 +39,24 @@ class Refused(Exception):
 
 
 class FasteningController:
-    """Sans-I/O component that owns the job of every driver it hears of.
+    """Sans-I/O component that owns the job of every driver.
 
-    `new_id` gives a new job a name that no job had before. `patience_s` is in plant seconds.
+    `new_id` returns an id that no job has had before. `timeout_s` is in plant seconds.
     """
 
-    def __init__(self, catalog: Catalog, patience_s: float, new_id: Callable[[], str]) -> None:
-        self._catalog, self._patience_s, self._new_id = catalog, patience_s, new_id
+    def __init__(self, catalog: Catalog, timeout_s: float, new_id: Callable[[], str]) -> None:
+        self._catalog, self._timeout_s, self._new_id = catalog, timeout_s, new_id
         self._parts = {part.part_id: part for part in catalog.parts}
         self._serials = {each.serial: each.part_id for each in catalog.serials}
         self._stations: dict[str, Station] = {}
-        self._said_catalog = False
+        self._catalog_published = False
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a request, what a driver says, whether it is connected, or what an earlier run left on the bus.
+        """Take a request, a driver's event or link, the adapter's presence, or a retained job of an earlier run.
 
         Raises:
             Rejected: the message cannot be used: not JSON, of another shape, a torque that no driver can have reached, a
-                response topic that is not ours, more drivers than there is place for.
+                response topic that is not ours, more than 1,000 drivers.
         """
         if levels := REQUEST.parse(message.topic):
             return self._take_request(levels["driver"], message, now_s)
@@ -63,18 +64,18 @@ class FasteningController:
             return self._take_event(levels["driver"], message, now_s)
         if levels := LINK.parse(message.topic):
             link = LINK.decode(message)
-            return self._station(levels["driver"]).link(link.connected, link.error, now_s)
+            return self._station(levels["driver"]).take_link(link.connected, link.error, now_s)
         if levels := JOB.parse(message.topic):
             return self._take_job(levels["driver"], message)
         if message.topic == ADAPTER_STATE:
             online = STATE.decode(message).state is Presence.ONLINE
-            return [each for station in self._stations.values() for each in station.adapter(online, now_s)]
+            return [each for station in self._stations.values() for each in station.take_adapter(online, now_s)]
         raise Rejected(f"topic {message.topic!r} names no driver")
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Say what can be fastened, once; and that a driver is silent, when it is."""
-        publications = [] if self._said_catalog else [CATALOG.publication(self._catalog)]
-        self._said_catalog = True
+        """Publish the catalog once, and report drivers whose operation is overdue."""
+        publications = [] if self._catalog_published else [CATALOG.publication(self._catalog)]
+        self._catalog_published = True
         for station in self._stations.values():
             publications += station.tick(now_s)
         return publications
@@ -82,24 +83,24 @@ class FasteningController:
     def _take_event(self, driver: str, message: Message, now_s: float) -> list[Publication]:
         event = TORQUE_EVENT.decode(message)
         if event.type != "operation":
-            return []  # recorded, and not documented
-        return self._station(driver).operated(_operation(event), message.correlation_data, now_s)
+            return []  # not documented by the driver; recorded only
+        return self._station(driver).take_operation(_operation(event), message.correlation_data, now_s)
 
     def _take_job(self, driver: str, message: Message) -> list[Publication]:
-        """Go on from a retained job. After a crash of the broker it may be older than what is known here: it is corrected."""
+        """Continue from a retained job. After a crash of the broker it may be older than the one here: then correct it."""
         if not message.retain:
             return []  # our own echo
         state = JOB.decode(message)
         known = self._stations.get(driver)
         if known is None or known.job is None:
             return self._station(driver).restore(state)
-        return [known.kept()] if known.state != state else []
+        return [known.retained()] if known.state != state else []
 
     def _take_request(self, driver: str, message: Message, now_s: float) -> list[Publication]:
         if message.retain:
-            raise Rejected("a retained request may be from any time: requests are not to be retained")
+            raise Rejected("a retained request may be of any age: publish requests without the retain flag")
         if message.response_topic is not None and (ANSWER.parse(message.response_topic) or {}).get("driver") != driver:
-            raise Rejected(f"{message.response_topic!r} is no response topic for this driver: {ANSWER.template.text}")
+            raise Rejected(f"{message.response_topic!r} is not a response topic of this driver: {ANSWER.template.text}")
         station, error = self._station(driver), None
         try:
             request = REQUEST.decode(message)
@@ -124,11 +125,11 @@ class FasteningController:
         serial = request.serial or ""
         self._refuse_held(station, serial, request.console)
         if station.active and station.job is not None and station.job.serial == serial:
-            return station.again(request.console, now_s)
-        left = next((each for each in self._stations.values() if each.unfinished(serial) is not None), None)
-        job, publications = (None, []) if left is None else left.give_up(serial, now_s)
+            return station.hand_over(request.console, now_s)
+        previous = next((each for each in self._stations.values() if each.unfinished(serial) is not None), None)
+        job, publications = (None, []) if previous is None else previous.release(serial, now_s)
         publications += station.begin(job or new_job(self._new_id(), serial, part), request.console, now_s)
-        return publications if left in (None, station) else [*publications, left.kept()]
+        return publications if previous in (None, station) else [*publications, previous.retained()]
 
     def _refuse_unknown(self, station: Station) -> None:
         known = [each.name for each in self._stations.values() if each.connected is not None]
@@ -156,34 +157,34 @@ class FasteningController:
 
     def _attach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
         if not station.active:
-            raise Refused("no job", f"{station.name} has no job under way: start one")
+            raise Refused("no job", f"{station.name} has no running job: start one")
         _refuse_another(station, request.console)
         station.console = request.console
-        return [station.kept()]
+        return [station.retained()]
 
     def _detach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:
         if station.console != request.console:
             return []
         station.console = None
-        return [station.kept()]
+        return [station.retained()]
 
     def _pause(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
         _refuse_another(station, request.console)
-        return _happens(station, Event.PAUSED, now_s)
+        return _apply(station, Event.PAUSED, now_s)
 
     def _cancel(self, station: Station, _request: FasteningRequest, now_s: float) -> list[Publication]:
-        return _happens(station, Event.CANCELLED, now_s)
+        return _apply(station, Event.CANCELLED, now_s)
 
     def _retry(self, station: Station, request: FasteningRequest, now_s: float) -> list[Publication]:
         _refuse_another(station, request.console)
-        return _happens(station, Event.RETRY, now_s)
+        return _apply(station, Event.RETRY, now_s)
 
     def _station(self, driver: str) -> Station:
         station = self._stations.get(driver)
         if station is None:
             if len(self._stations) >= MOST_DRIVERS:
-                raise Rejected(f"no place for more than {MOST_DRIVERS} drivers")
-            station = self._stations[driver] = Station(driver, self._patience_s)
+                raise Rejected(f"there are {MOST_DRIVERS} drivers already, which is the limit")
+            station = self._stations[driver] = Station(driver, self._timeout_s)
         return station
 
 
@@ -199,20 +200,20 @@ _ACTIONS = {
 
 def _refuse_another(station: Station, console: str) -> None:
     if station.active and station.job is not None and station.console not in (None, console):
-        raise Refused("busy", f"{station.name} is held by {station.console}: {where(station.job)}")
+        raise Refused("busy", f"{station.name} is held by {station.console}: {progress(station.job)}")
 
 
-def _happens(station: Station, event: Event, now_s: float) -> list[Publication]:
+def _apply(station: Station, event: Event, now_s: float) -> list[Publication]:
     if station.job is None:
         raise Refused("no job", f"{station.name} has no job")
-    return station.happens(event, now_s)
+    return station.apply(event, now_s)
 
 
 def _operation(event: TorqueEvent) -> Operation:
     operation = convert(event.data, Operation)
     for torque_nm in (operation.current, operation.configured):
-        if not 0 <= abs(torque_nm) <= LARGEST_TORQUE_NM:  # NaN is not, either
-            raise Rejected(f"{torque_nm} is no torque")
+        if not 0 <= abs(torque_nm) <= LARGEST_TORQUE_NM:  # false for NaN too
+            raise Rejected(f"{torque_nm} is not a possible torque")
     return operation
 
 

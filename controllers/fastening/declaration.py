@@ -1,4 +1,4 @@
-"""What the fastening controller does on the bus."""
+"""Declaration of the fastening controller."""
 
 from broker.contract.components.topics import STATE
 from broker.contract.fastening.topics import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
@@ -11,10 +11,10 @@ CATALOG_FOLDER = Variable(
     container="/catalog",
     shipped="controllers/fastening/catalog",
 )
-PATIENCE = Variable(
+RESPONSE_TIMEOUT = Variable(
     name="SCAUP_TORQUE_TIMEOUT_S",
     default="60",
-    meaning="wall seconds after which a torque driver that has not answered is called silent",
+    meaning="wall seconds after which a torque driver without an operation is reported silent",
 )
 
 ADAPTER_STATE = STATE.template.topic(component="torque-adapter")
@@ -27,5 +27,5 @@ DECLARATION = Declaration(
     session_s=3600,
     publishes=(COMMAND, EVENT, JOB, ANSWER, CATALOG),
     wall_tick_s=0.5,
-    variables=(CATALOG_FOLDER, PATIENCE),
+    variables=(CATALOG_FOLDER, RESPONSE_TIMEOUT),
 )

@@ -1,4 +1,4 @@
-"""The catalog's three files: the only thing that fastening reads from a disk."""
+"""The catalog's three files: all that the fastening controller reads from disk."""
 
 import logging
 from pathlib import Path
@@ -12,17 +12,17 @@ SHIPPED = Path(__file__).with_name("catalog")
 
 
 def read_catalog(folder: str) -> Catalog:
-    """Read and check the catalog in `folder`, the shipped one where that is empty; what is incomplete is logged.
+    """Read and check the catalog in `folder`, the shipped one if that is empty; log what is incomplete.
 
     Raises:
-        InvalidCatalog: a file cannot be read, or what it says cannot be used; the text names file, entry and field.
+        InvalidCatalog: a file cannot be read or used; the text names file, entry and field.
     """
     try:
         path = Path(folder).expanduser() if folder else SHIPPED
         files = {name: (path / name).read_bytes() for name in (SERIALS, PARTS, STEPS)}
     except OSError as error:
         raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {error.filename}: {error.strerror}") from error
-    except RuntimeError as error:  # ~user of somebody who is not here
+    except RuntimeError as error:  # ~user of an unknown user
         raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {folder}: {error}") from error
     checked = check_catalog(files)
     for each in checked.incomplete:

@@ -1,8 +1,8 @@
-"""One torque driver with its job: what is sent to it, who holds it, and how long it has been silent.
+"""One torque driver with its job: the commands it is sent, the console that holds it, and its response time.
 
-Every change is published in an order that a kill at any point leaves right. A value is told first, then the job, from which
-a new controller goes on, then that a value is void, and what the driver is sent. So what a new controller takes for stored is
-stored. What it does not take for stored may be: it voids that, and the screw is fastened again.
+The order of publications makes a kill at any point harmless: first a stored value, then the job, from which a restarted
+controller continues, then voided values and commands to the driver. So a value that the job contains is stored. A value may be
+stored that the job does not contain: the restarted controller voids it, and the screw is fastened again.
 """
 
 from dataclasses import dataclass, field
@@ -10,26 +10,24 @@ from dataclasses import dataclass, field
 from broker.contract.fastening.topics import COMMAND, EVENT, JOB, DriverState, FasteningEvent, Happening, Job, Operation, State
 from broker.message import Publication, encode
 from controllers.fastening.job import (
-    ACTIVE,
-    PAUSED,
     RESET,
     Command,
-    Event,
     Outcome,
     advance,
+    classify,
     current,
-    event_of,
     happening,
     reversed_with,
 )
+from controllers.fastening.transitions import ACTIVE, PAUSED, Event
 
 _VALUES = (Happening.IN_RANGE, Happening.OUT_OF_RANGE)
 _SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
 
 MOST_PARKED = 100
-"""Unfinished jobs that a driver remembers; the oldest is forgotten, its values stay recorded."""
+"""Unfinished jobs set aside per driver; beyond that the oldest is dropped, while its values stay recorded."""
 
-_TOLD = {
+_PUBLISHED_AS = {
     Event.PAUSED: Happening.PAUSED,
     Event.CANCELLED: Happening.CANCELLED,
     Event.RESUMED: Happening.RESUMED,
@@ -39,139 +37,139 @@ _TOLD = {
 
 @dataclass(slots=True)
 class Station:
-    """One driver. `connected` is None where no adapter has spoken of it; times are plant seconds."""
+    """One driver. `connected` is None until an adapter reports it; times are plant seconds."""
 
     name: str
-    patience_s: float
+    timeout_s: float
     job: Job | None = None
     console: str | None = None
     parked: tuple[Job, ...] = ()
     connected: bool | None = None
     _linked: bool | None = None
-    """What the adapter said last, also while it is away."""
+    """What the adapter reported last; kept while the adapter is offline."""
     _unsent: bool = False
-    """The driver has not been sent what the job wants: it was away, or the controller was killed before it could."""
+    """The job's command has not been sent: the driver was disconnected, or the controller was killed before."""
     _deadline_s: float | None = field(default=None, repr=False)
 
     @property
     def active(self) -> bool:
-        """Whether the driver is set and its answer is awaited."""
+        """Whether the driver is set and its operation is awaited."""
         return self.job is not None and self.job.state in ACTIVE
 
     @property
     def state(self) -> DriverState:
-        """What is retained on the bus."""
+        """The state that is retained on the bus."""
         return DriverState(self.job, self.console, self.parked)
 
     def unfinished(self, serial: str) -> Job | None:
-        """Return the job for a serial number that can be gone on with, current or parked."""
+        """Return the unfinished job for a serial number, current or parked, None if there is none."""
         jobs = [*self.parked, *([self.job] if self.job is not None and self._open else [])]
         return next((job for job in jobs if job.serial == serial), None)
 
     def restore(self, state: DriverState) -> list[Publication]:
-        """Go on from what an earlier controller left; the step is set again as soon as the driver is there."""
+        """Continue from a retained state; the step is sent again as soon as the driver is connected."""
         self.job, self.console, self.parked = state.job, state.console, state.parked
         self._unsent = self.job is not None
         if self.job is None or self.job.state not in (State.FASTENING, State.PAUSED):
             return []
-        return [self._tell(happening(self.job, Happening.VOIDED, reason="the controller was started anew"))]
+        return [self._event(happening(self.job, Happening.VOIDED, reason="the controller was restarted"))]
 
     def begin(self, job: Job, console: str, now_s: float) -> list[Publication]:
-        """Start a new job, or go on with one that was left, for a console; the present one is parked, if it is unfinished."""
+        """Start a new job, or resume an unfinished one, for a console; park the current one, if it is unfinished."""
         publications = self._park(now_s)
         self.job, self.console = job, console
-        return publications + self.happens(Event.RESUMED if job.state in PAUSED else Event.STARTED, now_s)
+        return publications + self.apply(Event.RESUMED if job.state in PAUSED else Event.STARTED, now_s)
 
-    def again(self, console: str, now_s: float) -> list[Publication]:
-        """Send the driver again what it was set to: another console has come to the job that runs."""
+    def hand_over(self, console: str, now_s: float) -> list[Publication]:
+        """Give the running job to another console, and send the driver its setting again."""
         self.console = console
-        return self.happens(Event.RETRY, now_s)
+        return self.apply(Event.RETRY, now_s)
 
-    def give_up(self, serial: str, now_s: float) -> tuple[Job | None, list[Publication]]:
-        """Take an unfinished job away from here, and return it: it goes on, perhaps with another driver.
+    def release(self, serial: str, now_s: float) -> tuple[Job | None, list[Publication]]:
+        """Remove and return an unfinished job, which continues, perhaps with another driver.
 
-        What is returned besides does not tell yet that it is gone: publish `kept` when its new place is told.
+        The publications do not contain this station's state without the job: publish `retained` after the job's new place.
         """
         publications = self._park(now_s) if self.job is not None and self.job.serial == serial else []
         taken = next((job for job in self.parked if job.serial == serial), None)
         self.parked = tuple(job for job in self.parked if job is not taken)
         return taken, publications
 
-    def happens(self, event: Event, now_s: float, operation: Operation | None = None) -> list[Publication]:
-        """Let an event happen to the job.
+    def apply(self, event: Event, now_s: float, operation: Operation | None = None) -> list[Publication]:
+        """Apply an event to the job.
 
         Raises:
-            RefusedEvent: it means nothing in the job's state. Nothing has changed.
+            RefusedEvent: it is not possible in the job's state. Nothing has changed.
         """
         if self.job is None:
             return []
         self.job, outcomes = advance(self.job, event, operation)
         if not self.active:
             self.console = None
-        if told := _TOLD.get(event):
-            outcomes.insert(0, happening(self.job, told, results=self.job.results))
+        if published_as := _PUBLISHED_AS.get(event):
+            outcomes.insert(0, happening(self.job, published_as, results=self.job.results))
         return self._publications(outcomes, now_s)
 
-    def operated(self, operation: Operation, mark: bytes | None, now_s: float) -> list[Publication]:
-        """Take what the driver did."""
+    def take_operation(self, operation: Operation, mark: bytes | None, now_s: float) -> list[Publication]:
+        """Take an operation of the driver."""
         if self.job is None:
             return []
-        event = event_of(self.job, operation, mark)
+        event = classify(self.job, operation, mark)
         if event in (Event.REVERSED, Event.REVERSED_EARLY):
             self.job = reversed_with(self.job, mark)
         if isinstance(event, Event):
-            return self.happens(event, now_s, operation)
-        return [self._tell(happening(self.job, Happening.IGNORED, torque_nm=operation.current, reason=event))]
+            return self.apply(event, now_s, operation)
+        return [self._event(happening(self.job, Happening.IGNORED, torque_nm=operation.current, reason=event))]
 
-    def link(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
-        """Take that the driver is connected, perhaps anew, or no longer; `reason` says why."""
+    def take_link(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
+        """Take the driver's link: connected, perhaps newly, or disconnected for a reason."""
         self._linked = connected
-        return self._reached(connected, reason, now_s)
+        return self._set_connected(connected, reason, now_s)
 
-    def adapter(self, online: bool, now_s: float) -> list[Publication]:
-        """Take that the adapter is there, perhaps anew, or away: then nothing reaches the driver, whatever its link was."""
+    def take_adapter(self, online: bool, now_s: float) -> list[Publication]:
+        """Take the adapter's presence. While it is offline, the driver cannot be reached, whatever its link was."""
         if self._linked is None:
             return []
-        return self._reached(online and self._linked, None if online else "the torque adapter is away", now_s)
+        return self._set_connected(online and self._linked, None if online else "the torque adapter is offline", now_s)
 
-    def _reached(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
+    def _set_connected(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
         before, self.connected = self.connected, connected
         if connected and self._unsent and before is not False:
-            return []  # the controller is new: the next tick sends, and until then it hears what it missed
-        told: list[Publication] = []
+            return []  # the controller was restarted: the next tick sends, after the missed messages
+        publications: list[Publication] = []
         if self.job is not None and self.active and connected is not before and (before is not None or not connected):
             kind = Happening.BACK if connected else Happening.AWAY
-            told = [self._tell(happening(self.job, kind, reason=reason))]
+            publications = [self._event(happening(self.job, kind, reason=reason))]
         if not connected:
             self._deadline_s = None
         elif self.active or self._unsent:
-            return told + self._send_again(now_s)
-        return told
+            return publications + self._resend(now_s)
+        return publications
 
-    def _send_again(self, now_s: float) -> list[Publication]:
-        """Send what the driver is to have; one that was left with a torque and without a job is reset.
+    def _resend(self, now_s: float) -> list[Publication]:
+        """Send the job's command again; reset a driver that has a setting but no job.
 
-        A step or reverse waits until a console is there.
+        A step or a reverse waits for a console.
         """
         if self.active and self.console is None:
             self._unsent = True
             return []
         if self.job is not None:
-            return self.happens(Event.CONNECTED, now_s)
+            return self.apply(Event.CONNECTED, now_s)
         self._unsent = False
         return [self._command(RESET)]
 
     def tick(self, now_s: float) -> list[Publication]:
-        """Let time pass: an answer that is overdue is told once."""
+        """Let time pass; report once that the driver's operation is overdue."""
         if self._unsent and self.connected is not False:
-            return self._send_again(now_s)
+            return self._resend(now_s)
         if self.job is None or not self.active or self._deadline_s is None or now_s < self._deadline_s:
             return []
         self._deadline_s = None
-        return [self._tell(happening(self.job, Happening.SILENT))]
+        return [self._event(happening(self.job, Happening.SILENT))]
 
-    def kept(self) -> Publication:
-        """Return the retained publication from which a new controller goes on."""
+    def retained(self) -> Publication:
+        """Return the retained publication from which a restarted controller continues."""
         return JOB.publication(self.state, driver=self.name)
 
     @property
@@ -179,27 +177,27 @@ class Station:
         return self.job is not None and self.job.state in ACTIVE | PAUSED
 
     def _park(self, now_s: float) -> list[Publication]:
-        publications = self.happens(Event.PAUSED, now_s) if self.active else []
+        publications = self.apply(Event.PAUSED, now_s) if self.active else []
         if self.job is not None and self._open:
             self.parked = (*self.parked, self.job)[-MOST_PARKED:]
         self.job = None
         return publications
 
     def _publications(self, outcomes: list[Outcome], now_s: float) -> list[Publication]:
-        """Put values first, then the job, then the rest; without a link nothing is sent."""
+        """Order the publications: values, the job, the rest. To a disconnected driver nothing is sent."""
         if any(isinstance(each, Command) for each in outcomes):
             self._unsent = self.connected is False
         if self.connected is False:
             outcomes = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event not in _SENT]
-        self._deadline_s = now_s + self.patience_s if self.active and self.connected is not False else None
+        self._deadline_s = now_s + self.timeout_s if self.active and self.connected is not False else None
         values = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event in _VALUES]
         others = [each for each in outcomes if each not in values]
-        return [*map(self._say, values), self.kept(), *map(self._say, others)]
+        return [*map(self._publication, values), self.retained(), *map(self._publication, others)]
 
-    def _say(self, outcome: Outcome) -> Publication:
-        return self._tell(outcome) if isinstance(outcome, FasteningEvent) else self._command(outcome)
+    def _publication(self, outcome: Outcome) -> Publication:
+        return self._event(outcome) if isinstance(outcome, FasteningEvent) else self._command(outcome)
 
-    def _tell(self, event: FasteningEvent) -> Publication:
+    def _event(self, event: FasteningEvent) -> Publication:
         return EVENT.publication(event, driver=self.name)
 
     def _command(self, command: Command) -> Publication:
@@ -207,6 +205,6 @@ class Station:
         return Publication(topic=topic, payload=encode(command.message), correlation_data=command.mark)
 
 
-def where(job: Job) -> str:
-    """Say where a job stands, for people."""
+def progress(job: Job) -> str:
+    """Describe the progress of a job, for people."""
     return f"{job.serial}, step {current(job).step} of {len(job.steps)}"

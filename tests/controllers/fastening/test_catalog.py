@@ -62,7 +62,7 @@ def test_steps_are_sorted() -> None:
         ),
     ],
 )
-def test_each_mistake_is_named_with_file_entry_and_field(changed: dict[str, Any], named: list[str]) -> None:
+def test_an_error_names_file_entry_and_field(changed: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(InvalidCatalog) as error:
         check_catalog(files(**changed))
     for text in named:
@@ -84,14 +84,14 @@ def test_all_mistakes_are_named_at_once() -> None:
         ({"steps": [*GOOD[STEPS], {**screw(), "partId": 9}]}, "steps.json entry 3: partId 9"),
     ],
 )
-def test_what_is_incomplete_does_not_stop_the_others(changed: dict[str, Any], named: str) -> None:
+def test_incomplete_entries_do_not_stop_the_others(changed: dict[str, Any], named: str) -> None:
     assert [text for text in check_catalog(files(**changed)).incomplete if named in text]
 
 
 @pytest.mark.parametrize(
     "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"[{]"), lambda path: path.write_bytes(b"\xff")]
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+def test_an_error_names_the_unreadable_file(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     for name, content in files().items():
         (tmp_path / name).write_bytes(content)
     assert len(read_catalog(str(tmp_path)).serials) == 1

@@ -12,7 +12,7 @@ from broker.contract.fastening.topics import Happening, State, TorqueCommand
 from broker.errors import Rejected
 from broker.message import Message
 from controllers.fastening.declaration import DECLARATION
-from tests.controllers.fastening.world import CATALOG_OF_TESTS, PATIENCE_S, Killed, World, controller
+from tests.controllers.fastening.world import CATALOG_OF_TESTS, TIMEOUT_S, Killed, World, controller
 
 
 def started(serial: str = "RP-1", **given: object) -> World:
@@ -38,7 +38,7 @@ def test_the_sample_job(marks: bool) -> None:
     world.fasten(13.15)
     world.fasten(14.01)
     assert world.stored == {("RP-1", 1): 10.098, ("RP-1", 2): 13.15, ("RP-1", 3): 14.01}
-    assert world.told == [
+    assert world.reported == [
         *("job started", "step sent", "in range", "step sent", "out of range", "reverse sent", "reversed", "step sent"),
         *("in range", "step sent", "in range", "job complete"),
     ]
@@ -49,7 +49,7 @@ def test_the_sample_job(marks: bool) -> None:
     assert world.state.console is None
 
 
-def test_the_wire_is_that_of_the_driver() -> None:
+def test_commands_follow_the_drivers_protocol() -> None:
     first, *_ = [
         each for each in controller().on_message(
             Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-1"}'), 0
@@ -72,7 +72,7 @@ def test_the_wire_is_that_of_the_driver() -> None:
         (None, "invalid", "name the serial number"),
     ],
 )
-def test_what_cannot_be_fastened_sends_nothing(serial: str | None, kind: str, text: str) -> None:
+def test_a_refused_start_sends_nothing(serial: str | None, kind: str, text: str) -> None:
     world = World()
     answer = world.request("start", serial=serial)
     assert answer is not None
@@ -89,30 +89,30 @@ def test_two_failures_in_a_row() -> None:
         world.reverse()
     world.finish("RP-1")
     assert world.stored[("RP-1", 1)] == 10.0
-    assert world.told.count("out of range") == 2
+    assert world.reported.count("out of range") == 2
 
 
-def test_a_doubled_operation_does_not_count_for_the_next_step_of_the_same_torque() -> None:
+def test_a_duplicate_operation_does_not_count_for_the_next_step() -> None:
     world = started("RP-3")
     first = world.mark
     world.fasten(5.01)
     world.fasten(5.01, mark=first)
     assert world.stored == {("RP-3", 1): 5.01}
-    assert world.told[-1] == "ignored"
+    assert world.reported[-1] == "ignored"
     world.fasten(5.02)
     assert world.stored == {("RP-3", 1): 5.01, ("RP-3", 2): 5.02}
 
 
-def test_an_operation_with_another_configured_torque_changes_nothing() -> None:
+def test_another_configured_torque_changes_nothing() -> None:
     world = started(marks=False)
     world.fasten(10.0)
     before = world.retained.copy()
     world.fasten(10.0, configured=10.0)
     assert world.retained == before
-    assert world.events[-1].reason == "it was made with 10.0 configured, step 2 wants 13.0"
+    assert world.events[-1].reason == "it was made with 10.0 configured, step 2 needs 13.0"
 
 
-def test_a_reverse_before_the_current_screw_is_fastened_takes_back_the_previous_one() -> None:
+def test_a_reverse_before_fastening_voids_the_previous_screw() -> None:
     world = started()
     world.fasten(10.1)
     world.reverse()
@@ -124,7 +124,7 @@ def test_a_reverse_before_the_current_screw_is_fastened_takes_back_the_previous_
     world.finish("RP-1")
 
 
-def test_a_reverse_on_the_first_step_sends_it_again() -> None:
+def test_a_reverse_on_the_first_step_resends_it() -> None:
     world = started()
     world.reverse()
     assert (world.events[-2].void, world.events[-1].step) == (False, 1)
@@ -132,7 +132,7 @@ def test_a_reverse_on_the_first_step_sends_it_again() -> None:
     world.finish("RP-1")
 
 
-def test_a_reverse_after_the_last_screw_takes_it_back_and_the_job_can_be_resumed() -> None:
+def test_a_reverse_after_completion_lets_the_job_resume() -> None:
     world = started()
     world.finish("RP-1")
     world.reverse()
@@ -140,11 +140,11 @@ def test_a_reverse_after_the_last_screw_takes_it_back_and_the_job_can_be_resumed
     assert world.state.job is not None
     assert world.state.job.state is State.PAUSED
     world.request("start", serial="RP-1")
-    assert world.told[-2:] == ["job resumed", "step sent"]
+    assert world.reported[-2:] == ["job resumed", "step sent"]
     assert world.events[-1].step == 3
 
 
-def test_a_confirmation_that_comes_twice_takes_back_one_screw() -> None:
+def test_a_duplicate_confirmation_voids_one_screw() -> None:
     world = started()
     world.fasten(10.0)
     world.fasten(99.0)
@@ -159,46 +159,46 @@ def test_connection_lost_between_command_and_operation() -> None:
     world.link(True)
     old = world.mark
     world.link(False)
-    world.tick(10 * PATIENCE_S)
-    assert "driver silent" not in world.told
+    world.tick(10 * TIMEOUT_S)
+    assert "driver silent" not in world.reported
     world.link(True)
-    assert world.told[-3:] == ["driver away", "driver back", "step sent"]
-    world.fasten(10.0, mark=old)  # the driver had kept it: it is the one that was awaited
-    world.fasten(10.0, mark=old, configured=10.0)  # and the step was sent twice
+    assert world.reported[-3:] == ["driver away", "driver back", "step sent"]
+    world.fasten(10.0, mark=old)  # the driver had queued it: it is the awaited one
+    world.fasten(10.0, mark=old, configured=10.0)  # a duplicate, since the step was sent twice
     assert world.stored == {("RP-1", 1): 10.0}
-    assert world.told.count("in range") == 1
+    assert world.reported.count("in range") == 1
 
 
-def test_nothing_is_sent_to_a_driver_that_is_away() -> None:
+def test_nothing_is_sent_to_a_disconnected_driver() -> None:
     world = World()
     world.link(False)
     answer = world.request("start", serial="RP-1")
     assert answer is not None
     assert answer.connected is False
-    assert world.told == ["job started"]
+    assert world.reported == ["job started"]
     world.link(True)
-    assert world.told == ["job started", "driver back", "step sent"]
+    assert world.reported == ["job started", "driver back", "step sent"]
     world.finish("RP-1")
 
 
-def test_a_silent_driver_is_told_once_and_a_retry_sends_again() -> None:
+def test_a_silent_driver_is_reported_once_until_a_retry() -> None:
     world = started()
-    world.tick(PATIENCE_S - 0.1)
-    assert world.told[-1] == "step sent"
+    world.tick(TIMEOUT_S - 0.1)
+    assert world.reported[-1] == "step sent"
     world.tick(0.2)
-    world.tick(PATIENCE_S)
-    assert world.told.count("driver silent") == 1
+    world.tick(TIMEOUT_S)
+    assert world.reported.count("driver silent") == 1
     world.request("retry")
     assert wire(world.commands) == ["forward 10.0", "forward 10.0"]
-    world.tick(PATIENCE_S + 1)
-    assert world.told.count("driver silent") == 2
+    world.tick(TIMEOUT_S + 1)
+    assert world.reported.count("driver silent") == 2
     world.fasten(10.0)
-    assert world.told[-1] == "step sent"
+    assert world.reported[-1] == "step sent"
 
 
 def test_a_late_operation_of_a_silent_driver_counts() -> None:
     world = started()
-    world.tick(PATIENCE_S + 1)
+    world.tick(TIMEOUT_S + 1)
     world.fasten(10.2)
     assert world.stored == {("RP-1", 1): 10.2}
 
@@ -211,7 +211,7 @@ def test_pause_resets_and_start_resumes_at_the_same_step(state: str) -> None:
         world.fasten(99.0)
     world.request("pause")
     assert wire(world.commands)[-1] == "reset"
-    assert world.told[-1] == "job paused"
+    assert world.reported[-1] == "job paused"
     world.request("start", serial="RP-1")
     assert world.events[-1].step == 2
     assert wire(world.commands)[-1] == ("reverse None" if state == "reversing" else "forward 13.0")
@@ -222,7 +222,7 @@ def test_cancel_resets_and_frees_the_driver() -> None:
     world = started()
     world.request("cancel")
     assert wire(world.commands)[-1] == "reset"
-    assert world.told[-1] == "job cancelled"
+    assert world.reported[-1] == "job cancelled"
     world.fasten(10.0, configured=10.0)
     assert world.stored == {}
     answer = world.request("cancel")
@@ -231,7 +231,7 @@ def test_cancel_resets_and_frees_the_driver() -> None:
     assert world.request("start", console="other", serial="RP-2").error is None  # type: ignore[union-attr]
 
 
-def test_a_second_console_is_told_who_holds_the_driver() -> None:
+def test_a_second_console_is_refused_while_one_holds_it() -> None:
     world = started()
     before = world.retained.copy()
     for serial in ("RP-1", "RP-2"):
@@ -247,19 +247,19 @@ def test_a_second_console_is_told_who_holds_the_driver() -> None:
     assert world.retained == before
 
 
-def test_a_console_that_died_lets_go_and_another_takes_over() -> None:
+def test_another_console_takes_over_after_a_detach() -> None:
     world = started()
     world.fasten(10.0)
-    world.hear(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
+    world.receive(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
     assert world.state.console is None
     world.request("start", console="second", serial="RP-1")
     assert (world.events[-1].event, world.events[-1].step) == (Happening.STEP_SENT, 2)
     assert world.state.console == "second"
-    world.hear(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
+    world.receive(Message(topic="fastening/d/request", payload=b'{"action":"detach","console":"console"}'))
     assert world.state.console == "second"
 
 
-def test_a_job_that_was_left_is_parked_and_resumed_at_any_driver() -> None:
+def test_a_parked_job_is_resumed_at_any_driver() -> None:
     world = started()
     world.fasten(10.0)
     world.request("detach")
@@ -308,19 +308,19 @@ def test_three_drivers_at_once() -> None:
         (b'{"type":"operation","data":{"direction":"sideways","currentValue":1,"configuredValue":1}}', "direction"),
         (b'{"type":"operation","data":{"direction":"forward","currentValue":"1","configuredValue":1}}', "currentValue"),
         (b'{"type":"operation","data":{"direction":"forward","currentValue":true,"configuredValue":1}}', "currentValue"),
-        (b'{"type":"operation","data":{"direction":"forward","currentValue":1e300,"configuredValue":1}}', "no torque"),
+        (b'{"type":"operation","data":{"direction":"forward","currentValue":1e300,"configuredValue":1}}', "possible torque"),
         (b'{"type":"operation","data":{"direction":"forward","configuredValue":10}}', "currentValue"),
     ],
 )
-def test_frames_that_cannot_be_used_are_rejected_and_change_nothing(payload: bytes, text: str) -> None:
+def test_invalid_frames_are_rejected_and_change_nothing(payload: bytes, text: str) -> None:
     world = started()
     before = world.retained.copy()
     with pytest.raises(Rejected, match=text):
-        world.hear(Message(topic="torque/d/event", payload=payload))
+        world.receive(Message(topic="torque/d/event", payload=payload))
     assert world.retained == before
 
 
-def test_unknown_messages_of_the_driver_are_kept_and_used_for_nothing() -> None:
+def test_unknown_messages_of_the_driver_are_ignored() -> None:
     world = started()
     before = len(world.events)
     world.frame({"type": "status", "data": {"battery": 80}})
@@ -328,25 +328,25 @@ def test_unknown_messages_of_the_driver_are_kept_and_used_for_nothing() -> None:
     assert len(world.events) == before
 
 
-def test_a_response_topic_of_somebody_else_is_rejected() -> None:
+def test_a_foreign_response_topic_is_rejected() -> None:
     world = World()
     for topic in ("heating/room-1/setpoint", "fastening/other/answer/x", "fastening/d/answer"):
         with pytest.raises(Rejected, match="response topic"):
-            world.hear(Message(topic="fastening/d/request", payload=b"{}", response_topic=topic))
+            world.receive(Message(topic="fastening/d/request", payload=b"{}", response_topic=topic))
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"action":"fly"}', b'{"action":"start","more":1}', b"[1]"])
 def test_a_bad_request_is_answered_or_rejected(payload: bytes) -> None:
     world = World()
     with pytest.raises(Rejected):
-        world.hear(Message(topic="fastening/d/request", payload=payload))
-    world.hear(Message(topic="fastening/d/request", payload=payload, response_topic="fastening/d/answer/x"))
+        world.receive(Message(topic="fastening/d/request", payload=payload))
+    world.receive(Message(topic="fastening/d/request", payload=payload, response_topic="fastening/d/answer/x"))
     error = world.answers[-1].error
     assert error is not None
     assert error.kind == "invalid"
 
 
-def test_the_catalog_is_said_once() -> None:
+def test_the_catalog_is_published_once() -> None:
     fastening = controller()
     publications = fastening.on_tick(0.0) + fastening.on_tick(1.0)
     assert [(each.topic, each.retain) for each in publications] == [("fastening/catalog", True)]
@@ -357,7 +357,7 @@ def test_the_catalog_is_said_once() -> None:
 
 
 def scripted(world: World) -> None:
-    """Meet every state of the table."""
+    """Go through every state of the table."""
     world.tick()
     world.request("start", serial="RP-1")
     world.fasten(10.098)
@@ -376,8 +376,8 @@ def scripted(world: World) -> None:
     world.finish("RP-1")
 
 
-def test_killed_after_any_publication_the_job_ends_right() -> None:
-    """A controller is killed when 0, 1, 2… of its publications have reached the broker; a new one finds what is retained."""
+def test_a_job_ends_right_after_a_kill_at_any_publication() -> None:
+    """Kill the controller after 0, 1, 2… publications have reached the broker; a new one gets the retained messages."""
     survived, states = 0, set()
     for survive in itertools.count():
         world = World(survive=survive)
@@ -416,27 +416,27 @@ FRAMES = st.one_of(
 
 
 def happen(world: World, kind: object, *facts: Any) -> None:
-    happenings: dict[object, Callable[[], object]] = {
+    steps: dict[object, Callable[[], object]] = {
         "fasten": lambda: world.fasten(facts[1], configured=facts[0]),
         "reverse": world.reverse,
         "stale": lambda: world.fasten(facts[0], configured=facts[0], mark=b"job-0/1"),
         "link": lambda: world.link(facts[0]),
         "start": lambda: world.request("start", serial=facts[0]),
         "crash": world.crash,
-        "silence": lambda: world.tick(PATIENCE_S + 1),
+        "silence": lambda: world.tick(TIMEOUT_S + 1),
         "unknown": lambda: world.frame({"type": "status"}),
     }
-    happenings.get(kind, lambda: world.request(str(kind)))()
+    steps.get(kind, lambda: world.request(str(kind)))()
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(FRAMES, max_size=30), st.booleans(), st.sampled_from(["RP-1", "RP-3"]))
-def test_whatever_happens_a_good_operator_can_finish(frames: list[tuple[object, ...]], marks: bool, serial: str) -> None:
+def test_a_good_operator_can_finish_after_any_events(frames: list[tuple[object, ...]], marks: bool, serial: str) -> None:
     world = World(marks=marks)
     for kind, *facts in frames:
         happen(world, kind, *facts)
         job = world.state.job
-        if job is not None:  # what the job knows is what is stored
+        if job is not None:  # the job contains exactly what is stored
             assert world.stored_by(job) == {each.step: each.torque_nm for each in job.results}
             assert len({each.step for each in job.results}) == len(job.results)
     world.finish(serial)
@@ -446,13 +446,13 @@ def test_whatever_happens_a_good_operator_can_finish(frames: list[tuple[object, 
     assert [each.step for each in job.results] == [1, 2, 3]
 
 
-def test_it_hears_and_says_what_it_declares() -> None:
+def test_the_declaration_lists_its_subscriptions() -> None:
     assert {each.template.text for each in DECLARATION.subscribes} == {
         "fastening/{driver}/request", "torque/{driver}/event", "torque/{driver}/link", "fastening/{driver}/job",
     }  # fmt: skip
 
 
-def test_a_reset_that_could_not_be_sent_is_sent_when_the_driver_is_back_and_only_then() -> None:
+def test_an_unsent_reset_is_sent_once_on_reconnect() -> None:
     world = World()
     world.link(True)
     world.request("start", serial="RP-1")
@@ -464,7 +464,7 @@ def test_a_reset_that_could_not_be_sent_is_sent_when_the_driver_is_back_and_only
     assert wire(world.commands) == ["forward 10.0", "reset"]
 
 
-def test_a_controller_that_was_killed_before_the_reset_sends_it() -> None:
+def test_a_controller_killed_before_the_reset_sends_it() -> None:
     world = started()
     world.request("pause")
     world.crash()
@@ -475,7 +475,7 @@ def test_a_controller_that_was_killed_before_the_reset_sends_it() -> None:
 
 @pytest.mark.parametrize("state", ["fastening", "reversing"])
 @pytest.mark.parametrize("action", ["attach", "start"])
-def test_a_controller_that_was_started_anew_sets_the_driver_when_a_console_is_there(state: str, action: str) -> None:
+def test_a_restarted_controller_waits_for_a_console(state: str, action: str) -> None:
     world = started()
     world.link(True)
     if state == "reversing":
@@ -492,7 +492,7 @@ def test_a_controller_that_was_started_anew_sets_the_driver_when_a_console_is_th
     world.finish("RP-1")
 
 
-def test_a_controller_that_was_started_anew_sets_the_driver_where_a_console_holds_it() -> None:
+def test_a_restarted_controller_sets_a_held_driver() -> None:
     world = started()
     world.crash()
     world.tick()
@@ -500,7 +500,7 @@ def test_a_controller_that_was_started_anew_sets_the_driver_where_a_console_hold
 
 
 @pytest.mark.parametrize("link_first", [True, False])
-def test_a_console_that_died_together_with_the_controller_is_not_there(link_first: bool) -> None:
+def test_a_console_that_died_with_the_controller_is_detached(link_first: bool) -> None:
     world = World()
     if link_first:
         world.link(True)
@@ -517,22 +517,22 @@ def test_a_console_that_died_together_with_the_controller_is_not_there(link_firs
 
 
 @pytest.mark.parametrize("lost", ["link", "adapter"])
-def test_a_driver_that_is_back_is_set_when_a_console_is_there(lost: str) -> None:
+def test_a_reconnected_driver_is_set_once_a_console_attaches(lost: str) -> None:
     world = World()
     world.link(True)
     world.request("start", serial="RP-1")
     world.request("detach")
-    for there in (False, True):
-        world.link(there) if lost == "link" else presence(world, "online" if there else "offline")
-    world.tick(PATIENCE_S + 1)
+    for connected in (False, True):
+        world.link(connected) if lost == "link" else presence(world, "online" if connected else "offline")
+    world.tick(TIMEOUT_S + 1)
     assert wire(world.commands) == ["forward 10.0"]
-    assert "driver silent" not in world.told
+    assert "driver silent" not in world.reported
     world.request("attach", console="second")
     world.tick()
     assert wire(world.commands) == ["forward 10.0"] * 2
 
 
-def test_what_the_driver_says_while_the_controller_is_dead_counts() -> None:
+def test_operations_during_a_restart_count() -> None:
     world = started()
     world.fasten(10.1)
     world.fasten(13.1)
@@ -541,14 +541,14 @@ def test_what_the_driver_says_while_the_controller_is_dead_counts() -> None:
     world.crash()
     assert world.stored == {("RP-1", 1): 10.1}
     world.finish("RP-1")
-    again = started("RP-2")
-    again.kill()
-    again.fasten(10.3)
-    again.crash()
-    assert again.stored == {("RP-2", 1): 10.3}
+    second = started("RP-2")
+    second.kill()
+    second.fasten(10.3)
+    second.crash()
+    assert second.stored == {("RP-2", 1): 10.3}
 
 
-def test_a_reverse_that_is_doubled_takes_back_one_screw() -> None:
+def test_a_duplicate_reverse_voids_one_screw() -> None:
     world = started()
     world.fasten(10.0)
     world.fasten(13.0)
@@ -558,7 +558,7 @@ def test_a_reverse_that_is_doubled_takes_back_one_screw() -> None:
     assert world.stored == {("RP-1", 1): 10.0}
 
 
-def test_a_screw_that_is_loosened_before_the_driver_was_told_to_counts_as_loosened() -> None:
+def test_a_screw_loosened_early_counts_as_loosened() -> None:
     world = started()
     mark = world.mark
     world.fasten(20.0)
@@ -574,23 +574,23 @@ def test_a_screw_that_is_loosened_before_the_driver_was_told_to_counts_as_loosen
 def test_a_retained_request_starts_nothing() -> None:
     world = World()
     with pytest.raises(Rejected, match="retained"):
-        world.hear(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-1"}', retain=True))
+        world.receive(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-1"}', retain=True))
     assert world.commands == []
 
 
 def presence(world: World, state: str) -> None:
     payload = orjson.dumps({"state": state, "boot": "b", "version": "1"})
     world.linked = state == "online"
-    world.hear(Message(topic="components/torque-adapter/state", payload=payload))
+    world.receive(Message(topic="components/torque-adapter/state", payload=payload))
 
 
 @pytest.mark.parametrize("actions", [["pause"], ["pause", "cancel"], ["cancel"], ["pause", "reverse"], ["pause", "elsewhere"]])
-@pytest.mark.parametrize("away", ["link", "adapter"])
-def test_a_driver_that_was_away_when_its_job_ended_is_reset(actions: list[str], away: str) -> None:
+@pytest.mark.parametrize("offline", ["link", "adapter"])
+def test_a_driver_offline_when_its_job_ended_is_reset(actions: list[str], offline: str) -> None:
     world = World()
     world.link(True)
     world.request("start", serial="RP-1")
-    world.link(False) if away == "link" else presence(world, "offline")
+    world.link(False) if offline == "link" else presence(world, "offline")
     for action in actions:
         if action == "reverse":
             world.reverse()
@@ -601,11 +601,11 @@ def test_a_driver_that_was_away_when_its_job_ended_is_reset(actions: list[str], 
         else:
             world.request(action)
     before = len(world.commands)
-    world.link(True) if away == "link" else presence(world, "online")
+    world.link(True) if offline == "link" else presence(world, "online")
     assert wire(world.commands[before:]) == ["reset"]
 
 
-def test_what_was_sent_while_the_adapter_was_away_is_sent_again() -> None:
+def test_commands_during_an_adapter_outage_are_resent() -> None:
     world = World()
     world.link(True)
     presence(world, "offline")
@@ -616,7 +616,7 @@ def test_what_was_sent_while_the_adapter_was_away_is_sent_again() -> None:
     world.finish("RP-1")
 
 
-def test_killed_while_a_job_moves_it_is_not_forgotten() -> None:
+def test_a_kill_while_a_job_moves_does_not_lose_it() -> None:
     for survive in range(12):
         world = started()
         world.fasten(10.1)
@@ -630,7 +630,7 @@ def test_killed_while_a_job_moves_it_is_not_forgotten() -> None:
         assert world.events[-1].step == 2
 
 
-def test_a_driver_that_nobody_knows_is_refused_where_others_are_known() -> None:
+def test_an_unknown_driver_is_refused_if_others_are_known() -> None:
     world = World()
     world.link(True)
     world.driver = "nope"
@@ -640,12 +640,12 @@ def test_a_driver_that_nobody_knows_is_refused_where_others_are_known() -> None:
     assert (answer.error.kind, "there are d" in answer.error.message) == ("unknown driver", True)
 
 
-def test_a_refused_request_that_asks_for_no_answer_is_rejected() -> None:
+def test_a_refused_request_without_response_is_rejected() -> None:
     with pytest.raises(Rejected, match="RP-9 does not exist"):
-        World().hear(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-9"}'))
+        World().receive(Message(topic="fastening/d/request", payload=b'{"action":"start","serial":"RP-9"}'))
 
 
-def test_a_job_that_is_over_is_not_held() -> None:
+def test_a_finished_job_is_not_held() -> None:
     world = started()
     world.finish("RP-1")
     answer = world.request("attach")

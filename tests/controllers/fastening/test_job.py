@@ -4,18 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from broker.contract.fastening.topics import Direction, Happening, Job, Operation, Part, Result, State
-from controllers.fastening.job import (
-    ACTIVE,
-    TRANSITIONS,
-    Command,
-    Do,
-    Event,
-    RefusedEvent,
-    advance,
-    event_of,
-    new_job,
-    step_mark,
-)
+from controllers.fastening.job import Command, advance, classify, new_job, step_mark
+from controllers.fastening.transitions import ACTIVE, TRANSITIONS, Do, Event, RefusedEvent
 from tests.controllers.fastening.world import STEPS
 
 PART = Part(1, "10-1", "A", STEPS)
@@ -25,7 +15,7 @@ REVERSE = Operation(Direction.REVERSE, 0, 0)
 
 
 def job_in(state: State) -> Job:
-    """A job at its second step, with what was stored before."""
+    """Return a job at its second step, with the value of the first."""
     job = replace(new_job("j", "RP-1", PART), state=state, at=1, attempt=2, results=(Result(1, 10.098, True),))
     if state in (State.REVERSING, State.PAUSED_OUT_OF_RANGE):
         return replace(job, results=(*job.results, Result(2, 14.091, False)))
@@ -74,7 +64,7 @@ def test_every_event_in_every_state(state: State, event: Event) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_only_what_is_unfinished_can_be_cancelled(state: State) -> None:
+def test_only_unfinished_jobs_can_be_cancelled(state: State) -> None:
     assert (Event.CANCELLED in TRANSITIONS[state]) == (state not in (State.IDLE, State.COMPLETE))
 
 
@@ -97,30 +87,30 @@ def test_every_event_and_every_action_is_used() -> None:
         (-13.0, Event.OUT_OF_RANGE),
     ],
 )
-def test_both_ends_of_the_range_belong_to_it(torque_nm: float, event: Event) -> None:
+def test_the_range_includes_both_ends(torque_nm: float, event: Event) -> None:
     job = job_in(State.FASTENING)
-    assert event_of(job, Operation(Direction.FORWARD, torque_nm, 13.0), step_mark(job)) is event
-    assert event_of(job, Operation(Direction.FORWARD, torque_nm, 13.0), None) is event
+    assert classify(job, Operation(Direction.FORWARD, torque_nm, 13.0), step_mark(job)) is event
+    assert classify(job, Operation(Direction.FORWARD, torque_nm, 13.0), None) is event
 
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("mark", [None, b"j/2"])
-def test_a_good_operation_counts_while_its_step_is_awaited_only(state: State, mark: bytes | None) -> None:
-    event = event_of(job_in(state), GOOD, mark)
+def test_an_operation_counts_only_while_its_step_is_awaited(state: State, mark: bytes | None) -> None:
+    event = classify(job_in(state), GOOD, mark)
     assert (event is Event.IN_RANGE) == (state is State.FASTENING)
     assert isinstance(event, str) == (state is not State.FASTENING)
 
 
 @pytest.mark.parametrize("mark", [b"j/1", b"j/22", b"j/1/reverse", b"other/2", b"j/2/reset", b""])
-def test_an_operation_that_answers_an_earlier_command_never_counts(mark: bytes) -> None:
-    assert isinstance(event_of(job_in(State.FASTENING), GOOD, mark), str)
+def test_an_operation_for_an_earlier_command_never_counts(mark: bytes) -> None:
+    assert isinstance(classify(job_in(State.FASTENING), GOOD, mark), str)
 
 
 def test_another_configured_torque_never_counts() -> None:
-    assert isinstance(event_of(job_in(State.FASTENING), Operation(Direction.FORWARD, 13.0, 10.0), b"j/2"), str)
-    assert isinstance(event_of(job_in(State.FASTENING), Operation(Direction.FORWARD, 13.0, 13.001), b"j/2"), str)
+    assert isinstance(classify(job_in(State.FASTENING), Operation(Direction.FORWARD, 13.0, 10.0), b"j/2"), str)
+    assert isinstance(classify(job_in(State.FASTENING), Operation(Direction.FORWARD, 13.0, 13.001), b"j/2"), str)
     rounded = Operation(Direction.FORWARD, 13.0, 13.0004)
-    assert event_of(job_in(State.FASTENING), rounded, b"j/2") is Event.IN_RANGE
+    assert classify(job_in(State.FASTENING), rounded, b"j/2") is Event.IN_RANGE
 
 
 @pytest.mark.parametrize(
@@ -143,15 +133,15 @@ def test_another_configured_torque_never_counts() -> None:
     ],
 )
 def test_which_reverse_counts(state: State, mark: bytes | None, event: Event | None) -> None:
-    found = event_of(replace(job_in(state), reversed_at="j/taken"), REVERSE, mark)
+    found = classify(replace(job_in(state), reversed_at="j/taken"), REVERSE, mark)
     assert found is event if event is not None else isinstance(found, str)
 
 
-def test_results_are_told_before_the_driver_is_sent_on() -> None:
+def test_a_result_is_reported_before_the_next_command() -> None:
     job, outcomes = advance(job_in(State.FASTENING), Event.OUT_OF_RANGE, BAD)
-    told, command, sent = outcomes
-    assert not isinstance(told, Command)
-    assert (told.event, told.torque_nm, told.in_range, told.step) == (Happening.OUT_OF_RANGE, 14.091, False, 2)
+    result, command, sent = outcomes
+    assert not isinstance(result, Command)
+    assert (result.event, result.torque_nm, result.in_range, result.step) == (Happening.OUT_OF_RANGE, 14.091, False, 2)
     assert isinstance(command, Command)
     assert command.mark == b"j/2/reverse"
     assert not isinstance(sent, Command)

@@ -1,4 +1,4 @@
-"""A broker's memory, an adapter, a driver and an operator, without sockets: what surrounds a fastening controller."""
+"""A fastening controller with the broker's retained messages, an adapter, a driver and an operator, without sockets."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -41,21 +41,21 @@ CATALOG_OF_TESTS = Catalog(
     ),
     (Part(1, "10-1", "A", STEPS), Part(2, "10-2", "A", SAME_TARGETS), Part(3, "10-3", "A", ())),
 )
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 _ids = itertools.count(1)
 
 
 def controller() -> FasteningController:
-    return FasteningController(CATALOG_OF_TESTS, PATIENCE_S, lambda: f"job-{next(_ids)}")
+    return FasteningController(CATALOG_OF_TESTS, TIMEOUT_S, lambda: f"job-{next(_ids)}")
 
 
 class Killed(Exception):
-    """The controller is dead."""
+    """The controller was killed."""
 
 
 @dataclass
 class World:
-    """`send` takes what the controller publishes; `crash` puts a new controller in its place, which finds what was retained."""
+    """`send` takes what the controller publishes; `crash` starts a new controller, which gets the retained messages."""
 
     driver: str = "d"
     marks: bool = True
@@ -70,7 +70,7 @@ class World:
     """How many publications still reach the broker before the controller is killed."""
     mark: bytes | None = None
     missed: list[Message] | None = None
-    """What came while the controller is dead, what it was killed over first: the broker keeps it."""
+    """Messages while the controller is down, which the broker queues; first the one it was killed over."""
 
     def send(self, publications: list[Publication]) -> None:
         for each in publications:
@@ -91,7 +91,7 @@ class World:
         elif ANSWER.parse(each.topic):
             self.answers.append(decode(each.payload, FasteningAnswer))
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         if self.missed is not None:
             self.missed.append(message)
             return
@@ -107,7 +107,7 @@ class World:
 
     def request(self, action: str, console: str = "console", **given: object) -> FasteningAnswer | None:
         before = len(self.answers)
-        self.hear(
+        self.receive(
             Message(
                 topic=f"fastening/{self.driver}/request",
                 payload=orjson.dumps({"action": action, "console": console, **given}),
@@ -119,7 +119,7 @@ class World:
 
     def frame(self, value: object, mark: bytes | None = None) -> None:
         correlation = mark if mark is not None else self.mark if self.marks else None
-        self.hear(Message(topic=f"torque/{self.driver}/event", payload=orjson.dumps(value), correlation_data=correlation))
+        self.receive(Message(topic=f"torque/{self.driver}/event", payload=orjson.dumps(value), correlation_data=correlation))
 
     def fasten(self, torque_nm: float, configured: float | None = None, mark: bytes | None = None) -> None:
         wanted = configured if configured is not None else self.set_torque
@@ -131,22 +131,22 @@ class World:
 
     def link(self, connected: bool, retain: bool = False) -> None:
         self.linked = connected
-        payload = orjson.dumps({"connected": connected, "url": "ws://d", "error": None if connected else "gone"})
+        payload = orjson.dumps({"connected": connected, "url": "ws://d", "error": None if connected else "unreachable"})
         self.retained[f"torque/{self.driver}/link"] = payload
-        self.hear(Message(topic=f"torque/{self.driver}/link", payload=payload, retain=retain))
+        self.receive(Message(topic=f"torque/{self.driver}/link", payload=payload, retain=retain))
 
     def kill(self) -> None:
         self.missed = []
 
     def crash(self) -> None:
-        """Kill the controller, if it is not dead, and start a new one: it is given what is retained, then what was missed."""
+        """Kill the controller, if it is running, and start a new one, which gets retained messages, then missed ones."""
         self.survive, missed, self.missed = None, self.missed or [], None
         self.controller = controller()
         for topic, payload in self.retained.items():
             if topic != CATALOG.template.text:
-                self.hear(Message(topic=topic, payload=payload, retain=True))
+                self.receive(Message(topic=topic, payload=payload, retain=True))
         for message in missed:
-            self.hear(message)
+            self.receive(message)
 
     @property
     def state(self) -> DriverState:
@@ -159,12 +159,12 @@ class World:
         return 0 if sent is None or sent.value is None else sent.value
 
     @property
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         return [each.event.value for each in self.events]
 
     @property
     def stored(self) -> dict[tuple[str, int], float | int]:
-        """What the view `fastening` holds: of each serial number and step the last value that was not reversed."""
+        """Return what the view `fastening` shows: for each serial number and step the last value that was not reversed."""
         values: dict[tuple[str, int], tuple[str, float | int]] = {}
         for each in self.events:
             screw = each.serial, each.step
@@ -176,12 +176,12 @@ class World:
         return {screw: torque_nm for screw, (_, torque_nm) in values.items()}
 
     def stored_by(self, job: Job) -> dict[int, float | int]:
-        """What the view shows that this job has stored."""
+        """Return the values in the view that this job has stored."""
         last = {(each.serial, each.step): each.job for each in self.events if each.event in _VALUES}
         return {step: value for (serial, step), value in self.stored.items() if last[serial, step] == job.id}
 
     def finish(self, serial: str) -> None:
-        """Be a good operator: fasten what is set, loosen what has to be, start again what was left."""
+        """Work like a good operator: fasten and loosen as the driver is set, and resume unfinished jobs."""
         if self.linked is False:
             self.link(True)
         for _ in range(100):
