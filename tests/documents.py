@@ -7,7 +7,7 @@ from pathlib import Path
 from adapters.cli.commands.config import all_variables
 from broker.contract import STREAMS
 from broker.runtime.settings import ROOT
-from controllers.fastening.diagram import diagram
+from controllers.fastening.transitions import diagram
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
