@@ -270,3 +270,6 @@ CATALOG = Stream(
     retain=True,
 )
 STREAMS: tuple[AnyStream, ...] = (COMMAND, TORQUE_EVENT, LINK, REQUEST, ANSWER, EVENT, JOB, CATALOG)
+
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
+"""What the operator may publish, with the command line."""

@@ -99,5 +99,8 @@ STATE = Stream(
 )
 STREAMS: tuple[AnyStream, ...] = (READING, VALVE_LEVEL, SETPOINT, STATE)
 
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (SETPOINT,)
+"""What the operator may publish, with the command line."""
+
 DEVICE_FILTERS = ("/readings/#",)
 """What a device may publish without an account."""

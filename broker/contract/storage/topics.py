@@ -163,3 +163,6 @@ DRIFT = Stream(
     summary="recorder → all: the shape of a device's payload has changed",
 )
 STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, ANSWER, STATS, DRIFT)
+
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST)
+"""What the operator may publish, with the command line."""

@@ -1,0 +1,1 @@
+collect_ignore = ["sixth_system"]  # files for another tree: see test_sixth_system.py

@@ -1,0 +1,1 @@
+"""Pumps: the flow that each of them measures."""

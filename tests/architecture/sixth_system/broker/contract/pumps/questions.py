@@ -1,0 +1,13 @@
+"""Pumps: statements for `scaup pumps`."""
+
+from broker.contract.sql import Condition
+
+_FLOWS = """
+SELECT pump, count(*) AS readings, any_value(pump_peak.litres_per_min) AS litres_per_min
+FROM pump_flow JOIN pump_peak USING (pump) GROUP BY pump ORDER BY pump
+"""
+
+
+def flows() -> Condition:
+    """Return the statement for each pump's number of readings and highest flow, in order of their names."""
+    return Condition(_FLOWS, {})
