@@ -4,16 +4,13 @@ import asyncio
 import secrets
 from dataclasses import dataclass, field
 
-from broker.errors import BrokerUnavailable, BusError
+from adapters.client.errors import BrokenReply, NoReply, Unreachable
+from broker.errors import BrokerUnavailable
 from broker.exchange import Exchange, Final, Part, ReplyError
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 
 MAX_WAITING = 1_000
-
-
-class NoReply(BusError):
-    """There is no whole reply to a request; the text says why. The request may have been carried out all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +52,12 @@ class AsyncExchange:
             timeout_s: wall time within which the broker's acknowledgement and the whole reply must arrive.
 
         Raises:
-            NoReply: the broker is unreachable, the reply did not arrive in time, a part of it was lost, a message of it does
-                not follow the protocol, or too many requests wait already.
+            NoReply: the reply was not complete in time.
+            BrokenReply: a part of the reply was lost, or a message of it does not follow the protocol.
+            Unreachable: the broker is unreachable, or too many requests wait already.
         """
         if len(self._waiting) >= self._max_waiting:
-            raise NoReply(f"{self._max_waiting} requests wait for a reply already")
+            raise Unreachable(f"{self._max_waiting} requests wait for a reply already")
         request = self._exchange.request(publication)
         correlation_data = request.correlation_data or b""
         waiting = self._waiting[correlation_data] = _Waiting()
@@ -68,14 +66,14 @@ class AsyncExchange:
                 await bus.deliver(request, timeout_s)
                 outcome = await waiting.outcome
         except BrokerUnavailable as error:
-            raise NoReply(str(error)) from error
+            raise Unreachable(str(error)) from error
         except TimeoutError:
             raise NoReply(f"no whole reply to {publication.topic} within {timeout_s:g} s") from None
         finally:
             self._exchange.forget(correlation_data)
             del self._waiting[correlation_data]
         if isinstance(outcome, ReplyError):
-            raise NoReply(str(outcome)) from outcome
+            raise BrokenReply(str(outcome)) from outcome
         return Reply(waiting.parts, outcome)
 
     def take(self, message: Message) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from dataclasses import dataclass, field
 
-from adapters.client.aio import NoReply
+from adapters.client.errors import ClientError, NoReply
 from adapters.energy_api.recorder import RecorderClient
 from broker.contract.storage.topics import QueryRequest
 from broker.message import Message
@@ -106,7 +106,7 @@ class CommitWatch:
     async def _found(self, bus: Bus, posts: list[Post]) -> set[str]:
         try:
             rows = await self._recorder.query(bus, request_for(posts), ANSWER_TIMEOUT_S)
-        except NoReply as error:
+        except ClientError as error:
             log.info("%d posts wait for the recorder: %s", len(posts), error)
             return set()
         return {str(row["mark"]) for row in rows}

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from adapters.client.aio import AsyncExchange, NoReply
+from adapters.client.aio import AsyncExchange
+from adapters.client.errors import BrokenReply, Failed, NoReply
 from adapters.energy_api.declaration import RECORDED_TOPIC
 from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
 from broker.contract.storage.topics import QueryRequest
@@ -37,7 +38,7 @@ class RecorderClient:
         """Query as `query` does, as soon as fewer than `MAX_CONCURRENT` run in this way; the time counts from now.
 
         Raises:
-            NoReply: as with `query`, or earlier queries took all the time.
+            ClientError: as with `query`, or earlier queries took all the time.
         """
         ends_s = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(timeout_s):
@@ -47,8 +48,9 @@ class RecorderClient:
         """Return all rows of a query.
 
         Raises:
-            NoReply: the recorder or the broker is unreachable, or has not answered in time; the answer is incomplete, cut at a
-                limit on rows or unreadable; or the recorder reports an error.
+            Unreachable: the recorder or the broker is unreachable, has not answered in time, or the answer is incomplete or
+                unreadable.
+            Failed: the recorder reports an error, or the answer was cut at a limit on rows.
         """
         reply = await self._exchange.request(bus, query(request), timeout_s)
         try:
@@ -56,10 +58,10 @@ class RecorderClient:
             return [row for part in reply.parts for row in rows(part)]
         except (QueryFailed, AnswerCut) as error:
             log.warning("the recorder cannot answer: %s", error)
-            raise NoReply(f"the recorder cannot answer: {error}") from error
+            raise Failed(f"the recorder cannot answer: {error}") from error
         except MalformedReply as error:
             log.error("%s", error)
-            raise NoReply("the recorder's answer cannot be read") from error
+            raise BrokenReply("the recorder's answer cannot be read") from error
 
     @asynccontextmanager
     async def _turn(self, timeout_s: float) -> AsyncIterator[None]:

@@ -57,7 +57,7 @@ class Routes:
 
         Raises:
             HttpError: the query string cannot be read.
-            NoReply: there is no whole answer of the recorder.
+            ClientError: there is no whole answer of the recorder.
         """
         assert self.bus is not None
         period = read_period(request.query_params)
@@ -69,7 +69,7 @@ class Routes:
 
         Raises:
             HttpError: anything in the post is wrong, or the normalizer has no place for it.
-            NoReply: normalizer, recorder or broker have not answered in time.
+            ClientError: normalizer, recorder or broker have not answered in time.
         """
         assert self.bus is not None
         body = await read_body(request, LARGEST_BODY_BYTES)

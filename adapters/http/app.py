@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.client.aio import NoReply
+from adapters.client.errors import ClientError
 from adapters.http.errors import (
     HttpError,
     JsonResponse,
@@ -52,7 +52,7 @@ def application(
             HTTPException: _on_no_route(everything),
             HttpError: on_http_error,
             BrokerUnavailable: on_unavailable,
-            NoReply: on_unavailable,
+            ClientError: on_unavailable,
             Exception: on_bug,
         },
     )

@@ -87,7 +87,7 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
 
 
 async def on_unavailable(_request: Request, error: Exception) -> Response:
-    """Answer with 503, and the text of a `BrokerUnavailable` or `NoReply`."""
+    """Answer with 503, and the text of a `BrokerUnavailable` or `ClientError`."""
     return error_response(Unavailable(str(error)))
 
 

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from adapters.client.aio import AsyncExchange, NoReply, Reply
+from adapters.client.aio import AsyncExchange, Reply
+from adapters.client.errors import BrokenReply, NoReply, Unreachable
 from broker.exchange import final, part
 from broker.message import Message, Publication
 from tests.adapters.http.fakes import FakeBus, until
@@ -91,7 +92,7 @@ def test_lost_part_is_an_error(ends: bool) -> None:
     async def check() -> None:
         one = await asked()
         one.exchange.take(message(final(one.request, 1, b"", "") if ends else part(one.request, 2, b"", "")))
-        with pytest.raises(NoReply, match="lost"):
+        with pytest.raises(BrokenReply, match="lost"):
             await one.task
         one.exchange.take(message(final(one.request, 0, b"", "")))
 
@@ -110,10 +111,10 @@ def test_lost_part_before_the_acknowledgement_is_an_error() -> None:
                 exchange.take(message(part(message(publication), 2, b"", "")))
                 await bus.deliver(publication, timeout_s)
 
-        with pytest.raises(NoReply, match=r"answered|no whole reply"):
+        with pytest.raises(Unreachable, match=r"answered|no whole reply"):
             await exchange.request(Early(), REQUEST, 0.05)
         bus.thaw()
-        with pytest.raises(NoReply, match="part 1 of the reply was lost"):
+        with pytest.raises(BrokenReply, match="part 1 of the reply was lost"):
             await exchange.request(Early(), REQUEST, 5)
         assert len(published) == 2
 
@@ -126,10 +127,10 @@ def test_missing_reply_and_unreachable_broker_are_errors() -> None:
         with pytest.raises(NoReply, match=r"no whole reply to energy/1/raw within 0\.05 s"):
             await exchange.request(bus, REQUEST, 0.05)
         bus.freeze()
-        with pytest.raises(NoReply, match=r"answered|no whole reply"):
+        with pytest.raises(Unreachable, match=r"answered|no whole reply"):
             await exchange.request(bus, REQUEST, 0.05)
         bus.there = False
-        with pytest.raises(NoReply, match="no connection"):
+        with pytest.raises(Unreachable, match="no connection"):
             await exchange.request(bus, REQUEST, 5)
 
     asyncio.run(check())
@@ -140,7 +141,7 @@ def test_too_many_requests_at_once_are_an_error() -> None:
         bus, exchange = FakeBus(), AsyncExchange("answers", max_waiting=1)
         task = asyncio.create_task(exchange.request(bus, REQUEST, 5))
         await until(lambda: bus.delivered)
-        with pytest.raises(NoReply, match="1 requests wait for a reply already"):
+        with pytest.raises(Unreachable, match="1 requests wait for a reply already"):
             await exchange.request(bus, REQUEST, 5)
         exchange.take(reply_to(bus.delivered[0]))
         await task
