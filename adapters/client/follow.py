@@ -5,12 +5,16 @@ delivers to its sender too, marks one place in that order for the client and for
 answer (a query sees all that reached the recorder before it, and this one ends with itself), what comes after it is live.
 """
 
+import tempfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import IO
+
+import msgspec
 
 from adapters.client.answers import end_of, read_arrow
-from adapters.client.backlog import Backlog
 from adapters.client.bus import Bus, Received
 from adapters.client.history import History, newest_at
 from adapters.client.recorder import PATIENCE_S, RECORDER, STATE_TOPIC
@@ -23,6 +27,8 @@ from broker.message import Publication
 from broker.mqtt.topics import matches
 
 _STEP_S = 1.0
+_LENGTH_BYTES = 4
+MOST_IN_MEMORY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,39 @@ class Caught:
 
 
 Event = ArrowRows | Caught | Live
+
+
+class Backlog:
+    """Live messages that wait until the history is complete: `most_in_memory` at most, the rest in a temporary file."""
+
+    def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self._most_in_memory = most_in_memory
+        self._memory: deque[Received] = deque()
+        self._file: IO[bytes] | None = None
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Received)
+
+    def put(self, received: Received) -> None:
+        """Append a message."""
+        if self._file is None and len(self._memory) < self._most_in_memory:
+            self._memory.append(received)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="scaup-tail-")  # noqa: SIM115 - closed when it has been drained
+        packed = self._encoder.encode(received)
+        self._file.write(len(packed).to_bytes(_LENGTH_BYTES) + packed)
+
+    def drain(self) -> Iterator[Received]:
+        """Remove and return the messages in their order."""
+        while self._memory:
+            yield self._memory.popleft()
+        if self._file is None:
+            return
+        self._file.seek(0)
+        while length := self._file.read(_LENGTH_BYTES):
+            yield self._decoder.decode(self._file.read(int.from_bytes(length)))
+        self._file.close()
+        self._file = None
 
 
 class Follower:

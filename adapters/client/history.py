@@ -1,13 +1,13 @@
-"""What was recorded on some topics, oldest first, in as many questions as the recorder's limit on rows needs."""
+"""Recorded messages, oldest first, in as many queries as it takes, and live messages as rows of the same shape."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.client.answers import arrow_request
-from adapters.client.messages import COLUMNS
+from adapters.client.bus import Received
 from adapters.client.rows import ArrowRows
 from adapters.client.session import Session
 from broker.contract.sql import Condition, selection
@@ -15,6 +15,9 @@ from broker.contract.storage.topics import QueryRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
+"""The columns of `messages` that a live message has too."""
 
 _CUT = """
 received_at <= coalesce((SELECT min(received_at) FROM messages WHERE topic = 'storage/query' AND contains(payload, $cut)
@@ -26,9 +29,9 @@ received_at <= coalesce((SELECT min(received_at) FROM messages WHERE topic = 'st
 class History:
     """The messages on `topic_filter` since `since_at`, or the last `lines` of them.
 
-    `cut` is a text that occurs in no other message: the history then ends with the message that asks for it, since the text is
-    one of its parameters and questions are recorded like every message. So what came later on the bus is not in it, even if it
-    is recorded by the time the recorder answers.
+    `cut` is a text that occurs in no other message. The history then ends with its own query, which is recorded like every
+    message and has the text among its parameters. So what came later on the bus is not in the history, even if it is recorded
+    before the recorder answers.
     """
 
     topic_filter: str
@@ -46,14 +49,14 @@ class History:
         sql = f"SELECT {', '.join(COLUMNS)} FROM messages WHERE {condition.sql}"  # noqa: S608 - values are parameters
         if self.lines is not None:
             sql = f"SELECT * FROM ({sql} ORDER BY received_at DESC LIMIT {self.lines})"  # noqa: S608 - a whole number
-        return arrow_request(f"{sql} ORDER BY received_at", condition.parameters, None, None)
+        return arrow_request(f"{sql} ORDER BY received_at", condition.parameters)
 
 
 def read(session: Session, history: History) -> ArrowRows:
-    """Return the whole history, asking again as often as the answer was cut.
+    """Return the whole history, with one more query for each answer that is cut at a limit on rows.
 
     Raises:
-        ClientError: nobody can answer; also while the rows are read.
+        ClientError: there is no answer; also while the rows are read.
     """
     import pyarrow as pa
 
@@ -78,3 +81,27 @@ def _batches(session: Session, history: History) -> "Iterator[pa.RecordBatch]":
 def newest_at(batch: "pa.RecordBatch") -> datetime | None:
     """Return when the last message of a batch was received, None for an empty one."""
     return batch.column("received_at")[-1].as_py() if batch.num_rows else None
+
+
+def live_row(received: Received) -> tuple[Any, ...]:
+    """Return a received message as a row of `COLUMNS`; a stamp that Scaup would not have written is left out."""
+    text, raw = _text(received.payload)
+    return (
+        received.at,
+        received.stamp.plant_at,
+        received.topic,
+        text,
+        raw,
+        received.qos,
+        received.retain,
+        received.stamp.source,
+        received.stamp.boot,
+        received.stamp.seq,
+    )
+
+
+def _text(payload: bytes) -> tuple[str | None, bytes | None]:
+    try:
+        return payload.decode(), None
+    except UnicodeDecodeError:
+        return None, payload

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.client.answers import Answer, arrow_request
 from adapters.client.errors import Refused, Unreachable, WrongUsage
 from adapters.client.session import Session, rows_of
-from broker.contract.sql import Condition
+from broker.contract.sql import Condition, identifier
 from broker.contract.storage.topics import QueryRequest
 
 if TYPE_CHECKING:
@@ -77,11 +77,6 @@ def received(since_at: datetime | None, until_at: datetime | None) -> Condition:
             text = instant.astimezone(UTC).isoformat()
             condition &= Condition(f"received_at {operator} ${name}::TIMESTAMPTZ", {name: text})
     return condition
-
-
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def select(session: Session, table: str, condition: Condition, wanted: tuple[str, ...] = ()) -> Selection:

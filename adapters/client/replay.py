@@ -1,21 +1,43 @@
-"""What a replay publishes, and when: recorded messages in, due publications out. No I/O, and no clock.
+"""Replay: which recorded messages are published again, as what, and when.
 
-Marks and topics are those of `broker.contract.replay`.
+Marks and topics are those of `broker.contract.replay`. `Replay` decides without I/O and without a clock, `Run` publishes.
 """
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from adapters.client.bus import Bus
+from adapters.client.pages import Extent, PageSize, Selection, extent, pages, received
+from adapters.client.rows import plain
+from adapters.client.session import Session, rows_of
 from broker.contract.replay import MARK, ORIGINAL_BOOT, ORIGINAL_SEQ, ORIGINAL_SOURCE, PREFIX, SOURCE
+from broker.contract.sql import Condition, topic_condition
+from broker.contract.storage import topics as storage
 from broker.errors import InvalidTopic
 from broker.message import Publication
 from broker.mqtt.topics import validate_topic
 from broker.stamp import NO_STAMP, Stamp, rfc3339
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("number", "received_at", "event_at", "topic", "payload", "payload_raw", "qos", "source", "boot", "seq")
+"""The columns of `messages` that a replay reads."""
+_PAGE = PageSize(10_000, 8 * 1024 * 1024)
+"""Small, since nothing is published while a page is read."""
+_AT_ONCE_S = 0.001
+_STEP_S = 0.5
+
+Advance = Callable[[int, str, float | None], None]
+"""Gets the number of messages published since the last call, the position in the recording, and the seconds left."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One message as it was recorded; `stamp` is what its publisher said of it."""
+    """A recorded message; `stamp` is the one of its publisher."""
 
     received_at: datetime
     topic: str
@@ -26,7 +48,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One message to publish at `qos`, `at_s` wall seconds after the replay began. It carries its stamp already."""
+    """A message to publish at `qos`, `at_s` wall seconds after the replay began. It is stamped already."""
 
     at_s: float
     qos: int
@@ -36,7 +58,7 @@ class Due:
 class Timeline:
     """Spreads messages over time as they were received, `speed` times as fast; None leaves no pauses at all.
 
-    Where the clock ran backwards between two messages there is no pause: the later one of them was received later.
+    Where the clock was set back between two messages there is no pause.
     """
 
     def __init__(self, speed: float | None = 1.0) -> None:
@@ -87,15 +109,15 @@ class Replay:
 
 
 def marks(recorded: Recorded) -> tuple[tuple[str, str], ...]:
-    """Return the user properties that say of which message this is the replay."""
+    """Return the user properties that identify the original message."""
     stamp = recorded.stamp
-    told = (
+    given = (
         (MARK, rfc3339(recorded.received_at)),
         (ORIGINAL_SOURCE, stamp.source),
         (ORIGINAL_BOOT, stamp.boot),
         (ORIGINAL_SEQ, None if stamp.seq is None else str(stamp.seq)),
     )
-    return tuple((name, value) for name, value in told if value is not None)
+    return tuple((name, value) for name, value in given if value is not None)
 
 
 def valid_prefix(prefix: str) -> str:
@@ -109,10 +131,140 @@ def valid_prefix(prefix: str) -> str:
     if not prefix.endswith("/"):
         raise InvalidTopic(f"prefix {prefix!r} does not end with a slash: 'a' before 'b/c' would be the topic 'ab/c'")
     if prefix.startswith("$"):
-        raise InvalidTopic(f"prefix {prefix!r} begins with $: those topics are the broker's own")
+        raise InvalidTopic(f"prefix {prefix!r} begins with $: such topics belong to the broker")
     return validate_topic(prefix)
 
 
-def original_topic(topic: str, prefix: str = PREFIX) -> str | None:
-    """Return the topic that was replayed to `topic`, None where it is not below the prefix."""
-    return topic.removeprefix(prefix) if topic.startswith(prefix) and topic != prefix else None
+def replayable(topic_filter: str, prefix: str, since_at: datetime | None, until_at: datetime | None) -> Condition:
+    """Return the condition for messages that can be replayed: no replays, no storage topics, nothing below $SYS."""
+    storage_topics = [f"NOT {_on(stream.template.text)}" for stream in storage.STREAMS]
+    rules = " AND ".join(
+        ["NOT starts_with(topic, '$')", *storage_topics, "NOT starts_with(topic, $replays)", "source IS DISTINCT FROM $me"]
+    )
+    condition = (
+        topic_condition(topic_filter) & received(since_at, until_at) & Condition(rules, {"replays": PREFIX, "me": SOURCE})
+    )
+    if prefix in ("", PREFIX):
+        return condition
+    return condition & Condition("NOT starts_with(topic, $target)", {"target": prefix})
+
+
+def _on(template: str) -> str:
+    """Return the condition for the topics of a template, which may have one placeholder, at its end."""
+    plain, brace, _ = template.partition("{")
+    return f"starts_with(topic, '{plain}')" if brace else f"(topic = '{plain}')"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The messages to replay: their number, and when the first and the last of them were received."""
+
+    extent: Extent
+    first_at: datetime | None
+    last_at: datetime | None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds between the first and the last message."""
+        return 0.0 if self.first_at is None or self.last_at is None else (self.last_at - self.first_at).total_seconds()
+
+
+def span(session: Session, selection: Selection) -> Span:
+    """Return the span of what is selected now; messages recorded later are not replayed.
+
+    Raises:
+        ClientError: there is no answer.
+    """
+    found = extent(session, selection)
+    columns = "arg_min(received_at, number) AS first_at, arg_max(received_at, number) AS last_at"
+    sql = selection.sql(columns, f" AND number <= {found.last}")
+    return Span(found, **rows_of(session, sql, selection.condition.parameters)[0])
+
+
+def topics(session: Session, selection: Selection, found: Span) -> list[dict[str, Any]]:
+    """Return one row per topic: number of messages, and when the first and the last of them were received.
+
+    Raises:
+        ClientError: there is no answer.
+    """
+    columns = "topic, count(*) AS messages, min(received_at) AS first_at, max(received_at) AS last_at"
+    tail = f" AND number <= {found.extent.last} GROUP BY topic ORDER BY topic"
+    return rows_of(session, selection.sql(columns, tail), selection.condition.parameters)
+
+
+def recorded(session: Session, selection: Selection, found: Span) -> Iterator[Recorded]:
+    """Return the selected messages in the order of their arrival.
+
+    Raises:
+        ClientError: there is no answer.
+    """
+    for page in pages(session, selection, found.extent, _PAGE):
+        for batch in page:
+            yield from _messages(batch)
+
+
+def _messages(batch: "pa.RecordBatch") -> Iterator[Recorded]:
+    from broker.contract.storage.values import python_values
+
+    columns = [python_values(plain(batch.column(name))) for name in COLUMNS[1:]]
+    for received_at, event_at, topic, text, raw, qos, source, boot, seq in zip(*columns, strict=True):
+        payload = raw if text is None else text.encode()
+        yield Recorded(received_at=received_at, topic=topic, payload=payload, qos=qos, stamp=Stamp(source, boot, seq, event_at))
+
+
+class Run:
+    """Publishes messages when they are due. Its numbers report how far it came, also when it was stopped."""
+
+    def __init__(self, bus: Bus, replay: Replay, advance: Advance, duration_s: float | None) -> None:
+        """Prepare a run that will take `duration_s`; None where that depends on the broker alone."""
+        self._bus, self._replay, self._advance, self._duration_s = bus, replay, advance, duration_s
+        self._began_s: float | None = None
+        self.published = self.skipped = 0
+        self.last_at: datetime | None = None
+        self.behind_s = 0.0
+        """The longest delay of a message after it was due."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall seconds since the first message."""
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+
+    @property
+    def position(self) -> str:
+        """When the last published message was recorded, as text."""
+        return "" if self.last_at is None else rfc3339(self.last_at)[:19] + "Z"
+
+    def publish(self, messages: Iterator[Recorded]) -> None:
+        """Publish messages, each at its time, and wait until the broker has all of them.
+
+        Raises:
+            Refused: the broker refuses one.
+            Unreachable: the connection to the broker was lost.
+            ClientError: the other messages cannot be read.
+        """
+        for message in messages:
+            self._publish(message)
+        self._bus.settle()
+
+    def _publish(self, message: Recorded) -> None:
+        if self._began_s is None:
+            self._began_s = time.monotonic()
+        try:
+            due = self._replay.next(message)
+        except InvalidTopic:
+            self.skipped += 1
+        else:
+            self._wait_until(due.at_s)
+            self._bus.post(due.publication, due.qos)
+            self.published += 1
+        self.last_at = message.received_at
+        self._advance(1, self.position, self._left_s())
+
+    def _wait_until(self, at_s: float) -> None:
+        while (wait_s := at_s - self.elapsed_s) > _AT_ONCE_S:
+            self._bus.idle(min(wait_s, _STEP_S))
+            self._advance(0, self.position, self._left_s())
+        self.behind_s = max(self.behind_s, -wait_s if self._duration_s is not None else 0.0)
+
+    def _left_s(self) -> float | None:
+        return None if self._duration_s is None else self._duration_s - self.elapsed_s

@@ -11,8 +11,7 @@ from typing import Any
 import duckdb
 
 from adapters.cli.commands import last
-from adapters.client.history import History
-from adapters.client.messages import COLUMNS
+from adapters.client.history import COLUMNS, History
 from broker.contract.sql import selection
 from broker.runtime.settings import ROOT
 from storage.database.database import Database

@@ -16,7 +16,7 @@ from adapters.cli.output.formats import Format
 from adapters.cli.output.progress import Progress
 from adapters.client import pages as exporting
 from adapters.client.errors import WrongUsage
-from adapters.client.messages import COLUMNS
+from adapters.client.history import COLUMNS
 from adapters.client.pages import EVERYTHING, MESSAGES, NUMBER, PageSize, received
 from adapters.client.rows import ArrowRows
 from adapters.client.session import Session

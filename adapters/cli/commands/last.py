@@ -7,7 +7,7 @@ import click
 from adapters.cli.notices import warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument
 from adapters.cli.output.destination import Output
-from adapters.client.messages import COLUMNS
+from adapters.client.history import COLUMNS
 from adapters.client.session import Session
 from broker.contract.sql import selection
 

@@ -20,7 +20,7 @@ from broker.runtime.clock import new_boot
 
 if TYPE_CHECKING:
     from adapters.client.pages import Selection
-    from adapters.client.replaying import Run, Span
+    from adapters.client.replay import Run, Span
 
 _AS_FAST_AS_POSSIBLE = 0.0
 _LATE_S = 1.0
@@ -119,14 +119,14 @@ def replay(
     Never replayed: what was itself a replay, storage/query, storage/answer, storage/stats, storage/drift, and $SYS. A message
     of QoS 0 that the broker refuses is lost without a word, since QoS 0 has no acknowledgement.
     """
-    from adapters.client import replaying
     from adapters.client.pages import MESSAGES, select
+    from adapters.client.replay import COLUMNS, replayable, span
 
     _check_period(since_at, until_at, everything=everything)
-    condition = replaying.replayable(topic_filter, prefix, since_at, until_at)
-    selection = select(session, MESSAGES, condition, replaying.COLUMNS)
+    condition = replayable(topic_filter, prefix, since_at, until_at)
+    selection = select(session, MESSAGES, condition, COLUMNS)
     _check_numbered(selection)
-    plan = _Plan(selection, replaying.span(session, selection), speed, prefix)
+    plan = _Plan(selection, span(session, selection), speed, prefix)
     if dry_run:
         _show(session, plan, output)
     else:
@@ -150,9 +150,9 @@ def _check_numbered(selection: "Selection") -> None:
 
 
 def _show(session: Session, plan: _Plan, output: Output) -> None:
-    from adapters.client import replaying
+    from adapters.client.replay import topics
 
-    found = replaying.topics(session, plan.selection, plan.found)
+    found = topics(session, plan.selection, plan.found)
     rows = [(each["topic"], plan.prefix + each["topic"], *list(each.values())[1:]) for each in found]
     output.write(Rows(("topic", "to", "messages", "first_at", "last_at"), rows))
     takes = "as fast as the broker takes them" if plan.duration_s is None else f"in {duration(plan.duration_s)}"
@@ -160,16 +160,15 @@ def _show(session: Session, plan: _Plan, output: Output) -> None:
 
 
 def _replay(session: Session, plan: _Plan, output: Output) -> None:
-    from adapters.client import replaying
-    from adapters.client.replay import Replay
+    from adapters.client.replay import Replay, Run, recorded
 
     if not plan.prefix:
         warn("publishing to the original topics: whoever does not look at the mark takes these messages for new ones")
     total = plan.found.extent.rows
     with session.bus() as bus, Progress(total, "messages", visible=not output.on_terminal) as bar:
-        run = replaying.Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar, plan.duration_s)
+        run = Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar.advance, plan.duration_s)
         try:
-            run.publish(replaying.recorded(session, plan.selection, plan.found))
+            run.publish(recorded(session, plan.selection, plan.found))
         except (ClientError, KeyboardInterrupt) as stopped:
             with suppress(ClientError):
                 if isinstance(stopped, KeyboardInterrupt):

@@ -19,8 +19,7 @@ from adapters.cli.output.values import as_cell
 from adapters.client import follow as following
 from adapters.client.bus import Bus
 from adapters.client.errors import ConnectionLost, Unreachable, WrongUsage
-from adapters.client.history import History, read
-from adapters.client.messages import COLUMNS, live_row
+from adapters.client.history import COLUMNS, History, live_row, read
 from adapters.client.recorder import RECORDER
 from adapters.client.rows import ArrowRows, Row
 from adapters.client.session import Session

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.client.backlog import Backlog
 from adapters.client.bus import Received
 from adapters.client.errors import Unreachable
-from adapters.client.follow import Caught, Event, Follower, Live
+from adapters.client.follow import Backlog, Caught, Event, Follower, Live
 from adapters.client.history import History
 from adapters.client.rows import ArrowRows
 from broker.exchange import Exchange
