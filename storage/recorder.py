@@ -24,8 +24,9 @@ from storage.ingest.stats import Stats
 from storage.query.answers import may_answer
 from storage.query.limits import MAX_UNSENT_PARTS, Limits
 from storage.query.turns import Queries
-from storage.retention.policy import read_policy
-from storage.retention.requests import SHIPPED_POLICY, Requests
+from storage.retention.maintenance import MaintenanceService
+from storage.retention.policy import SHIPPED_POLICY, read_policy
+from storage.retention.requests import Requests
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class Recorder:
         self._session = RecordingSession(address, self.database, self._stats, self._on_commit)
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())
-        self._requests = Requests(self.database, self._session.in_writer, policy, self._send, self._stats)
+        in_writer = self._session.in_writer
+        self._maintenance = MaintenanceService(self.database, in_writer, policy, self._set_warning)
+        self._requests = Requests(self.database, in_writer, self._maintenance, self._send)
         self._services = {QUERY.template.text: self._queries.submit, REQUEST.template.text: self._requests.submit}
 
     def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
@@ -65,7 +68,7 @@ class Recorder:
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
         """Record, answer and report until cancelled; then finish the last batch, stop all queries and close the database."""
         self._bus = bus
-        work = (self._session.run(working), self._report(bus), self._requests.run())
+        work = (self._session.run(working), self._report(bus), self._maintenance.run_daily())
         tasks = {asyncio.create_task(each) for each in work}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -75,7 +78,8 @@ class Recorder:
             for task in tasks:
                 task.cancel()
             self._queries.cancel()
-            self._requests.stop()
+            self._requests.cancel()
+            self._maintenance.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self.database.close)
             await self._queries.wait_closed()
@@ -85,6 +89,9 @@ class Recorder:
             await asyncio.sleep(1)
             with suppress(OSError):  # the disk failed: the session reports it with the next commit
                 bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
+
+    def _set_warning(self, warning: str | None) -> None:
+        self._stats.warning = warning
 
     def _on_commit(self, batch: list[TimedDelivery], drifts: tuple[Drift, ...]) -> None:
         """Answer the queries of a committed batch: they see every message that arrived before them."""

@@ -1,14 +1,12 @@
-"""Makes the database file small again after rows left it: DELETE never shrinks a DuckDB file, a new file is needed.
+"""Compaction of the database file after rows were removed: DELETE never shrinks a DuckDB file, so a new file is needed.
 
-The new file is filled beside the recording, completed while the writer waits, and renamed over the old one. Until the renaming
-the old file is the database, from then on the new one: there is no state in between, and a crash leaves one of them whole.
+The new file is filled while recording goes on, completed while the writer waits, and renamed over the old one. Until the
+renaming the old file is the database, after it the new one. There is no state in between, and a crash leaves one of them whole.
 """
 
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection, Error
@@ -17,7 +15,7 @@ from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.database.migrate import migrate
 from storage.errors import ArchiveFailed, StorageError, first_line
-from storage.retention.archive import Tell
+from storage.retention.archive import InWriter, Report
 
 log = logging.getLogger(__name__)
 
@@ -27,37 +25,37 @@ SELECT schema_name, table_name, list_contains(list(column_name), 'number') AS nu
 FROM duckdb_columns() JOIN duckdb_tables() USING (database_name, schema_name, table_name)
 WHERE database_name = current_database() AND NOT temporary GROUP BY ALL ORDER BY ALL
 """
-LEAST_BYTES = 8 * 1024 * 1024
-"""Smaller files, with their write-ahead log, are left as they are."""
+MIN_BYTES = 8 * 1024 * 1024
+"""Smaller files, including their write-ahead log, are not compacted."""
 
 
 def worth_compacting(database: Database, moved: int) -> bool:
-    """Tell whether a quarter of the file or more is free, or was filled with the rows that moved out of it just now."""
-    if sum(database.file_sizes) < LEAST_BYTES:
+    """Return whether a quarter of the file or more is free, or was used by the `moved` messages that have just left it."""
+    if sum(database.file_sizes) < MIN_BYTES:
         return False
     with database.cursor() as cursor:
         ((free, size),) = cursor.execute("SELECT free_blocks, total_blocks FROM pragma_database_size() LIMIT 1").fetchall()
-        ((left,),) = cursor.execute("SELECT count(*) FROM live.messages").fetchall()
-    return bool(free * 4 > size or moved * 3 > left)
+        ((live,),) = cursor.execute("SELECT count(*) FROM live.messages").fetchall()
+    return bool(free * 4 > size or moved * 3 > live)
 
 
-def compact(database: Database, in_writer: Callable[[Callable[[], Any]], Any], tell: Tell) -> tuple[int, int]:
-    """Rewrite the database into a file without gaps; return its size before and after, in bytes.
+def compact(database: Database, in_writer: InWriter, report: Report) -> tuple[int, int]:
+    """Rewrite the database to a file without gaps; return its size before and after, in bytes.
 
     Raises:
-        ArchiveFailed: there is no room for it, or it could not be written; the old file stays.
+        ArchiveFailed: the disk is too full, or the file could not be written; the old file stays.
         StorageError: the database failed.
     """
     before = sum(database.file_sizes)
     if database.free_bytes < before:
-        raise ArchiveFailed(f"compacting needs {before >> 20} MiB of free disk, {database.free_bytes >> 20} MiB are there")
+        raise ArchiveFailed(f"compacting needs {before >> 20} MiB of free disk, there are {database.free_bytes >> 20} MiB")
     new = database.compacting / database.path.name
     try:
         _prepare(new)
         until = database.last_number
         with database.cursor() as cursor:
             cursor.execute(f"ATTACH {literal(str(new))} AS {_NEW} (STORAGE_VERSION 'v1.5.0')")
-            _copy_until(cursor, until, tell)
+            _copy_until(cursor, until, report)
         in_writer(lambda: database.replace_file(lambda connection: _complete(connection, until, new)))
     except (Error, OSError) as error:
         raise ArchiveFailed(f"the database could not be compacted: {first_line(error)}") from error
@@ -75,10 +73,10 @@ def _prepare(new: Path) -> None:
     connection.close()
 
 
-def _copy_until(cursor: DuckDBPyConnection, until: int, tell: Tell) -> None:
+def _copy_until(cursor: DuckDBPyConnection, until: int, report: Report) -> None:
     numbered = [table for *table, has_number in cursor.execute(_TABLES).fetchall() if has_number]
     for done, (schema, table) in enumerate(numbered):
-        tell("compacting", done, len(numbered))
+        report("compacting", done, len(numbered))
         _copy(cursor, schema, table, f"number <= {until}")
 
 
@@ -100,13 +98,13 @@ def _compare(connection: DuckDBPyConnection, name: str) -> None:
     sql = f"SELECT (SELECT count(*) FROM {name}), (SELECT count(*) FROM {_NEW}.{name})"
     ((old, new),) = connection.execute(sql).fetchall()
     if old != new:
-        raise ArchiveFailed(f"{name} has {old} rows, its copy {new}: the database stays as it was")
+        raise ArchiveFailed(f"{name} has {old} rows, its copy {new}: the database was not replaced")
 
 
 def _clean_up(database: Database) -> None:
-    """Leave no half-made file attached or on disk."""
+    """Detach and remove an unfinished file."""
     try:
-        database.transact(lambda connection: None)  # opens the database, should it be closed
+        database.transact(lambda connection: None)  # opens the database if it is closed
         with database.cursor() as cursor:
             cursor.execute(f"DETACH DATABASE IF EXISTS {_NEW}")
     except (Error, StorageError) as error:

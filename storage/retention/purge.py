@@ -1,7 +1,7 @@
-"""Applies the retention policy to the archive: files are rewritten without the messages that are no longer kept.
+"""Deletion of expired messages: files of the archive are rewritten without the messages that the policy no longer keeps.
 
-A message and its typed rows go together. What goes is counted in `expired_message`, so that the ledger still balances, and its
-means stay in `message_mean` where the policy keeps them.
+A message and its typed rows are deleted together. Deleted messages are counted in `expired_message`, so that the ledger still
+balances, and their means are stored in `message_mean` if the policy keeps them.
 """
 
 import logging
@@ -14,7 +14,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, Error
 
 from storage.errors import ArchiveFailed, first_line
-from storage.retention.archive import Archive, ArchiveFile, Tell, Written
+from storage.retention.archive import Archive, ArchiveFile, Report, WrittenFile
 from storage.retention.policy import Policy
 from storage.schema.views import read_files
 
@@ -25,7 +25,7 @@ _MEANS = f"""
 WITH kept AS (
     SELECT received_at, coalesce(event_at, received_at) AS measured_at, topic,
         CASE WHEN json_valid(payload) THEN payload END AS payload
-    FROM {{messages}} WHERE topic IN (SELECT topic FROM gone WHERE means)),
+    FROM {{messages}} WHERE topic IN (SELECT topic FROM expired WHERE means)),
 fields AS (
     SELECT received_at, measured_at, topic, '' AS field, payload AS text, json_type(payload) AS type FROM kept
     UNION ALL
@@ -39,79 +39,77 @@ FROM numbers WHERE isfinite(value) GROUP BY ALL
 """
 
 
-class Retention:
-    """The retention policy at work on one archive."""
+class Purge:
+    """Applies a retention policy to one archive on one day."""
 
     def __init__(self, archive: Archive, policy: Policy, today: date) -> None:
         self._archive, self._policy, self._today = archive, policy, today
 
-    def forget(self, tell: Tell) -> int:
-        """Forget what the policy no longer keeps; return how many messages were forgotten.
+    def run(self, report: Report) -> int:
+        """Delete what the policy no longer keeps; return the number of messages.
 
         Raises:
-            ArchiveFailed: a file could not be rewritten; it stays.
+            ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        days = [day for day in self._archive.archived_days() if self._policy.may_forget(day, self._today)]
-        forgotten, failures = 0, list[ArchiveFailed]()
+        days = [day for day in self._archive.archived_days() if self._policy.has_expired(day, self._today)]
+        deleted, failures = 0, list[ArchiveFailed]()
         for done, day in enumerate(days):
-            tell("forgetting what is not kept", done, len(days))
+            report("deleting expired messages", done, len(days))
             try:
-                forgotten += self._forget_day(day, early=False)
-            except ArchiveFailed as failure:  # a damaged file must not keep everything else for ever
+                deleted += self._purge_day(day, early=False)
+            except ArchiveFailed as failure:  # a damaged file must not prevent all other deletions
                 failures.append(failure)
         self._archive.remove_obsolete()
         if failures:
             raise ArchiveFailed("; ".join(map(str, failures)))
-        return forgotten
+        return deleted
 
-    def hold_floor(self, tell: Tell) -> int:
-        """Forget early, oldest first, what may be forgotten, until free disk is above the floor; return how many messages.
+    def enforce_floor(self, report: Report) -> int:
+        """Delete early what may be deleted, oldest first, until free disk reaches the floor; return the number of messages.
 
         Raises:
-            ArchiveFailed: a file could not be rewritten; it stays.
+            ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        forgotten, days = 0, self._archive.archived_days()
+        deleted, days = 0, self._archive.archived_days()
         for done, day in enumerate(days):
             if self._archive.database.free_bytes >= self._policy.floor_bytes:
                 break
-            tell("making room", done, len(days))
-            if gone := self._forget_day(day, early=True):
-                log.warning(
-                    "free disk is below the floor of the retention policy: %d messages of %s were forgotten early", gone, day
-                )
-            forgotten += gone
+            report("freeing disk space", done, len(days))
+            if count := self._purge_day(day, early=True):
+                log.warning("free disk is below the floor of the retention policy: deleted %d messages of %s early", count, day)
+            deleted += count
             if not self._archive.remove_obsolete():
-                break  # a query still reads files: what they take is not free yet, and no reason to forget more
-        return forgotten
+                break  # a query still reads deleted files: their space is not free yet, which is no reason to delete more
+        return deleted
 
-    def _forget_day(self, day: date, early: bool) -> int:
-        forgotten = 0
+    def _purge_day(self, day: date, early: bool) -> int:
+        deleted = 0
         for messages in self._archive.files(day, "messages"):
-            gone = self._gone(messages, early)
-            if gone.num_rows:
+            expired = self._expired(messages, early)
+            if expired.num_rows:
                 same_part = [file for file in self._archive.files(day) if file.part == messages.part and file != messages]
-                forgotten += self._rewrite(messages, same_part, gone)
+                deleted += self._rewrite(messages, same_part, expired)
         for means in self._archive.files(day, "message_mean"):
             self._rewrite_means(means, early)
-        return forgotten
+        return deleted
 
-    def _gone(self, messages: ArchiveFile, early: bool) -> pa.Table:
-        """Return the topics of a file that are no longer kept, and whether their means are."""
+    def _expired(self, messages: ArchiveFile, early: bool) -> pa.Table:
+        """Return the topics of a file that are no longer kept, and whether their means are kept."""
         topics = self._topics(messages)
         day = messages.part.day
-        gone = [topic for topic in topics if self._policy.expired(topic, day, self._today, early)]
-        means = [not self._policy.means_expired(topic, day, self._today, early) for topic in gone]
-        return pa.table({"topic": pa.array(gone, pa.string()), "means": pa.array(means, pa.bool_())})
+        expired = [topic for topic in topics if self._policy.expired(topic, day, self._today, early)]
+        means = [not self._policy.means_expired(topic, day, self._today, early) for topic in expired]
+        return pa.table({"topic": pa.array(expired, pa.string()), "means": pa.array(means, pa.bool_())})
 
-    def _rewrite(self, messages: ArchiveFile, typed: list[ArchiveFile], gone: pa.Table) -> int:
+    def _rewrite(self, messages: ArchiveFile, typed: list[ArchiveFile], expired: pa.Table) -> int:
         archive, source = self._archive, self._source(messages)
-        numbers = f"(SELECT number FROM {source} WHERE topic IN (SELECT topic FROM gone))"
+        numbers = f"(SELECT number FROM {source} WHERE topic IN (SELECT topic FROM expired))"
         new = [(archive.new_file(old.table, old.part, old.columns), old) for old in (messages, *typed)]
         with archive.writing([file for file, _ in new]):
             with _reading(messages), archive.database.cursor() as cursor:
-                cursor.register("gone", gone)
+                cursor.register("expired", expired)
                 written = []
                 for file, old in new:
                     rows_sql = f"SELECT * FROM {self._source(old)} WHERE number NOT IN {numbers}"
@@ -124,30 +122,30 @@ class Retention:
     def _switch(
         self,
         old: list[ArchiveFile],
-        written: list[Written | None],
+        written: list[WrittenFile | None],
         means: pa.Table,
         counts: list[tuple[Any, ...]],
         day: date,
     ) -> None:
-        def note(connection: DuckDBPyConnection) -> None:
+        def count_deleted(connection: DuckDBPyConnection) -> None:
             for source, boot, count in counts:
                 connection.execute("INSERT INTO expired_message VALUES (?, ?, ?, ?, now())", [day, source, boot, count])
             connection.register("means", means)
             connection.execute("INSERT INTO live.message_mean BY NAME SELECT * FROM means")
             connection.unregister("means")
 
-        self._archive.switch(old, [each for each in written if each is not None], note)
+        self._archive.switch(old, [each for each in written if each is not None], count_deleted)
 
     def _rewrite_means(self, means: ArchiveFile, early: bool) -> None:
         archive, source, day = self._archive, self._source(means), means.part.day
-        gone = [topic for topic in self._topics(means) if self._policy.means_expired(topic, day, self._today, early)]
-        if not gone:
+        expired = [topic for topic in self._topics(means) if self._policy.means_expired(topic, day, self._today, early)]
+        if not expired:
             return
         file = archive.new_file(means.table, means.part, means.columns)
         with archive.writing([file]):
             with archive.database.cursor() as cursor:
-                cursor.register("gone", pa.table({"topic": pa.array(gone, pa.string())}))
-                kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM gone)"
+                cursor.register("expired", pa.table({"topic": pa.array(expired, pa.string())}))
+                kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM expired)"
                 written = archive.write(file, kept, cursor)
             archive.switch([means], [written] if written is not None else [], lambda connection: None)
 
@@ -165,9 +163,9 @@ def _reading(file: ArchiveFile) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        raise ArchiveFailed(f"{file.path} cannot be read, nothing of it was forgotten: {first_line(error)}") from error
+        raise ArchiveFailed(f"{file.path} cannot be read, nothing in it was deleted: {first_line(error)}") from error
 
 
 def _counts(cursor: DuckDBPyConnection, source: str) -> list[tuple[Any, ...]]:
-    sql = f"SELECT source, boot, count(*) FROM {source} WHERE topic IN (SELECT topic FROM gone) GROUP BY ALL"
+    sql = f"SELECT source, boot, count(*) FROM {source} WHERE topic IN (SELECT topic FROM expired) GROUP BY ALL"
     return cursor.execute(sql).fetchall()

@@ -210,7 +210,7 @@ def test_rows_that_vanish_before_the_switch_move_nothing(
         return written
 
     monkeypatch.setattr(Archive, "_write_live", slow)
-    with pytest.raises(ArchiveFailed, match="has 20 rows, 19 are live: nothing was moved"):
+    with pytest.raises(ArchiveFailed, match="has 20 rows, the live table 19: nothing was moved"):
         archive.move(FIRST, silent)
     assert live(database, FIRST) == len(a_day()) - 1
     assert on_disk(database) == set()
@@ -230,7 +230,7 @@ def test_a_database_that_failed_meanwhile_keeps_its_rows(
         return written
 
     monkeypatch.setattr(Archive, "_write_live", slow)
-    with pytest.raises(ArchiveFailed, match="removed when the database was opened again"):
+    with pytest.raises(ArchiveFailed, match="removed when the database was reopened"):
         archive.move(FIRST, silent)
     assert content(database) == before
     assert on_disk(database) == set()

@@ -23,7 +23,7 @@ from storage.database.database import Database
 from storage.retention import archive
 from storage.retention.archive import Archive
 from storage.retention.compact import compact
-from storage.retention.maintenance import Housekeeping
+from storage.retention.maintenance import Maintenance
 from storage.retention.policy import parse_policy
 from tests.storage.conftest import Past, a_day, ask, direct, silent
 
@@ -45,15 +45,15 @@ def scenario(folder: Path) -> None:
     """Do everything that the archive can do; go on where an earlier run was killed."""
     archive.PART_ROWS = 30
     database = Database(folder / "scaup.duckdb", 256, 1)
-    keeping, days = Housekeeping(database, direct), Archive(database, direct)
+    maintenance, days = Maintenance(database, direct), Archive(database, direct)
     for day in days.closed_days(TODAY):
         days.move(day, silent)
     compact(database, direct, silent)
-    keeping.forget(POLICY, TODAY, silent)
+    maintenance.purge(POLICY, TODAY, silent)
     if days.files(SECOND):
-        keeping.restore(SECOND, silent)
-    keeping.tidy(POLICY, TODAY, silent)
-    keeping.tidy(POLICY, TODAY, silent, SECOND)
+        maintenance.restore(SECOND, silent)
+    maintenance.run(POLICY, TODAY, silent)
+    maintenance.run(POLICY, TODAY, silent, SECOND)
     database.close()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from storage.database.database import Database
 from storage.errors import ArchiveFailed, InvalidRequest
-from storage.retention.maintenance import Housekeeping, Tidied
+from storage.retention.maintenance import Maintenance, MaintenanceResult
 from storage.retention.policy import Policy, parse_policy
 from tests.storage.conftest import Past, a_day, ask, content, direct, silent
 
@@ -13,66 +13,66 @@ FIRST, SECOND, TODAY = (date(2026, 11, day) for day in (1, 2, 3))
 
 
 @pytest.fixture
-def keeping(database: Database, past: Past) -> Housekeeping:
+def maintenance(database: Database, past: Past) -> Maintenance:
     for day in (FIRST, SECOND, TODAY):
         past.record(day, a_day())
-    return Housekeeping(database, direct)
+    return Maintenance(database, direct)
 
 
-def test_days_that_are_over_are_archived_once(database: Database, keeping: Housekeeping) -> None:
+def test_days_that_are_over_are_archived_once(database: Database, maintenance: Maintenance) -> None:
     before = content(database)
-    done = keeping.tidy(Policy(), TODAY, silent)
-    assert (done.days, done.moved, done.forgotten) == (2, 2 * len(a_day()), 0)
+    done = maintenance.run(Policy(), TODAY, silent)
+    assert (done.days, done.moved, done.deleted) == (2, 2 * len(a_day()), 0)
     assert content(database) == before
     assert ask(database, "SELECT DISTINCT received_at::DATE FROM live.messages") == [(TODAY,)]
-    again = keeping.tidy(Policy(), TODAY, silent)
+    again = maintenance.run(Policy(), TODAY, silent)
     assert (again.days, again.moved) == (0, 0)
 
 
-def test_days_stay_in_the_database_as_long_as_the_policy_says(database: Database, keeping: Housekeeping) -> None:
-    assert keeping.tidy(parse_policy("live 1d"), TODAY, silent).days == 1
+def test_days_stay_in_the_database_as_long_as_the_policy_says(database: Database, maintenance: Maintenance) -> None:
+    assert maintenance.run(parse_policy("live 1d"), TODAY, silent).days == 1
     assert ask(database, "SELECT count(DISTINCT received_at::DATE) FROM live.messages") == [(2,)]
 
 
-def test_one_day_can_be_asked_for(database: Database, keeping: Housekeeping) -> None:
-    assert keeping.tidy(parse_policy("live 9d"), TODAY, silent, FIRST).moved == len(a_day())
+def test_one_day_can_be_asked_for(database: Database, maintenance: Maintenance) -> None:
+    assert maintenance.run(parse_policy("live 9d"), TODAY, silent, FIRST).moved == len(a_day())
     assert ask(database, "SELECT DISTINCT day FROM archive_file") == [(FIRST,)]
 
 
 @pytest.mark.parametrize("day", [TODAY, date(2026, 11, 4)])
-def test_a_day_that_is_not_over_is_refused(day: date, database: Database, keeping: Housekeeping) -> None:
+def test_a_day_that_is_not_over_is_refused(day: date, database: Database, maintenance: Maintenance) -> None:
     with pytest.raises(InvalidRequest, match=f"{day} is not over: only days before {TODAY}"):
-        keeping.tidy(Policy(), TODAY, silent, day)
+        maintenance.run(Policy(), TODAY, silent, day)
     assert ask(database, "FROM archive_file") == []
 
 
-def test_what_has_no_end_to_wait_for_is_archived_and_forgotten_at_once(database: Database, keeping: Housekeeping) -> None:
-    done = keeping.tidy(parse_policy('"#" keep 0d raw'), TODAY, silent)
-    assert (done.moved, done.forgotten) == (2 * len(a_day()), 2 * len(a_day()))
+def test_what_has_no_end_to_wait_for_is_archived_and_forgotten_at_once(database: Database, maintenance: Maintenance) -> None:
+    done = maintenance.run(parse_policy('"#" keep 0d raw'), TODAY, silent)
+    assert (done.moved, done.deleted) == (2 * len(a_day()), 2 * len(a_day()))
     assert list(database.archive.rglob("*.parquet")) == []
 
 
-def test_a_database_that_lost_most_of_its_rows_becomes_small(database: Database, past: Past, keeping: Housekeeping) -> None:
+def test_a_database_that_lost_most_of_its_rows_becomes_small(database: Database, past: Past, maintenance: Maintenance) -> None:
     past.record(SECOND, [("large", os.urandom(100_000).hex().encode()) for _ in range(60)], 3)
     before = content(database)
-    done = keeping.tidy(Policy(), TODAY, silent)
+    done = maintenance.run(Policy(), TODAY, silent)
     assert done.before_bytes > 8_000_000 > 4_000_000 > done.after_bytes == sum(database.file_sizes)
     assert content(database) == before
 
 
-def test_a_day_that_was_brought_back_stays_until_it_is_asked_for(database: Database, keeping: Housekeeping) -> None:
+def test_a_day_that_was_brought_back_stays_until_it_is_asked_for(database: Database, maintenance: Maintenance) -> None:
     before = content(database)
-    keeping.tidy(Policy(), TODAY, silent)
-    assert keeping.restore(FIRST, silent) == len(a_day())
-    assert keeping.tidy(Policy(), TODAY, silent).moved == 0
-    assert keeping.tidy(Policy(), TODAY, silent, FIRST).moved == len(a_day())
+    maintenance.run(Policy(), TODAY, silent)
+    assert maintenance.restore(FIRST, silent) == len(a_day())
+    assert maintenance.run(Policy(), TODAY, silent).moved == 0
+    assert maintenance.run(Policy(), TODAY, silent, FIRST).moved == len(a_day())
     assert content(database) == before
     with pytest.raises(ArchiveFailed, match="not in the archive"):
-        keeping.restore(TODAY, silent)
+        maintenance.restore(TODAY, silent)
 
 
 def test_what_was_done_reads_well() -> None:
-    assert str(Tidied(2, 1_234_567, 0, 900_000_000, 1_500_000)) == (
+    assert str(MaintenanceResult(2, 1_234_567, 0, 900_000_000, 1_500_000)) == (
         "1,234,567 messages of 2 days archived; database 900.0 MB → 1.5 MB"
     )
-    assert ", 7 forgotten by the policy;" in str(Tidied(0, 0, 7, 1, 1))
+    assert ", 7 deleted by the retention policy;" in str(MaintenanceResult(0, 0, 7, 1, 1))

@@ -60,7 +60,7 @@ def test_comments_and_empty_lines_say_nothing(line: str) -> None:
         ("a/b keep 7d raw,", "'' should be 'forever'"),
         ("a/b keep 7d raw keep 1y 15-min means", "should be 'forever'"),
         ("a/b keep 1y 15-min means", "add for instance 'keep 7d raw'"),
-        ("a/b keep 7d raw, keep 8d raw", "said twice"),
+        ("a/b keep 7d raw, keep 8d raw", "set twice"),
         ("a/b keep 7d raw, keep 7d 15-min means", "keep them for longer"),
         ("a/b keep 7d raw, keep 1d 15-min means", "keep them for longer"),
         ("a/b forever, keep 7d raw", "should be 'forever'"),
@@ -70,7 +70,7 @@ def test_comments_and_empty_lines_say_nothing(line: str) -> None:
         ('"" forever', "at least one character"),
         ('"a/b forever', "a quote is not closed"),
         ('"a/b"x forever', "a quote is not closed"),
-        ("# keep 7d raw", 'Write "#" in quotes'),
+        ("# keep 7d raw", 'write "#" in quotes'),
         ("floor", "such as 'floor 1GB'"),
         ("floor 1", "such as 'floor 1GB'"),
         ("floor 1GiB", "such as 'floor 1GB'"),
@@ -131,7 +131,7 @@ def test_what_no_line_matches_is_kept_for_ever() -> None:
 def test_raw_messages_are_kept_for_whole_days_from_the_end_of_theirs(days: int, expired: bool) -> None:
     policy = parse_policy("a keep 7d raw, keep 14d 15-min means")
     assert (policy.expired("a", DAY, after(days)) is not None) is expired
-    assert policy.may_forget(DAY, after(days)) is expired
+    assert policy.has_expired(DAY, after(days)) is expired
 
 
 @pytest.mark.parametrize(("days", "expired"), [(7, False), (8, False), (14, False), (15, True)])
@@ -156,4 +156,4 @@ def test_early_means_now_for_what_has_an_end_and_never_for_what_has_none() -> No
 
 
 def test_a_policy_without_an_end_never_looks_at_a_day() -> None:
-    assert not parse_policy("a forever\n# forever").may_forget(DAY, after(9_999))
+    assert not parse_policy("a forever\n# forever").has_expired(DAY, after(9_999))

@@ -10,9 +10,9 @@ import pytest
 from storage.database.database import Database
 from storage.errors import ArchiveFailed
 from storage.retention.archive import Archive
-from storage.retention.maintenance import Housekeeping
+from storage.retention.maintenance import Maintenance
 from storage.retention.policy import Policy, parse_policy
-from storage.retention.purge import Retention
+from storage.retention.purge import Purge
 from tests.storage.conftest import Past, a_day, ask, content, direct, silent
 from tests.storage.databases.make import property_of
 
@@ -33,9 +33,9 @@ def archived(past: Past, archive: Archive, day: date = FIRST, *messages: tuple[s
     archive.move(day, silent)
 
 
-def forget(database: Database, policy: str | Policy, today: date = TODAY) -> int:
+def purge(database: Database, policy: str | Policy, today: date = TODAY) -> int:
     parsed = parse_policy(policy) if isinstance(policy, str) else policy
-    return Housekeeping(database, direct).forget(parsed, today, silent)
+    return Maintenance(database, direct).purge(parsed, today, silent)
 
 
 def test_a_message_goes_with_its_typed_rows_and_everything_else_stays(database: Database, past: Past, archive: Archive) -> None:
@@ -46,7 +46,7 @@ def test_a_message_goes_with_its_typed_rows_and_everything_else_stays(database: 
     numbers = {number for (number,) in ask(database, f"SELECT number FROM messages WHERE {gone}")}
     tables = ("messages", "rejected_message", "room_temperature", "valve_level", "component_state")
     before = {table: ask(database, f"FROM {table} ORDER BY ALL") for table in tables}
-    assert forget(database, "/readings/room-1/# keep 1d raw\nnoise/# keep 1d raw") == len(numbers)
+    assert purge(database, "/readings/room-1/# keep 1d raw\nnoise/# keep 1d raw") == len(numbers)
     for table, rows in before.items():
         assert ask(database, f"FROM {table} ORDER BY ALL") == [row for row in rows if row[0] not in numbers], table
     assert ask(database, BALANCE) == [(database.last_number,)]
@@ -56,21 +56,21 @@ def test_a_message_goes_with_its_typed_rows_and_everything_else_stays(database: 
 def test_forgetting_again_forgets_nothing(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     policy = "/readings/# keep 1d raw, keep 1y 15-min means"
-    assert forget(database, policy) > 0
+    assert purge(database, policy) > 0
     before, expired = content(database), ask(database, "FROM expired_message")
-    assert forget(database, policy) == 0
+    assert purge(database, policy) == 0
     assert (content(database), ask(database, "FROM expired_message")) == (before, expired)
 
 
 @pytest.mark.parametrize(("days", "gone"), [(2, 0), (3, 0), (4, 20), (5, 20)])
 def test_the_age_counts_to_the_day(days: int, gone: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    assert forget(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == gone
+    assert purge(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == gone
 
 
 def test_the_first_line_that_matches_decides(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    forget(database, "/readings/room-1/# forever\n/readings/# keep 0d raw\n/readings/room-1/temperature keep 0d raw\n# forever")
+    purge(database, "/readings/room-1/# forever\n/readings/# keep 0d raw\n/readings/room-1/temperature keep 0d raw\n# forever")
     rooms = {room for (room,) in ask(database, "SELECT DISTINCT room FROM room_temperature")}
     assert rooms == {"room-1"}
     assert ask(database, "SELECT count(*) FROM messages WHERE topic LIKE 'noise/%'") == [(2,)]
@@ -80,10 +80,10 @@ def test_what_is_kept_for_ever_or_still_live_is_never_forgotten(database: Databa
     archived(past, archive)
     past.record(SECOND, a_day())
     before = content(database)
-    assert forget(database, '# forever\n"#" keep 0d raw', date(2099, 1, 1)) == 0
-    assert forget(database, Policy(), date(2099, 1, 1)) == 0
+    assert purge(database, '# forever\n"#" keep 0d raw', date(2099, 1, 1)) == 0
+    assert purge(database, Policy(), date(2099, 1, 1)) == 0
     assert content(database) == before
-    assert forget(database, '"#" keep 0d raw', date(2099, 1, 1)) == len(a_day())
+    assert purge(database, '"#" keep 0d raw', date(2099, 1, 1)) == len(a_day())
     assert ask(database, "SELECT count(*) FROM messages") == [(len(a_day()),)]
 
 
@@ -91,7 +91,7 @@ def test_numbers_are_never_given_again(database: Database, past: Past, archive: 
     """Although the newest messages, or all of them, are forgotten."""
     for day in (FIRST, SECOND):
         archived(past, archive, day)
-    forget(database, '"#" keep 0d raw')
+    purge(database, '"#" keep 0d raw')
     assert ask(database, "SELECT count(*) FROM messages") == [(0,)]
     database.close()
     again = Database(database.path, 256, 1)
@@ -106,7 +106,7 @@ def test_what_is_forgotten_is_counted_for_each_publisher(database: Database, pas
         past.record(FIRST, [("t", b"1")], 1, stamp + property_of(b"seq", str(number).encode()))
     past.record(FIRST, [("t", b"1"), ("u", b"1")], 2)
     archive.move(FIRST, silent)
-    assert forget(database, "t keep 1d raw") == 4
+    assert purge(database, "t keep 1d raw") == 4
     assert ask(database, "SELECT day, source, boot, messages FROM expired_message ORDER BY ALL") == [
         (FIRST, "heating", "b1", 3),
         (FIRST, None, None, 1),
@@ -152,7 +152,7 @@ def plain_means(payloads: list[bytes]) -> list[tuple[Any, ...]]:
 
 def test_means_are_those_of_plain_python(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, *(("m", payload) for payload in PAYLOADS), *(("n", payload) for payload in PAYLOADS))
-    assert forget(database, "m keep 1d raw, keep 1y 15-min means\nn keep 1d raw") == 2 * len(PAYLOADS)
+    assert purge(database, "m keep 1d raw, keep 1y 15-min means\nn keep 1d raw") == 2 * len(PAYLOADS)
     found, wanted = sorted(ask(database, MEANS)), plain_means(list(PAYLOADS))
     assert [row[:2] for row in found] == [row[:2] for row in wanted]
     for row, right in zip(found, wanted, strict=True):
@@ -167,7 +167,7 @@ def test_means_are_of_quarters_of_plant_time_where_messages_say_it(database: Dat
     past.record(FIRST, [("t", b"7")], 13.25 - 1 / 3600)
     past.record(FIRST, [("t", b"9")], 13.25)
     archive.move(FIRST, silent)
-    forget(database, "t keep 1d raw, keep 1y 15-min means")
+    purge(database, "t keep 1d raw, keep 1y 15-min means")
     sql = "SELECT start_at::VARCHAR, mean, samples, received_at::DATE FROM message_mean ORDER BY start_at"
     assert ask(database, sql) == [
         ("2026-01-31 08:00:00+00", 2.0, 2, FIRST),
@@ -182,9 +182,9 @@ def test_means_are_of_quarters_of_plant_time_where_messages_say_it(database: Dat
 def test_means_come_to_their_end_too(days: int, left: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, ("a", b"1"), ("b", b"2"), ("c", b"3"))
     policy = "a keep 1d raw, keep 10d 15-min means\nb keep 1d raw, keep 20d 15-min means\nc forever"
-    forget(database, policy)
+    purge(database, policy)
     assert len(ask(database, MEANS)) == 2
-    assert forget(database, policy, FIRST + timedelta(days=days)) == 0
+    assert purge(database, policy, FIRST + timedelta(days=days)) == 0
     assert len(ask(database, MEANS)) == left
     there = {str(path.relative_to(database.archive)) for path in database.archive.rglob("*.parquet")}
     assert there == {path for (path,) in ask(database, "SELECT path FROM archive_file WHERE state = 'archived'")}
@@ -192,7 +192,7 @@ def test_means_come_to_their_end_too(days: int, left: int, database: Database, p
 
 def test_means_that_were_due_long_ago_are_not_made(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, ("a", b"1"))
-    forget(database, "a keep 1d raw, keep 10d 15-min means", FIRST + timedelta(days=11))
+    purge(database, "a keep 1d raw, keep 10d 15-min means", FIRST + timedelta(days=11))
     assert ask(database, MEANS) == []
     assert ask(database, BALANCE) == [(1,)]
 
@@ -200,15 +200,15 @@ def test_means_that_were_due_long_ago_are_not_made(database: Database, past: Pas
 def test_a_day_that_was_brought_back_stays_although_it_has_means(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     policy = "/readings/# keep 1d raw, keep 1y 15-min means"
-    forget(database, policy)
+    purge(database, policy)
     before = content(database)
-    keeping = Housekeeping(database, direct)
-    assert keeping.restore(FIRST, silent) > 0
+    maintenance = Maintenance(database, direct)
+    assert maintenance.restore(FIRST, silent) > 0
     for _ in range(2):
-        keeping.tidy(parse_policy(policy), TODAY, silent)
+        maintenance.run(parse_policy(policy), TODAY, silent)
         assert archive.files(FIRST) == []
         assert content(database) == before
-    keeping.tidy(parse_policy(policy), TODAY, silent, FIRST)
+    maintenance.run(parse_policy(policy), TODAY, silent, FIRST)
     assert ask(database, "SELECT count(*) FROM live.message_mean") == [(0,)]
     assert content(database) == before
 
@@ -230,10 +230,10 @@ def test_below_the_floor_the_oldest_goes_first_and_loudly(
         archived(past, archive, day, ("a", b"1"), ("a", b"2"))
     no_room_until(monkeypatch, database, 1)
     with caplog.at_level(logging.WARNING):
-        assert forget(database, "floor 1GB\na keep 1y raw, keep 2y 15-min means") == 4
+        assert purge(database, "floor 1GB\na keep 1y raw, keep 2y 15-min means") == 4
     assert archive.archived_days() == [THIRD]
-    assert "2 messages of 2026-11-01 were forgotten early" in caplog.text
-    assert "2 messages of 2026-11-02 were forgotten early" in caplog.text
+    assert "deleted 2 messages of 2026-11-01 early" in caplog.text
+    assert "deleted 2 messages of 2026-11-02 early" in caplog.text
     assert "2026-11-03" not in caplog.text
     assert ask(database, MEANS) == []
     assert ask(database, BALANCE) == [(6,)]
@@ -245,14 +245,14 @@ def test_the_floor_takes_nothing_that_is_kept_for_ever(
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"), ("b", b"2"))
     no_room_until(monkeypatch, database, -1)
-    assert forget(database, "floor 1GB\na keep 1y raw") == 2
+    assert purge(database, "floor 1GB\na keep 1y raw") == 2
     assert ask(database, "SELECT topic, count(*) FROM messages GROUP BY ALL") == [("b", 2)]
-    assert forget(database, "floor 1GB\na keep 1y raw") == 0
+    assert purge(database, "floor 1GB\na keep 1y raw") == 0
 
 
 def test_above_the_floor_nothing_goes_early(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    assert forget(database, 'floor 1MB\n"#" keep 1y raw') == 0
+    assert purge(database, 'floor 1MB\n"#" keep 1y raw') == 0
 
 
 def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past: Past, archive: Archive) -> None:
@@ -262,10 +262,10 @@ def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past
     whole = path.read_bytes()
     path.write_bytes(b"damaged")
     with pytest.raises(ArchiveFailed, match=r"day=2026-11-01/messages-000000000001\.parquet cannot be read"):
-        forget(database, '"#" keep 1d raw')
+        purge(database, '"#" keep 1d raw')
     assert archive.archived_days() == [FIRST]
     path.write_bytes(whole)
-    assert forget(database, '"#" keep 1d raw') == len(a_day())
+    assert purge(database, '"#" keep 1d raw') == len(a_day())
     assert ask(database, BALANCE) == [(database.last_number,)]
 
 
@@ -280,7 +280,7 @@ def test_a_failure_while_a_file_is_rewritten_leaves_it_and_no_other(
 
     monkeypatch.setattr("storage.retention.archive.sync_file", full)
     with pytest.raises(ArchiveFailed, match="No space left"):
-        forget(database, "/readings/# keep 1d raw")
+        purge(database, "/readings/# keep 1d raw")
     monkeypatch.undo()
     assert content(database) == before
     assert [path for path in sorted(database.archive.rglob("*")) if path.is_file()] == files
@@ -291,5 +291,5 @@ def test_retention_tells_how_far_it_is(database: Database, past: Past, archive: 
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"))
     told: list[tuple[str, int, int]] = []
-    Retention(archive, parse_policy('"#" keep 0d raw'), TODAY).forget(lambda *progress: told.append(progress))
-    assert told == [("forgetting what is not kept", 0, 2), ("forgetting what is not kept", 1, 2)]
+    Purge(archive, parse_policy('"#" keep 0d raw'), TODAY).run(lambda *progress: told.append(progress))
+    assert told == [("deleting expired messages", 0, 2), ("deleting expired messages", 1, 2)]
