@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.cli.systems.energy.files import FilePost
 from adapters.cli.systems.energy.posting import Poster
-from adapters.cli.systems.fastening.requests import Requests
+from adapters.cli.systems.fastening.requests import DriverRequests
 from adapters.client.errors import ClientError
 from adapters.client.follow import Caught, follow
 from adapters.client.history import History as MessageHistory
@@ -228,8 +228,8 @@ def test_request_to_the_fastening_controller(case: Case) -> None:
         return [unmarked(each) for each in case.arrivals(request, [], encode(answer))]
 
     bus = connected(reply)
-    requests = Requests(bus, "driver-1", "console", clock=iter(range(1_000)).__next__)
-    bus.subscribe(requests.answer_topic)
+    requests = DriverRequests(bus, "driver-1", "console", clock=iter(range(1_000)).__next__)
+    requests.subscribe()
     case.check(outcome_of(lambda: requests.request(FasteningAction.PAUSE) or ERROR), answer)
 
 

@@ -297,7 +297,7 @@ def test_without_a_normalizer_it_ends_with_3(scaup: Scaup, bus: NormalizingBus, 
     assert "did not answer" in (found := scaup("energy", "import", path)).stderr
     assert found.exit_code == 3
     bus.stopping = True
-    assert "stopped before it answered" in (found := scaup("energy", "import", path)).stderr
+    assert "stopped before it had answered" in (found := scaup("energy", "import", path)).stderr
     assert found.exit_code == 3
     bus.kept.pop("components/energy/state")
     assert scaup("energy", "import", path).exit_code == 3

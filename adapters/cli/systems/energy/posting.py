@@ -1,22 +1,22 @@
 """Posts of files to the energy normalizer, one at a time, and its answers."""
 
 import re
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapters.cli.systems.energy.files import FilePost
-from adapters.client.bus import Bus, Received
-from adapters.client.errors import Failed, Unreachable
-from broker.contract.components.topics import STATE, ComponentState, Presence
+from adapters.client.bus import Bus
+from adapters.client.errors import BrokenReply, Failed, NoReply, NotOnline
+from adapters.client.requests import SAME_RELEASE, Requests, Responder
 from broker.contract.energy.topics import ANSWER, RAW, Stored
+from broker.contract.storage.topics import JSON
 from broker.errors import InvalidTopic, Rejected
 from broker.message import Publication, decode
 
 PATIENCE_S = 120.0
 """How long to wait for an answer: the normalizer looks a new ship up in the recording first."""
-_NORMALIZER = STATE.template.topic(component="energy")
+NORMALIZER = Responder("energy normalizer", "energy", "see `scaup status` and `scaup logs energy`")
 _ROW = re.compile(r"data\[(\d+)\]")
 _RETRY = "repeat the import, which changes nothing that is stored; see `scaup status` and `scaup logs energy`"
 
@@ -46,12 +46,10 @@ class Poster:
         Raises:
             Unreachable: the energy normalizer is not online.
         """
-        self._bus, self._clock = bus, clock
-        self._answer_topic = ANSWER.template.topic(client=bus.client_id)
-        state = bus.retained(_NORMALIZER).get(_NORMALIZER)
-        if state is None or not _is(state, Presence.ONLINE):
-            raise Unreachable("the energy normalizer is not online", "start it with `make up`, see `scaup status energy`")
-        bus.subscribe(self._answer_topic, _NORMALIZER)
+        self._requests = Requests(bus, NORMALIZER, ANSWER.template.topic(client=bus.client_id), clock)
+        if not NORMALIZER.is_online(bus):
+            raise NotOnline("the energy normalizer is not online", "start it with `make up`, see `scaup status energy`")
+        self._requests.subscribe()
 
     def post(self, post: FilePost) -> Stored:
         """Post a piece and return the answer.
@@ -61,33 +59,17 @@ class Poster:
             Refused: the broker does not let this account post.
             Unreachable: the normalizer stopped or does not answer, or the connection was lost.
         """
-        mark = secrets.token_bytes(16)
         try:
             topic = RAW.template.topic(ship=str(post.ship))
         except InvalidTopic as error:
             raise Failed(f"{post.path.name}: {post.place}spaceship_id: {error}", "give another --ship") from error
-        publication = Publication(
-            topic=topic,
-            payload=post.payload(),
-            response_topic=self._answer_topic,
-            correlation_data=mark,
-            content_type="application/json",
-        )
-        if not self._bus.publish(publication):
-            raise Unreachable("no component is subscribed to energy data", "start everything with `make up`")
-        return self._answer(post, mark)
-
-    def _answer(self, post: FilePost, mark: bytes) -> Stored:
-        until_s = self._clock() + PATIENCE_S
-        while (left_s := until_s - self._clock()) > 0:
-            received = self._bus.receive(left_s)
-            if received is None:
-                break
-            if received.topic == _NORMALIZER and _is(received, Presence.OFFLINE):
-                raise Unreachable(f"the energy normalizer stopped before it answered, at {post.where(0)}", _RETRY)
-            if received.topic == self._answer_topic and received.correlation_data == mark:
-                return _decoded(received)
-        raise Unreachable(f"the energy normalizer did not answer within {PATIENCE_S:.0f} s, at {post.where(0)}", _RETRY)
+        try:
+            answer = self._requests.reply(Publication(topic=topic, payload=post.payload(), content_type=JSON), PATIENCE_S)
+            return decode(answer.payload, Stored)
+        except (NotOnline, NoReply, BrokenReply) as error:
+            raise type(error)(f"{error.message}, at {post.where(0)}", _RETRY) from error
+        except Rejected as error:
+            raise BrokenReply(f"the energy normalizer sent an invalid answer: {error}", SAME_RELEASE) from error
 
 
 def _placed(post: FilePost, error: str) -> str:
@@ -96,17 +78,3 @@ def _placed(post: FilePost, error: str) -> str:
     found = _ROW.search(error)
     where = post.where(int(found[1])) if found else f"{post.path.name}, {post.place}from {post.rows} {post.first_row} on"
     return f"{where}: {text}"
-
-
-def _is(received: Received, presence: Presence) -> bool:
-    try:
-        return decode(received.payload, ComponentState).state is presence
-    except Rejected:
-        return False
-
-
-def _decoded(received: Received) -> Stored:
-    try:
-        return decode(received.payload, Stored)
-    except Rejected as error:
-        raise Unreachable(f"the energy normalizer sent an invalid answer: {error}", "use one release on both sides") from error

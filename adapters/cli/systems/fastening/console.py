@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adapters.cli.systems.fastening.dialogue import FASTENING, TORQUE_ADAPTER, Dialogue
 from adapters.cli.systems.fastening.lines import PROMPT, Line, hint
-from adapters.cli.systems.fastening.requests import JobHold, Requests, no_answer, refusal, request
+from adapters.cli.systems.fastening.requests import DriverRequests, JobHold, no_answer, refusal, request
 from adapters.cli.systems.fastening.terminal import Keyboard, OutputClosed, Screen, interruptible
 from adapters.client.bus import LeavingBus, Received
 from adapters.client.errors import ConnectionLost, Failed, Refused, Unreachable
@@ -42,7 +42,7 @@ class Console:
     def __init__(self, bus: LeavingBus, driver: str, console: str, keyboard: Keyboard, clock: Clock | None = None) -> None:
         self._bus, self._driver, self._console, self._keyboard = bus, driver, console, keyboard
         self._clock = clock or Clock()
-        self._requests = Requests(bus, driver, console, self._clock.now)
+        self._requests = DriverRequests(bus, driver, console, self._clock.now)
         self._dialogue = Dialogue(driver)
         self._screen = Screen()
         self._hold = JobHold(self._requests, self._dialogue, self._screen)
@@ -89,7 +89,7 @@ class Console:
         retained = [_state_topic(FASTENING), _state_topic(TORQUE_ADAPTER), LINK.template.topic(driver=self._driver)]
         for received in self._bus.retained(*retained).values():
             self._take(received)
-        self._bus.subscribe(EVENT.template.topic(driver=self._driver), self._requests.answer_topic, *retained)
+        self._bus.subscribe(EVENT.template.topic(driver=self._driver), *self._requests.topics, *retained)
 
     def _begin(self, serial: str | None) -> None:
         """Read serial numbers until the controller grants a job."""

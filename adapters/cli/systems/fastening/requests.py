@@ -2,10 +2,8 @@
 
 import getpass
 import os
-import secrets
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,13 +11,16 @@ from dataclasses import replace
 from adapters.cli.systems.fastening.dialogue import Dialogue, resume_command
 from adapters.cli.systems.fastening.lines import hint
 from adapters.cli.systems.fastening.terminal import Screen
-from adapters.client.bus import Bus, Received
-from adapters.client.errors import ClientError, Failed, Refused, Unreachable, WrongUsage
+from adapters.client.bus import Bus
+from adapters.client.errors import ClientError, Failed, NoReply, NotOnline, Refused, Unreachable, WrongUsage
+from adapters.client.requests import SAME_RELEASE, Requests, Responder
 from broker.contract.fastening.topics import ANSWER, REQUEST, Action, FasteningAnswer, FasteningError, FasteningRequest
 from broker.contract.storage.topics import JSON
 from broker.errors import Rejected
 from broker.message import Publication, decode
 
+CONTROLLER = Responder("fastening controller", None, "see `scaup status fastening`")
+"""Its state is not watched here: the console shows it."""
 PATIENCE_S = 5.0
 FAREWELL_S = 2.0
 """How long to wait for an answer when the console ends."""
@@ -44,30 +45,12 @@ def request(driver: str, console: str, action: Action, serial: str | None = None
     return replace(publication, content_type=JSON)
 
 
-class Requests:
-    """One console's requests for one driver. `receive` returns all messages but the answers, in the order of arrival."""
+class DriverRequests(Requests):
+    """One console's requests for one driver."""
 
     def __init__(self, bus: Bus, driver: str, console: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bus, self._driver, self._console, self._clock = bus, driver, console, clock
-        self._waiting: deque[Received] = deque()
-        self.answer_topic = ANSWER.template.topic(driver=driver, console=bus.client_id)
-
-    def receive(self, timeout_s: float) -> Received | None:
-        """Return the next message, None if there is none in time.
-
-        Raises:
-            ConnectionLost: the connection was lost and no message is left.
-        """
-        while True:
-            received = self._waiting.popleft() if self._waiting else self._bus.receive(timeout_s)
-            if received is None or received.topic != self.answer_topic:
-                return received  # an answer here is too late
-
-    def waiting(self) -> list[Received]:
-        """Return the messages that arrived while an answer was awaited."""
-        found = list(self._waiting)
-        self._waiting.clear()
-        return found
+        super().__init__(bus, CONTROLLER, ANSWER.template.topic(driver=driver, console=bus.client_id), clock)
+        self._driver, self._console = driver, console
 
     def request(self, action: Action, serial: str | None = None, patience_s: float = PATIENCE_S) -> FasteningAnswer | None:
         """Send a request and return the answer; None if no controller is subscribed, or none answers in time.
@@ -77,14 +60,15 @@ class Requests:
             Unreachable: the connection was lost, or the broker does not answer.
             Failed: the answer cannot be read.
         """
-        mark = secrets.token_bytes(16)
-        publication = replace(
-            request(self._driver, self._console, action, serial), correlation_data=mark, response_topic=self.answer_topic
-        )
         expiry_s = None if action is Action.PAUSE else max(1, round(patience_s))  # it is never too late to reset a driver
-        if not self._bus.publish(publication, expiry_s):
+        try:
+            answer = self.reply(request(self._driver, self._console, action, serial), patience_s, expiry_s)
+        except (NotOnline, NoReply):
             return None
-        return self._answer(mark, self._clock() + patience_s)
+        try:
+            return decode(answer.payload, FasteningAnswer)
+        except Rejected as error:
+            raise Failed(f"the fastening controller sent an invalid answer: {error}", SAME_RELEASE) from error
 
     def detach(self) -> None:
         """Release the job, without waiting for an answer.
@@ -92,24 +76,14 @@ class Requests:
         Raises:
             ClientError: it could not be sent.
         """
-        self._bus.publish(request(self._driver, self._console, Action.DETACH))
-
-    def _answer(self, mark: bytes, until_s: float) -> FasteningAnswer | None:
-        while (left_s := until_s - self._clock()) > 0:
-            received = self._bus.receive(left_s)
-            if received is None:
-                return None
-            if received.topic != self.answer_topic:
-                self._waiting.append(received)
-            elif received.correlation_data == mark:
-                return _decoded(received)
-        return None
+        with suppress(NotOnline):
+            self.publish(request(self._driver, self._console, Action.DETACH))
 
 
 class JobHold:
     """The job of the serial number `serial` that this console holds, from its request until it is paused or released."""
 
-    def __init__(self, requests: Requests, dialogue: Dialogue, screen: Screen) -> None:
+    def __init__(self, requests: DriverRequests, dialogue: Dialogue, screen: Screen) -> None:
         self._requests, self._dialogue, self._screen = requests, dialogue, screen
         self.held = False
         self.serial = ""
@@ -165,12 +139,3 @@ def refusal(error: FasteningError, fix: str = "") -> ClientError:
     """Return the error of the command for a request that the controller refused."""
     kinds: dict[str, type[ClientError]] = {"busy": Refused, "invalid": WrongUsage}
     return kinds.get(error.kind, Failed)(error.message, fix)
-
-
-def _decoded(received: Received) -> FasteningAnswer:
-    try:
-        return decode(received.payload, FasteningAnswer)
-    except Rejected as error:
-        raise Failed(
-            f"the fastening controller sent an invalid answer: {error}", "use the same release on both sides"
-        ) from error

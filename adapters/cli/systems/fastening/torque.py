@@ -167,11 +167,11 @@ def cancel(session: Session, driver: str, output: Output) -> None:
 
     The driver is reset. Recorded results stay; the next job of that serial number begins with its first step.
     """
-    from adapters.cli.systems.fastening.requests import Requests, console_name, no_answer, refusal
+    from adapters.cli.systems.fastening.requests import DriverRequests, console_name, no_answer, refusal
 
     with session.bus() as bus:
-        requests = Requests(bus, driver, console_name())
-        bus.subscribe(requests.answer_topic)
+        requests = DriverRequests(bus, driver, console_name())
+        requests.subscribe()
         answer = requests.request(Action.CANCEL)
     if answer is None:
         raise no_answer()
