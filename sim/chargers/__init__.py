@@ -1,1 +1,1 @@
-"""Simulated charging booths: chargers with their customers, and widgets; and both by hand."""
+"""Simulated charging booths: chargers with their customers, and widgets; and interactive ones."""

@@ -10,15 +10,15 @@ import orjson
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings
 from sim.chargers.component import Fleet, SimulatedChargers
+from sim.chargers.connection import CHARGER, WIDGET, Endpoint
 from sim.chargers.declaration import DECLARATION
-from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint
-from sim.chargers.faults import Fault
+from sim.chargers.frames import Fault
 from sim.fault_option import fault_share
 
 log = logging.getLogger(__name__)
 
 FILES_EACH, OTHER_FILES = 2, 64
-"""Open files: the websockets of a charger and of its widget, and what else there is."""
+"""Open files: the websockets of a charger and of its widget, and all others of the process."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -48,9 +48,9 @@ def _chargers(settings: Settings, fleet: Fleet) -> SimulatedChargers:
 
 
 def affordable(chargers: int) -> int:
-    """Raise the limit of open files as far as it is needed and allowed; return for how many of so many chargers that is enough.
+    """Raise the limit of open files as far as needed and allowed; return how many of the chargers it is enough for.
 
-    Without a reserve the connection to the broker could not be made again.
+    A reserve is kept, so that the connection to the broker can be restored.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_EACH * chargers + OTHER_FILES

@@ -9,22 +9,20 @@ from dataclasses import dataclass, field
 
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
-from sim.chargers.crowd import Crowd
-from sim.chargers.endpoint import Endpoint
-from sim.chargers.faults import Fault, frames
-from sim.chargers.link import Link, Pace
+from sim.chargers.clients import Backoff, Client, ClientGroup
+from sim.chargers.connection import Endpoint
+from sim.chargers.frames import Fault, soc_frame, soc_frames, status_of
 from sim.chargers.model import Booth
-from sim.chargers.wire import soc_frame, status_of
 
 log = logging.getLogger(__name__)
 
 SHORTEST_SLEEP_S = 0.02
-"""What is due within it is done together."""
+"""Everything due within it is done together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """Which booths to simulate: `sim-c1` with `sim-w1`, and so on; `faults` gives the share of frames that have each."""
+    """The booths to simulate: `sim-c1` with `sim-w1`, and so on; `faults` gives the share of frames that have each."""
 
     chargers: int = 5
     seed: int = 1
@@ -36,68 +34,68 @@ class Fleet:
 
 
 class Charger:
-    """One charger client."""
+    """One simulated charger."""
 
-    __slots__ = ("_booth", "_faults", "_now_s", "_rng", "link")
+    __slots__ = ("_booth", "_faults", "_now_s", "_rng", "client")
 
-    def __init__(self, name: str, fleet: Fleet, crowd: Crowd, pace: Pace, now_s: float) -> None:
+    def __init__(self, name: str, fleet: Fleet, group: ClientGroup, backoff: Backoff, now_s: float) -> None:
         self._booth = Booth(f"{fleet.seed}/{name}")
         self._faults, self._rng = fleet.faults, random.Random(f"faults {fleet.seed}/{name}")
         self._now_s = now_s
-        self.link = Link(name, crowd, self._on_open, _ignore, pace)
+        self.client = Client(name, group, self._on_open, _ignore, backoff)
 
     def advance(self, now_s: float) -> float:
         """Let plant time pass and send what is due; return when something is due again."""
         dt_s, self._now_s = now_s - self._now_s, now_s
         soc = self._booth.step(max(0.0, dt_s))
         if soc is not None:
-            self.link.send(frames(soc, self._faults, self._rng))
+            self.client.send(soc_frames(soc, self._faults, self._rng))
         return now_s + self._booth.next_s
 
     def _on_open(self) -> None:
-        """Say at once how far the battery is, which has charged on."""
+        """Send the state of charge at once: the battery has gone on charging meanwhile."""
         if (soc := self._booth.soc) is not None:
-            self.link.send([soc_frame(soc)])
+            self.client.send([soc_frame(soc)])
 
 
 class Widget:
-    """One widget client.
+    """One simulated widget.
 
     Attributes:
-        status: what it shows; None before anything came.
+        status: the status it shows; None before the first.
     """
 
-    __slots__ = ("_name", "link", "status")
+    __slots__ = ("_name", "client", "status")
 
-    def __init__(self, name: str, crowd: Crowd, pace: Pace) -> None:
+    def __init__(self, name: str, group: ClientGroup, backoff: Backoff) -> None:
         self._name = name
         self.status: str | None = None
-        self.link = Link(name, crowd, lambda: None, self._on_frame, pace)
+        self.client = Client(name, group, lambda: None, self._on_frame, backoff)
 
     def _on_frame(self, frame: bytes) -> None:
         status = status_of(frame)
         if status is None:
-            log.warning("%s: this is no chargingStatus: %.200r", self._name, frame)
+            log.warning("%s: not a chargingStatus: %.200r", self._name, frame)
         else:
             self.status = status
             log.debug("%s: %s", self._name, status)
 
 
 class SimulatedChargers:
-    """A service: chargers and widgets that connect to the charger adapter, whenever it is there.
+    """A service: chargers and widgets that connect to the charger adapter whenever it is reachable.
 
     Args:
-        fleet: which booths.
-        endpoints: where chargers and where widgets connect to.
+        fleet: the booths to simulate.
+        endpoints: the servers for chargers and for widgets.
         time_scale: plant seconds per wall second, above 0.
-        pace: when to connect again.
+        backoff: delays before reconnecting.
     """
 
     def __init__(
-        self, fleet: Fleet, endpoints: tuple[Endpoint, Endpoint], time_scale: float = 1.0, pace: Pace | None = None
+        self, fleet: Fleet, endpoints: tuple[Endpoint, Endpoint], time_scale: float = 1.0, backoff: Backoff | None = None
     ) -> None:
         self._fleet, self._endpoints, self._time_scale = fleet, endpoints, time_scale
-        self._pace = pace or Pace()
+        self._backoff = backoff or Backoff()
         self._widgets: dict[str, Widget] = {}
 
     def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
@@ -109,17 +107,17 @@ class SimulatedChargers:
         return []
 
     def statuses(self) -> dict[str, str | None]:
-        """Return what each widget shows."""
+        """Return the status that each widget shows."""
         return {name: each.status for name, each in self._widgets.items()}
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Simulate until cancelled, whether the adapter is there or not."""
-        for_chargers, for_widgets = (Crowd(each, self._fleet.chargers) for each in self._endpoints)
+        """Simulate until cancelled, whether the adapter is reachable or not."""
+        for_chargers, for_widgets = (ClientGroup(each, self._fleet.chargers) for each in self._endpoints)
         pairs, now_s = self._fleet.pairs(), bus.now_s()
-        chargers = [Charger(name, self._fleet, for_chargers, self._pace, now_s) for name in pairs]
-        self._widgets = {name: Widget(name, for_widgets, self._pace) for name in pairs.values()}
-        links = [*(each.link for each in self._widgets.values()), *(each.link for each in chargers)]
-        work = [self._pass_time(chargers, bus), *(each.run() for each in links)]
+        chargers = [Charger(name, self._fleet, for_chargers, self._backoff, now_s) for name in pairs]
+        self._widgets = {name: Widget(name, for_widgets, self._backoff) for name in pairs.values()}
+        clients = [*(each.client for each in self._widgets.values()), *(each.client for each in chargers)]
+        work = [self._pass_time(chargers, bus), *(each.run() for each in clients)]
         tasks = [asyncio.create_task(each) for each in work]
         working(True)
         try:
@@ -132,7 +130,7 @@ class SimulatedChargers:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pass_time(self, chargers: list[Charger], bus: Bus) -> None:
-        """Advance each charger when something is due at it."""
+        """Advance each charger whenever something is due for it."""
         now_s = bus.now_s()
         due = [(charger.advance(now_s), number) for number, charger in enumerate(chargers)]
         heapq.heapify(due)
@@ -145,4 +143,4 @@ class SimulatedChargers:
 
 
 def _ignore(_frame: bytes) -> None:
-    """Chargers are told nothing."""
+    """Do nothing: chargers receive no messages."""

@@ -1,4 +1,4 @@
-"""What the simulated chargers and widgets are; they speak on websockets and not on the bus."""
+"""Declaration of the simulated chargers and widgets, which use websockets and not the bus."""
 
 from broker.runtime.declaration import Declaration, Variable
 
@@ -16,7 +16,7 @@ DECLARATION = Declaration(
 )
 
 STAND_INS = {
-    "sim-charger": ("sim.chargers.charger_by_hand", "one charger by hand: pick its state of charge"),
-    "sim-widget": ("sim.chargers.widget_by_hand", "one widget by hand: see its LED"),
+    "sim-charger": ("sim.chargers.interactive_charger", "an interactive charger: pick its state of charge"),
+    "sim-widget": ("sim.chargers.interactive_widget", "an interactive widget: see its LED"),
 }
-"""Interactive programs for `scaup run`: their module, and what they do."""
+"""Interactive programs for `scaup run`: module and summary."""

@@ -48,7 +48,7 @@ def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.Co
         ("adapters.cli.commands.query", ["query", "SELECT 1"]),
         ("paho", ["query", "SELECT 1"]),
         ("duckdb", ["run", "recorder"]),
-        ("sim.chargers.charger_by_hand", ["run", "sim-charger", "--id", "c1"]),
+        ("sim.chargers.interactive_charger", ["run", "sim-charger", "--id", "c1"]),
     ],
 )
 def test_ctrl_c_ends_it_without_a_word(moment: str, arguments: list[str]) -> None:

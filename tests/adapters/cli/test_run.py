@@ -34,7 +34,7 @@ def test_a_stand_in_shows_its_own_help(scaup: Scaup, name: str) -> None:
 @pytest.mark.parametrize("name", stand_ins())
 @pytest.mark.parametrize(
     ("options", "says"),
-    [([], "Give its id as it stands in the pairs"), (["--id", " "], "Give its id"), (["--id", "x", "--port", "0"], "range")],
+    [([], "Give its id from the pairs"), (["--id", " "], "Give its id"), (["--id", "x", "--port", "0"], "range")],
 )
 def test_a_stand_in_tells_wrong_usage(scaup: Scaup, name: str, options: list[str], says: str) -> None:
     result = scaup("run", name, *options)

@@ -1,4 +1,4 @@
-"""What chargers and widgets connect to, written for these tests alone."""
+"""A websocket server for chargers and widgets, written for these tests only."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class OneServer:
     frames: dict[str, list[str | bytes]] = field(default_factory=dict)
     open: dict[str, ServerConnection] = field(default_factory=dict)
     closed: list[tuple[str, int | None]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     first: str | None = None
     """Sent to each client as it connects."""
     _server: Server | None = None
@@ -41,7 +41,7 @@ class OneServer:
             self._server = None
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        self.asked.append(request.path)
+        self.requested.append(request.path)
         empty, folder, client = request.path.split("/")
         if (empty, folder) != ("", self.folder) or (self.known is not None and client not in self.known):
             return connection.respond(HTTPStatus.NOT_FOUND, "unknown\n")

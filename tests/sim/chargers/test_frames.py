@@ -5,16 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.chargers.endpoint import CHARGER, WIDGET, Endpoint
-from sim.chargers.faults import Fault, frames
-from sim.chargers.wire import soc_frame, status_of
+from sim.chargers.connection import CHARGER, WIDGET, Endpoint
+from sim.chargers.frames import Fault, soc_frame, soc_frames, status_of
 
 
 def sent(soc: int, *faults: Fault, share: float = 1.0, seed: int = 1) -> list[str | None]:
-    return frames(soc, dict.fromkeys(faults, share), random.Random(seed))
+    return soc_frames(soc, dict.fromkeys(faults, share), random.Random(seed))
 
 
-def test_the_frame_is_exact() -> None:
+def test_frame_matches_the_protocol_exactly() -> None:
     assert soc_frame(70) == '{"event":"StateOfCharge","data":{"soc":70}}'
     assert sent(70) == [soc_frame(70)]
 
@@ -30,7 +29,7 @@ def test_faults_come_before_the_frame() -> None:
     assert last == soc_frame(70)
 
 
-def test_disconnect_takes_the_place_of_the_frame() -> None:
+def test_disconnect_replaces_the_frame() -> None:
     assert sent(70, Fault.DISCONNECT) == [None]
 
 
@@ -42,14 +41,14 @@ def test_garbage_is_never_json_and_never_empty(soc: int, seed: int) -> None:
         json.loads(garbage)
 
 
-def test_a_share_is_a_share() -> None:
+def test_a_fault_occurs_with_its_share() -> None:
     rng = random.Random(1)
-    found = [len(frames(50, {Fault.TEXT: 0.3}, rng)) == 2 for _ in range(2000)]
+    found = [len(soc_frames(50, {Fault.TEXT: 0.3}, rng)) == 2 for _ in range(2000)]
     assert sum(found) / 2000 == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize("status", ["charging", "charging80", "charged", "unavailable"])
-def test_a_widget_reads_the_status(status: str) -> None:
+def test_status_of_a_charging_status_frame(status: str) -> None:
     assert status_of(f'{{"event":"chargingStatus","data":{{"status":"{status}"}}}}') == status
 
 
@@ -62,7 +61,7 @@ def test_a_widget_reads_the_status(status: str) -> None:
         '{"event":"StateOfCharge","data":{"status":"charged"}}',
     ],
 )
-def test_a_widget_knows_nothing_else(frame: str | bytes) -> None:
+def test_other_frames_have_no_status(frame: str | bytes) -> None:
     assert status_of(frame) is None
 
 
@@ -74,5 +73,5 @@ def test_a_widget_knows_nothing_else(frame: str | bytes) -> None:
         (Endpoint(CHARGER, "hall", 80), "a/b c", "ws://hall:80/chargers/a%2Fb%20c"),
     ],
 )
-def test_urls(endpoint: Endpoint, client: str, url: str) -> None:
+def test_url_of_a_client(endpoint: Endpoint, client: str, url: str) -> None:
     assert endpoint.url(client) == url

@@ -48,7 +48,7 @@ def test_thirty_minutes_to_80_and_thirty_more_to_100(charged_s: float, soc_pct: 
     assert USUAL.soc_pct(charged_s) == soc_pct
 
 
-def test_full_is_exactly_100_when_it_says_so() -> None:
+def test_soc_is_exactly_100_at_full_after() -> None:
     assert USUAL.full_after_s == pytest.approx(3600, abs=30)
     assert USUAL.soc_pct(USUAL.full_after_s) == 100.0
     assert 99.9 < USUAL.soc_pct(USUAL.full_after_s - 1) < 100
@@ -60,7 +60,7 @@ def test_the_current_does_not_jump_at_80() -> None:
 
 
 @pytest.mark.parametrize("arrived_pct", [80.0, 95.0, 100.0])
-def test_a_battery_that_comes_nearly_full(arrived_pct: float) -> None:
+def test_a_battery_that_arrives_nearly_full(arrived_pct: float) -> None:
     battery = Battery(arrived_pct, 1800.0)
     assert battery.taper_after_s == 0
     assert battery.soc_pct(0.0) == arrived_pct
@@ -77,7 +77,7 @@ def test_soc_never_falls_and_never_exceeds_100(battery: Battery, times_s: list[f
 
 @settings(deadline=None)
 @given(BATTERIES, st.floats(0, 1), st.floats(0, 1), st.floats(1, 60))
-def test_it_is_slower_above_80(battery: Battery, below: float, above: float, dt_s: float) -> None:
+def test_charging_is_slower_above_80(battery: Battery, below: float, above: float, dt_s: float) -> None:
     low_s = below * max(0.0, battery.taper_after_s - dt_s)
     high_s = battery.taper_after_s + above * (battery.full_after_s - battery.taper_after_s)
     slow_pct = battery.soc_pct(high_s + dt_s) - battery.soc_pct(high_s)
@@ -88,7 +88,7 @@ def test_it_is_slower_above_80(battery: Battery, below: float, above: float, dt_
 
 @settings(deadline=None)
 @given(SEEDS)
-def test_customers_bring_low_batteries_and_leave_them_for_a_while(seed: str) -> None:
+def test_customers_bring_low_batteries_and_stay(seed: str) -> None:
     for stay in stays(Booth(seed), 30_000)[:-1]:
         socs = [soc for _, soc in stay]
         assert 5 <= socs[0] <= 60
@@ -98,7 +98,7 @@ def test_customers_bring_low_batteries_and_leave_them_for_a_while(seed: str) -> 
 
 @settings(deadline=None)
 @given(SEEDS)
-def test_it_sends_at_once_then_every_two_minutes_and_when_full(seed: str) -> None:
+def test_it_sends_at_once_every_two_minutes_and_when_full(seed: str) -> None:
     for stay in stays(Booth(seed), 30_000):
         for (one_s, one), (other_s, other) in itertools.pairwise(stay):
             gap_s = other_s - one_s
@@ -123,7 +123,7 @@ def test_the_booth_is_empty_for_five_to_thirty_minutes(seed: str) -> None:
             assert 300 <= now_s - empty_since_s + 1e-6 <= 1801
 
 
-def test_most_customers_wait_until_it_is_full_and_some_do_not() -> None:
+def test_most_customers_wait_until_the_battery_is_full() -> None:
     ends = [stay[-1][1] for n in range(60) for stay in stays(Booth(f"{n}"), 40_000)[:-1]]
     early = sum(each < 100 for each in ends) / len(ends)
     assert 0.1 < early < 0.3
@@ -147,7 +147,7 @@ def test_other_booths_differ() -> None:
 
 @settings(deadline=None)
 @given(SEEDS, st.lists(st.floats(0, 500), max_size=50))
-def test_small_steps_and_a_large_one_come_to_the_same(seed: str, steps_s: list[float]) -> None:
+def test_step_size_does_not_change_the_result(seed: str, steps_s: list[float]) -> None:
     one, other = Booth(seed), Booth(seed)
     for each in steps_s:
         one.step(each)

@@ -6,24 +6,24 @@ from click.testing import CliRunner
 from broker.runtime.settings import Settings
 from sim.chargers.__main__ import _chargers, affordable, main
 from sim.chargers.component import Fleet
-from sim.chargers.endpoint import CHARGER, WIDGET
+from sim.chargers.connection import CHARGER, WIDGET
 
 
-def test_the_settings_say_where_to_connect() -> None:
+def test_settings_choose_the_server() -> None:
     given = {"SCAUP_SIM_CHARGER_HOST": "hall", "SCAUP_CHARGER_PORT": "3101", "SCAUP_TIME_SCALE": "60"}
     built = _chargers(Settings.load(given), Fleet())
     assert [each.url("x") for each in built._endpoints] == ["ws://hall:3101/chargers/x", "ws://hall:3200/widgets/x"]
     assert built._time_scale == 60
 
 
-def test_the_ports_are_those_of_the_adapter() -> None:
+def test_default_ports_are_those_of_the_adapter() -> None:
     from adapters.chargers.declaration import CHARGER_PORT, WIDGET_PORT
 
     assert (CHARGER.port_variable, CHARGER.usual_port) == (CHARGER_PORT.name, CHARGER_PORT.default)
     assert (WIDGET.port_variable, WIDGET.usual_port) == (WIDGET_PORT.name, WIDGET_PORT.default)
 
 
-def test_as_many_as_may_have_open_files(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_open_file_limit_bounds_the_chargers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     changed: list[tuple[int, int]] = []
     monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr("resource.setrlimit", lambda _, limits: changed.append(limits))
@@ -44,7 +44,7 @@ def test_pairs_are_printed_without_a_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "reason"),
     [
         (["--fault", "tired=0.1"], "not NAME=SHARE with NAME one of garbage, text, falling, disconnect"),
         (["--fault", "text"], "not NAME=SHARE"),
@@ -54,7 +54,7 @@ def test_pairs_are_printed_without_a_broker() -> None:
         (["--chargers", "20001"], "range"),
     ],
 )
-def test_wrong_options_are_told(arguments: list[str], says: str) -> None:
+def test_wrong_options_are_refused(arguments: list[str], reason: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert says in " ".join(result.output.split())
+    assert reason in " ".join(result.output.split())

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import click
 from websockets.exceptions import ConnectionClosed
 
-from sim.chargers.by_hand import coloured, connected, connection_options, endpoint, hint, lost, until_stopped
-from sim.chargers.endpoint import WIDGET, Endpoint
-from sim.chargers.reasons import printable, why_lost
-from sim.chargers.wire import status_of
+from sim.chargers.connection import WIDGET, Endpoint, printable, why_lost
+from sim.chargers.frames import status_of
+from sim.chargers.interactive import coloured, connected, connection_options, endpoint, hint, lost, until_stopped
 
 LED = {"charging": "red", "charging80": "yellow", "charged": "green"}
 """Colour of each status; a widget recognises no other."""
@@ -31,7 +30,7 @@ def main(client: str, host: str | None, port: int | None) -> None:
 
 
 def led_line(status: str, colours: bool) -> str:
-    """Return how the LED looks at a status: `● red     charging`."""
+    """Return the line for the LED at a status: `● red     charging`."""
     colour = LED.get(status)
     if colour is None:
         return f"{_symbol(DARK)} not recognised  {printable(status, 40)}"
@@ -50,7 +49,7 @@ async def _show(where: Endpoint, client: str) -> None:
                 raise lost(why_lost(error)) from error
             status = status_of(frame)
             if status is None:
-                hint(f"Ignored what is no chargingStatus: {frame[:60]!a}")
+                hint(f"Ignored: not a chargingStatus: {frame[:60]!a}")
             elif status != shown:
                 shown = status
                 click.echo(f"{datetime.now(UTC):%H:%M:%SZ}  {led_line(status, coloured())}", color=coloured())

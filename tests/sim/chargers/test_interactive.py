@@ -1,4 +1,4 @@
-"""The stand-ins as processes of their own, at a pipe and at a terminal."""
+"""The interactive charger and widget as processes, on a pipe and on a terminal."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.runtime.settings import ROOT
-from sim.chargers.charger_by_hand import percent
-from sim.chargers.widget_by_hand import led_line
+from sim.chargers.interactive_charger import percent
+from sim.chargers.interactive_widget import led_line
 from tests.real_broker import free_ports
 from tests.sim.chargers.server import TIMEOUT_S, OneServer, serving, status, until
 
@@ -86,19 +86,19 @@ def test_each_pick_is_sent_and_confirmed_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_what_is_no_percent_is_told_and_not_sent() -> None:
+def test_text_that_is_no_percent_is_not_sent() -> None:
     async def scenario() -> None:
         async with serving("chargers") as server, running(*at(server, "sim-charger", "c1")) as process:
             code, out, err = await ended(process, b"101\n-1\nnan\nfull\n\xff\n7\n")
             assert code == 0
             assert len(out.splitlines()) == 1
-            assert err.count("is no number from 0 to 100") == 5
+            assert err.count("is not a number from 0 to 100") == 5
             assert server.socs("c1") == [7]
 
     asyncio.run(scenario())
 
 
-def test_a_file_and_nothing_as_input(tmp_path: Path) -> None:
+def test_input_from_a_file_and_from_nothing(tmp_path: Path) -> None:
     typed = tmp_path / "typed"
     typed.write_text("40\n")
 
@@ -115,7 +115,7 @@ def test_a_file_and_nothing_as_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("name", "folder"), [("sim-charger", "chargers"), ("sim-widget", "widgets")])
-def test_ctrl_c_ends_it_cleanly(name: str, folder: str, number: signal.Signals) -> None:
+def test_signals_end_it_cleanly(name: str, folder: str, number: signal.Signals) -> None:
     async def scenario() -> None:
         async with serving(folder) as server, running(*at(server, name, "x1")) as process:
             await until(lambda: server.open)
@@ -157,7 +157,7 @@ def test_an_unknown_id_names_the_fix(name: str, folder: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "variable"), [("sim-charger", "SCAUP_CHARGER_PORT"), ("sim-widget", "SCAUP_WIDGET_PORT")])
-def test_nobody_there_names_the_fix(name: str, variable: str) -> None:
+def test_an_unreachable_server_names_the_fix(name: str, variable: str) -> None:
     async def scenario() -> None:
         (port,) = free_ports(1)
         variables = {variable: str(port), "SCAUP_SIM_CHARGER_HOST": "127.0.0.1"}
@@ -187,7 +187,7 @@ def test_the_led_changes_line_by_line() -> None:
             widget.send_signal(signal.SIGINT)
             code, out, err = await ended(widget)
             assert (code, out) == (0, "")
-            assert err.count("is no chargingStatus") == 2
+            assert err.count("not a chargingStatus") == 2
 
     asyncio.run(scenario())
 
@@ -196,7 +196,7 @@ def test_the_led_changes_line_by_line() -> None:
     ("variables", "coloured"),
     [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({}, False)],
 )
-def test_colours_only_where_they_are_wanted(variables: dict[str, str], coloured: bool) -> None:
+def test_colours_only_on_a_terminal_that_has_them(variables: dict[str, str], coloured: bool) -> None:
     async def scenario() -> str:
         ours, theirs = pty.openpty()
         try:
@@ -225,7 +225,7 @@ def test_a_terminal_without_circles() -> None:
     asyncio.run(scenario())
 
 
-def test_somebody_at_a_terminal() -> None:
+def test_lines_typed_at_a_terminal_are_sent() -> None:
     async def scenario() -> None:
         ours, theirs = pty.openpty()
         try:
@@ -248,17 +248,17 @@ def test_somebody_at_a_terminal() -> None:
     [("0", 0), ("100", 100), (" 80 % ", 80), ("80%", 80), ("99.9", 99.9), ("040", 40), ("40.0", 40)]
     + [(text, None) for text in ("", "100.1", "101", "-0", "+5", "1e1", "nan", "inf", "5 5", "12,5", "٥", "5%%", ".5", "5.")],
 )
-def test_percents(typed: str, soc_pct: float | None) -> None:
+def test_percent_parses_typed_text(typed: str, soc_pct: float | None) -> None:
     found = percent(typed)
     assert found == soc_pct
     assert type(found) is type(soc_pct)
 
 
 @given(st.text())
-def test_no_text_is_sent_that_is_no_percent(text: str) -> None:
+def test_any_text_is_a_percent_or_none(text: str) -> None:
     found = percent(text)
     assert found is None or 0 <= found <= 100
 
 
-def test_a_status_of_the_server_cannot_steer_the_terminal() -> None:
+def test_a_status_cannot_control_the_terminal() -> None:
     assert led_line("\x1b[2J" + "x" * 100, colours=True) == "○ not recognised  ?[2J" + "x" * 36

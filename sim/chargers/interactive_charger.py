@@ -1,4 +1,4 @@
-"""`scaup run sim-charger`: a charger whose battery is as full as one says."""
+"""`scaup run sim-charger`: a charger whose state of charge the user picks."""
 
 import asyncio
 import re
@@ -8,11 +8,18 @@ import click
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from sim.chargers.by_hand import connected, connection_options, endpoint, hint, lost, until_stopped
-from sim.chargers.endpoint import CHARGER, Endpoint
-from sim.chargers.keyboard import Keyboard, standard_input
-from sim.chargers.reasons import why_lost
-from sim.chargers.wire import soc_frame
+from sim.chargers.connection import CHARGER, Endpoint, why_lost
+from sim.chargers.frames import soc_frame
+from sim.chargers.interactive import (
+    Keyboard,
+    connected,
+    connection_options,
+    endpoint,
+    hint,
+    lost,
+    standard_input,
+    until_stopped,
+)
 
 USUAL = (5, 10, 40, 80, 100)
 MENU = f"""\
@@ -27,7 +34,7 @@ _ENDS = ("q", "quit", "exit")
 )
 @connection_options(CHARGER, "c1234")
 def main(client: str, host: str | None, port: int | None) -> None:
-    """Be one charger: pick a state of charge, and it is sent.
+    """Be one charger: pick the state of charge to send.
 
     Pick 5, 10, 40, 80 or 100 %, or type any other percent; each is sent at once and confirmed with a line. The end of the
     input, q and Ctrl-C disconnect, with exit code 0; the exit code is 1 where the server refuses or closes the connection.
@@ -37,7 +44,7 @@ def main(client: str, host: str | None, port: int | None) -> None:
 
 
 def percent(line: str) -> float | None:
-    """Return the state of charge that was typed, a whole number where it is one; None where it is none from 0 to 100."""
+    """Return the typed state of charge, an int where it is whole; None where it is no number from 0 to 100."""
     found = _PERCENT.fullmatch(line.strip())
     if found is None or not 0 <= (soc_pct := float(found[1])) <= 100:
         return None
@@ -60,13 +67,13 @@ async def _charge(where: Endpoint, client: str, keyboard: Keyboard) -> None:
 
 
 async def _send_typed(connection: ClientConnection, keyboard: Keyboard) -> bool:
-    """Send what is typed; tell whether whoever typed has ended it, and not the server."""
+    """Send what is typed; return True when the user ends it, False when the server does."""
     while (line := await keyboard.line()) is not None and line.strip().casefold() not in _ENDS:
         if not line.strip():
             continue
         soc_pct = percent(line)
         if soc_pct is None:
-            hint(f"Not sent: {line.strip()[:40]!r} is no number from 0 to 100.")
+            hint(f"Not sent: {line.strip()[:40]!r} is not a number from 0 to 100.")
             continue
         try:
             await connection.send(soc_frame(soc_pct))
@@ -77,7 +84,7 @@ async def _send_typed(connection: ClientConnection, keyboard: Keyboard) -> bool:
 
 
 async def _until_closed(connection: ClientConnection) -> str:
-    """Read what nobody sends to a charger; return why the connection ended."""
+    """Read, though chargers receive nothing, until the connection ends; return why it ended."""
     while True:
         try:
             await connection.recv(decode=False)
