@@ -18,12 +18,12 @@ def build(settings: Settings) -> Recorder:
     """Open the database.
 
     Raises:
-        CannotStart: another recorder holds it, or it cannot be opened.
+        CannotStart: another recorder holds the database, or it cannot be opened.
         TakenOver: another recorder records on the same broker.
     """
     try:
         hold_lock(settings.database).close()
-        _refuse_a_second(settings.broker_address(DECLARATION.name))
+        _refuse_second_recorder(settings.broker_address(DECLARATION.name))
         recorder = Recorder(settings)
     except StorageError as error:
         raise CannotStart(str(error)) from error
@@ -31,11 +31,11 @@ def build(settings: Settings) -> Recorder:
     return recorder
 
 
-def _refuse_a_second(address: Address) -> None:
+def _refuse_second_recorder(address: Address) -> None:
     if (boot := asyncio.run(other_recorder(address))) is not None:
         raise TakenOver(
-            f"another recorder (boot {boot}) records on {address.host}:{address.port} already: stop it first (make down "
-            "where it was started), or use another broker (SCAUP_MQTT_PORT)"
+            f"another recorder (boot {boot}) already records on {address.host}:{address.port}: stop it first (`make down` "
+            "in its folder), or use another broker (SCAUP_MQTT_PORT)"
         )
 
 

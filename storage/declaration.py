@@ -1,4 +1,4 @@
-"""What the recorder does on the bus."""
+"""The recorder's declaration: its topics and settings."""
 
 from broker.contract.storage import topics as storage
 from broker.runtime.declaration import Declaration, Variable
@@ -9,13 +9,14 @@ MEMORY = Variable(
     meaning="memory of the database in MiB, all queries together included",
 )
 MIN_FREE = Variable(
-    name="SCAUP_MIN_FREE_MB", default="200", meaning="free disk in MiB below which the recorder stops committing, and says so"
+    name="SCAUP_MIN_FREE_MB",
+    default="200",
+    meaning="free disk in MiB below which the recorder commits nothing and reports an error",
 )
-
 RETENTION = Variable(
     name="SCAUP_RETENTION",
     default="",
-    meaning="retention policy, a file; empty: storage/retention/retention.conf, which keeps everything",
+    meaning="file with the retention policy; empty: storage/retention/retention.conf, which keeps everything",
 )
 
 DECLARATION = Declaration(

@@ -1,1 +1,1 @@
-"""The DuckDB file: its one writer, its cursors, its migrations and its files."""
+"""The DuckDB file: opening and migrations, its one writer, and the cursors of queries."""

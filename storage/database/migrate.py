@@ -1,4 +1,4 @@
-"""Numbered SQL migrations, each applied once, in order, in a transaction of its own."""
+"""Numbered SQL migrations, each applied once, in order, in a separate transaction."""
 
 from contextlib import suppress
 from importlib.resources import files
@@ -13,10 +13,10 @@ CREATE TABLE IF NOT EXISTS schema_migration (number INTEGER NOT NULL, name VARCH
 
 
 def migrate(connection: DuckDBPyConnection) -> list[int]:
-    """Bring the database of `connection` to the schema of this release; return the numbers that were applied.
+    """Migrate a database to the schema of this release; return the numbers of the migrations that were applied.
 
     Raises:
-        DatabaseTooNew: it has a migration that this release does not know.
+        DatabaseTooNew: the database has a migration that this release does not know.
     """
     available = _available()
     connection.execute(_TABLE)

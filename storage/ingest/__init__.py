@@ -1,1 +1,1 @@
-"""From the broker into the database: the recording session."""
+"""Recording: from the broker to the database."""

@@ -194,7 +194,7 @@ class RecordingSession(ConnectionListener):
         self._committing = 0
         self._stats.committed += len(batch)
         self._stats.rejected += result.rejected
-        self._stats.commit_took(time.time() - batch[0].at_us / 1e6)
+        self._stats.add_commit(time.time() - batch[0].at_us / 1e6)
         self._acknowledge([received.delivery for received in batch])
         self._on_commit(batch, result.drifts)
 

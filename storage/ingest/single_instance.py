@@ -1,4 +1,4 @@
-"""Two recorders on one broker would take each other's session away for ever: the later one does not start."""
+"""Detection of another recorder on the same broker: each of the two would take over the other's session for ever."""
 
 import asyncio
 import secrets
@@ -12,20 +12,21 @@ from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
 
 CONNECT_S = 2.0
-"""How long to wait for the broker; without one, nobody else records there either."""
+"""Time for the connection; if there is no broker, no other recorder records there either."""
 RETAINED_S = 0.3
+"""Time for the retained state of the recorder."""
 ALIVE_S = 2.5
-"""A recorder that records says so every second. What is only retained may be the last word of one that is gone."""
+"""Time for the statistics of a running recorder, which come every second. A retained state alone may be out of date."""
 
 _STATE_TOPIC = STATE.template.topic(component="recorder")
 
 
 class _Listener(ConnectionListener):
-    """Hears whether a recorder is said to be online, and whether it says so itself."""
+    """Receives the retained state of a recorder, and the statistics that show that it runs."""
 
     def __init__(self) -> None:
         self.online: ComponentState | None = None
-        self.up, self.heard, self.alive = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.up, self.state_received, self.alive = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def on_up(self) -> None:
         self.up.set()
@@ -33,33 +34,33 @@ class _Listener(ConnectionListener):
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             if delivery.topic == _STATE_TOPIC:
-                self._hear(delivery)
+                self._on_state(delivery)
             elif not delivery.retain:
                 self.alive.set()
 
-    def _hear(self, delivery: Delivery) -> None:
+    def _on_state(self, delivery: Delivery) -> None:
         try:
             state = decode(delivery.payload, ComponentState)
         except Rejected:
             return
         self.online = state if state.state is Presence.ONLINE else None
-        self.heard.set()
+        self.state_received.set()
 
 
 async def other_recorder(address: Address) -> str | None:
-    """Return the boot of a recorder that records on this broker already, None if there is none, or no broker.
+    """Return the boot of a recorder that already records on this broker, None if there is none, or no broker.
 
-    Takes a few milliseconds, unless a recorder is said to be online: then up to 2.5 s, until it is heard or not.
+    This takes a few milliseconds, or up to 2.5 s if the retained state of a recorder is online.
     """
     listener = _Listener()
     subscriptions = tuple(Subscription(filter=each) for each in (_STATE_TOPIC, STATS.template.topic()))
-    options = Options(client_id=f"recorder-look-{secrets.token_hex(4)}", subscriptions=subscriptions)
+    options = Options(client_id=f"recorder-check-{secrets.token_hex(4)}", subscriptions=subscriptions)
     connection = Connection(address, options, listener)
     running = asyncio.create_task(connection.run())
     try:
         if not await _within(CONNECT_S, listener.up):
             return None
-        await _within(RETAINED_S, listener.heard)
+        await _within(RETAINED_S, listener.state_received)
         if listener.online is None or not await _within(ALIVE_S, listener.alive):
             return None
         return listener.online.boot

@@ -1,4 +1,4 @@
-"""What the recorder counts and measures about itself."""
+"""Statistics of the recorder: counts of messages and the duration of commits."""
 
 import time
 from collections import deque
@@ -13,7 +13,7 @@ _WINDOW_S = 60.0
 
 @dataclass(slots=True)
 class Stats:
-    """Counts of messages since the start, and how long the commits of the last minute took."""
+    """Counts of messages since the start, and the durations of the commits of the last minute."""
 
     received: int = 0
     committed: int = 0
@@ -25,15 +25,15 @@ class Stats:
     warning: str | None = None
     _commits: deque[tuple[float, float]] = field(default_factory=deque)
 
-    def commit_took(self, seconds: float) -> None:
-        """Note the time from the arrival of a batch's first message to its commit."""
+    def add_commit(self, seconds: float) -> None:
+        """Add the time from the arrival of a batch's first message to its commit."""
         now_s = time.monotonic()
         self._commits.append((now_s, seconds))
         while self._commits[0][0] < now_s - _WINDOW_S:
             self._commits.popleft()
 
     def snapshot(self, database: Database, queued: int) -> RecorderStats:
-        """Return the present state for `storage/stats`."""
+        """Return the message for `storage/stats`."""
         durations = sorted(seconds for _, seconds in self._commits)
         database_bytes, wal_bytes = database.file_sizes
         return RecorderStats(

@@ -1,1 +1,1 @@
-"""How long data is kept and where: policy, archive, compaction, maintenance."""
+"""Retention of data: policy, archive, deletion, compaction, and the maintenance that runs them."""

@@ -1,26 +1,26 @@
 -- Every message on every topic, byte for byte, in the order of arrival. Append-only, no key and no index.
 CREATE TABLE messages (
-    received_at TIMESTAMPTZ NOT NULL,  -- wall time of arrival; never runs backwards within one run of the recorder
-    event_at    TIMESTAMPTZ,           -- plant time, where the message says so
+    received_at TIMESTAMPTZ NOT NULL,  -- wall time of arrival; never decreases within one run of the recorder
+    event_at    TIMESTAMPTZ,           -- plant time, if the message has it
     topic       VARCHAR NOT NULL,
-    payload     VARCHAR,               -- null where the payload is not UTF-8
-    payload_raw BLOB,                  -- only where the payload is not UTF-8
+    payload     VARCHAR,               -- null if the payload is not UTF-8
+    payload_raw BLOB,                  -- only if the payload is not UTF-8
     qos         UTINYINT NOT NULL,
     retain      BOOLEAN NOT NULL,
     source      VARCHAR,               -- the publisher's stamps: component, start, number within that start
     boot        VARCHAR,
     seq         BIGINT,
     session     INTEGER NOT NULL,      -- the broker's session that delivered it
-    packet_id   USMALLINT              -- MQTT packet identifier, null at QoS 0: recognises a redelivery after a crash
+    packet_id   USMALLINT              -- MQTT packet identifier, null at QoS 0: identifies a redelivery after a crash
 );
 
--- Each time the broker began a new session for the recorder: packet identifiers start again there.
+-- New sessions that the broker began for the recorder: packet identifiers start at 1 in each.
 CREATE TABLE mqtt_session (session INTEGER NOT NULL, started_at TIMESTAMPTZ NOT NULL);
 
 CREATE TABLE rejected_message (
     received_at TIMESTAMPTZ NOT NULL,
     event_at    TIMESTAMPTZ,
-    component   VARCHAR NOT NULL,      -- who could not use it
+    component   VARCHAR NOT NULL,      -- the component that rejected it
     topic       VARCHAR NOT NULL,
     reason      VARCHAR NOT NULL,
     payload     VARCHAR,

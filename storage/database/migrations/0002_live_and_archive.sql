@@ -1,23 +1,23 @@
--- Rows of the running days move to the schema `live`; closed days lie in the archive as Parquet files. The tables' old names become
--- views over both, which `storage/schema/views.py` defines at each opening: where the archive lies may change.
--- `number` counts the messages of a database, without a gap: a typed row carries the number of the message that it comes from.
--- Measured columns may be null: a payload whose field changed its type is kept, with null for that field.
+-- Rows of the current days move to the schema `live`; days that are over are in the archive as Parquet files. The old table names become
+-- views over both, which `storage/schema/views.py` defines at each opening: the archive's folder may change.
+-- `number` counts the messages of a database, without a gap: a typed row has the number of its message.
+-- Measured columns may be null: a payload whose field changed its type has a typed row, with null for that field.
 CREATE SCHEMA live;
 
 CREATE TABLE live.messages (
     number      BIGINT NOT NULL,
-    received_at TIMESTAMPTZ NOT NULL,  -- wall time of arrival; never runs backwards within one run of the recorder
-    event_at    TIMESTAMPTZ,           -- plant time, where the message says so
+    received_at TIMESTAMPTZ NOT NULL,  -- wall time of arrival; never decreases within one run of the recorder
+    event_at    TIMESTAMPTZ,           -- plant time, if the message has it
     topic       VARCHAR NOT NULL,
-    payload     VARCHAR,               -- null where the payload is not UTF-8
-    payload_raw BLOB,                  -- only where the payload is not UTF-8
+    payload     VARCHAR,               -- null if the payload is not UTF-8
+    payload_raw BLOB,                  -- only if the payload is not UTF-8
     qos         UTINYINT NOT NULL,
     retain      BOOLEAN NOT NULL,
     source      VARCHAR,               -- the publisher's stamps: component, start, number within that start
     boot        VARCHAR,
     seq         BIGINT,
     session     INTEGER NOT NULL,      -- the broker's session that delivered it
-    packet_id   USMALLINT              -- MQTT packet identifier, null at QoS 0: recognises a redelivery after a crash
+    packet_id   USMALLINT              -- MQTT packet identifier, null at QoS 0: identifies a redelivery after a crash
 );
 INSERT INTO live.messages SELECT row_number() OVER (), * FROM main.messages;
 
@@ -25,7 +25,7 @@ CREATE TABLE live.rejected_message (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
     event_at    TIMESTAMPTZ,
-    component   VARCHAR NOT NULL,      -- who could not use it
+    component   VARCHAR NOT NULL,      -- the component that rejected it
     topic       VARCHAR NOT NULL,
     reason      VARCHAR NOT NULL,
     payload     VARCHAR,
@@ -71,37 +71,37 @@ DROP TABLE main.component_state;
 DROP TABLE main.room_temperature;
 DROP TABLE main.valve_level;
 
--- Means of numbers in payloads that are themselves no longer kept: one row per topic, field and quarter of an hour.
+-- Means of numbers in deleted payloads: one row per topic, field and quarter of an hour.
 CREATE TABLE live.message_mean (
-    received_at TIMESTAMPTZ NOT NULL,  -- arrival of the first of them: tells the day of the archive
-    start_at    TIMESTAMPTZ NOT NULL,  -- of the quarter, in plant time where the messages say it, else of their arrival
+    received_at TIMESTAMPTZ NOT NULL,  -- arrival of the first message: gives the day in the archive
+    start_at    TIMESTAMPTZ NOT NULL,  -- of the quarter, in plant time if the messages have it, else of their arrival
     topic       VARCHAR NOT NULL,
-    field       VARCHAR NOT NULL,      -- empty where the payload is a bare number
+    field       VARCHAR NOT NULL,      -- empty if the payload is a bare number
     mean        DOUBLE NOT NULL,
     minimum     DOUBLE NOT NULL,
     maximum     DOUBLE NOT NULL,
     samples     BIGINT NOT NULL
 );
 
--- The files of the archive. 'writing': perhaps not complete; 'archived': part of the views; 'obsolete': about to be removed.
+-- The files of the archive. 'writing': perhaps incomplete; 'archived': part of the views; 'obsolete': to be removed.
 CREATE TABLE archive_file (
-    path         VARCHAR NOT NULL,     -- below the archive's folder
+    path         VARCHAR NOT NULL,     -- relative to the archive's folder
     day          DATE NOT NULL,        -- UTC, of arrival
     name         VARCHAR NOT NULL,     -- of the table
     state        VARCHAR NOT NULL,
     rows         BIGINT,               -- null while 'writing'
     bytes        BIGINT,
     sha256       VARCHAR,
-    first_number BIGINT NOT NULL,      -- it holds rows of messages with these numbers
+    first_number BIGINT NOT NULL,      -- range of the message numbers of its rows
     last_number  BIGINT NOT NULL,
     columns      VARCHAR[] NOT NULL,
     archived_at  TIMESTAMPTZ NOT NULL
 );
 
--- Days that were brought back from the archive on demand: they stay until they are archived on demand.
+-- Days that were restored from the archive on request: they stay until they are archived on request.
 CREATE TABLE restored_day (day DATE NOT NULL, restored_at TIMESTAMPTZ NOT NULL);
 
--- Messages that the policy did not keep, so that the ledger still balances: per day and publisher.
+-- Counts of messages that the retention policy deleted, by day and publisher, so that the ledger balances.
 CREATE TABLE expired_message (
     day        DATE NOT NULL,
     source     VARCHAR,
@@ -110,5 +110,5 @@ CREATE TABLE expired_message (
     expired_at TIMESTAMPTZ NOT NULL
 );
 
--- Views that a user asked for (`scaup views`).
+-- Views that a user created (`scaup views`).
 CREATE TABLE recorded_view (name VARCHAR NOT NULL, filter VARCHAR NOT NULL, query VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL);

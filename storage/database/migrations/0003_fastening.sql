@@ -1,5 +1,5 @@
--- What happens to fastening jobs, and the catalog. The views `fastening`, `fastening_event`, `serial_number`, `part` and `step` are
--- made of these (storage/schema/derived_views.py).
+-- Events of fastening jobs, and the catalog. The views `fastening`, `fastening_event`, `serial_number`, `part` and `step` are
+-- made of these (broker/contract/fastening/views.sql).
 CREATE TABLE live.fastening_log (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
@@ -17,11 +17,11 @@ CREATE TABLE live.fastening_log (
     max_nm      DOUBLE,
     in_range    BOOLEAN,
     voided      BOOLEAN,               -- with 'reversed': whether a stored value of the step was deleted
-    asked       BOOLEAN,               -- with 'reversed': whether the driver had been told to
+    asked       BOOLEAN,               -- with 'reversed': whether a reverse operation had been requested
     reason      VARCHAR
 );
 
--- Whole catalogs, as the fastening controller published them; the last one holds.
+-- Whole catalogs, as the fastening controller published them; the last one is current.
 CREATE TABLE live.torque_catalog (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,

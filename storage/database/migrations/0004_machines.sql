@@ -1,4 +1,4 @@
--- Readings of machines, and the averages over their last ones. `machine` is the level of the topic, `id` what the payload says.
+-- Readings of machines, and the averages over their last ones. `machine` is the level of the topic, `id` comes from the payload.
 CREATE TABLE live.machine_reading (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
@@ -9,8 +9,8 @@ CREATE TABLE live.machine_reading (
     description VARCHAR,
     temperature DOUBLE,                -- °C
     fan_speed   DOUBLE,                -- revolutions per minute
-    status      VARCHAR,               -- 'STARTED', 'ERROR', 'IDLE', 'COMPLETED'; whatever text the machine sent
-    timestamp   TIMESTAMPTZ            -- when the machine says that it took the reading; null where it says no offset
+    status      VARCHAR,               -- 'STARTED', 'ERROR', 'IDLE', 'COMPLETED'; any text that the machine sent
+    timestamp   TIMESTAMPTZ            -- time of the reading by the machine's clock; null if it has no offset
 );
 
 CREATE TABLE live.machine_average (
@@ -18,7 +18,7 @@ CREATE TABLE live.machine_average (
     received_at         TIMESTAMPTZ NOT NULL,
     event_at            TIMESTAMPTZ,
     machine             VARCHAR NOT NULL,
-    average_temperature DOUBLE,        -- null where none of the readings has a number
+    average_temperature DOUBLE,        -- null if none of the readings has a number
     average_speed       DOUBLE,
     status              VARCHAR
 );

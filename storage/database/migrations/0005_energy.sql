@@ -1,5 +1,5 @@
--- Quarters of an hour as the energy normalizer told them, a message a row: those that were new or had changed. The views
--- `energy_interval` (what holds) and `energy_revision` (what ever held) are made of it (storage/schema/derived_views.py).
+-- Quarters of an hour that the energy normalizer published, new or changed, one row per message. The views
+-- `energy_interval` (current values) and `energy_revision` (all values) are made of it (broker/contract/energy/views.sql).
 CREATE TABLE live.energy_told (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,

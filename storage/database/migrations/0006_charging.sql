@@ -1,5 +1,5 @@
--- Chargers, widgets and sessions. The views `charging_session` (what holds of each session) and `charger_pair` (the pairs there
--- are) are made of `charging_told` and `charging_pairs` (storage/schema/derived_views.py).
+-- Chargers, widgets and sessions. The views `charging_session` (current state of each session) and `charger_pair` (current
+-- pairs) are made of `charging_told` and `charging_pairs` (broker/contract/charging/views.sql).
 CREATE TABLE live.charger_soc (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
@@ -13,10 +13,10 @@ CREATE TABLE live.widget_status (
     received_at TIMESTAMPTZ NOT NULL,
     event_at    TIMESTAMPTZ,
     widget      VARCHAR NOT NULL,
-    status      VARCHAR                -- 'charging', 'charging80', 'charged', 'unavailable'; whatever text the widget was sent
+    status      VARCHAR                -- 'charging', 'charging80', 'charged', 'unavailable'; any text that was sent to the widget
 );
 
-CREATE TABLE live.charging_told (      -- a row when a session begins, and one when it is over
+CREATE TABLE live.charging_told (      -- one row when a session begins, and one when it ends
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
     event_at    TIMESTAMPTZ,
@@ -25,7 +25,7 @@ CREATE TABLE live.charging_told (      -- a row when a session begins, and one w
     widget      VARCHAR,
     started_at  TIMESTAMPTZ,           -- plant time
     soc_start   DOUBLE,
-    ended_at    TIMESTAMPTZ,           -- null, like all that follows, while the session runs
+    ended_at    TIMESTAMPTZ,           -- null, like the columns below, while the session runs
     soc_end     DOUBLE,
     duration_s  DOUBLE,
     ended_by    VARCHAR                -- 'charged', 'replaced', 'offline', 'unpaired'
@@ -35,5 +35,5 @@ CREATE TABLE live.charging_pairs (
     number      BIGINT NOT NULL,
     received_at TIMESTAMPTZ NOT NULL,
     event_at    TIMESTAMPTZ,
-    pairs       VARCHAR NOT NULL       -- JSON: charger → widget, all there are
+    pairs       VARCHAR NOT NULL       -- JSON: charger → widget, all pairs
 );
