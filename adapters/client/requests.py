@@ -3,7 +3,8 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.client.bus import Bus, Received
@@ -173,6 +174,16 @@ class Requests:
             if received.topic not in self.topics:
                 self._others.append(received)
         raise self._responder.silent(patience_s)
+
+
+def component_states(messages: Iterable[Message]) -> dict[str, ComponentState]:
+    """Return the states of components by name, from messages on any topics; what is no state is left out."""
+    states = {}
+    for each in messages:
+        if (levels := STATE.parse(each.topic)) is not None:
+            with suppress(Rejected):
+                states[levels["component"]] = decode(each.payload, ComponentState)
+    return states
 
 
 def _presence(message: Message) -> Presence | None:

@@ -137,7 +137,7 @@ class Compose:
 
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
-            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
+            return rollout.wait_for_broker(self.settings.broker_address(OPERATOR.name), BROKER_LIMIT_S)
         except ClientError:
             self._show(BROKER)
             raise

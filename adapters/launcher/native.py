@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
+from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed, WrongUsage
 from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision
-from adapters.launcher.control import ProcessInfo, Supervisor
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 from adapters.launcher.registry import package_of
 from adapters.launcher.runtime import Row, own_broker
-from adapters.launcher.supervision import Place, Program
+from adapters.launcher.supervision import Place, ProcessInfo, Program, Supervisor
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
 from broker.runtime.credentials import write_private
@@ -154,7 +154,7 @@ class Native:
 
     def _wait_for_broker(self) -> dict[str, ComponentState]:
         try:
-            return rollout.wait_for_broker(self.settings, BROKER_LIMIT_S)
+            return rollout.wait_for_broker(self.settings.broker_address(OPERATOR.name), BROKER_LIMIT_S)
         except ClientError as error:
             if own_broker(self.settings):
                 self._show(BROKER)

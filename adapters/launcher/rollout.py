@@ -1,28 +1,27 @@
-"""What both runtimes do alike once the broker answers: the order in which components come up, and the report's rows."""
+"""Bringing a system up: the order of its components, and waiting until each of them is online. Both runtimes share it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 
+import click
+
+from adapters.client.bus import Bus
 from adapters.client.declaration import OPERATOR
-from adapters.launcher import health
+from adapters.client.errors import ClientError
+from adapters.client.paho_bus import connected
+from adapters.client.requests import component_states
 from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.runtime import Row, broker_note
-from broker.contract.components.topics import ComponentState
+from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
 
+LOOK_EVERY_S = 0.2
 RECORDER_LIMIT_S = 30.0
 HEALTHY_LIMIT_S = 60.0
 LAST_LINES = 15
-"""How much of its log is shown of a program that does not come up."""
-
-
-def wait_for_broker(settings: Settings, limit_s: float) -> dict[str, ComponentState]:
-    """Wait until the broker answers, and return the states that it has retained.
-
-    Raises:
-        ClientError: it does not answer within `limit_s`, or refuses the login.
-    """
-    return health.wait_for_broker(settings.broker_address(OPERATOR.name), limit_s)
+"""Lines of its log that are shown for a program that does not come up."""
 
 
 def start_components(
@@ -31,11 +30,11 @@ def start_components(
     before: Mapping[str, ComponentState],
     start: Callable[[list[str]], Sequence[str]],
 ) -> list[str]:
-    """Start the recorder first, so that it hears everything, and then the others even if it does not come up.
+    """Start the recorder first, so that it records everything, and then the others even if it does not come up.
 
     Args:
         settings: where the broker is.
-        names: the components that shall run.
+        names: the components to run.
         before: their states before anything was started.
         start: starts those of the given components that do not run, and returns them.
 
@@ -45,21 +44,87 @@ def start_components(
     deadline_s = time.monotonic() + HEALTHY_LIMIT_S
     stale: dict[str, ComponentState] = {}
     missing: list[str] = []
+    address = settings.broker_address(OPERATOR.name)
     recorder = [name for name in names if name == RECORDER]
     others = [name for name in names if name != RECORDER]
     for wanted, limit_s in ((recorder, RECORDER_LIMIT_S), (others, HEALTHY_LIMIT_S)):
         stale |= {name: before[name] for name in start(wanted) if name in before}
         left_s = min(limit_s, deadline_s - time.monotonic())
-        missing = health.wait_until_online(settings.broker_address(OPERATOR.name), [*missing, *wanted], stale, left_s)
+        missing = wait_until_online(address, [*missing, *wanted], stale, left_s)
     return missing
 
 
 def rows(settings: Settings, where: Mapping[str, str], database: str) -> list[Row]:
-    """Return the report's row of each program in `where`, a mapping from its name to the place where it runs."""
-    found = health.states(settings.broker_address(OPERATOR.name))
+    """Return the rows of the report; `where` maps the name of each program to the place where it runs."""
+    found = states(settings.broker_address(OPERATOR.name))
     notes = {RECORDER: database, BROKER: broker_note(settings)}
-    states = {BROKER: "online", **{name: state.state.value for name, state in found.items()}}
+    shown = {BROKER: "online", **{name: state.state.value for name, state in found.items()}}
     return [
-        Row(name=name, where=place, state=states.get(name, "unknown"), note=notes.get(name, ""))
-        for name, place in where.items()
+        Row(name=name, where=place, state=shown.get(name, "unknown"), note=notes.get(name, "")) for name, place in where.items()
     ]
+
+
+def states(address: Address) -> dict[str, ComponentState]:
+    """Return the retained states of components, by name.
+
+    Raises:
+        Unreachable: there is no broker, or it does not answer.
+        Refused: it does not accept the login.
+    """
+    with connected(address) as bus:
+        return _retained(bus)
+
+
+def not_online(wanted: Collection[str], found: Mapping[str, ComponentState], before: Mapping[str, ComponentState]) -> list[str]:
+    """Return the components that are not online.
+
+    `before` has the states from before the components were started: an `online` with the same boot is of an earlier run.
+    """
+    return [name for name in wanted if not _online(found.get(name), before.get(name))]
+
+
+def wait_for_broker(address: Address, limit_s: float) -> dict[str, ComponentState]:
+    """Wait until the broker answers, and return the states that it has retained.
+
+    Raises:
+        ClientError: it does not answer within `limit_s`, or refuses the login.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        try:
+            return states(address)
+        except ClientError:  # also a refused login: the broker may be reading new accounts
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(LOOK_EVERY_S / 2)
+
+
+def wait_until_online(
+    address: Address, wanted: Collection[str], before: Mapping[str, ComponentState], limit_s: float
+) -> list[str]:
+    """Wait until all of `wanted` are online; return those that are not after `limit_s`."""
+    deadline_s, missing = time.monotonic() + limit_s, list(wanted)
+    while missing:
+        with suppress(ClientError), connected(address) as bus:
+            while (missing := _announce(missing, _retained(bus), before)) and time.monotonic() < deadline_s:
+                time.sleep(LOOK_EVERY_S)
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(LOOK_EVERY_S if missing else 0)
+    return missing
+
+
+def _retained(bus: Bus) -> dict[str, ComponentState]:
+    return component_states(bus.retained(STATE.template.filter).values())
+
+
+def _announce(wanted: list[str], found: Mapping[str, ComponentState], before: Mapping[str, ComponentState]) -> list[str]:
+    left = not_online(wanted, found, before)
+    for name in wanted:
+        if name not in left:
+            click.echo(f"  {name} is online", err=True)
+    return left
+
+
+def _online(state: ComponentState | None, before: ComponentState | None) -> bool:
+    return state is not None and state.state is Presence.ONLINE and (before is None or state.boot != before.boot)

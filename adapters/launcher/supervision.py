@@ -1,25 +1,29 @@
-"""The configuration of the process supervisor, as text. Nothing here touches a file or a process."""
+"""The process supervisor: its files, its configuration as text, and its control socket."""
 
 import hashlib
 import os
 import shlex
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 from broker.errors import TAKEN_OVER_EXIT
 
 AUTOSTART = "_SCAUP_AUTOSTART"
-"""Environment variable of the supervisor: whether it starts components by itself or `up` does, one group after the other."""
+"""Environment variable of the supervisor: whether it starts components itself, or leaves that to `up`, group by group."""
 
 LONGEST_SOCKET_PATH = 90
 """Bytes. A unix socket's path has room for 107 on Linux and 103 on macOS, and the supervisor appends its process id."""
 
 _PRIORITIES = {BROKER: 1, RECORDER: 2, COMPONENTS: 3, GUARDIAN: 4}
-"""The supervisor starts the lowest first and stops it last."""
+"""The supervisor starts the lowest priority first and stops it last."""
 
+_UP = ("STARTING", "RUNNING", "BACKOFF")
 _STOP_WAIT_S = {BROKER: 30, RECORDER: 30, COMPONENTS: 10, GUARDIAN: 2}
 
 
@@ -34,7 +38,7 @@ class Program:
 
     @property
     def process(self) -> str:
-        """The supervisor's name for it."""
+        """Its name at the supervisor."""
         return f"{self.group}:{self.name}"
 
 
@@ -104,18 +108,18 @@ serverurl=unix://{_escaped(place.socket)}
 
 
 def _program(place: Place, program: Program) -> str:
-    """Restarted whenever it ends; the wait before it grows by a second with each start that fails at once, never giving up.
+    """Return the section of one program. It is restarted whenever it ends, after a pause that grows with each failed start.
 
-    Only one whose place was taken is left alone: started again it would be the later one, and two systems on one broker would
-    push each other out for ever. `exitcodes` names what is expected and so not restarted; a signal never is. The supervisor
-    does not look at them within `startsecs`: one that gives way in its first second is started once more.
+    Only a component that was taken over is not restarted: it would take over in turn, and two systems on one broker would push
+    each other out for ever. `exitcodes` has the exit codes without a restart; after a signal there always is one. Within
+    `startsecs` the supervisor ignores them: a component that is taken over in its first second is started once more.
     """
-    by_itself = "true" if program.group in (BROKER, GUARDIAN) else f"%(ENV_{AUTOSTART})s"
+    autostart = "true" if program.group in (BROKER, GUARDIAN) else f"%(ENV_{AUTOSTART})s"
     return f"""\
 [program:{program.name}]
 command={_escaped(shlex.join(program.command))}
 directory={_escaped(program.directory)}
-autostart={by_itself}
+autostart={autostart}
 autorestart=unexpected
 exitcodes={TAKEN_OVER_EXIT}
 startsecs=1
@@ -134,5 +138,88 @@ def _group(name: str, programs: Iterable[str]) -> str:
 
 
 def _escaped(value: object) -> str:
-    """The supervisor expands `%(…)s` in every value."""
+    """Escape a value: the supervisor expands `%(…)s`."""
     return str(value).replace("%", "%%")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessInfo:
+    """A program at the supervisor. `pid` is 0 where it does not run; `note` has since when it runs, or why it does not."""
+
+    name: str
+    state: str
+    pid: int
+    note: str
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, or the supervisor is starting it."""
+        return self.state in _UP
+
+
+class Supervisor:
+    """A supervisor, which may run or not; every call opens its control socket."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def answers(self) -> bool:
+        """Return whether it runs and is not shutting down."""
+        try:
+            return bool(self._call("getState")["statename"] == "RUNNING")
+        except (OSError, Fault):
+            return False
+
+    def wait(self, limit_s: float) -> bool:
+        """Wait until it answers; return whether it did in time."""
+        deadline_s = time.monotonic() + limit_s
+        while not (answers := self.answers()) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        return answers
+
+    def processes(self) -> dict[str, ProcessInfo]:
+        """Return every program by its name; nothing where the supervisor does not answer."""
+        try:
+            known = self._call("getAllProcessInfo")
+        except (OSError, Fault):
+            return {}
+        return {
+            each["name"]: ProcessInfo(
+                name=each["name"],
+                state=each["statename"],
+                pid=each["pid"],
+                note=each["spawnerr"] or each["description"],
+            )
+            for each in known
+        }
+
+    def start(self, process: str) -> None:
+        """Start a program, given as `group:name`, without waiting for it. One that runs already stays as it is."""
+        try:
+            self._call("startProcess", process, False)
+        except Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise
+
+    def signal(self, process: str, name: str) -> None:
+        """Send a signal to a program, given as `group:name`."""
+        self._call("signalProcess", process, name)
+
+    def shut_down(self) -> bool:
+        """Let it stop all programs in order and then itself; return whether it answered."""
+        try:
+            self._call("shutdown")
+        except (OSError, Fault):
+            return False
+        return True
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+
+        transport = SupervisorTransport(None, None, f"unix://{self._place.socket}")
+        try:
+            return getattr(ServerProxy("http://localhost", transport=transport).supervisor, method)(*arguments)
+        except ProtocolError as error:
+            raise OSError(error.errmsg) from error
+        finally:
+            transport.close()

@@ -43,7 +43,7 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, encode
 from controllers.energy.history import History
 from controllers.moving_average.warm_start import WarmStart
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 from tests.adapters.http.fakes import FakeBus as FakeRuntimeBus
 from tests.adapters.http.fakes import call
 

@@ -16,9 +16,8 @@ import pytest
 
 from adapters.client.errors import ClientError
 from adapters.client.paho_bus import connected
-from adapters.launcher import guardian, health, orphans, supervision
-from adapters.launcher.control import Supervisor
-from adapters.launcher.supervision import Place, Program
+from adapters.launcher import guardian, orphans, rollout, supervision
+from adapters.launcher.supervision import Place, Program, Supervisor
 from broker.contract.components.topics import Presence
 from broker.contract.heating import topics as heating
 from broker.errors import TAKEN_OVER_EXIT
@@ -64,7 +63,7 @@ class Plant:
 
     def healthy(self) -> bool:
         try:
-            found = health.states(self.settings.broker_address("operator"))
+            found = rollout.states(self.settings.broker_address("operator"))
         except ClientError:
             return False
         return all(name in found and found[name].state is Presence.ONLINE for name in STARTED)

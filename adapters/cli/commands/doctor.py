@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 import click
 
-from adapters.cli.commands.status import component_states, expected_components
+from adapters.cli.commands.status import expected_components
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError
+from adapters.client.requests import component_states
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
-from adapters.launcher.checks import bus_checks, recording
+from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recorder, warning
 from adapters.launcher.checks.data_dir import check_data_dir
-from adapters.launcher.checks.finding import Finding, Verdict, failed, ok, warning
 from adapters.launcher.checks.machine import check_machine
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE
@@ -44,7 +44,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     yield from check_data_dir(settings.data_dir, declarations)
     try:
         yield from _on_the_bus(session)
-        yield from bus_checks.check_access(settings, declarations, session.login)
+        yield from broker.check_access(settings, declarations, session.login)
     except ClientError as error:
         yield failed("broker", error.message, error.fix)
     yield _clock(session)
@@ -52,11 +52,11 @@ def _examine(session: Session) -> Iterator[Finding]:
 
 def _on_the_bus(session: Session) -> Iterator[Finding]:
     with session.bus() as bus:
-        retained = bus.retained(STATE.template.filter, recording.STATS_TOPIC, bus_checks.VERSION, bus_checks.DROPPED)
+        retained = bus.retained(STATE.template.filter, recorder.STATS_TOPIC, broker.VERSION, broker.DROPPED)
     yield ok("broker", f"answers at {session.settings.mqtt_host}:{session.settings.mqtt_port}")
-    yield from bus_checks.check_broker(retained)
-    yield from recording.check_recorder(retained, datetime.now(UTC))
-    yield from recording.check_components(expected_components(session.settings.components), component_states(retained.values()))
+    yield from broker.check_broker(retained)
+    yield from recorder.check_recorder(retained, datetime.now(UTC))
+    yield from recorder.check_components(expected_components(session.settings.components), component_states(retained.values()))
 
 
 def _clock(session: Session) -> Finding:
@@ -64,4 +64,4 @@ def _clock(session: Session) -> Finding:
         newest = rows_of(session, "SELECT max(received_at) AS newest FROM messages")[0]["newest"]
     except ClientError as error:
         return warning("clock", f"not compared with what was recorded: {error.message}", error.fix)
-    return recording.clock(recording.as_instant(newest), datetime.now(UTC))
+    return recorder.clock(recorder.as_instant(newest), datetime.now(UTC))

@@ -1,6 +1,6 @@
 """`scaup status`: Show the broker and which components are online."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import click
 
@@ -8,12 +8,11 @@ from adapters.cli.options import ComponentName, examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.bus import Received
 from adapters.client.errors import WrongUsage
+from adapters.client.requests import component_states
 from adapters.client.rows import Rows
 from adapters.client.session import Session
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, ComponentState, Presence
-from broker.errors import Rejected
-from broker.message import decode
 
 BROKER = "broker"
 VERSION_TOPIC = "$SYS/broker/version"
@@ -48,20 +47,6 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
 def expected_components(chosen: tuple[str, ...]) -> list[str]:
     """Return the components that should run: those chosen by SCAUP_COMPONENTS, else all declared ones."""
     return [name for name in components() if not chosen or name in chosen]
-
-
-def component_states(messages: Iterable[Received]) -> dict[str, ComponentState]:
-    """Return what components say about themselves, by name; messages that say nothing of the kind are left out."""
-    states = {}
-    for each in messages:
-        levels = STATE.parse(each.topic)
-        if levels is None:
-            continue
-        try:
-            states[levels["component"]] = decode(each.payload, ComponentState)
-        except Rejected:
-            continue
-    return states
 
 
 def _row(name: str, states: Mapping[str, ComponentState], retained: Mapping[str, Received]) -> tuple[str | None, ...]:

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.launch import mosquitto
 from broker.launch.access import access_file
 from broker.runtime.declaration import Declaration

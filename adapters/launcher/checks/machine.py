@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.launch import mosquitto
 from broker.runtime.settings import Settings
 

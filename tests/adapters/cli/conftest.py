@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adapters.cli.main import cli
-from tests.adapters.cli.fakes import FakeBus, FakeRecorder, FakeSession, recording_bus
+from tests.adapters.client.fakes import FakeBus, FakeRecorder, FakeSession, recording_bus
 
 Scaup = Callable[..., Result]
 

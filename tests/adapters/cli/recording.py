@@ -14,7 +14,7 @@ from broker.runtime.settings import Settings
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
-from tests.adapters.cli.fakes import Answer, FakeBus, FakeRecorder, FakeSession
+from tests.adapters.client.fakes import Answer, FakeBus, FakeRecorder, FakeSession
 from tests.databases import open_database
 
 START_AT = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

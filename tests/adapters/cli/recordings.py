@@ -10,7 +10,7 @@ from broker.mqtt.packets import Delivery, pack_user_properties
 from broker.runtime.settings import Settings
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.schema.typed_streams import StreamCodes
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession, recording_bus
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder, FakeSession, recording_bus
 from tests.databases import open_database
 
 

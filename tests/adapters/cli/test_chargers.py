@@ -9,8 +9,8 @@ import pytest
 
 from adapters.cli.systems.charging.live import natural
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import FakeBus, FakeSession
 from tests.adapters.cli.recording import Recording
+from tests.adapters.client.fakes import FakeBus, FakeSession
 
 ONLINE = '{"state":"online","boot":"b","version":"1"}'
 OFFLINE = ONLINE.replace("online", "offline")

@@ -16,7 +16,7 @@ from adapters.client.errors import ClientError
 from broker.contract.storage.topics import RecorderStats
 from broker.runtime.settings import Settings
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import SCHEMA, START_AT, FakeBus, FakeRecorder, FakeSession
+from tests.adapters.client.fakes import SCHEMA, START_AT, FakeBus, FakeRecorder, FakeSession
 
 ROOM_1, ROOM_2 = "/readings/room-1/temperature", "/readings/room-2/temperature"
 

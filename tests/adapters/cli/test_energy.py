@@ -17,7 +17,7 @@ from broker.contract.energy.topics import INTERVAL
 from broker.message import Message, Publication
 from controllers.energy.component import EnergyNormalizer
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import FakeBus, FakeSession, recording_bus
+from tests.adapters.client.fakes import FakeBus, FakeSession, recording_bus
 
 TABLES = """
 CREATE TABLE energy_interval (spaceship_id BIGINT, start_at TIMESTAMPTZ, kwh DOUBLE, quality VARCHAR, coverage DOUBLE,

@@ -23,8 +23,8 @@ from adapters.client.pages import PageSize
 from adapters.client.rows import ArrowRows, Result, Rows
 from broker.runtime.settings import ROOT, Settings
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import START_AT, FakeSession
 from tests.adapters.cli.recordings import Recording
+from tests.adapters.client.fakes import START_AT, FakeSession
 
 ROOM_1, ROOM_2 = "/readings/room-1/temperature", "/readings/room-2/temperature"
 READING = b'{"sensorID":"s","type":"temperature","value":%d}'

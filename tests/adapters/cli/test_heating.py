@@ -9,7 +9,7 @@ from adapters.cli.output.charts import bars, text_chart
 from adapters.cli.systems.heating.heating import attention, room_chart
 from broker.contract.heating import questions as heating_sql
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder
 
 SINCE = "2026-01-01"
 

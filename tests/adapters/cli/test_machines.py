@@ -9,7 +9,7 @@ import pytest
 
 from adapters.client.errors import ConnectionLost, Failed
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 
 SINCE = "2026-01-01"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -9,8 +9,8 @@ import pytest
 from adapters.client.errors import ConnectionLost
 from broker.message import Publication
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeSession
 from tests.adapters.cli.recordings import Recording
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeSession
 
 ROOM_1 = "/readings/room-1/temperature"
 SINCE = ("--since", "2026-01-01")

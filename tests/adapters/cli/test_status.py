@@ -13,7 +13,7 @@ from adapters.cli.main import cli
 from adapters.client.session import Session
 from adapters.launcher.registry import components
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import FakeBus, FakeRecorder, FakeSession
+from tests.adapters.client.fakes import FakeBus, FakeRecorder, FakeSession
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from adapters.cli.systems.fastening.lines import Line, Tone
 from adapters.cli.systems.fastening.terminal import Choice, Screen, chosen_from
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 from tests.adapters.cli.test_torque_console import COMPLETE, WHOLE_JOB, TorqueBus, error, granted, raising, told
 from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT
+from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 
 SCHEMA = """
 CREATE TABLE fastening (serial VARCHAR, step INTEGER, torque_nm DOUBLE, target_nm DOUBLE, min_nm DOUBLE, max_nm DOUBLE,

@@ -17,8 +17,8 @@ from adapters.cli.systems.fastening.terminal import DescriptorKeyboard, interrup
 from adapters.client.bus import Received
 from adapters.client.errors import ClientError, ConnectionLost, Failed, Refused, Unreachable, WrongUsage
 from broker.message import Publication
-from tests.adapters.cli.fakes import FakeBus
 from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT, event_json, job_json, result
+from tests.adapters.client.fakes import FakeBus
 
 EVENT, LINK, STATE = "fastening/driver-1/event", "torque/driver-1/link", "components/fastening/state"
 JOB = "fastening/driver-1/job"

@@ -16,7 +16,7 @@ from broker.contract.storage import answers
 from broker.contract.storage.topics import ARROW, QueryError
 from broker.exchange import Exchange, Final, Part
 from broker.message import Publication
-from tests.adapters.cli.fakes import START_AT, arrow_stream
+from tests.adapters.client.fakes import START_AT, arrow_stream
 
 TOPIC = "storage/answer/me"
 

@@ -14,7 +14,7 @@ from adapters.client.follow import Backlog, Caught, Event, Follower, Live
 from adapters.client.history import History
 from adapters.client.rows import ArrowRows
 from broker.exchange import Exchange
-from tests.adapters.cli.fakes import START_AT, FakeRecorder
+from tests.adapters.client.fakes import START_AT, FakeRecorder
 
 TOPIC = "/readings/room-1/temperature"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from adapters.client.bus import Received
-from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.contract.components.topics import ComponentState, Presence
 from broker.contract.storage.topics import STATS, RecorderStats
 from broker.errors import Rejected

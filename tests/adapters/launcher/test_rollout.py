@@ -1,6 +1,6 @@
 import pytest
 
-from adapters.launcher.health import not_online
+from adapters.launcher.rollout import not_online
 from broker.contract.components.topics import ComponentState, Presence
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from adapters.client.bus import Bus, Received
 from adapters.client.errors import ClientError, Refused
-from adapters.launcher.checks.finding import Finding, failed, ok, warning
+from adapters.launcher.checks import Finding, failed, ok, warning
 from adapters.launcher.checks.machine import numbers
 from broker.message import Publication
 from broker.runtime.credentials import read_password
