@@ -1,4 +1,4 @@
-"""The five packages are ours, and one list of components drives everything."""
+"""The five packages are ours, and the components are discovered in them."""
 
 import importlib
 import tomllib
@@ -13,7 +13,7 @@ PACKAGES = ("broker", "controllers", "adapters", "sim", "storage")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_comes_from_this_repository_not_from_a_namesake(package: str) -> None:
+def test_package_comes_from_this_repository(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__file__ is not None
     assert (ROOT / package / "__init__.py").samefile(module.__file__)
@@ -35,25 +35,25 @@ def test_no_other_top_level_package() -> None:
 
 
 @pytest.mark.parametrize("name", components())
-def test_a_component_can_be_started(name: str) -> None:
+def test_component_can_be_started(name: str) -> None:
     main = importlib.import_module(f"{package_of(name)}.__main__").main
     assert callable(main)
 
 
 @pytest.mark.parametrize("name", components())
-def test_a_component_declares_streams_of_the_contract(name: str) -> None:
+def test_component_declares_streams_of_the_contract(name: str) -> None:
     declaration = components()[name]
     assert {*declaration.subscribes, *declaration.publishes} <= set(STREAMS)
     assert declaration.summary
 
 
-def test_every_stream_is_spoken_by_somebody() -> None:
+def test_every_stream_is_used_by_a_component() -> None:
     from adapters.client.declaration import OPERATOR
     from broker.contract.components.topics import STREAMS as ABOUT_COMPONENTS
 
-    everybody = [*components().values(), OPERATOR]
-    spoken = {stream for each in everybody for stream in (*each.subscribes, *each.publishes)}
-    assert set(STREAMS) - set(ABOUT_COMPONENTS) == spoken
+    accounts = [*components().values(), OPERATOR]
+    used = {stream for each in accounts for stream in (*each.subscribes, *each.publishes)}
+    assert set(STREAMS) - set(ABOUT_COMPONENTS) == used
 
 
 def test_variables_are_named_once_and_with_the_prefix() -> None:
@@ -64,7 +64,7 @@ def test_variables_are_named_once_and_with_the_prefix() -> None:
     assert all(name.startswith("SCAUP_") for name in names)
 
 
-def test_the_locks_hold_hashes_and_no_address() -> None:
+def test_locks_hold_hashes_and_no_address() -> None:
     for lock in ("requirements.lock", "requirements-dev.lock"):
         text = (ROOT / lock).read_text()
         assert "--hash=sha256:" in text
