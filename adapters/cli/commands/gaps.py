@@ -1,4 +1,4 @@
-"""`scaup gaps`: List what publishers sent and the recording has not, has twice, or has late."""
+"""`scaup gaps`: List published messages that are missing in the recording, doubled or late."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from adapters.client.rows import Rows
 from adapters.client.session import Session
 
 if TYPE_CHECKING:
-    from adapters.cli.ledger.book import Book, Finding
+    from adapters.cli.ledger.sequence import Finding, PublisherSequence
 
 _COLUMNS = ("source", "boot", "kind", "first_seq", "last_seq", "count", "after_at", "before_at")
 
@@ -23,43 +23,45 @@ _COLUMNS = ("source", "boot", "kind", "first_seq", "last_seq", "count", "after_a
 @output_options
 @click.pass_context
 def gaps(ctx: click.Context, source: str | None, since_at: datetime | None, output: Output) -> None:
-    """List what publishers sent and the recording has not, has twice, or has late.
+    """List published messages that are missing in the recording, doubled or late.
 
-    Each component, or SOURCE only, numbers what it publishes 1, 2, 3… from each of its starts (`boot`) on.
+    Each component numbers its messages 1, 2, 3… from each of its starts (`boot`) on. SOURCE selects one component.
 
     \b
-    missing               never recorded; it should have been between after_at and before_at
-    doubled               recorded again between after_at and before_at: published once more after a lost connection
+    missing               never recorded; it should have arrived between after_at and before_at
+    doubled               recorded again between after_at and before_at: redelivered after a lost connection
     late                  recorded after a higher number, between after_at and before_at
     before the recording  published before the first recording began
 
-    What the retention policy removed is not missing; where it removed messages of a start, single gaps cannot be told and one
-    line counts what is missing beyond. Messages without stamps, such as those of devices, have no numbers: see `scaup verify`.
-    Exits with 1 where something is missing or doubled.
+    Messages that the retention policy removed are not missing; where it removed messages of a start, its gaps cannot be told
+    apart, and one line counts all messages missing beyond them. Messages without stamps, such as those of devices, have no
+    numbers: see `scaup verify`. Exits with 1 where something is missing or doubled.
     """  # noqa: D301 - click's mark for lines that are not wrapped
-    from adapters.cli.ledger.asking import asking, progress
-    from adapters.cli.ledger.book import Kind
-    from adapters.cli.ledger.reading import read_ledger
+    from adapters.cli.ledger.ledger import read_ledger
+    from adapters.cli.ledger.queries import Queries
+    from adapters.cli.ledger.sequence import Kind
+    from adapters.cli.output.progress import step_bar
 
     session: Session = ctx.obj
-    with asking(session) as ask, progress("reading") as started:
-        ledger = read_ledger(ask, source, since_at, started)
-    found = [(book, each) for book, findings in ledger.findings() for each in findings]
-    output.write(Rows(_COLUMNS, [_row(book, each) for book, each in found]))
+    with session.source() as recording, step_bar("reading") as start_steps:
+        ledger = read_ledger(Queries(recording), source, since_at, start_steps)
+    found = [(sequence, each) for sequence, findings in ledger.findings() for each in findings]
+    output.write(Rows(_COLUMNS, [_row(sequence, each) for sequence, each in found]))
     if not found:
-        hint(_nothing(list(ledger.books.values()), source))
+        hint(_no_gap(list(ledger.sequences.values()), source))
     if any(each.kind in (Kind.MISSING, Kind.DOUBLED) for _, each in found):
         ctx.exit(1)
 
 
-def _row(book: "Book", each: "Finding") -> tuple[Any, ...]:
-    return book.source, book.boot, each.kind.value, each.first, each.last, each.count, each.after_at, each.before_at
+def _row(sequence: "PublisherSequence", each: "Finding") -> tuple[Any, ...]:
+    return sequence.source, sequence.boot, each.kind.value, each.first, each.last, each.count, each.after_at, each.before_at
 
 
-def _nothing(books: "list[Book]", source: str | None) -> str:
-    """Say on what ground nothing was found."""
-    if not books:
+def _no_gap(sequences: "list[PublisherSequence]", source: str | None) -> str:
+    """Return how many messages were checked, where no gap was found."""
+    if not sequences:
         whose = "stamped messages" if source is None else f"messages of {source}"
         return f"no {whose} were recorded: `scaup topics` shows what was"
-    recorded, starts = sum(book.recorded for book in books), "1 start" if len(books) == 1 else f"{len(books)} starts"
+    recorded = sum(each.recorded for each in sequences)
+    starts = "1 start" if len(sequences) == 1 else f"{len(sequences)} starts"
     return f"no gap: {recorded:,} messages of publishers in {starts}, each recorded once and in order"

@@ -1,4 +1,4 @@
-"""`scaup verify`: Balance the whole recording, and name every difference."""
+"""`scaup verify`: Balance the whole recording, and report every difference."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from adapters.client.rows import Rows
 from adapters.client.session import Session
 
 if TYPE_CHECKING:
-    from adapters.cli.ledger.line import Line
+    from adapters.cli.ledger.balance import Balance
 
 _FOR_PEOPLE = ("check", "name", "expected", "found", "verdict", "means")
 _COLUMNS = (
@@ -27,7 +27,7 @@ _COLUMNS = (
 @output_options
 @click.pass_context
 def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: Output) -> None:
-    """Balance the whole recording, and name every difference.
+    """Balance the whole recording, and report every difference.
 
     \b
     publisher  numbers published by each start = recorded + expired + before the recording + missing
@@ -35,19 +35,20 @@ def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: O
     typed      rows of each typed table = what the raw messages give, value by value
     archive    rows of each archived file = rows that messages shows of it
 
-    While the recorder records, the balance is that of the last message at the start of the command. Exits with 1 where a line
-    does not balance: something is missing or surplus (recorded twice, or written by hand), or has other values.
+    While the recorder records, the balance includes messages up to the start of the command. Exits with 1 if a line does not
+    balance: something is missing or surplus (recorded twice, or written by hand), or has other values.
 
-    Not to be seen: a changed payload whose change is in no typed column (all of it, on topics without a typed table), and a
-    removed message of such a topic that was the last one of all.
+    Not detected: a changed payload whose change is in no typed column (any change, on topics without a typed table), and a
+    removed message of such a topic if it was the very last message.
     """  # noqa: D301 - click's mark for lines that are not wrapped
-    from adapters.cli.ledger.asking import asking, progress
-    from adapters.cli.ledger.balance import verify as balance
-    from adapters.cli.ledger.line import summed
+    from adapters.cli.ledger.balance import summed
+    from adapters.cli.ledger.queries import Queries
+    from adapters.cli.ledger.verify import verify as verify_recording
+    from adapters.cli.output.progress import step_bar
 
     session: Session = ctx.obj
-    with asking(session) as ask, progress("verifying") as started:
-        window, lines = balance(ask, since_at, started)
+    with session.source() as source, step_bar("verifying") as start_steps:
+        window, lines = verify_recording(Queries(source), since_at, start_steps)
     shown = lines if every else list(summed(lines))
     if output.format.for_people:
         output.write(Rows(_FOR_PEOPLE, [_short(line) for line in shown]))
@@ -60,15 +61,15 @@ def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: O
         ctx.exit(1)
 
 
-def _short(line: "Line") -> tuple[Any, ...]:
+def _short(line: "Balance") -> tuple[Any, ...]:
     name = line.name if line.boot is None else f"{line.name} {line.boot}"
     return line.check, name, line.expected, line.found, _verdict(line), line.means or None
 
 
-def _full(line: "Line") -> tuple[Any, ...]:
+def _full(line: "Balance") -> tuple[Any, ...]:
     counts = line.expected, line.found, line.expired, line.before, line.missing, line.surplus, line.different
     return line.check, line.name, line.boot, *counts, _verdict(line), line.means or None
 
 
-def _verdict(line: "Line") -> str:
+def _verdict(line: "Balance") -> str:
     return "ok" if line.balanced else "failed"

@@ -1,19 +1,19 @@
-"""The database's own count of messages: every number once, but for those that expired."""
+"""The database's own numbers of messages: each occurs once, except those that expired."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from adapters.cli.ledger import sql
-from adapters.cli.ledger.asking import Ask, in_pieces
-from adapters.cli.ledger.book import Expired, Finding, Kind
-from adapters.cli.ledger.line import Line, expired, listed, said
-from adapters.cli.ledger.reading import Window
+from adapters.cli.ledger.balance import Balance, expired_text, joined, listed
+from adapters.cli.ledger.ledger import Window
+from adapters.cli.ledger.queries import Queries
+from adapters.cli.ledger.sequence import Expired, Finding, Kind
 
 
 @dataclass(slots=True)
 class Numbers:
-    """What was seen of the numbers of messages, piece by piece in their order."""
+    """The numbers of messages found so far, piece by piece in ascending order."""
 
     low: int
     rows: int = 0
@@ -27,7 +27,7 @@ class Numbers:
         self._last = self.low - 1
 
     def add(self, row: dict[str, Any]) -> bool:
-        """Add a row of `ledger_sql.NUMBERS`; tell whether numbers are missing inside it."""
+        """Add a row of `sql.NUMBERS`; return whether numbers are missing inside it."""
         if not row["rows"]:
             return False
         self._hole(row["first"], row["first_at"])
@@ -37,7 +37,7 @@ class Numbers:
         return bool(row["numbers"] < row["last"] - row["first"] + 1)
 
     def end(self, high: int) -> None:
-        """Close the last hole."""
+        """Add the hole after the last number, if there is one."""
         self._hole(high + 1, None)
 
     def _hole(self, until: int, until_at: datetime | None) -> None:
@@ -45,40 +45,40 @@ class Numbers:
             self.holes.append(_hole(self._last + 1, until - 1, self._last_at, until_at))
 
 
-def read_numbers(ask: Ask, numbers: Numbers, low: int, high: int) -> None:
-    """Add a piece of the window, and look for what is missing or twice in it.
+def read_numbers(queries: Queries, numbers: Numbers, low: int, high: int) -> None:
+    """Add a piece of the window, and find missing and doubled numbers in it.
 
     Raises:
-        ClientError: nobody can answer.
+        ClientError: the source cannot answer.
     """
-    for row in in_pieces(ask, sql.NUMBERS, low, high):
+    for row in queries.in_pieces(sql.NUMBERS, low, high):
         if numbers.add(row):
-            found = in_pieces(ask, sql.HOLES, row["first"], row["last"])
+            found = queries.in_pieces(sql.HOLES, row["first"], row["last"])
             numbers.holes += [_hole(each["first"], each["last"], each["after_at"], each["before_at"]) for each in found]
         if row["rows"] > row["numbers"]:
-            numbers.twice += [each["number"] for each in in_pieces(ask, sql.TWICE, row["first"], row["last"])]
+            numbers.twice += [each["number"] for each in queries.in_pieces(sql.TWICE, row["first"], row["last"])]
 
 
 @dataclass(frozen=True, slots=True)
 class AllExpired:
-    """How many messages of the window expired, at least and at most, and when they had arrived."""
+    """The least and largest number of messages in the window that expired, and the days of their arrival."""
 
     least: int = 0
     most: int = 0
     days: Expired | None = None
 
     def explains(self, hole: Finding) -> bool:
-        """Tell whether what expired can have been there."""
+        """Return whether expired messages can have been there."""
         return self.days is not None and self.days.may_explain(hole)
 
 
-def all_expired(ask: Ask, chosen: Window) -> AllExpired:
-    """Count what expired. Of the day on which the window begins, it is not known what was before it.
+def all_expired(queries: Queries, chosen: Window) -> AllExpired:
+    """Count the expired messages. For the first day of the window, it is not known which of them were before the window.
 
     Raises:
-        ClientError: nobody can answer.
+        ClientError: the source cannot answer.
     """
-    found = ask(sql.EXPIRED, since=chosen.since)
+    found = queries.rows(sql.EXPIRED, since=chosen.since)
     if not found:
         return AllExpired()
     most = sum(row["messages"] for row in found)
@@ -86,24 +86,24 @@ def all_expired(ask: Ask, chosen: Window) -> AllExpired:
     return AllExpired(most if chosen.since_at is None else 0, most, days)
 
 
-def messages_line(chosen: Window, numbers: Numbers, gone: AllExpired) -> Line:
+def messages_balance(chosen: Window, numbers: Numbers, expired: AllExpired) -> Balance:
     """Return the balance: numbers in the window = numbers in `messages` + expired + missing."""
     expected = chosen.high - chosen.low + 1
     absent = expected - numbers.numbers
-    holes = sorted((hole for hole in numbers.holes if not gone.explains(hole)), key=lambda hole: hole.first)
+    holes = sorted((hole for hole in numbers.holes if not expired.explains(hole)), key=lambda hole: hole.first)
     certain = sum(hole.count for hole in holes)
-    missing = max(absent - gone.most, certain)
-    unexpired = max(gone.least - (absent - missing), 0)
+    missing = max(absent - expired.most, certain)
+    unexpired = max(expired.least - (absent - missing), 0)
     surplus = numbers.rows - numbers.numbers + unexpired
     texts = (
         f"no message {_ranges(holes)}" if holes else "",
-        _more(missing - certain, gone),
+        _more(missing - certain, expired),
         f"more than once {listed(numbers.twice, numbers.rows - numbers.numbers)}" if numbers.twice else "",
-        f"{unexpired:,} are there that had expired" if unexpired else "",
+        f"{unexpired:,} are present that had expired" if unexpired else "",
         "changed by hand, or a damaged file: restore a copy" if missing or surplus else "",
-        expired(absent - missing),
+        expired_text(absent - missing),
     )
-    return Line(
+    return Balance(
         check="numbers",
         name="messages",
         expected=expected,
@@ -111,13 +111,13 @@ def messages_line(chosen: Window, numbers: Numbers, gone: AllExpired) -> Line:
         expired=absent - missing,
         missing=missing,
         surplus=surplus,
-        means=said(*texts),
+        means=joined(*texts),
     )
 
 
-def _more(count: int, gone: AllExpired) -> str:
-    where = " in days of which others expired" if gone.most else ""
-    return f"{count:,} more are gone{where}" if count else ""
+def _more(count: int, expired: AllExpired) -> str:
+    where = " on days of which others expired" if expired.most else ""
+    return f"{count:,} more are missing{where}" if count else ""
 
 
 def _hole(first: int, last: int, after_at: datetime | None, before_at: datetime | None) -> Finding:

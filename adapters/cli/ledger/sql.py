@@ -1,4 +1,4 @@
-"""What the ledger asks, about the messages with numbers from `$low` to `$high`."""
+"""The SQL of the ledger, about the messages with numbers from `$low` to `$high`."""
 
 HAS_NUMBERS = "SELECT count(*) AS found FROM information_schema.tables WHERE table_name = 'expired_message'"
 
@@ -9,7 +9,7 @@ SELECT coalesce((SELECT max(number) FROM numbers), 0) AS high,
        (SELECT min(number) FROM messages WHERE received_at >= $since::TIMESTAMPTZ) AS low,
        coalesce((SELECT min(started_at) FROM mqtt_session), (SELECT arg_min(received_at, number) FROM messages)) AS start_at
 """
-"""The highest number, also where only a typed row still tells it; the first number since then; when the recording began."""
+"""The highest number, also if only a typed row still has it; the first number since `$since`; the begin of the recording."""
 TYPED_NUMBERS = "UNION ALL SELECT max(number) FROM {table}"
 
 PIECES = """
@@ -41,7 +41,7 @@ WITH active AS (
 SELECT source, boot, any_value(least) AS least, max(seq) AS known FROM messages JOIN active USING (source, boot)
 WHERE number < $low AND seq > 0 GROUP BY source, boot
 """
-"""For each start of a publisher that was heard of before: its lowest number in the window, and its highest one before."""
+"""For each start of a publisher with earlier messages: its lowest number in the window, and its highest before."""
 
 EXPIRED = """
 SELECT source, boot, sum(messages)::BIGINT AS messages, min(day) AS first_day, max(day) AS last_day FROM expired_message

@@ -1,9 +1,10 @@
-"""Progress on standard error while many rows are written somewhere else than to the terminal."""
+"""Progress of long work, on standard error where that is a terminal."""
 
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,12 @@ _EVERY_S = 0.2
 _BAR = 24
 _CLEAR = "\r\x1b[K"
 
+StartSteps = Callable[[int], Callable[[], None]]
+"""Takes the number of steps of some work, and returns the function to call after each."""
+
 
 def counted(batches: "Iterable[pa.RecordBatch]", output: Output) -> "Iterator[pa.RecordBatch]":
-    """Hand batches through; after a second, count their rows on standard error where that is a terminal."""
+    """Pass batches on; after a second, show the number of their rows."""
     visible = sys.stderr.isatty() and not output.on_terminal
     rows, next_s, shown = 0, time.monotonic() + _SILENT_S, False
     for batch in batches:
@@ -35,10 +39,10 @@ def counted(batches: "Iterable[pa.RecordBatch]", output: Output) -> "Iterator[pa
 
 
 class Progress:
-    """A bar of long work, on standard error where that is a terminal. Use it in a `with` block.
+    """A bar for long work. Use it in a `with` block.
 
-    `total` is None where nobody knows how much it will be; `unit` is what is counted, in the plural; `visible` says whether
-    nothing else is written to that terminal.
+    `total` is None where it is not known beforehand; `unit` names what is counted, in the plural; `visible` is False if
+    something else is written to the same terminal.
     """
 
     def __init__(self, total: int | None, unit: str, *, visible: bool = True) -> None:
@@ -56,13 +60,13 @@ class Progress:
         self.clear()
 
     def clear(self) -> None:
-        """Make room for something else on the terminal."""
+        """Remove the bar until the next update."""
         if self._shown:
             click.echo(_CLEAR, nl=False, err=True)
             self._shown = False
 
     def advance(self, count: int, note: str = "", left_s: float | None = None) -> None:
-        """Count what is done; `note` says where the work is, `left_s` how long it takes yet where that is known better."""
+        """Count progress; `note` is the present position, `left_s` a better estimate of the remaining time, if there is one."""
         self._done += count
         now_s = time.monotonic()
         if not self._visible or now_s < self._next_s:
@@ -80,7 +84,7 @@ class Progress:
 
 
 def bar_line(done: int, total: int, unit: str, left_s: float, note: str = "") -> str:
-    """Return one line: share, bar, count, what is left of the time, and a note."""
+    """Return one line: share, bar, count, remaining time, and a note."""
     share = min(done / total, 1.0) if total else 1.0
     full = int(share * _BAR)
     bar = "█" * full + "░" * (_BAR - full)
@@ -89,7 +93,7 @@ def bar_line(done: int, total: int, unit: str, left_s: float, note: str = "") ->
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as people read it: `0:07`, `12:30`, `3:05:00`, `2 d 3:05:00`."""
+    """Write a duration for people: `0:07`, `12:30`, `3:05:00`, `2 d 3:05:00`."""
     days, rest = divmod(max(0, round(seconds)), 86_400)
     hours, rest = divmod(rest, 3600)
     minutes, whole = divmod(rest, 60)
@@ -98,7 +102,7 @@ def duration(seconds: float) -> str:
 
 
 class Steps:
-    """One line for work that somebody else does step by step. Use it in a `with` block."""
+    """One line for work that another component does step by step. Use it in a `with` block."""
 
     def __init__(self) -> None:
         self._visible = sys.stderr.isatty()
@@ -111,7 +115,21 @@ class Steps:
             click.echo(_CLEAR, nl=False, err=True)
 
     def show(self, doing: str, done: int, total: int) -> None:
-        """Say what is being done, and how many of how many steps of it are done."""
+        """Show the present work, and how many of its steps are done."""
         if self._visible:
             line = f"{doing}: {done:,} of {total:,}"
             click.echo(_CLEAR + line[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
+
+
+@contextmanager
+def step_bar(label: str) -> Iterator[StartSteps]:
+    """Yield the function that starts a bar for a number of steps; it may be called again, for a new bar."""
+    with ExitStack() as stack:
+
+        def start(steps: int) -> Callable[[], None]:
+            if not sys.stderr.isatty():
+                return lambda: None
+            bar = stack.enter_context(click.progressbar(length=max(steps, 1), label=label, file=sys.stderr))
+            return lambda: bar.update(1)
+
+        yield start

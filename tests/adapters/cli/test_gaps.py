@@ -12,7 +12,7 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.ledger.book import Book, Expired, Kind, Run
+from adapters.cli.ledger.sequence import Expired, Kind, PublisherSequence, Run
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recording import START_AT, Recording
 
@@ -204,7 +204,7 @@ def test_a_limit_of_the_recorder_is_met_with_smaller_pieces(
     recording.publish("heating", *range(1, 40, 2))
     session = recording.online()
     session._bus.recorder.most_rows = 7  # type: ignore[union-attr]
-    monkeypatch.setattr("adapters.cli.ledger.reading.PIECE", 1_000)
+    monkeypatch.setattr("adapters.cli.ledger.ledger.PIECE", 1_000)
     result = scaup("gaps", session=session)
     assert (result.exit_code, len(result.stdout.splitlines())) == (1, 19)
 
@@ -221,21 +221,21 @@ def test_without_recorder_and_file_nobody_can_answer(scaup: Scaup, tmp_path: Pat
         assert scaup("gaps", session=session).exit_code == 3
 
 
-def book_of(seqs: list[int], rng: random.Random | None = None) -> Book:
-    book = Book("heating", "b1")
+def sequence_of(seqs: list[int], rng: random.Random | None = None) -> PublisherSequence:
+    sequence = PublisherSequence("heating", "b1")
     while seqs:
         length = 1
         while length < len(seqs) and seqs[length] == seqs[0] + length and not (rng and rng.random() < 0.3):
             length += 1
-        book.add(Run(seqs[0], seqs[length - 1], START_AT, START_AT))
+        sequence.add(Run(seqs[0], seqs[length - 1], START_AT, START_AT))
         seqs = seqs[length:]
-    return book
+    return sequence
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_a_book_counts_as_one_counts_by_hand(seqs: list[int], rng: random.Random) -> None:
-    book = book_of(seqs, rng)
-    findings = book.findings(None)
+    sequence = sequence_of(seqs, rng)
+    findings = sequence.findings(None)
     known: set[int] = set()
     expected: dict[Kind, list[int]] = {Kind.DOUBLED: [], Kind.LATE: []}
     for seq in seqs:
@@ -249,27 +249,27 @@ def test_a_book_counts_as_one_counts_by_hand(seqs: list[int], rng: random.Random
         found = [seq for each in findings if each.kind is kind for seq in range(each.first, each.last + 1)]
         assert sorted(found) == sorted(wanted)
         assert sum(each.count for each in findings if each.kind is kind) == len(wanted)
-    assert (book.recorded, book.doubled, book.published) == (len(known), len(seqs) - len(known), max(seqs))
+    assert (sequence.recorded, sequence.doubled, sequence.published) == (len(known), len(seqs) - len(known), max(seqs))
 
 
 @pytest.mark.parametrize(("expired", "kinds"), [(3, []), (2, [Kind.MISSING]), (4, [])])
 def test_missing_beyond_what_expired_is_one_finding(expired: int, kinds: list[Kind]) -> None:
     days = Expired(expired, DAY, DAY)
-    found = book_of([1, 3, 4, 7]).findings(None, days)
+    found = sequence_of([1, 3, 4, 7]).findings(None, days)
     assert [each.kind for each in found] == kinds
     assert [(each.first, each.last, each.count) for each in found] == ([(2, 6, 1)] if kinds else [])
 
 
 def test_what_expired_on_the_first_day_may_have_been_before_the_recording() -> None:
-    found = book_of([1, 9]).findings(START_AT + timedelta(hours=1), Expired(3, DAY, DAY))
+    found = sequence_of([1, 9]).findings(START_AT + timedelta(hours=1), Expired(3, DAY, DAY))
     assert [(each.kind, each.count) for each in found] == [(Kind.BEFORE, 4)]
 
 
 def test_holes_after_the_days_of_what_expired_are_missing() -> None:
-    book = Book("heating", "b1")
-    book.add(Run(1, 5, START_AT, START_AT))
+    sequence = PublisherSequence("heating", "b1")
+    sequence.add(Run(1, 5, START_AT, START_AT))
     later = datetime(2026, 2, 3, tzinfo=UTC)
-    book.add(Run(8, 9, later, later))
-    book.add(Run(11, 11, later, later))
-    found = book.findings(None, Expired(2, DAY, DAY))
+    sequence.add(Run(8, 9, later, later))
+    sequence.add(Run(11, 11, later, later))
+    found = sequence.findings(None, Expired(2, DAY, DAY))
     assert [(each.kind, each.first, each.last) for each in found] == [(Kind.MISSING, 10, 10)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from adapters.cli.ledger.reading import PIECE
+from adapters.cli.ledger.ledger import PIECE
 from broker.contract.sql import family_condition
 from storage.schema.ledger import typed_tables
 from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
@@ -306,7 +306,7 @@ def test_pieces_and_halves_give_the_same_balance(scaup: Scaup, filled: Recording
     filled.double("valve_level", 7)
     found = []
     for size in (PIECE, 5):
-        monkeypatch.setattr("adapters.cli.ledger.reading.PIECE", size)
+        monkeypatch.setattr("adapters.cli.ledger.ledger.PIECE", size)
         code, lines, _ = verify(scaup, filled)
         assert code == 1
         found.append(lines)
