@@ -36,7 +36,7 @@ WITHIN_S = 4.5
 REJECTION_TIMEOUT_S = 1.5
 POSTED = "POST /data"
 _FRESH = {"Cache-Control": "no-store"}
-_FULL = "there is no place"
+_FULL = "there is no room"
 """Beginning of the normalizer's error when the fault is not the post's."""
 
 

@@ -1,4 +1,4 @@
-"""What is unusual about a ship's quarters, told from the ship's own past. Pure and vectorised.
+"""Anomalies in a ship's quarters, judged by the ship's own history. Pure and vectorised.
 
 - `outlier`: a fully covered quarter x whose distance from the median m of the same quarter of the day is more than a limit:
 
@@ -6,11 +6,12 @@
 
   MAD is the median of |xᵢ - m|, and 1.4826 × MAD estimates the standard deviation of normally distributed values (F. R. Hampel,
   "The influence curve and its role in robust estimation", 1974); to judge by median and MAD is the rule of B. Iglewicz and
-  D. C. Hoaglin, "How to Detect and Handle Outliers", 1993. The other terms keep a flat profile, whose MAD is 0, from alarming
-  at every watt. The xᵢ are those of the quarter's own four weeks and of the four before, at least six of them with x.
-- `missing`: quarters that nothing is known of, between known ones: one anomaly for each gap.
-- `flat`: the same value, not 0, in at least a dozen measured quarters in a row whose usual values differ: a meter that hangs.
-- `negative`: a reading below 0 is part of the quarter.
+  D. C. Hoaglin, "How to Detect and Handle Outliers", 1993. The other terms prevent a flat profile, whose MAD is 0, from
+  raising an alarm at every watt. The xᵢ are those of the quarter's own four weeks and of the four before, at least six of
+  them, x included.
+- `missing`: quarters without data between quarters with data; one anomaly for each gap.
+- `flat`: the same value, not 0, in at least a dozen measured quarters in a row whose usual values differ: a stuck meter.
+- `negative`: a quarter to which a reading below 0 contributes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ OUTLIER, MISSING, FLAT, NEGATIVE = "outlier", "missing", "flat", "negative"
 SLOTS = DAY_US // QUARTER_US
 WEEKS_US = 28 * DAY_US
 FEWEST_DAYS = 6
-"""Days on which a quarter of the day must be known, before anything is usual for it."""
+"""Days on which a quarter of the day must be known before it has a usual value."""
 DEVIATIONS = 6.0
 SIGMA_PER_MAD = 1.4826
 LEAST_SHARE = 0.25
@@ -35,16 +36,16 @@ LEAST_SHARE_OF_SHIP = 0.1
 LEAST_KWH = 0.05
 FLAT_QUARTERS = 12
 FLAT_SHARE = 0.05
-"""Usual values that differ by less than this share of them are flat."""
+"""Usual values that differ by less than this share of them are themselves flat."""
 MOST_AT_ONCE = 1_000
-MOST_TOLD = 10_000
+MOST_REPORTED = 10_000
 
 Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Unusual:
-    """An anomaly that begins with the quarter at `start_us`; kWh are null where there is no value, or nothing is usual."""
+    """An anomaly that begins with the quarter at `start_us`; kWh are None without a value, or without a usual value."""
 
     start_us: int
     kind: str
@@ -54,10 +55,10 @@ class Unusual:
 
 
 def anomalies(quarters: Quarters, changed_from_us: int, changed_until_us: int) -> list[Unusual]:
-    """Return what is unusual about the quarters that begin in `[changed_from_us, changed_until_us)`, in order of time.
+    """Return the anomalies of quarters that begin in `[changed_from_us, changed_until_us)`, in order of time.
 
-    A gap belongs to the range if it overlaps or touches it, a flat stretch if it overlaps it; both begin where they begin, also
-    before the range. Of more than a thousand, the latest thousand are returned.
+    A gap belongs to the range if it overlaps or touches it, a flat stretch if it overlaps it; either may begin before the
+    range. At most the latest thousand are returned.
 
     Args:
         quarters: all n quarters of the ship, in order, n ≥ 0.
@@ -76,41 +77,41 @@ def anomalies(quarters: Quarters, changed_from_us: int, changed_until_us: int) -
 
 
 @dataclass(slots=True)
-class Watch:
-    """Tells each anomaly of a ship once, and again only when it was gone in between. One for each ship."""
+class ReportedAnomalies:
+    """The anomalies of one ship that were published, so that each is published once, unless it disappears and returns."""
 
-    _told: set[tuple[int, str]] = field(default_factory=set)
+    _reported: set[tuple[int, str]] = field(default_factory=set)
 
-    def remember(self, told: Iterable[tuple[int, str]]) -> None:
-        """Take what was told before: beginnings, µs since 1970, and kinds."""
-        self._told |= set(told)
+    def add(self, reported: Iterable[tuple[int, str]]) -> None:
+        """Add anomalies that were published earlier: beginnings, µs since 1970, and kinds."""
+        self._reported |= set(reported)
 
-    def news(self, found: Iterable[Unusual], changed_from_us: int, changed_until_us: int) -> list[Unusual]:
-        """Return those that were not told yet.
+    def new(self, found: Iterable[Unusual], changed_from_us: int, changed_until_us: int) -> list[Unusual]:
+        """Return the anomalies that were not published yet.
 
         Args:
-            found: what `anomalies` has found in that range.
+            found: the result of `anomalies` for that range.
             changed_from_us: beginning of the range, µs since 1970.
-            changed_until_us: its end. What was told of quarters in the range and is not found any more is forgotten.
+            changed_until_us: its end. Published anomalies in the range that are not found any more are removed.
         """
         present = {(each.start_us, each.kind): each for each in found}
-        over = {key for key in self._told if changed_from_us <= key[0] < changed_until_us and key not in present}
-        new = [each for key, each in present.items() if key not in self._told]
-        self._told = (self._told - over) | set(present)
-        if len(self._told) > MOST_TOLD:
-            self._told = set(sorted(self._told)[-MOST_TOLD:])
+        ended = {key for key in self._reported if changed_from_us <= key[0] < changed_until_us and key not in present}
+        new = [each for key, each in present.items() if key not in self._reported]
+        self._reported = (self._reported - ended) | set(present)
+        if len(self._reported) > MOST_REPORTED:
+            self._reported = set(sorted(self._reported)[-MOST_REPORTED:])
         return new
 
 
 class _Usual:
-    """What is usual for the quarters of a day, by periods of four weeks; each is computed when it is first asked for."""
+    """Usual values of the quarters of a day, by periods of four weeks; each is computed when first needed."""
 
     def __init__(self, quarters: Quarters) -> None:
         self.quarters = quarters
         self._periods: dict[int, tuple[Values, Values]] = {}
 
     def of(self, start_us: Times) -> tuple[Values, Values]:
-        """Return median and limit, kWh, for n beginnings of quarters; NaN where nothing is usual."""
+        """Return median and limit, kWh, for n beginnings of quarters; NaN where there is no usual value."""
         expected, limit = np.full(len(start_us), np.nan), np.full(len(start_us), np.nan)
         period, slot = start_us // WEEKS_US, start_us // QUARTER_US % SLOTS
         for each in np.unique(period).tolist():
@@ -177,7 +178,7 @@ def _flat(usual: _Usual, first: int, stop: int) -> Iterator[Unusual]:
         if end <= first or begin >= stop:
             continue
         expected = usual.of(quarters.start_us[begin : min(end, begin + SLOTS)])[0]
-        spread = float(np.ptp(expected))  # NaN where one of them is not known
+        spread = float(np.ptp(expected))  # NaN if one of them is not known
         if spread > max(FLAT_SHARE * float(np.median(np.abs(expected))), LEAST_KWH):
             kwh = float(quarters.kwh[begin])
             text = f"{kwh:.6g} kWh in each of {FLAT_QUARTERS} quarters or more, whose usual values differ by {spread:.3g} kWh"
@@ -200,7 +201,7 @@ def _negative(usual: _Usual, first: int, stop: int) -> Iterator[Unusual]:
     places = first + np.flatnonzero(quarters.is_negative[first:stop])[-MOST_AT_ONCE:]
     start, (expected, _) = quarters.start_us[places], usual.of(quarters.start_us[places])
     for start_us, kwh, median in zip(start.tolist(), quarters.kwh[places].tolist(), expected.tolist(), strict=True):
-        yield Unusual(start_us, NEGATIVE, kwh, _or_none(median), "a reading below 0 is part of it")
+        yield Unusual(start_us, NEGATIVE, kwh, _or_none(median), "a reading below 0 contributes to it")
 
 
 def _or_none(value: float) -> float | None:

@@ -1,7 +1,7 @@
-"""The energy normalizer on the bus: posts in, quarters out.
+"""The energy normalizer: turns posts of readings into quarters of an hour.
 
-A ship that is heard of for the first time after a start is looked up in the recording first; its posts wait so long. Quarters
-that the recording shows otherwise than the readings do, since an earlier normalizer was killed, are published then.
+When a ship is first seen after a start, its recorded data is queried; its posts wait meanwhile. If the recorded quarters differ
+from those of the recorded readings, because an earlier normalizer was killed, the difference is published then.
 """
 
 from dataclasses import dataclass, field
@@ -12,33 +12,33 @@ from broker.contract.components.topics import STATE, Presence
 from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
-from controllers.energy.anomaly import Watch, anomalies
+from controllers.energy.anomaly import ReportedAnomalies, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
-from controllers.energy.interval import ALONE, UnknownInterval
+from controllers.energy.interval import INTERVAL_NEEDED, UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
 from controllers.energy.quarters import QUARTER_US, Readings
 from controllers.energy.rows import anomaly_of, quarters_of, rows_of
 from controllers.energy.series import Changes, Series, merged
 
-MOST_TOLD = 200_000
-"""Quarters in a message, more than one post can span: so what a post changes is told as a whole."""
+MOST_QUARTERS = 200_000
+"""Quarters in a message, more than one post can span: so the changes of a post are published as a whole."""
 MOST_SHIPS = 100_000
 MOST_HELD = 10_000
-"""Posts that wait for the recorder, at most."""
+"""Most posts that may wait for the recorder."""
 
 
 @dataclass(slots=True)
 class _Ship:
     series: Series = field(default_factory=Series)
-    watch: Watch = field(default_factory=Watch)
+    reported: ReportedAnomalies = field(default_factory=ReportedAnomalies)
     known: bool = False
     recorded: list[Readings] = field(default_factory=list)
-    """Of the posts that the recorder has given back so far."""
+    """Readings of the posts that the recorder has returned so far."""
     held: list[tuple[Message, Post]] = field(default_factory=list)
 
 
 class EnergyNormalizer:
-    """Sans-I/O component: what ships post becomes quarters of an hour.
+    """Sans-I/O component that turns the posts of ships into quarters of an hour.
 
     `time_scale` is plant seconds per wall second; `start` is a token of this start, unlike those of earlier ones.
     """
@@ -50,23 +50,23 @@ class EnergyNormalizer:
         self._looked = False
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a post, an answer of the recorder, or that there is one.
+        """Take a post, an answer of the recorder, or the recorder's presence.
 
         Raises:
-            Rejected: the post cannot be used, is of another ship than its topic says, or there is no place for it.
+            Rejected: the post cannot be used, is of another ship than its topic, or there is no room for it.
         """
         if levels := RAW.parse(message.topic):
-            if message.retain:  # from any time; the recording has it in its place
+            if message.retain:  # of any age; the recording has it in its order
                 return [] if levels["ship"] in self._ships else self._look_up(levels["ship"], now_s)
             return self._take_post(levels["ship"], message, now_s)
         if message.topic == ANSWER_TOPIC:
             answered = self._history.take(message, now_s)
-            told = [] if answered is None else self._take_answer(answered, now_s)
-            return told + self._history.next(now_s)
+            publications = [] if answered is None else self._take_answer(answered, now_s)
+            return publications + self._history.next(now_s)
         return self._take_presence(message, now_s)
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Ask the recorder again where it has not answered."""
+        """Repeat queries that the recorder has not answered."""
         return self._history.tick(now_s)
 
     def _take_presence(self, message: Message, now_s: float) -> list[Publication]:
@@ -81,7 +81,7 @@ class EnergyNormalizer:
         try:
             post = read_post(message.payload)
             if str(post.ship) != topic_ship:
-                raise Rejected(f"spaceship_id: is {post.ship!r}, and the topic is that of {topic_ship!r}")
+                raise Rejected(f"spaceship_id: is {post.ship!r}, but the topic is of ship {topic_ship!r}")
             return self._hold(topic_ship, message, post, now_s)
         except Rejected as error:
             if _response_topic(message) is None:
@@ -93,12 +93,12 @@ class EnergyNormalizer:
         if ship is not None and ship.known:
             return _posted(ship, message, post)
         if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
-            raise Rejected("there is no place for more posts that wait for the recorder, or for more ships")
-        asked = [] if ship is not None else self._history.request(name, now_s)
+            raise Rejected("there is no room for more posts that wait for the recorder, or for more ships")
+        queries = [] if ship is not None else self._history.request(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))
         self._held += 1
-        return asked
+        return queries
 
     def _take_answer(self, answered: Answered, now_s: float) -> list[Publication]:
         if answered.ship is None:
@@ -110,7 +110,7 @@ class EnergyNormalizer:
             return []
         held, ship.held = ship.held, []
         self._held -= len(held)
-        return _recall(ship, ship_id(answered.ship), held)
+        return _restore(ship, ship_id(answered.ship), held)
 
     def _look_up(self, name: str, now_s: float) -> list[Publication]:
         if _ship_or_none(name) is None or len(self._ships) >= MOST_SHIPS:
@@ -120,11 +120,11 @@ class EnergyNormalizer:
 
 
 def _take_page(ship: _Ship, answered: Answered) -> None:
-    """Take what was told of a ship, or some of its posts."""
-    told = [row for row in answered.rows if "start_us" in row]
-    if told:
-        ship.series.quarters = quarters_of([row for row in told if row["kind"] is None])
-        ship.watch.remember((int(row["start_us"]), str(row["kind"])) for row in told if row["kind"] is not None)
+    """Take the published quarters and anomalies of a ship, or some of its posts."""
+    published = [row for row in answered.rows if "start_us" in row]
+    if published:
+        ship.series.quarters = quarters_of([row for row in published if row["kind"] is None])
+        ship.reported.add((int(row["start_us"]), str(row["kind"])) for row in published if row["kind"] is not None)
         return
     for row in sorted(answered.rows, key=lambda row: int(row["number"])):
         post = _usable(row["payload"])
@@ -132,24 +132,24 @@ def _take_page(ship: _Ship, answered: Answered) -> None:
             ship.recorded.append(post.readings)
 
 
-def _recall(ship: _Ship, name: int | str, held: list[tuple[Message, Post]]) -> list[Publication]:
-    """Go on from what is recorded and from what has waited for it; tell once what that changes, and answer then."""
+def _restore(ship: _Ship, name: int | str, held: list[tuple[Message, Post]]) -> list[Publication]:
+    """Continue from the recorded posts and those that waited; publish the changes once, then the answers."""
     recorded, ship.recorded, ship.known = ship.recorded, [], True
     posted = recorded + [post.readings for _, post in held]
-    begin = next((n for n, each in enumerate(posted) if len(each) and not _is_alone(each)), len(posted))
-    refused = [n + len(recorded) < begin and _is_alone(post.readings) for n, (_, post) in enumerate(held)]
+    begin = next((n for n, each in enumerate(posted) if len(each) and not _lacks_interval(each)), len(posted))
+    refused = [n + len(recorded) < begin and _lacks_interval(post.readings) for n, (_, post) in enumerate(held)]
     answers = [_outcome(*each, refused=no) for each, no in zip(held, refused, strict=True) if _response_topic(each[0])]
     if begin == len(posted):
         return answers
     readings = merged(*posted[begin:])
     changes = ship.series.post(readings)
-    oldest_us = int(readings.time_us[0])  # what was posted earlier may be forgotten, and its quarters not
-    changes = Changes(changes.quarters, tuple(each for each in changes.gone_us if each >= oldest_us))
-    return [*_told(ship, name, changes), *answers]
+    oldest_us = int(readings.time_us[0])  # earlier posts may have been purged, but not their quarters
+    changes = Changes(changes.quarters, tuple(each for each in changes.removed_us if each >= oldest_us))
+    return [*_publications(ship, name, changes), *answers]
 
 
-def _is_alone(posted: Readings) -> bool:
-    """Tell whether a series cannot begin with this: a single reading without an interval."""
+def _lacks_interval(posted: Readings) -> bool:
+    """Return whether this is a single reading without an interval, with which a series cannot begin."""
     together = merged(posted)
     return len(together) == 1 and not together.given_us[0] and not np.isnan(together.value[0])
 
@@ -170,32 +170,31 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
         if not answering:
             raise Rejected(f"data: {error}") from None
         return [_outcome(message, post, refused=True)]
-    told = _told(ship, post.ship, changes)
-    return [*told, _outcome(message, post, refused=False)] if answering else told
+    publications = _publications(ship, post.ship, changes)
+    return [*publications, _outcome(message, post, refused=False)] if answering else publications
 
 
 def _outcome(message: Message, post: Post, *, refused: bool) -> Publication:
     if refused:
-        return _answer(message, Stored(post.ship, error=f"data: {ALONE}"))
+        return _answer(message, Stored(post.ship, error=f"data: {INTERVAL_NEEDED}"))
     return _answer(message, Stored(post.ship, int((~np.isnan(post.readings.value)).sum()), post.skipped))
 
 
-def _told(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
-    """Say what is unusual, then the quarters: whoever comes after a kill in between finds those untold, and says the rest."""
+def _publications(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
+    """Publish anomalies, then quarters: after a kill in between, the quarters are found unpublished, and the rest follows."""
     rows = rows_of(changes)
-    told = (rows[first : first + MOST_TOLD] for first in range(0, len(rows), MOST_TOLD))
-    quarters = [INTERVAL.publication(Intervals(name, each), ship=str(name)) for each in told]
-    return [*_unusual(ship, name, changes), *quarters]
+    messages = (rows[first : first + MOST_QUARTERS] for first in range(0, len(rows), MOST_QUARTERS))
+    quarters = [INTERVAL.publication(Intervals(name, each), ship=str(name)) for each in messages]
+    return [*_anomalies(ship, name, changes), *quarters]
 
 
-def _unusual(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
-    """Say what is unusual about quarters that have changed, once."""
-    starts_us = [*changes.quarters.start_us.tolist(), *changes.gone_us]
+def _anomalies(ship: _Ship, name: int | str, changes: Changes) -> list[Publication]:
+    starts_us = [*changes.quarters.start_us.tolist(), *changes.removed_us]
     if not starts_us:
         return []
     changed = min(starts_us), max(starts_us) + QUARTER_US
-    news = ship.watch.news(anomalies(ship.series.quarters, *changed), *changed)
-    return [ANOMALY.publication(anomaly_of(name, each), ship=str(name)) for each in news]
+    new = ship.reported.new(anomalies(ship.series.quarters, *changed), *changed)
+    return [ANOMALY.publication(anomaly_of(name, each), ship=str(name)) for each in new]
 
 
 def _response_topic(message: Message) -> str | None:

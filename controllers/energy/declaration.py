@@ -1,4 +1,4 @@
-"""What the energy normalizer does on the bus."""
+"""Declaration of the energy normalizer."""
 
 from broker.contract.components.topics import STATE
 from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW

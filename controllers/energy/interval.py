@@ -1,15 +1,15 @@
-"""How long each reading of a series stands for: nobody says it, the spacing does.
+"""Intervals: how long each reading of a series stands for, inferred from the spacing of its readings.
 
-The interval belongs to the series, and is a function of all its readings together, whatever posts they came in:
+The interval is a function of all readings of a series together, however they were divided into posts:
 
-1. A part of the series ends where nothing was read for more than a day, or where the unit changes.
-2. Within a part, each spacing and each interval that was given with a reading has a vote. The winner is the part's interval;
-   the smallest of several with equal votes, so that points which are missing do not make the others longer.
-3. Where the winner has one vote only, the parts of the same unit vote together; where there is none, all of them.
-4. A stretch of at least a dozen equal spacings in a row that differ from the part's interval is regular in itself: the meter
-   was set otherwise, and its readings have their own spacing as their interval.
+1. A part of the series ends before a gap of more than a day, and where the unit changes.
+2. Within a part, each spacing and each interval that was given with a reading has a vote. The winner is the part's interval,
+   on a tie the smallest, so that missing readings do not make the others longer.
+3. If the winner has only one vote, the parts of the same unit vote together; if there is no winner then, all parts.
+4. A stretch of at least a dozen equal spacings in a row that differ from the part's interval is regular by itself: the meter
+   had another setting, and the readings have their own spacing as their interval.
 
-A point that is missing, then, is a gap: the reading before it stands for its own interval and not for more.
+So a missing reading is a gap: the reading before it stands for its own interval only.
 """
 
 from dataclasses import dataclass
@@ -27,17 +27,16 @@ DAY_US = 1_440 * MINUTE_US
 USUAL_US = np.array(
     sorted({m * MINUTE_US for m in (1, 2, 3, 5, 6, 10, 20)} | {15 * n * MINUTE_US for n in range(1, 97)}), dtype=np.int64
 )
-"""Intervals that meters have; a spacing close to one of them is taken for it."""
+"""Usual intervals of meters; a spacing close to one of them is taken for it."""
 CLOSE = 0.1
-"""Share by which spacings of a regular series may be off: clocks of meters are not exact."""
+"""Relative deviation allowed for the spacings of a regular series, since clocks of meters are not exact."""
 REGULAR_STRETCH = 12
 
-
-ALONE = "a single reading says nothing about its interval: give interval_minutes"
+INTERVAL_NEEDED = "a single reading has no known interval: give interval_minutes"
 
 
 class UnknownInterval(ValueError):
-    """A series of a single reading, whose interval nobody gave: nothing can be said about it."""
+    """A series of a single reading without an interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +57,27 @@ def infer_intervals(times_us: Times, is_power: Flags, given_us: Times) -> Times:
         given_us: n intervals that were given with a reading, 0 where none was.
 
     Raises:
-        UnknownInterval: there is one reading only, without an interval.
+        UnknownInterval: there is only one reading, without an interval.
     """
     spacing = usual(np.diff(times_us))
     cut = (np.diff(times_us) > DAY_US) | (np.diff(is_power.astype(np.int8)) != 0)
     intervals = np.empty_like(times_us)
     parts = _parts(spacing, cut, given_us)
     together = {power: _winner([part.votes for part in parts if is_power[part.start] == power])[0] for power in (False, True)}
-    anyhow = _winner([part.votes for part in parts])[0] or _winner([spacing])[0]
+    overall = _winner([part.votes for part in parts])[0] or _winner([spacing])[0]
     for part in parts:
         interval_us, count = _winner([part.votes])
         if count < 2:
-            interval_us = together[bool(is_power[part.start])] or anyhow
+            interval_us = together[bool(is_power[part.start])] or overall
         if not interval_us:
-            raise UnknownInterval(ALONE)
+            raise UnknownInterval(INTERVAL_NEEDED)
         intervals[part.start : part.stop] = interval_us
         _set_regular_stretches(intervals, spacing, part, interval_us)
     return np.where(given_us > 0, given_us, intervals)
 
 
 def usual(spacing_us: Times) -> Times:
-    """Return spacings, those close to an interval that meters have replaced by it."""
+    """Return the spacings, with those close to a usual interval replaced by it."""
     place = np.clip(np.searchsorted(USUAL_US, spacing_us), 1, len(USUAL_US) - 1)
     below, above = USUAL_US[place - 1], USUAL_US[place]
     nearest = np.where(spacing_us - below <= above - spacing_us, below, above)
@@ -95,7 +94,7 @@ def _parts(spacing: Times, cut: Flags, given_us: Times) -> list[_Part]:
 
 
 def _winner(votes: list[Times]) -> tuple[int, int]:
-    """Return the value with the most votes, the smallest of several, and how many it has; 0 without votes."""
+    """Return the value with the most votes, on a tie the smallest, and its count; 0 and 0 without votes."""
     cast = np.concatenate(votes) if votes else np.empty(0, dtype=np.int64)
     if not len(cast):
         return 0, 0

@@ -1,8 +1,8 @@
-"""A post of consumption data, read: what can be used, what is skipped, and what refuses the whole post.
+"""Reading a post of consumption data.
 
-A value that is no number is skipped and named; a field or a time that cannot be read refuses the post, since nobody knows what
-was meant. Nothing of a refused post is kept as data. A post without any mistake, as nearly all are, is read as a whole; one
-with a mistake row by row, to name it.
+A value that is not a number is skipped and named. A field or a time that cannot be read makes the whole post invalid, since its
+meaning is not known; nothing of it is stored as data. A post without mistakes, as nearly all are, is read as a whole. One with
+a mistake is read row by row, to name it.
 """
 
 import json
@@ -24,11 +24,11 @@ from controllers.energy.interval import DAY_US, MINUTE_US, Times
 from controllers.energy.quarters import Readings, Values
 
 MOST_VALUES = 1_000_000
-"""In one post: several years of the usual intervals."""
+"""Values in one post: several years at the usual intervals."""
 LONGEST_US = 5 * 366 * DAY_US
-"""From the first to the last reading of one post. So the quarters that it makes fit into one message."""
+"""From the first to the last reading of one post, so that its quarters fit into one message."""
 LARGEST = 1e12
-"""kW or kWh; more is a mistake of the meter, and its sums would no longer be exact."""
+"""kW or kWh; a larger value is an error of the meter, and sums with it would not be exact."""
 
 _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
 _LONGEST_INTEGER = 300
@@ -41,11 +41,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a post says: whose readings, in the order in which they came, and what of it was skipped."""
+    """A post: the ship, its readings in the order given, and the skipped values."""
 
     ship: int | str
     readings: Readings
-    """NaN where the value is skipped."""
+    """NaN for a skipped value."""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -62,7 +62,7 @@ class _Faultless(msgspec.Struct, frozen=True):
 
 
 def ship_id(given: Any) -> int | str:
-    """Return a ship's identifier: a whole number, also where it was written as text, else the text.
+    """Return a ship's identifier: a whole number, even if it was written as text, else the text.
 
     Raises:
         Rejected: it is neither, or cannot be a topic level.
@@ -83,14 +83,14 @@ def read_post(payload: bytes) -> Post:
     """Read a post.
 
     Raises:
-        Rejected: it is no JSON object; a field is missing or wrong: the text begins with its name, and with the index of the
-            row in brackets.
+        Rejected: it is not a JSON object, or a field is missing or wrong: the text begins with the field's name, with the index
+            of the row in brackets.
     """
     return _faultless(payload) or _row_by_row(_decoded(payload))
 
 
 def _faultless(payload: bytes) -> Post | None:
-    """Read a post that has no mistake at all, quickly."""
+    """Read a post without mistakes, quickly; None if it has one."""
     try:
         post = msgspec.json.decode(payload, type=_Faultless)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -103,7 +103,7 @@ def _faultless(payload: bytes) -> Post | None:
 
 
 def _decoded(payload: bytes) -> Consumption:
-    """Decode a post in which a number may be too large to be one, such as 1e999: it is infinite, and skipped."""
+    """Decode a post that may have numbers out of range, such as 1e999: they become infinite, and are skipped."""
     try:
         return decode(payload, Consumption)
     except Rejected as error:
@@ -158,7 +158,7 @@ def _rows(data: Any) -> list[dict[str, Any]]:
     if not isinstance(data, list):
         raise Rejected('data: must be a list of {"datetime", "value"}')
     if len(data) > MOST_VALUES:
-        raise Rejected(f"data: has {len(data)} rows, {MOST_VALUES} at most are taken at once: post it in pieces")
+        raise Rejected(f"data: has {len(data)} rows, more than {MOST_VALUES}: post it in pieces")
     for index, row in enumerate(data):
         if not isinstance(row, dict):
             raise Rejected(f'data[{index}]: must be an object with "datetime" and "value"')
@@ -168,14 +168,14 @@ def _rows(data: Any) -> list[dict[str, Any]]:
 
 
 def _plain_times(texts: list[str]) -> Times | None:
-    """Read texts of the form `2018-08-24T00:00:00Z`; None where one has another form or is no time."""
+    """Read texts of the form `2018-08-24T00:00:00Z`; None if one has another form or is not a time."""
     joined = "".join(texts).encode()
     if not texts or {*map(len, texts)} != {_PLAIN_LENGTH} or len(joined) != _PLAIN_LENGTH * len(texts):
         return None
     letters = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _PLAIN_LENGTH).T
     if any((letters[place] != ord(mark)).any() for place, mark in _MARKS.items()):
         return None
-    digits = letters[_DIGITS] - np.uint8(ord("0"))  # what is no digit becomes larger than 9
+    digits = letters[_DIGITS] - np.uint8(ord("0"))  # other characters become larger than 9
     if (digits > 9).any():
         return None
     numbers = digits.astype(np.int64)
@@ -207,7 +207,7 @@ def microseconds(text: str) -> int:
     """Return a time, µs since 1970: ISO 8601 with `Z`, an offset or none (UTC), also `2018-08-24T00-00-00Z`.
 
     Raises:
-        ValueError: it is none, or not between 1970 and 2100.
+        ValueError: it is not a time, or not between 1970 and 2100.
     """
     written = text.strip()
     if hyphens := _HYPHENS.fullmatch(written):
@@ -217,13 +217,13 @@ def microseconds(text: str) -> int:
     at = datetime.fromisoformat(written)
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     if not _FIRST <= at < _LAST:
-        raise ValueError("too far away")
+        raise ValueError("not between 1970 and 2100")
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _numbers(values: Sequence[Any]) -> tuple[Values, tuple[Skipped, ...]]:
-    """Return the values, NaN where there is none, and which are skipped, why."""
+    """Return the values, NaN for skipped ones, and the skipped ones with the reason."""
     numbers, skipped = np.full(len(values), np.nan), []
     for index, value in enumerate(values):
         number = _number(value)
@@ -235,7 +235,7 @@ def _numbers(values: Sequence[Any]) -> tuple[Values, tuple[Skipped, ...]]:
 
 
 def _number(value: Any) -> float | str:
-    """Return a number, or why it is none."""
+    """Return a number, or the reason why it is none."""
     if value is None:
         return "null"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -252,5 +252,5 @@ def _number(value: Any) -> float | str:
 
 
 def _shown(value: Any) -> str:
-    text = reprlib.repr(value)  # what is nested deeply would be too much for `repr`
+    text = reprlib.repr(value)  # `repr` would fail on deeply nested values
     return text if len(text) <= 60 else text[:57] + "…"

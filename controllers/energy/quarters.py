@@ -1,11 +1,11 @@
-"""Readings become quarters of an hour: the one place where power and energy turn into kWh. Pure and vectorised.
+"""Conversion of readings to quarters of an hour: the one place where power and energy become kWh. Pure and vectorised.
 
 A reading stands for the time from its beginning to the end of its interval, or to the next reading if that comes first. Power
-is constant in that time; energy is spread over it evenly. A quarter gets from each reading what falls into it:
+is constant in that time; energy is spread over it evenly. A quarter gets its part of each reading that overlaps it:
 
-- kWh readings: the sum of the energy. What readings say is conserved: all quarters together hold it exactly.
-- kW readings: the mean power, weighted by time, over the part that is covered, times a quarter of an hour. So a quarter with
-  one of three samples has that sample's power, and says that a third of it is covered; kWh × coverage is conserved.
+- kWh readings: the sum of the energy. Energy is conserved: all quarters together hold it exactly.
+- kW readings: the mean power, weighted by time, over the covered part, times a quarter of an hour. So a quarter with one of
+  three samples has that sample's power, and a coverage of a third; kWh × coverage is conserved.
 - Both in one quarter: the sum of the energy that falls into it.
 
 A quarter that no reading touches does not exist.
@@ -24,15 +24,15 @@ QUARTER_US = 900_000_000
 QUARTER_H = 0.25
 HOUR_US = 3_600_000_000
 FULL = 0.99
-"""Coverage from which on a quarter counts as covered: a meter's clock may be some seconds late."""
+"""Least coverage of a quarter that counts as covered: a meter's clock may be some seconds late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What is known of a ship: n readings in order of their time, all at different times.
+    """The n readings of a ship in order of time, all at different times.
 
-    `value` is in kW where `is_power`, else in kWh; NaN where a reading had no value: its time is known all the same, and ends
-    the one before. `given_us` is the interval that was given with a reading, 0 for none, µs.
+    `value` is in kW where `is_power`, else in kWh; NaN for a reading without a value, whose time still ends the one before.
+    `given_us` is the interval given with a reading, µs, 0 for none.
     """
 
     time_us: Times
@@ -44,13 +44,13 @@ class Readings:
         return len(self.time_us)
 
     def only(self, chosen: Flags) -> "Readings":
-        """Return those that are chosen."""
+        """Return the chosen ones."""
         return Readings(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
 class Quarters:
-    """n quarters in order of their beginning. Coverage is 0..1; `is_estimated` tells that longer readings were split."""
+    """n quarters in order of their beginning. Coverage is 0..1; `is_estimated`: longer readings were split."""
 
     start_us: Times
     kwh: Values
@@ -62,7 +62,7 @@ class Quarters:
         return len(self.start_us)
 
     def only(self, chosen: Flags) -> "Quarters":
-        """Return those that are chosen."""
+        """Return the chosen ones."""
         return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
@@ -70,15 +70,15 @@ def to_quarters(readings: Readings) -> Quarters:
     """Return the energy of every quarter that a reading touches.
 
     Raises:
-        UnknownInterval: there is one reading only, and its interval was not given.
+        UnknownInterval: there is only one reading, without an interval.
     """
-    there = ~np.isnan(readings.value)
-    if not there.any():
+    valid = ~np.isnan(readings.value)
+    if not valid.any():
         return Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
     begin = readings.time_us
     interval = infer_intervals(begin, readings.is_power, readings.given_us)
-    lasting, interval = _lasting(begin, interval)[there], interval[there]
-    pieces = _cut(readings.only(there), lasting)
+    duration, interval = _duration(begin, interval)[valid], interval[valid]
+    pieces = _cut(readings.only(valid), duration)
     edges = np.flatnonzero(np.diff(pieces.quarter, prepend=pieces.quarter[0] - 1))
     covered = np.add.reduceat(pieces.overlap_us, edges)
     return Quarters(
@@ -92,7 +92,7 @@ def to_quarters(readings: Readings) -> Quarters:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """What falls into one quarter of one reading, in order: `share` is its part of the reading's time."""
+    """Overlaps of one reading with one quarter, in order; `share` is the part of the reading's time."""
 
     owner: npt.NDArray[np.int64] | slice
     quarter: Times
@@ -102,18 +102,18 @@ class _Pieces:
     is_power: Flags
 
 
-def _cut(readings: Readings, lasting: Times) -> _Pieces:
+def _cut(readings: Readings, duration: Times) -> _Pieces:
     begin = readings.time_us
-    first, last = begin // QUARTER_US, (begin + lasting - 1) // QUARTER_US
+    first, last = begin // QUARTER_US, (begin + duration - 1) // QUARTER_US
     if (first == last).all():  # as with every usual meter: nothing to cut
         whole = np.ones(len(begin))
-        return _Pieces(slice(None), first, lasting, whole, readings.value, readings.is_power)
+        return _Pieces(slice(None), first, duration, whole, readings.value, readings.is_power)
     counts = last - first + 1
     owner = np.repeat(np.arange(len(begin)), counts)
     quarter = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(owner))
-    start, stop = begin[owner], (begin + lasting)[owner]
+    start, stop = begin[owner], (begin + duration)[owner]
     overlap = np.minimum((quarter + 1) * QUARTER_US, stop) - np.maximum(quarter * QUARTER_US, start)
-    return _Pieces(owner, quarter, overlap, overlap / lasting[owner], readings.value[owner], readings.is_power[owner])
+    return _Pieces(owner, quarter, overlap, overlap / duration[owner], readings.value[owner], readings.is_power[owner])
 
 
 def _energy(pieces: _Pieces, edges: npt.NDArray[np.intp], covered_us: Times) -> Values:
@@ -128,8 +128,8 @@ def _energy(pieces: _Pieces, edges: npt.NDArray[np.intp], covered_us: Times) -> 
     return np.where(powered == covered_us, work / np.maximum(powered, 1) * QUARTER_H, energy + work / HOUR_US)
 
 
-def _lasting(begin: Times, interval: Times) -> Times:
-    """Return for how long each reading stands, µs: up to the next one where that comes early, or a little late."""
+def _duration(begin: Times, interval: Times) -> Times:
+    """Return how long each reading stands for, µs: until the next one if that comes early or only a little late."""
     until_next = np.append(np.diff(begin), interval[-1])
     in_time = until_next <= (interval * (1 + CLOSE)).astype(np.int64)
     return np.where(in_time, until_next, interval)

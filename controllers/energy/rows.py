@@ -1,4 +1,4 @@
-"""Quarters as they are told on the bus, and as the recorder gives them back."""
+"""Rows of quarters and anomalies, as published and as returned by the recorder."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +11,12 @@ from controllers.energy.quarters import FULL, Quarters
 from controllers.energy.series import Changes
 
 GONE = "gone"
-"""Quality of a quarter that is no more: finer readings have shown that nothing is known of it."""
+"""Quality of a quarter that was removed, because finer readings do not cover it."""
 _PLACES = 6
 
 
 def rows_of(changes: Changes) -> tuple[Quarter, ...]:
-    """Return rows in order of time: what is new or has changed, and what is gone."""
+    """Return rows in order of time: new, changed and removed quarters."""
     quarters = changes.quarters
     rows = [
         (start, Quarter(_text(start), kwh, _quality(covered, estimated), round(covered, _PLACES), negative))
@@ -29,7 +29,7 @@ def rows_of(changes: Changes) -> tuple[Quarter, ...]:
             strict=True,
         )
     ]
-    rows += [(start, Quarter(_text(start), None, GONE, 0.0)) for start in changes.gone_us]
+    rows += [(start, Quarter(_text(start), None, GONE, 0.0)) for start in changes.removed_us]
     return tuple(row for _, row in sorted(rows, key=lambda each: each[0]))
 
 
@@ -46,7 +46,7 @@ def quarters_of(rows: list[dict[str, Any]]) -> Quarters:
 
 
 def anomaly_of(ship: int | str, unusual: Unusual) -> Anomaly:
-    """Return an anomaly as it is told."""
+    """Return an anomaly as published."""
     return Anomaly(ship, _text(unusual.start_us), unusual.kind, unusual.kwh, unusual.expected_kwh, unusual.text)
 
 

@@ -300,4 +300,4 @@ def test_the_body_is_passed_on_as_it_is(tmp_path: Path) -> None:
 def test_a_normalizer_without_room_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controllers.energy.component.MOST_HELD", 0)
     answered, _ = ask(tmp_path, "POST", "/data", JSON, post(1, *EXAMPLES["mean"][:2]))
-    assert (answered.status, "no place" in answered.error) == (503, True)
+    assert (answered.status, "no room" in answered.error) == (503, True)

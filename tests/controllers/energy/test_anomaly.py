@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from controllers.energy.anomaly import (
     FLAT_QUARTERS,
     MOST_AT_ONCE,
-    MOST_TOLD,
+    MOST_REPORTED,
     SLOTS,
+    ReportedAnomalies,
     Unusual,
-    Watch,
     anomalies,
 )
 from controllers.energy.interval import DAY_US
@@ -42,7 +42,7 @@ def test_a_usual_ship_has_no_anomaly() -> None:
     assert anomalies(quarters([3.0]), *EVER) == []
 
 
-def test_an_outlier_is_told_with_what_is_usual() -> None:
+def test_an_outlier_is_reported_with_the_usual_value() -> None:
     kwh = days(10)
     usual = kwh[7 * SLOTS + 40]
     kwh[7 * SLOTS + 40] = usual * 1.5
@@ -54,21 +54,21 @@ def test_an_outlier_is_told_with_what_is_usual() -> None:
 
 
 @pytest.mark.parametrize(("share", "count"), [(1.25, 0), (1.2500001, 1), (0.75, 0), (0.7499999, 1)])
-def test_a_flat_profile_alarms_beyond_a_quarter_of_it_and_not_at_it(share: float, count: int) -> None:
+def test_a_flat_profile_tolerates_a_quarter_of_its_value(share: float, count: int) -> None:
     kwh = np.full(SLOTS * 8, 4.0)
     kwh[200] = 4.0 * share
     assert len(anomalies(quarters(kwh), *EVER)) == count
 
 
 @pytest.mark.parametrize(("value", "count"), [(0.05, 0), (0.0501, 1)])
-def test_a_ship_that_uses_nothing_alarms_beyond_the_least_energy(value: float, count: int) -> None:
+def test_an_idle_ship_tolerates_the_least_energy(value: float, count: int) -> None:
     kwh = np.zeros(SLOTS * 8)
     kwh[200] = value
     assert len(anomalies(quarters(kwh), *EVER)) == count
 
 
 @pytest.mark.parametrize(("known", "count"), [(5, 0), (6, 1)])
-def test_nothing_is_usual_before_five_other_days_are_known(known: int, count: int) -> None:
+def test_usual_values_need_five_other_days(known: int, count: int) -> None:
     kwh = days(known)
     kwh[20] = 100.0
     assert len(anomalies(quarters(kwh), *EVER)) == count
@@ -81,7 +81,7 @@ def test_a_noisy_quarter_of_the_day_has_a_wider_limit() -> None:
     assert anomalies(quarters(kwh), *EVER) == []
 
 
-def test_partly_covered_quarters_are_not_judged_and_do_not_judge() -> None:
+def test_partly_covered_quarters_are_left_out() -> None:
     given_ = quarters(days(10))
     kwh, coverage = given_.kwh.copy(), given_.coverage.copy()
     kwh[500], coverage[500] = 0.1, 0.3
@@ -106,7 +106,7 @@ def test_a_gap_is_found_by_a_change_that_touches_it(first: int, stop: int, count
 
 
 @pytest.mark.parametrize(("length", "count"), [(FLAT_QUARTERS - 1, 0), (FLAT_QUARTERS, 1), (60, 1)])
-def test_a_meter_that_hangs(length: int, count: int) -> None:
+def test_a_stuck_meter(length: int, count: int) -> None:
     kwh = days(20)
     begin = 15 * SLOTS + 48
     kwh[begin : begin + length] = kwh[begin] + 0.01
@@ -123,14 +123,14 @@ def test_a_flat_stretch_is_found_from_any_change_in_it() -> None:
     assert kinds(found) == [(begin, "flat")]
 
 
-def test_where_it_is_usual_to_be_flat_or_0_nothing_hangs() -> None:
+def test_flat_or_zero_usual_values_are_no_anomaly() -> None:
     assert anomalies(quarters(np.full(20 * SLOTS, 4.0)), *EVER) == []
     kwh = days(20)
     kwh[1500:1560] = 0.0
     assert "flat" not in {each.kind for each in anomalies(quarters(kwh), *EVER)}
 
 
-def test_readings_of_several_hours_do_not_hang() -> None:
+def test_readings_of_several_hours_are_not_flat() -> None:
     kwh = days(20)
     kwh[1500:1560] = kwh[1500]
     given_ = quarters(kwh)
@@ -153,34 +153,34 @@ def test_only_the_latest_thousand() -> None:
     assert found[-1].start_us == START_US + 4999 * QUARTER_US
 
 
-def test_each_is_told_once_until_it_was_gone() -> None:
-    watch = Watch()
+def test_each_anomaly_is_reported_once_until_it_ends() -> None:
+    reported = ReportedAnomalies()
     kwh = days(10)
     right = kwh[700]
     kwh[700] = 100.0
     wrong = anomalies(quarters(kwh), *EVER)
-    assert watch.news(wrong, *EVER) == wrong
-    assert watch.news(wrong, *EVER) == []
-    assert watch.news([], START_US, START_US + 700 * QUARTER_US) == []  # elsewhere
-    assert watch.news(wrong, *EVER) == []
+    assert reported.new(wrong, *EVER) == wrong
+    assert reported.new(wrong, *EVER) == []
+    assert reported.new([], START_US, START_US + 700 * QUARTER_US) == []  # elsewhere
+    assert reported.new(wrong, *EVER) == []
     kwh[700] = right
-    assert watch.news(anomalies(quarters(kwh), *EVER), *EVER) == []
-    assert watch.news(wrong, *EVER) == wrong
+    assert reported.new(anomalies(quarters(kwh), *EVER), *EVER) == []
+    assert reported.new(wrong, *EVER) == wrong
 
 
-def test_what_was_told_has_a_bound() -> None:
-    watch = Watch()
-    many = [Unusual(n, "negative", -1.0, None, "") for n in range(MOST_TOLD + 5)]
-    assert len(watch.news(many, 0, 1)) == MOST_TOLD + 5
-    assert watch.news(many[5:], 0, 0) == []
-    assert len(watch.news(many[:5], 0, 0)) == 5
+def test_the_number_of_reported_anomalies_is_bounded() -> None:
+    reported = ReportedAnomalies()
+    many = [Unusual(n, "negative", -1.0, None, "") for n in range(MOST_REPORTED + 5)]
+    assert len(reported.new(many, 0, 1)) == MOST_REPORTED + 5
+    assert reported.new(many[5:], 0, 0) == []
+    assert len(reported.new(many[:5], 0, 0)) == 5
 
 
 @settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 2000), st.floats(-1e12, 1e12)), max_size=200), st.integers(0, 2000), st.integers(0, 500)
 )
-def test_a_part_of_the_range_finds_what_the_whole_finds_there(rows: list[tuple[int, float]], first: int, length: int) -> None:
+def test_a_part_of_the_range_finds_the_same(rows: list[tuple[int, float]], first: int, length: int) -> None:
     by_start = dict(rows)
     starts = sorted(by_start)
     given_ = quarters([by_start[n] for n in starts], [START_US + n * QUARTER_US for n in starts])

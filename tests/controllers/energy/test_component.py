@@ -1,4 +1,4 @@
-"""The normalizer with a recorder that remembers what was published."""
+"""The normalizer with a recorder that records its publications."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ ONLINE = b'{"state":"online","boot":"b","version":"1"}'
 
 @dataclass
 class World:
-    """`recorder` tells whether questions are answered; `crash` puts a new normalizer in the place of the old one."""
+    """`recorder`: queries are answered; `crash` replaces the normalizer by a new one."""
 
     normalizer: EnergyNormalizer = field(default_factory=EnergyNormalizer)
     recorder: bool = True
@@ -33,9 +33,9 @@ class World:
     """The part of every answer that is lost."""
 
     def __post_init__(self) -> None:
-        self.hear(Message(topic="components/recorder/state", payload=ONLINE, retain=True))
+        self.receive(Message(topic="components/recorder/state", payload=ONLINE, retain=True))
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         self.send(self.normalizer.on_message(message, self.now_s))
 
     def send(self, publications: list[Publication]) -> None:
@@ -60,7 +60,7 @@ class World:
         ]
         payload = orjson.dumps({"spaceship_id": ship, "units": units, "data": data, **more})
         self.recorded.append((f"energy/{ship}/raw", payload))
-        self.hear(Message(topic=f"energy/{ship}/raw", payload=payload, response_topic="energy/answer/test"))
+        self.receive(Message(topic=f"energy/{ship}/raw", payload=payload, response_topic="energy/answer/test"))
 
     def crash(self) -> None:
         self.survive = None
@@ -68,7 +68,7 @@ class World:
         self.__post_init__()
 
     def quarters(self, ship: Any = 1) -> dict[str, float]:
-        """What `energy_interval` shows."""
+        """Return the rows of `energy_interval`."""
         values: dict[str, float] = {}
         for topic, payload in self.recorded:
             if topic == f"energy/{ship}/interval":
@@ -78,14 +78,14 @@ class World:
                         values[row.datetime] = row.value
         return {at[11:16]: values[at] for at in sorted(values)}
 
-    def last_told(self) -> tuple[Quarter, ...]:
+    def last_published(self) -> tuple[Quarter, ...]:
         return next(
             decode(payload, Intervals).data for topic, payload in reversed(self.recorded) if topic.endswith("/interval")
         )
 
-    def _answer(self, question: Publication) -> None:
-        assert question.response_topic == ANSWER_TOPIC
-        request = decode(question.payload, QueryRequest)
+    def _answer(self, query: Publication) -> None:
+        assert query.response_topic == ANSWER_TOPIC
+        request = decode(query.payload, QueryRequest)
         given = request.parameters if isinstance(request.parameters, dict) else {}
         rows = self._left_behind()
         if "raw" in given:
@@ -99,11 +99,11 @@ class World:
         for content, properties in zip((rows[:2], rows[2:], end), marks, strict=True):
             if properties == (("part", str(self.lost)),):
                 continue
-            self.hear(
+            self.receive(
                 Message(
                     topic=ANSWER_TOPIC,
                     payload=orjson.dumps(content),
-                    correlation_data=question.correlation_data,
+                    correlation_data=query.correlation_data,
                     properties=properties,
                 )
             )
@@ -119,14 +119,14 @@ class World:
         for topic, payload in self.recorded:
             if topic == f"energy/{ship}/interval":
                 last |= {row.datetime: row for row in decode(payload, Intervals).data}
-        told = [
+        published = [
             {**nothing, "start_us": _us(at), "kwh": row.value,
              "coverage": row.coverage, "quality": row.quality, "negative": row.negative}
             for at, row in last.items() if row.value is not None
         ]  # fmt: skip
         unusual = [decode(payload, Anomaly) for topic, payload in self.recorded if topic == f"energy/{ship}/anomaly"]
         keys = [{**nothing, "start_us": _us(each.datetime), "kind": each.kind} for each in unusual]
-        return [*keys, *reversed(told), *reversed(posts)]
+        return [*keys, *reversed(published), *reversed(posts)]
 
     def _left_behind(self) -> list[dict[str, Any]]:
         last: dict[str, str] = {}
@@ -139,7 +139,7 @@ class World:
 HOURS = dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 3.0) | dict.fromkeys(["01:00", "01:15", "01:30", "01:45"], 6.5)
 
 
-def test_a_post_becomes_quarters_and_is_answered_after_them() -> None:
+def test_a_post_is_answered_after_its_quarters() -> None:
     world = World()
     world.post(12, 26)
     assert world.quarters() == HOURS
@@ -149,13 +149,13 @@ def test_a_post_becomes_quarters_and_is_answered_after_them() -> None:
     assert world.answers[-1].stored == 2
 
 
-def test_what_is_told_has_its_quality() -> None:
+def test_quarters_have_their_quality() -> None:
     world = World()
     world.post(22, 24, 23, 8, step=5, units="kW")
-    rows = world.last_told()
+    rows = world.last_published()
     assert [(row.quality, row.coverage) for row in rows] == [("measured", 1.0), ("partial", 0.333333)]
     world.post(12, -4, ship=2)
-    rows = world.last_told()
+    rows = world.last_published()
     assert {row.quality for row in rows} == {"estimated"}
     assert [row.negative for row in rows] == [False] * 4 + [True] * 4
 
@@ -170,9 +170,9 @@ def test_a_mistake_is_answered_and_changes_nothing() -> None:
 
 def test_without_a_response_topic_a_mistake_is_rejected() -> None:
     world = World()
-    for payload, text in ((b"nonsense", "not JSON"), (b'{"spaceship_id":2,"units":"kW","data":[]}', "topic is that of '1'")):
+    for payload, text in ((b"nonsense", "not JSON"), (b'{"spaceship_id":2,"units":"kW","data":[]}', "topic is of ship '1'")):
         with pytest.raises(Rejected, match=text):
-            world.hear(Message(topic="energy/1/raw", payload=payload))
+            world.receive(Message(topic="energy/1/raw", payload=payload))
 
 
 def test_a_single_reading_needs_its_interval() -> None:
@@ -184,7 +184,7 @@ def test_a_single_reading_needs_its_interval() -> None:
     assert list(world.quarters().values()) == [1.0] * 4
 
 
-def test_a_revision_tells_what_changed_only() -> None:
+def test_a_revision_publishes_only_changes() -> None:
     world = World()
     world.post(1, 2, 3, step=15)
     before = len(world.recorded)
@@ -195,7 +195,7 @@ def test_a_revision_tells_what_changed_only() -> None:
     assert len(decode(world.recorded[-1][1], Intervals).data) == 1
 
 
-def test_a_restarted_normalizer_goes_on_from_the_recording() -> None:
+def test_a_restarted_normalizer_continues_from_the_recording() -> None:
     world = World()
     world.post(1, 2, step=10, units="kW")
     world.crash()
@@ -205,7 +205,7 @@ def test_a_restarted_normalizer_goes_on_from_the_recording() -> None:
     assert fresh.quarters() == world.quarters()
 
 
-def test_killed_after_any_publication_every_post_becomes_quarters_and_every_anomaly_is_told_once() -> None:
+def test_a_kill_at_any_publication_loses_and_doubles_nothing() -> None:
     expected = World()
     posts = [(1, -2), (3, 4), (-9, -9)]
     for number, values in enumerate(posts):
@@ -220,18 +220,18 @@ def test_killed_after_any_publication_every_post_becomes_quarters_and_every_anom
         assert kinds(world) == kinds(expected) == ["negative"] * 3, survive
 
 
-def test_while_the_recorder_is_away_posts_wait() -> None:
+def test_posts_wait_while_the_recorder_is_offline() -> None:
     world = World(recorder=False)
     world.post(12, 26)
     world.post(18, start=120)
     assert world.answers == []
     world.recorder = True
-    world.hear(Message(topic="components/recorder/state", payload=ONLINE))
+    world.receive(Message(topic="components/recorder/state", payload=ONLINE))
     assert [each.stored for each in world.answers] == [2, 1]
     assert len(world.quarters()) == 12
 
 
-def test_a_question_that_nobody_answers_is_asked_again() -> None:
+def test_an_unanswered_query_is_repeated() -> None:
     world = World(recorder=False)
     world.post(12, 26)
     world.recorder = True
@@ -240,7 +240,7 @@ def test_a_question_that_nobody_answers_is_asked_again() -> None:
     assert world.answers == [Stored(1, 2)]
 
 
-def test_an_answer_to_a_question_of_an_earlier_start_is_none_to_this_one() -> None:
+def test_an_answer_to_a_query_of_an_earlier_start_is_ignored() -> None:
     earlier, later = EnergyNormalizer(start=b"a"), EnergyNormalizer(start=b"b")
     online = Message(topic="components/recorder/state", payload=ONLINE, retain=True)
     (asked,), _ = earlier.on_message(online, 0.0), later.on_message(online, 0.0)
@@ -254,7 +254,7 @@ def test_an_answer_to_a_question_of_an_earlier_start_is_none_to_this_one() -> No
     assert earlier.on_message(final, 0.0) != [], "it was its own"
 
 
-def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
+def test_ships_are_separate_and_text_numbers_are_numbers() -> None:
     world = World()
     world.post(12, 26)
     world.post(4, 4, ship="Nostromo")
@@ -264,7 +264,7 @@ def test_ships_are_apart_and_numbers_as_text_are_numbers() -> None:
     assert world.answers[-1].spaceship_id == 1
 
 
-def test_half_of_what_is_recorded_is_nothing_to_go_on_from() -> None:
+def test_a_truncated_answer_is_not_used() -> None:
     world = World()
     world.truncated = True
     with pytest.raises(Rejected, match="more than 0 rows"):
@@ -287,7 +287,7 @@ def test_lost_part_of_the_recording_is_requested_again(lost: int) -> None:
     assert world.quarters() == HOURS
 
 
-def test_what_was_refused_is_not_known_after_a_restart() -> None:
+def test_refused_readings_are_unknown_after_a_restart() -> None:
     world = World()
     world.post(4)
     world.post(1, 2, start=180, step=15)
@@ -297,7 +297,7 @@ def test_what_was_refused_is_not_known_after_a_restart() -> None:
     assert world.quarters() == {**before, "03:30": 3}
 
 
-def test_what_is_unusual_is_told_once_also_over_a_restart() -> None:
+def test_an_anomaly_is_published_once_across_restarts() -> None:
     world = World()
     for day in range(8):
         world.post(*[4.0] * 24, start=1440 * day)
@@ -311,7 +311,7 @@ def test_what_is_unusual_is_told_once_also_over_a_restart() -> None:
     assert len(again) == len(kinds)
 
 
-def test_the_recorder_is_asked_some_questions_at_a_time() -> None:
+def test_few_queries_run_at_the_same_time() -> None:
     world = World(recorder=False)
     asked: list[Publication] = []
     for ship in range(30):
@@ -327,12 +327,12 @@ def test_the_recorder_is_asked_some_questions_at_a_time() -> None:
     assert world.answers[-1].stored == 2
 
 
-def test_a_retained_post_from_earlier_takes_no_later_one_back() -> None:
+def test_an_old_retained_post_replaces_no_later_one() -> None:
     world = World()
     world.post(1, 2, step=15)
     topic, old = world.recorded[0]
     world.post(5, 6, step=15)
-    world.hear(Message(topic=topic, payload=old, retain=True))
+    world.receive(Message(topic=topic, payload=old, retain=True))
     assert world.quarters() == {"00:00": 5, "00:15": 6}
 
 
@@ -344,7 +344,7 @@ def kinds(world: World) -> list[str]:
     return [decode(payload, Anomaly).kind for topic, payload in world.recorded if topic == "energy/1/anomaly"]
 
 
-def test_what_is_unusual_in_the_first_post_or_while_it_was_dead_is_told() -> None:
+def test_anomalies_of_missed_posts_are_published() -> None:
     world = World()
     world.post(-1, 2, 3, step=15)
     assert kinds(world) == ["negative"]
@@ -357,7 +357,7 @@ def test_what_is_unusual_in_the_first_post_or_while_it_was_dead_is_told() -> Non
     assert len(kinds(world)) == 3
 
 
-def test_a_value_that_is_missing_is_a_gap_and_nothing_else() -> None:
+def test_a_missing_value_is_only_a_gap() -> None:
     world = World()
     world.post(12, None, 18)
     assert world.quarters() == dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 3.0) | dict.fromkeys(
@@ -392,18 +392,18 @@ def test_a_correction_keeps_the_interval_that_was_given() -> None:
     assert world.quarters() == expected == dict.fromkeys(["00:00", "00:15", "00:30", "00:45"], 2.0)
 
 
-def test_posts_that_waited_are_told_once() -> None:
+def test_waiting_posts_are_published_once() -> None:
     world = World(recorder=False)
     for value in (2, 3, 4):
         world.post(value, value, step=15)
     world.recorder = True
-    world.hear(Message(topic="components/recorder/state", payload=ONLINE))
-    told = [decode(payload, Intervals).data[0].value for topic, payload in world.recorded if topic == "energy/1/interval"]
-    assert told == [4]
+    world.receive(Message(topic="components/recorder/state", payload=ONLINE))
+    values = [decode(payload, Intervals).data[0].value for topic, payload in world.recorded if topic == "energy/1/interval"]
+    assert values == [4]
     assert [each.stored for each in world.answers] == [2, 2, 2]
 
 
-def test_quarters_whose_posts_were_forgotten_stay() -> None:
+def test_quarters_of_purged_posts_stay() -> None:
     world = World()
     world.post(1, 2, step=15)
     world.post(3, 4, start=1440, step=15)
@@ -424,14 +424,14 @@ def test_quarters_whose_posts_were_forgotten_stay() -> None:
     )
 
 
-def test_nothing_that_is_recorded_ends_the_normalizer() -> None:
+def test_no_recorded_payload_ends_the_normalizer() -> None:
     world = World()
     deep = b'{"spaceship_id":1,"units":"kWh","x":' + b"[" * 5000 + b"]" * 5000 + b',"data":[]}'
     with pytest.raises(Rejected):
-        world.hear(Message(topic="energy/1/raw", payload=deep))
+        world.receive(Message(topic="energy/1/raw", payload=deep))
     nested = b'{"spaceship_id":1,"units":' + b"[" * 1000 + b"]" * 1000 + b',"data":[]}'
     with pytest.raises(Rejected):
-        world.hear(Message(topic="energy/1/raw", payload=nested))
+        world.receive(Message(topic="energy/1/raw", payload=nested))
     world.recorded += [("energy/1/raw", deep), ("energy/1/raw", nested)]
     world.crash()
     world.post(1, 2, step=15)

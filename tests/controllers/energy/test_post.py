@@ -25,7 +25,7 @@ def test_a_faultless_post() -> None:
     assert read_post(body(1, units="kW", interval_minutes=5)).readings.given_us.tolist() == [300_000_000]
 
 
-def test_values_that_are_none_are_skipped_and_named() -> None:
+def test_non_numbers_are_skipped_and_named() -> None:
     texts = [b"null", b'""', b'"n/a"', b'"NaN"', b"true", b"1e999", b'"inf"', b"[]", b'"12.5"', b"7", b"1e13", b'" 3 "']
     rows = b",".join(b'{"datetime":"2018-08-24T%02d:00:00Z","value":%s}' % (n, text) for n, text in enumerate(texts))
     post = read_post(b'{"spaceship_id":1,"units":"kW","data":[' + rows + b"]}")
@@ -54,7 +54,7 @@ def test_decimal_numbers_as_text(text: str, number: float) -> None:
         ".", "infinity", "-inf", "nan", "-NaN", " ",
     ],
 )  # fmt: skip
-def test_text_that_is_no_decimal_number_is_skipped_and_named(text: str) -> None:
+def test_non_decimal_text_is_skipped_and_named(text: str) -> None:
     post = read_post(body(1, text))
     assert [each.index for each in post.skipped] == [1]
     assert post.skipped[0].reason.startswith("not a ")
@@ -92,14 +92,14 @@ def test_text_that_is_no_decimal_number_is_skipped_and_named(text: str) -> None:
         ({"interval_minutes": True}, "interval_minutes: "),
     ],
 )
-def test_a_mistake_refuses_the_post_and_is_named(changed: dict[str, Any], text: str) -> None:
+def test_a_mistake_makes_the_post_invalid_and_is_named(changed: dict[str, Any], text: str) -> None:
     with pytest.raises(Rejected) as error:
         read_post(body(1, 2, **changed))
     assert str(error.value).startswith(text)
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"nonsense", b"\xff", b"{}", b'"text"', b"null", b'{"units":"kW"}'])
-def test_what_is_no_post_is_refused(payload: bytes) -> None:
+def test_other_payloads_are_rejected(payload: bytes) -> None:
     with pytest.raises(Rejected):
         read_post(payload)
 
@@ -136,7 +136,7 @@ LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() 
 
 
 @given(st.recursive(LEAVES, lambda each: st.lists(each) | st.dictionaries(KEYS, each), max_leaves=8))
-def test_nothing_that_is_json_crashes_it(value: Any) -> None:
+def test_any_json_is_read_or_rejected(value: Any) -> None:
     for payload in (orjson.dumps(value), body(data=value)):
         with contextlib.suppress(Rejected):
             read_post(payload)

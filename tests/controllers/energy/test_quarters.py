@@ -52,12 +52,12 @@ def test_the_rules(given: Readings, kwh: list[float]) -> None:
     assert to_quarters(given).kwh.tolist() == pytest.approx(kwh, abs=1e-12)
 
 
-def test_a_partly_covered_quarter_says_so() -> None:
+def test_a_partly_covered_quarter_is_marked() -> None:
     quarters = to_quarters(every(5, [22, 24, 23, 18, 22, 23, 8], "kW"))
     assert quarters.coverage.tolist() == pytest.approx([1, 1, 1 / 3])
 
 
-def test_missing_quarters_do_not_exist_and_gaps_are_not_bridged() -> None:
+def test_gaps_are_not_bridged() -> None:
     quarters = to_quarters(readings([0, 15, 30, 90, 105], [1, 2, 3, 4, 5]))
     assert by_minute(quarters) == {0: 1, 15: 2, 30: 3, 90: 4, 105: 5}
     hourly = to_quarters(readings([0, 60, 120, 300], [4, 4, 4, 8]))
@@ -71,7 +71,7 @@ def test_negative_and_split_values_are_marked() -> None:
     assert not to_quarters(every(15, [1, 2])).is_estimated.any()
 
 
-def test_intervals_are_those_of_the_series() -> None:
+def test_intervals_follow_from_the_series() -> None:
     def minutes(given: Readings) -> list[float]:
         return [each / MINUTE_US for each in infer_intervals(given.time_us, given.is_power, given.given_us).tolist()]
 
@@ -116,7 +116,7 @@ def known(series: tuple[int, str, list[float | None]]) -> Readings:
 
 @settings(max_examples=300, deadline=None)
 @given(SERIES, st.randoms(use_true_random=False), st.integers(1, 7))
-def test_pieces_in_any_order_and_twice_give_the_same_quarters(
+def test_order_and_repetition_do_not_change_quarters(
     series: tuple[int, str, list[float | None]], random: np.random.Generator, pieces: int
 ) -> None:
     whole = known(series)
@@ -154,7 +154,7 @@ def test_energy_is_conserved(series: tuple[int, str, list[float | None]]) -> Non
 
 @settings(max_examples=200, deadline=None)
 @given(SERIES, st.lists(st.floats(0, 100_000), max_size=20))
-def test_quarters_are_quarters(series: tuple[int, str, list[float | None]], irregular: list[float]) -> None:
+def test_quarters_are_aligned_ordered_and_finite(series: tuple[int, str, list[float | None]], irregular: list[float]) -> None:
     whole = merged(known(series), readings(irregular, [1.0] * len(irregular)))
     if len(whole) < 2:
         return
@@ -166,17 +166,17 @@ def test_quarters_are_quarters(series: tuple[int, str, list[float | None]], irre
     assert np.isfinite(quarters.kwh).all()
 
 
-def test_a_post_tells_what_it_changed() -> None:
+def test_a_post_returns_its_changes() -> None:
     series = Series()
     assert by_minute(series.post(every(15, [1, 2, 3])).quarters) == {0: 1, 15: 2, 30: 3}
     assert by_minute(series.post(every(15, [1, 2, 4])).quarters) == {30: 4}
     assert len(series.post(every(15, [1, 2, 4])).quarters) == 0
 
 
-def test_finer_readings_that_come_later_take_quarters_away() -> None:
+def test_later_finer_readings_remove_quarters() -> None:
     series = Series()
     series.post(readings([0, 60, 120], [4, 4, 4]))
     changes = series.post(readings([15, 30, 75, 90, 135, 150], [1] * 6))
     assert by_minute(series.quarters) == dict.fromkeys([0, 15, 30, 60, 75, 90, 120, 135, 150], 1.0) | {0: 4, 60: 4, 120: 4}
-    assert [(each - START_US) // MINUTE_US for each in changes.gone_us] == [45, 105, 165]
+    assert [(each - START_US) // MINUTE_US for each in changes.removed_us] == [45, 105, 165]
     assert DAY_US > 0
