@@ -1,12 +1,10 @@
-"""The command line's connection to the broker: paho in one thread, one step at a time.
+"""A blocking connection to the broker: paho in one thread, one step at a time.
 
-Nothing runs in the background: packets are read and written while a call waits for something, so there are no locks, no
-callbacks for callers, and Ctrl-C arrives where the work is. What is received meanwhile stays in order until
-`receive` hands it out.
+Nothing runs in the background. Packets are read and written while a call waits, so there are no locks and no callbacks for
+callers, and Ctrl-C interrupts the work itself. Messages that arrive meanwhile stay in order until `receive` returns them.
 """
 
 import secrets
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,24 +13,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from adapters.client.bus import Received, login_refused, no_broker, place, publication_refused
 from adapters.client.errors import ConnectionLost, Refused, Unreachable
+from adapters.client.paho_client import PackedProperties, PahoClient, new_properties, send_at_once, use_tls
 from broker.message import Publication
 from broker.mqtt.options import Address
-from broker.mqtt.packets import (
-    Delivery,
-    MalformedPacket,
-    UserProperties,
-    pack_user_properties,
-    parse_properties,
-    parse_publish,
-    parse_reason,
-)
+from broker.mqtt.packets import Delivery, parse_properties
 from broker.mqtt.topics import matches
 from broker.runtime.clock import new_boot
 from broker.stamp import read_stamp
@@ -44,7 +35,7 @@ _STEP_S = 0.5
 _STRAGGLERS_S = 0.15
 _REMEMBERED_PACKETS = 1_000
 _WINDOW = 500
-"""Messages of `post` on their way at most; fewer where the broker's receive maximum is smaller."""
+"""Posted messages that may be unacknowledged; fewer where the broker's receive maximum is smaller."""
 _WINDOW_BYTES = 16 * 1024 * 1024
 _POSTED_TIMEOUT_S = 30.0
 _QOS_2 = 2
@@ -74,14 +65,14 @@ class PahoBus:
         self._client = self._new_client()
 
     def connect(self, resume: bool = False) -> bool:
-        """Connect and tell whether the broker still had the session; `resume` asks for the session of before.
+        """Connect, and return whether the broker still had the session; `resume` asks for the earlier session.
 
         Raises:
             Unreachable: there is no broker, or it does not answer or does not speak MQTT 5.
             Refused: the broker does not accept the login.
         """
         self._connack = None
-        properties = _properties(PacketTypes.CONNECT)
+        properties = new_properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._session_expiry_s
         try:
             self._client.connect(
@@ -98,10 +89,10 @@ class PahoBus:
     def last_will(self, publication: Publication, keep_alive_s: int) -> None:
         """Set what the broker publishes when this connection is lost, from the next `connect` on.
 
-        It notices after one and a half times `keep_alive_s` at the latest, at once where the process is killed; `close` revokes
-        it. The will is stamped but not numbered, since the broker may never publish it.
+        The broker notices a lost connection after one and a half times `keep_alive_s` at the latest, and at once where the
+        process is killed. `close` revokes the will. It is stamped but not numbered, since it may never be published.
         """
-        properties = _properties(PacketTypes.WILLMESSAGE)
+        properties = new_properties(PacketTypes.WILLMESSAGE)
         properties.UserProperty = [("source", "operator"), ("boot", self._boot), *publication.properties]
         if publication.content_type is not None:
             properties.ContentType = publication.content_type
@@ -109,8 +100,8 @@ class PahoBus:
         self._keep_alive_s = keep_alive_s
 
     def close(self) -> None:
-        """Disconnect; the broker forgets the session."""
-        properties = _properties(PacketTypes.DISCONNECT)
+        """Disconnect, and let the broker delete the session."""
+        properties = new_properties(PacketTypes.DISCONNECT)
         properties.SessionExpiryInterval = 0
         self._client.disconnect(properties=properties)
 
@@ -128,10 +119,10 @@ class PahoBus:
     def retained(self, *filters: str) -> dict[str, Received]:
         """Return the retained messages on these filters by topic.
 
-        A broker answers in order, so that the acknowledgement of a second SUBSCRIBE comes after all that the first one brought:
-        at QoS 0, since of QoS 1 it sends no more at once than may be unacknowledged, and the rest after it.
-        The filters must not overlap with those of `subscribe`, since they are unsubscribed again. What arrives meanwhile on
-        those of `subscribe` stays to be received, with its retain flag or without.
+        A broker answers in order, so the acknowledgement of a second SUBSCRIBE comes after all messages that the first one
+        brought. This holds at QoS 0 only: at QoS 1 the broker sends no more than may be unacknowledged, and the rest later.
+        The filters must not overlap with those of `subscribe`, since they are unsubscribed at the end. Messages that arrive
+        meanwhile on filters of `subscribe` stay to be received, with the retain flag or without.
 
         Raises:
             Refused: the broker does not allow it.
@@ -141,17 +132,17 @@ class PahoBus:
         self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE))
         self._subscribe(filters, SubscribeOptions(0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND))
 
-        def asked_for(each: Received) -> bool:
+        def wanted(each: Received) -> bool:
             return each.retain and any(matches(one, each.topic) for one in filters)
 
-        self._step_until(lambda: any(map(asked_for, self._inbox)), _STRAGGLERS_S)  # a broker may send them late
+        self._step_until(lambda: any(map(wanted, self._inbox)), _STRAGGLERS_S)  # a broker may send them late
         self._client.unsubscribe(list(filters))
-        found = {each.topic: each for each in self._inbox if asked_for(each)}
-        self._inbox = live + deque(each for each in self._inbox if not asked_for(each))
+        found = {each.topic: each for each in self._inbox if wanted(each)}
+        self._inbox = live + deque(each for each in self._inbox if not wanted(each))
         return found
 
     def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
-        """Publish and wait for the broker's acknowledgement; tell whether anybody has subscribed to it.
+        """Publish, wait for the broker's acknowledgement, and return whether the topic has a subscriber.
 
         Raises:
             Refused: the broker refused the message; the text has the reason code.
@@ -178,10 +169,10 @@ class PahoBus:
         return self._published.pop(sent.mid)
 
     def post(self, publication: Publication, qos: int) -> None:
-        """Publish as it is, without a stamp of this connection, and go on; waits only while too much is on its way.
+        """Publish with the properties of `publication` only, without a stamp of this connection, and return at once.
 
-        The broker takes messages in the order of these calls. One of QoS 2 is its own only after a second handshake, so others
-        wait for that.
+        It waits only while too many messages are unacknowledged. The broker takes messages in the order of these calls; one of
+        QoS 2 counts as taken only after its second handshake, so others wait for that.
 
         Raises:
             Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
@@ -191,7 +182,7 @@ class PahoBus:
             self.settle()
         elif len(self._posted) >= self._window or self._posted_bytes >= _WINDOW_BYTES:
             self._settle(self._window // 2, _WINDOW_BYTES // 2)
-        properties = _PackedProperties(publication.properties)
+        properties = PackedProperties(publication.properties)
         sent = self._client.publish(publication.topic, publication.payload, qos, publication.retain, properties)  # type: ignore[arg-type]
         if sent.rc == paho.MQTT_ERR_NO_CONN:
             raise self._lost()
@@ -200,7 +191,7 @@ class PahoBus:
         self._posted_qos = qos
 
     def settle(self) -> None:
-        """Wait until everything posted is acknowledged, or at QoS 0 written.
+        """Wait until all that was posted is acknowledged, or at QoS 0 written.
 
         Raises:
             Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
@@ -209,7 +200,7 @@ class PahoBus:
         self._settle(0, 0)
 
     def idle(self, duration_s: float) -> None:
-        """Let time pass, and answer the broker meanwhile.
+        """Wait, and serve the connection meanwhile.
 
         Raises:
             Refused: the broker refused one of the messages posted; the text has its topic and the reason code.
@@ -222,21 +213,21 @@ class PahoBus:
         """Return the next message, None if there is none in time.
 
         Raises:
-            ConnectionLost: the connection was lost and there is nothing left to hand out.
+            ConnectionLost: the connection was lost and no message is left.
         """
         if not self._inbox:
             self._step_until(lambda: bool(self._inbox), timeout_s)
         return self._inbox.popleft() if self._inbox else None
 
     def _settle(self, most: int, most_bytes: int) -> None:
-        """Wait until so little is on its way."""
+        """Wait until no more than this is unacknowledged."""
         while len(self._posted) > most or self._posted_bytes > most_bytes:
             if not self._step_until(lambda: bool(self._published), _POSTED_TIMEOUT_S):
                 raise Unreachable(f"the broker at {self._where} does not acknowledge messages", "see `scaup doctor`")
             self._account()
 
     def _account(self) -> None:
-        """Note what was acknowledged, or at QoS 0 written."""
+        """Note which messages were acknowledged, or at QoS 0 written."""
         while self._published:
             mid, reason = self._published.popitem()
             reason = self._client.refused_at_pubrec.pop(mid, reason)
@@ -245,17 +236,17 @@ class PahoBus:
             if reason >= 0x80 and topic:
                 raise publication_refused(self._address, topic, reason)
 
-    def _new_client(self) -> "_Client":
-        client = _Client(
+    def _new_client(self) -> PahoClient:
+        client = PahoClient(
             self._take, CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages = 0  # counted here: paho looks at all of them for each acknowledgement
+        client.max_inflight_messages = 0  # counted here: paho would look at all of them for each acknowledgement
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         if self._address.ca:
-            _use_tls(client, self._address.ca)
-        client.on_socket_open = _send_at_once
+            use_tls(client, self._address.ca)
+        client.on_socket_open = send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = lambda _client, _userdata, mid, codes, _properties: self._granted.update(
@@ -268,7 +259,7 @@ class PahoBus:
         self._connack, self._session_present = code.value, bool(flags.session_present)
         self._window = min(_WINDOW, getattr(properties, "ReceiveMaximum", _WINDOW))
         if not self._session_present:
-            self._recent.clear()  # packet identifiers begin anew with a session
+            self._recent.clear()  # packet identifiers are assigned per session
 
     def _on_disconnect(self, _client: object, _userdata: object, flags: Any, code: Any, _properties: object) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -312,11 +303,11 @@ class PahoBus:
 
     def _subscribe(self, filters: tuple[str, ...], options: SubscribeOptions) -> None:
         _, mid = self._client.subscribe([(each, options) for each in filters])
-        heard = -1
-        while mid not in self._granted:  # it may have many retained messages to send before it answers
-            if mid is None or heard == len(self._inbox):
+        received = -1
+        while mid not in self._granted:  # the broker may send many retained messages before its answer
+            if mid is None or received == len(self._inbox):
                 raise Unreachable(f"the broker at {self._where} does not answer a subscription", "see `scaup doctor`")
-            heard = len(self._inbox)
+            received = len(self._inbox)
             self._step_until(lambda: mid in self._granted, ANSWER_TIMEOUT_S)
         refused = [each for each, code in zip(filters, self._granted.pop(mid), strict=False) if code >= 0x80]
         if refused:
@@ -324,7 +315,7 @@ class PahoBus:
 
     def _properties(self, publication: Publication, expiry_s: int | None) -> Properties:
         self._seq += 1
-        properties = _properties(PacketTypes.PUBLISH)
+        properties = new_properties(PacketTypes.PUBLISH)
         stamp = [("source", "operator"), ("boot", self._boot), ("seq", str(self._seq))]
         properties.UserProperty = [*stamp, *publication.properties]
         given = {
@@ -337,45 +328,6 @@ class PahoBus:
             if value is not None:
                 setattr(properties, name, value)
         return properties
-
-
-class _Client(paho.Client):
-    """paho, which itself goes on as if nothing were wrong when a broker refuses a message of QoS 2.
-
-    PUBLISH packets are read here: of tens of thousands of retained ones paho's own reading takes most of the time.
-    """
-
-    def __init__(self, take: Callable[[Delivery], None], *args: Any, **kwargs: Any) -> None:
-        self.refused_at_pubrec: dict[int, int] = {}
-        self._take = take
-        super().__init__(*args, **kwargs)
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        try:
-            delivery = parse_publish(self._in_packet["command"], bytes(self._in_packet["packet"]))
-            self._take(delivery)
-        except MalformedPacket:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        if delivery.qos == 0:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        return self._send_puback(delivery.packet_id)  # never QoS 2: no subscription here asks for more than 1
-
-    def _handle_pubrec(self) -> MQTTErrorCode:
-        mid, reason = parse_reason(bytes(self._in_packet["packet"]))
-        if reason >= 0x80:
-            self.refused_at_pubrec[mid] = reason
-        return super()._handle_pubrec()
-
-
-class _PackedProperties:
-    """User properties for paho, whose own packing of them takes longer than all the rest of a publication."""
-
-    def __init__(self, user: UserProperties) -> None:
-        self._packed = pack_user_properties(user)
-
-    def pack(self) -> bytes:
-        """Return the properties as they are sent, their length first."""
-        return self._packed
 
 
 @contextmanager
@@ -392,19 +344,3 @@ def connected(address: Address, client_id: str | None = None, session_expiry_s: 
         yield bus
     finally:
         bus.close()
-
-
-def _properties(packet_type: int) -> Properties:
-    return Properties(packet_type)  # type: ignore[no-untyped-call]
-
-
-def _use_tls(client: paho.Client, ca: str) -> None:
-    try:
-        client.tls_set(ca_certs=ca)
-    except OSError as error:
-        raise Unreachable(f"SCAUP_MQTT_CA {ca}: {error.strerror or error}", "name a readable PEM file") from error
-
-
-def _send_at_once(_client: object, _userdata: object, connection: Any) -> None:
-    """A question must not wait 40 ms behind its own acknowledgements (Nagle's algorithm meets delayed ACKs)."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
