@@ -48,6 +48,7 @@ from tests.adapters.http.fakes import FakeBus as FakeRuntimeBus
 from tests.adapters.http.fakes import call
 
 ERROR = "an error"
+STRAY = -1
 LATE_S = 1_000.0
 untimed = settings(deadline=None)
 REQUEST = QueryRequest(sql="SELECT 1")
@@ -57,8 +58,8 @@ REQUEST = QueryRequest(sql="SELECT 1")
 class Case:
     """A reply of some parts and a final message, and the order in which its messages arrive.
 
-    `order` has indices of messages: 0 is the first part, `parts` the final message. `truncated`: the recorder cut the answer at
-    a limit on rows.
+    `order` has indices of messages: 0 is the first part, `parts` the final message, and `STRAY` the reply to another request.
+    `truncated`: the recorder cut the answer at a limit on rows.
     """
 
     parts: int
@@ -68,12 +69,13 @@ class Case:
     @property
     def is_whole(self) -> bool:
         """Every message arrives, and in order where repetitions are left out."""
-        return list(dict.fromkeys(self.order)) == list(range(self.parts + 1))
+        return [each for each in dict.fromkeys(self.order) if each != STRAY] == list(range(self.parts + 1))
 
     def arrivals(self, request: Message, parts: list[bytes], end: bytes, content_type: str = JSON) -> list[Publication]:
         """The messages of the reply that arrive."""
         messages = [exchange.part(request, n, payload, content_type) for n, payload in enumerate(parts, 1)]
         messages.append(exchange.final(request, len(parts), end, JSON))
+        messages.append(replace(messages[-1], correlation_data=b"another request", payload=b"another reply"))
         return [messages[index] for index in self.order]
 
     def check(self, outcome: object, answer: object) -> None:
@@ -85,12 +87,14 @@ class Case:
 def cases(draw: st.DrawFn, most_parts: int = 4) -> Case:
     parts = draw(st.integers(0, most_parts))
     order = list(range(parts + 1))
-    for change in draw(st.lists(st.sampled_from(["drop", "double", "move", "cut off"]), max_size=3)):
+    for change in draw(st.lists(st.sampled_from(["drop", "double", "move", "cut off", "stray"]), max_size=3)):
         if not order:
             break
         index = draw(st.integers(0, len(order) - 1))
         if change == "cut off":
             del order[index:]
+        elif change == "stray":
+            order.insert(index, STRAY)
         elif change == "double":
             order.insert(draw(st.integers(0, len(order))), order[index])
         else:
