@@ -56,7 +56,7 @@ def family_condition(template: TopicTemplate) -> str:
 
 
 def selection(topic_filter: str, since_at: datetime | None) -> Condition:
-    """Return the condition for messages on these topics, received since then."""
+    """Return the condition for messages on the topics of a filter, received since an instant."""
     condition = topic_condition(topic_filter)
     if since_at is None:
         return condition

@@ -1,4 +1,4 @@
-"""What `scaup chargers sessions` asks of the recorded data."""
+"""Charging: statements about recorded sessions, for `scaup chargers sessions`."""
 
 from datetime import UTC, datetime
 
@@ -14,6 +14,6 @@ ORDER BY started_at, coalesce(ended_at, 'infinity'), charger, session
 def sessions(charger: str | None, since_at: datetime) -> Condition:
     """Return the statement for the sessions that began or ended in the period, of one charger or of all, newest last.
 
-    The period is of wall time, as everywhere; the instants of a session are plant time.
+    The period is in wall time, as everywhere; the instants of a session are plant time.
     """
     return Condition(_SESSIONS, {"charger": charger, "since": since_at.astimezone(UTC).isoformat()})

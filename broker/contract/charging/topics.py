@@ -1,4 +1,4 @@
-"""Charging: chargers, the widgets of their customers, sessions. The frames of chargers and widgets are given from outside."""
+"""Charging: chargers, the widgets of their customers, and sessions. The frames of both are fixed by the devices."""
 
 from enum import Enum
 from typing import Annotated, Literal
@@ -9,11 +9,11 @@ from broker.mqtt.topics import TopicTemplate
 from broker.stream import AnyStream, Stream
 
 Soc = Annotated[float, msgspec.Meta(ge=0, le=100)]
-"""State of charge, %. JSON knows neither NaN nor infinity, and `true` is no number."""
+"""State of charge, %. JSON has neither NaN nor infinity, and `true` is not a number."""
 
 
 class SocData(msgspec.Struct, frozen=True):
-    """What a charger measured."""
+    """Measurement of a charger."""
 
     soc: Soc
 
@@ -26,7 +26,7 @@ class SocEvent(msgspec.Struct, frozen=True):
 
 
 class Status(Enum):
-    """What a widget shows."""
+    """Display of a widget."""
 
     CHARGING = "charging"
     """Below 80 %: red."""
@@ -35,11 +35,11 @@ class Status(Enum):
     CHARGED = "charged"
     """At 100 %: green."""
     UNAVAILABLE = "unavailable"
-    """Nothing is known of the charger. Widgets show it as not recognised."""
+    """Nothing is known about the charger. Widgets show it as not recognised."""
 
 
 class StatusData(msgspec.Struct, frozen=True):
-    """What a widget is told."""
+    """Data of a frame for a widget."""
 
     status: Status
 
@@ -52,45 +52,45 @@ class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the websocket of a charger or of a widget is open; published, retained, at every change.
+    """State of the websocket of a charger or of a widget, published and retained at every change.
 
-    It holds as long as `adapter` is online: an adapter that was killed could not say that its connections are closed.
+    It is valid only while `adapter` is online: an adapter that was killed could not report that its connections are closed.
     """
 
     connected: bool
     adapter: str
-    """Name of the component that holds, or held, the connection."""
+    """Name of the component that has, or had, the connection."""
     connection: str
-    """Tells this connection from all others, also from earlier ones of the same charger."""
+    """Identifier of the connection, different from all others, also from earlier ones of the same charger."""
     address: str
-    """Where it comes from."""
+    """Address of the peer."""
     reason: str | None = None
-    """Why it is closed; of one that is open: that it is said again (`adapters/chargers/takeover.py`)."""
+    """Why it is closed; for an open connection, that its state is repeated (`adapters/chargers/takeover.py`)."""
 
 
 class Pairs(msgspec.Struct, frozen=True):
-    """Charger → widget, all there are. Each charger has exactly one widget, and each widget one charger."""
+    """All pairs, charger → widget. Each charger has exactly one widget, and each widget one charger."""
 
     pairs: dict[str, str]
 
 
 class EndedBy(Enum):
-    """Why a session is over."""
+    """Reason why a session ended."""
 
     CHARGED = "charged"
     """The battery is full."""
     REPLACED = "replaced"
     """The state of charge fell: another battery."""
     OFFLINE = "offline"
-    """The charger is gone."""
+    """The charger disconnected."""
     UNPAIRED = "unpaired"
-    """The charger was taken out of the pairs."""
+    """The charger was removed from the pairs."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """The charging of one battery, published when it begins and, whole, when it is over: the first end that is said holds.
+    """The charging of one battery, published when it begins and, complete, when it ends: the first published end counts.
 
-    Instants are plant time, RFC 3339; what is null is not known yet.
+    Instants are plant time, RFC 3339; a field that is not known yet is null.
     """
 
     session: str
@@ -104,28 +104,28 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """The session that a charger is in."""
+    """The running session of a charger."""
 
     session: str
     started_at: str
     soc_start: float
     soc_highest: float
-    """A battery's state of charge that is clearly below is another battery's."""
+    """A state of charge that is clearly lower belongs to another battery."""
 
 
 class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of a charger; the controller goes on from it after a restart. Null where nothing is known yet."""
+    """Everything known about a charger; a restarted controller continues from it. Unknown fields are null."""
 
     state: Literal["online", "offline"]
     widget: str
     soc: float | None = None
     soc_at: str | None = None
-    """Plant time at which the state of charge came, RFC 3339."""
+    """Plant time at which the state of charge was received, RFC 3339."""
     status: Status = Status.UNAVAILABLE
-    """What its widget was told last."""
+    """Last status sent to its widget."""
     session: Running | None = None
     full: bool = False
-    """The battery that is there has been charged: it begins no session anew."""
+    """The connected battery is already charged: it does not begin another session."""
 
 
 SOC = Stream(

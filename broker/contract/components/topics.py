@@ -1,4 +1,4 @@
-"""What every component publishes about itself."""
+"""Components: their presence, and the messages that they rejected."""
 
 from datetime import datetime
 from enum import Enum
@@ -27,8 +27,8 @@ class ComponentState(msgspec.Struct, frozen=True):
 class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message that could not be used, whole.
 
-    `payload` is the text as received; where that was not UTF-8 it is base64 and `encoding` says so. A payload of more than
-    8 MiB is cut there and `size` gives its length in bytes; the recorder keeps it whole in `messages` in any case.
+    `payload` is the text as received; if it was not UTF-8, it is in base64, and `encoding` is `base64`. A payload
+    of more than 8 MiB is cut there, and `size` is its length in bytes; the recorder keeps it whole in `messages` in any case.
     """
 
     topic: str

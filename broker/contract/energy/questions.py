@@ -1,4 +1,4 @@
-"""What `scaup energy` asks of the recorded data. Times are the data's own: the beginning of a quarter, not its arrival."""
+"""Energy: statements about recorded quarters, for `scaup energy`. Times are the beginnings of quarters, not their arrival."""
 
 from datetime import UTC, datetime
 
@@ -39,7 +39,7 @@ def quarters(ship: str, since_at: datetime, until_at: datetime) -> Condition:
 
 
 def anomalies(ship: str, since_at: datetime, until_at: datetime) -> Condition:
-    """Return the statement for what was unusual in a period: what was told last of each quarter and kind, as `last`."""
+    """Return the statement for anomalies in a period: the last message about each quarter and kind, as `last`."""
     return Condition(_ANOMALIES, _period(ship, since_at, until_at))
 
 

@@ -1,4 +1,4 @@
-"""Energy: consumption as ships post it, and the quarters of an hour that are made of it."""
+"""Energy: consumption as ships post it, and the energy of each quarter of an hour that is computed from it."""
 
 from typing import Annotated, Any
 
@@ -8,14 +8,14 @@ from broker.mqtt.topics import TopicTemplate
 from broker.stream import AnyStream, Stream
 
 MEASURED, PARTIAL, ESTIMATED = "measured", "partial", "estimated"
-"""Quality of a quarter: covered by readings; covered in part; covered, but by readings that are longer than a quarter."""
+"""Quality of a quarter: covered by readings, covered in part, or covered by readings that are longer than a quarter."""
 
 
 class Consumption(msgspec.Struct, frozen=True):
-    """What a ship posts. Everything in it may be wrong: the normalizer reads it, and says what is.
+    """A post of a ship. Everything in it may be wrong: the normalizer reads it and reports what is.
 
     `spaceship_id` is a whole number or a text, `units` `kW` or `kWh`, `data` a list of `{"datetime", "value"}` in any
-    order, and `interval_minutes` what each reading stands for, where their spacing does not tell.
+    order, and `interval_minutes` the time that each reading covers, where it cannot be inferred from their spacing.
     """
 
     spaceship_id: Any
@@ -27,7 +27,7 @@ class Consumption(msgspec.Struct, frozen=True):
 class Quarter(msgspec.Struct, frozen=True, omit_defaults=True):
     """The energy of a quarter of an hour.
 
-    `value` in kWh is null where a quarter that was told before is no more; `coverage` is the share that readings cover, 0..1.
+    `value` is in kWh, null where an earlier one is withdrawn; `coverage` is the share of the quarter that readings cover, 0..1.
     """
 
     datetime: str
@@ -36,11 +36,11 @@ class Quarter(msgspec.Struct, frozen=True, omit_defaults=True):
     quality: str
     coverage: float
     negative: bool = False
-    """A reading below 0 is part of it."""
+    """It includes a reading below 0."""
 
 
 class Intervals(msgspec.Struct, frozen=True):
-    """Quarters that are new, or have another value than before, in order of time."""
+    """Quarters that are new or have changed, in order of time."""
 
     spaceship_id: int | str
     data: tuple[Quarter, ...]
@@ -55,9 +55,9 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a post, with the request's correlation data: values accepted and skipped, or why nothing was stored.
+    """The result of a post, with the request's correlation data: values accepted and skipped, or why nothing was stored.
 
-    It is sent after the quarters: who asks the recorder next sees them.
+    It is sent after the quarters, so a client that queries the recorder next sees them.
     """
 
     spaceship_id: int | str | None
@@ -104,4 +104,4 @@ ANOMALY = Stream(
 STREAMS: tuple[AnyStream, ...] = (RAW, INTERVAL, ANSWER, ANOMALY)
 
 DEVICE_FILTERS = ("energy/+/raw",)
-"""What a device may publish without an account."""
+"""Devices may publish these without an account."""

@@ -1,4 +1,4 @@
-"""What `scaup torque results`, `serials` and `spc` ask of the recorded data."""
+"""Fastening: statements about recorded results and the catalog, for `scaup torque results`, `serials` and `spc`."""
 
 from broker.contract.sql import Condition
 
@@ -53,12 +53,15 @@ def results(serial: str) -> Condition:
 
 
 def history(serial: str) -> Condition:
-    """Return the statement for all that happened to a serial number, voided results included, oldest first."""
+    """Return the statement for all events of a serial number, voided results included, oldest first."""
     return Condition(_HISTORY, {"serial": serial})
 
 
 def steps(serial: str) -> Condition:
-    """Return the statement for the steps of a serial number's part: `step` is null where it has none, no row for no serial."""
+    """Return the statement for the steps of a serial number's part.
+
+    `step` is null if the part has none; an unknown serial number has no row.
+    """
     return Condition(_STEPS, {"serial": serial})
 
 

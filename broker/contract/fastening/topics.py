@@ -1,4 +1,4 @@
-"""Fastening: torque drivers, guided jobs, their catalog. The driver's own messages are given from outside, verbatim."""
+"""Fastening: torque drivers, guided jobs and the catalog. The driver's own messages are its maker's, carried verbatim."""
 
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -21,21 +21,21 @@ class Direction(Enum):
 
 
 class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a driver is set to; `value` is the target torque, N·m, and absent for reverse."""
+    """Setting of a driver; `value` is the target torque in N·m, absent for reverse."""
 
     direction: Direction
     value: Torque | None = None
 
 
 class TorqueCommand(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message to the driver: `reset` clears the set torque, `status` asks for an answer that its maker did not document."""
+    """A message to the driver: `reset` clears the set torque, `status` requests an answer that its maker did not document."""
 
     type: Literal["reset", "setTorque", "status"]
     data: Setting | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """What a driver did: fastened a screw at `current` N·m with `configured` set, or reversed (both 0 then)."""
+    """An operation of a driver: a screw fastened at `current` N·m with `configured` set, or reversed (both are 0 then)."""
 
     direction: Direction
     current: Torque = msgspec.field(name="currentValue")
@@ -43,14 +43,14 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class TorqueEvent(msgspec.Struct, frozen=True):
-    """A message from the driver. `operation` has an `Operation` as its `data`; other types are recorded and not used."""
+    """A message from the driver. `operation` has an `Operation` as its `data`; other types are recorded but not used."""
 
     type: str
     data: Any = None
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Whether a driver's websocket is connected. Published, retained, at every change; `error` is why it is not."""
+    """State of a driver's websocket, published and retained at every change; `error` is the reason why it is not connected."""
 
     connected: bool
     url: str
@@ -76,38 +76,41 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class SerialNumber(msgspec.Struct, frozen=True):
-    """A single piece, and which part it is."""
+    """A single piece and the part that it is."""
 
     serial: str
     part_id: int
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """All that can be fastened."""
+    """Everything that can be fastened."""
 
     serials: tuple[SerialNumber, ...]
     parts: tuple[Part, ...]
 
 
 class Action(Enum):
-    """What a console may ask for."""
+    """The requests of a console."""
 
     START = "start"
-    """Begin a job for `serial`, or go on with the one that was paused or whose console is gone; its console holds it."""
+    """Begin a job for `serial`, or resume one that was paused or whose console disconnected; this console holds it."""
     ATTACH = "attach"
-    """Hold the job that runs: after the controller was started anew."""
+    """Hold the running job: sent after the controller was restarted."""
     DETACH = "detach"
-    """Let go of the job, which goes on: a console's last will."""
+    """Release the job, which continues: a console's last will."""
     PAUSE = "pause"
     """Reset the driver; the job can be resumed."""
     CANCEL = "cancel"
     """End the job before it is complete."""
     RETRY = "retry"
-    """Send the driver again what it does not answer to."""
+    """Send the driver the last command again, since it did not answer."""
 
 
 class FasteningRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Published with a response topic `fastening/{driver}/answer/{console}`; `console`: who holds the driver, for people."""
+    """A request, published with a response topic `fastening/{driver}/answer/{console}`.
+
+    `console` is the name of the console, shown to people as the holder of the driver.
+    """
 
     action: Action
     serial: Name | None = None
@@ -115,7 +118,7 @@ class FasteningRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
 
 
 class State(Enum):
-    """Where a job stands."""
+    """State of a job."""
 
     IDLE = "idle"
     FASTENING = "fastening"
@@ -137,7 +140,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job, whole: a controller that was killed goes on from it."""
+    """A complete job, from which a controller that was killed continues."""
 
     id: str
     state: State
@@ -148,15 +151,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
     """Index of the current step in `steps`."""
     attempt: int = 1
-    """Counts what was set on the driver in this job, so that a late operation is told from the one that is awaited."""
+    """Number of settings sent to the driver in this job; it distinguishes a late operation from the awaited one."""
     results: tuple[Result, ...] = ()
     """Stored values, in the order of the steps."""
     reversed_at: str | None = None
-    """Mark of the command that the driver had when it was last reversed: the same message again is a double."""
+    """Mark of the command that the driver had when it was last reversed; the same message once more is a duplicate."""
 
 
 class DriverState(msgspec.Struct, frozen=True):
-    """A driver's job (null before the first one), who holds it, and jobs that were left for others and can be resumed."""
+    """A driver's job (null before the first one), the console that holds it, and parked jobs, which can be resumed."""
 
     job: Job | None
     console: str | None = None
@@ -166,7 +169,7 @@ class DriverState(msgspec.Struct, frozen=True):
 class FasteningError(msgspec.Struct, frozen=True):
     """Why a request was refused.
 
-    `kind`: `unknown serial`, `no steps`, `unknown driver`, `busy` (somebody else holds the driver or the serial), `no job`,
+    `kind`: `unknown serial`, `no steps`, `unknown driver`, `busy` (another console holds the driver or the serial), `no job`,
     `invalid`.
     """
 
@@ -175,7 +178,7 @@ class FasteningError(msgspec.Struct, frozen=True):
 
 
 class FasteningAnswer(msgspec.Struct, frozen=True):
-    """What became of a request, with its correlation data. `connected` is null where no adapter has spoken of the driver."""
+    """The result of a request, with its correlation data. `connected` is null if no adapter has reported the driver."""
 
     job: Job | None
     error: FasteningError | None = None
@@ -183,14 +186,14 @@ class FasteningAnswer(msgspec.Struct, frozen=True):
 
 
 class Happening(Enum):
-    """What `fastening/{driver}/event` tells. The first four decide what the view `fastening` holds for a serial and step."""
+    """Kinds of `fastening/{driver}/event`. The first four decide what the view `fastening` holds for a serial and step."""
 
     IN_RANGE = "in range"
     OUT_OF_RANGE = "out of range"
     REVERSED = "reversed"
-    """`void` tells whether a stored value of `step` was deleted, `asked` whether the driver was told to reverse."""
+    """`void`: a stored value of `step` was deleted. `asked`: the driver had been commanded to reverse."""
     VOIDED = "voided"
-    """A controller that was started anew does not know whether this job had stored a value of the step: it has none."""
+    """A restarted controller cannot know whether this job had stored a value of the step; the step has none now."""
     STARTED = "job started"
     RESUMED = "job resumed"
     STEP_SENT = "step sent"
@@ -199,14 +202,14 @@ class Happening(Enum):
     AWAY = "driver away"
     BACK = "driver back"
     IGNORED = "ignored"
-    """An operation that belongs to nothing that is awaited; `reason` says why."""
+    """An operation that was not awaited; `reason` explains why."""
     PAUSED = "job paused"
     CANCELLED = "job cancelled"
     COMPLETE = "job complete"
 
 
 class FasteningEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that happened to a job. Torques in N·m; `in_range` is there for results only."""
+    """An event of a job. Torques are in N·m; `in_range` is set for results only."""
 
     event: Happening
     job: str
@@ -223,7 +226,7 @@ class FasteningEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     asked: bool | None = None
     reason: str | None = None
     results: tuple[Result, ...] = ()
-    """With `job complete`: all of them."""
+    """All results, with `job complete`."""
 
 
 COMMAND = Stream(
@@ -272,4 +275,4 @@ CATALOG = Stream(
 STREAMS: tuple[AnyStream, ...] = (COMMAND, TORQUE_EVENT, LINK, REQUEST, ANSWER, EVENT, JOB, CATALOG)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
-"""What the operator may publish, with the command line."""
+"""The operator's account may publish these, with the command line."""

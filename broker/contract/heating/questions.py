@@ -1,8 +1,8 @@
-"""What `scaup heating report` asks: how each room did, from the states that its controller published.
+"""Heating: statements about each room's recorded states, for `scaup heating report`.
 
-Plant time begins anew with each `make up`, so that two runs may overlap in it. States are therefore in the order of their
-arrival; plant time only measures how long each one held, within one start (`boot`) of the controller. Nothing is counted from
-one start to the next.
+Plant time begins again with each `make up`, so two runs may overlap in it. States are therefore in the order of their arrival;
+plant time only measures how long each one lasted, within one start (`boot`) of the controller. The time between two starts is
+not counted.
 """
 
 from datetime import datetime
@@ -13,11 +13,11 @@ from broker.contract.sql import Condition, selection
 BAND_K = 0.5
 """Half the width of the band around the setpoint in which a room counts as comfortable."""
 LONGEST_GAP_S = 3600
-"""A state stands for the time until the next one, but not for longer than this: then nobody was controlling."""
+"""A state counts for the time until the next one, up to this limit; after it, no controller was running."""
 
 _STATES = """
-WITH said AS (
-    SELECT split_part(topic, '/', 2) AS room, boot, received_at, coalesce(event_at, received_at) AS said_at,
+WITH published AS (
+    SELECT split_part(topic, '/', 2) AS room, boot, received_at, coalesce(event_at, received_at) AS stated_at,
            CASE WHEN json_valid(payload) THEN payload END AS state
     FROM messages WHERE {condition}
 ), states AS (
@@ -25,10 +25,10 @@ WITH said AS (
            try_cast(state->>'$.temperature' AS DOUBLE) AS celsius,
            try_cast(state->>'$.setpoint' AS DOUBLE) AS setpoint,
            try_cast(state->>'$.level' AS INTEGER) AS level,
-           greatest(least(coalesce(epoch(lead(said_at) OVER later - said_at), 0), $gap_s), 0) + 1e-6 AS weight,
+           greatest(least(coalesce(epoch(lead(stated_at) OVER later - stated_at), 0), $gap_s), 0) + 1e-6 AS weight,
            coalesce(abs(level - lag(level) OVER later), 0) AS moved,
            coalesce(mode <> lag(mode) OVER later, false) AS changed
-    FROM said WINDOW later AS (PARTITION BY room, boot ORDER BY received_at)
+    FROM published WINDOW later AS (PARTITION BY room, boot ORDER BY received_at)
 )
 """
 

@@ -1,4 +1,4 @@
-"""Heating: rooms, sensors, valves. The topics with a leading slash and their payloads are given from outside."""
+"""Heating: rooms, sensors and valves. The topics with a leading slash and their payloads are fixed by the devices."""
 
 from typing import Annotated, Literal
 
@@ -35,20 +35,20 @@ class Setpoint(msgspec.Struct, frozen=True):
 
 
 class IdentifiedRoom(msgspec.Struct, frozen=True):
-    """What the controller has learned about a room; a restarted controller goes on from it."""
+    """The model of a room that the controller has learned; a restarted controller continues from it."""
 
     rate_c_h: Finite
-    """Rise of the room temperature at full heat if nothing were lost, K/h."""
+    """Rise of the room temperature at full heat without losses, K/h."""
     radiator_lag_s: Finite
-    """From valve level to heat given: time constant, s."""
+    """Time constant from valve level to emitted heat, s."""
     transport_s: Finite
-    """From valve level to the radiator: time constant, s."""
+    """Time constant from valve level to the radiator, s."""
     hold_pct: Finite
-    """Valve level that would hold the setpoint as things are; may lie outside 0..100."""
+    """Valve level that would hold the setpoint under present conditions, percent; may be outside 0..100."""
 
 
 class HeatingState(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the valve stands where it stands."""
+    """State of a room's control: the valve level and everything that led to it."""
 
     level: Annotated[int, msgspec.Meta(ge=0, le=100)]
     """Valve opening, percent."""
@@ -57,13 +57,13 @@ class HeatingState(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     """`heating`, `window open`, `frost protection`, `holding` or `safe`."""
     temperature: float | None = None
-    """Fused from the sensors used, °C; null without a sensor to trust."""
+    """Fused from the sensors used, °C; null without a trusted sensor."""
     error: float | None = None
-    """Setpoint less temperature, K."""
+    """Setpoint minus temperature, K."""
     proportional: float = 0.0
-    """Part of the wanted level that answers to the remaining error, percent."""
+    """Part of the level that responds to the remaining error, percent."""
     integral: float = 0.0
-    """Part of the wanted level that holds the setpoint, percent."""
+    """Part of the level that holds the setpoint, percent."""
     sensors_used: tuple[str, ...] = ()
     sensors_left_out: dict[str, str] = {}
     """Sensor → `stale`, `stuck`, `out of range`, `far from the others` or `jumping`."""
@@ -100,7 +100,7 @@ STATE = Stream(
 STREAMS: tuple[AnyStream, ...] = (READING, VALVE_LEVEL, SETPOINT, STATE)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (SETPOINT,)
-"""What the operator may publish, with the command line."""
+"""The operator's account may publish these, with the command line."""
 
 DEVICE_FILTERS = ("/readings/#",)
-"""What a device may publish without an account."""
+"""Devices may publish these without an account."""

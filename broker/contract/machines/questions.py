@@ -1,4 +1,4 @@
-"""What `scaup machines` asks of the recorded data."""
+"""Machines: statements about recorded readings and averages, for `scaup machines`."""
 
 from datetime import UTC, datetime
 
@@ -24,13 +24,13 @@ FROM messages WHERE starts_with(topic, 'machines/') AND regexp_full_match(topic,
 GROUP BY machine HAVING readings > 0 ORDER BY TRY_CAST(machine AS BIGINT), machine
 """
 
-_HEARD = "SELECT 1 AS heard FROM messages WHERE topic = $topic LIMIT 1"
+_HAS_READINGS = "SELECT 1 AS recorded FROM messages WHERE topic = $topic LIMIT 1"
 
 
 def series(machine: str, field: str, since_at: datetime) -> Condition:
-    """Return the statement for one field of a machine's readings, oldest first: `timestamp` as the reading says it.
+    """Return the statement for one field of a machine's readings, oldest first: `timestamp` as it is in the reading.
 
-    A reading without one has its plant time, or when it was received; `value` is null where there is no number.
+    A reading without one has its plant time, or the time of its receipt; `value` is null where there is no number.
     """
     pointer = "/" + field.replace("~", "~0").replace("/", "~1")
     return Condition(_SERIES, {"topic": READING.template.topic(id=machine), "pointer": pointer, "since": _text(since_at)})
@@ -41,9 +41,9 @@ def latest(since_at: datetime) -> Condition:
     return Condition(_LATEST, {"since": _text(since_at)})
 
 
-def heard(machine: str) -> Condition:
-    """Return the statement that has a row where a reading of the machine was recorded."""
-    return Condition(_HEARD, {"topic": READING.template.topic(id=machine)})
+def has_readings(machine: str) -> Condition:
+    """Return the statement that has a row if a reading of the machine was recorded."""
+    return Condition(_HAS_READINGS, {"topic": READING.template.topic(id=machine)})
 
 
 def _text(instant_at: datetime) -> str:

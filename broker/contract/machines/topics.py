@@ -1,4 +1,4 @@
-"""Machines: their readings, averages over the last ones, and the job status that somebody else may set."""
+"""Machines: their readings, averages over the last ones, and the job status, which others may set."""
 
 from enum import Enum
 from typing import Any
@@ -10,7 +10,7 @@ from broker.stream import AnyStream, Stream
 
 
 class Status(Enum):
-    """What a machine's job is at."""
+    """Status of a machine's job."""
 
     STARTED = "STARTED"
     ERROR = "ERROR"
@@ -19,7 +19,7 @@ class Status(Enum):
 
 
 class MachineReading(msgspec.Struct, frozen=True):
-    """One reading. Devices leave fields out or send text for a number: only the identifier is needed, the rest is as it came.
+    """One reading. Devices omit fields or send text for a number: only the identifier is required, the rest is as received.
 
     `temperature` in °C, `fan_speed` in revolutions per minute, `timestamp` RFC 3339.
     """
@@ -40,11 +40,11 @@ class MachineAverage(msgspec.Struct, frozen=True, omit_defaults=True):
     average_speed: float | None
     status: str | None
     left_out: dict[str, int] = {}
-    """Field → how many of the readings have no number there; only where there are such."""
+    """Field → number of readings without a number there; fields without such readings are left out."""
 
 
 class MachineStatus(msgspec.Struct, frozen=True):
-    """The status that a machine shall have from now on."""
+    """A request to change a machine's status."""
 
     status: Status
 
@@ -70,4 +70,4 @@ STATUS = Stream(
 STREAMS: tuple[AnyStream, ...] = (READING, AVERAGE, STATUS)
 
 DEVICE_FILTERS = ("machines/+/reading", "machines/+/status")
-"""What a device may publish without an account."""
+"""Devices may publish these without an account."""

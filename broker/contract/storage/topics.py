@@ -36,7 +36,7 @@ class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueryError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a query has no (complete) answer. `position` counts characters of the SQL from 0, where it is known."""
+    """The reason why a query has no complete answer. `position`, if known, counts characters of the SQL from 0."""
 
     kind: str
     message: str
@@ -63,7 +63,7 @@ class RecorderStats(msgspec.Struct, frozen=True):
 
     `commit_p50_s` and `commit_p99_s`: seconds from the arrival of a batch's first message to its commit, over the last minute.
     `dropped` counts messages of QoS 0 for which there was no memory while nothing could be committed. `last_error` is why
-    nothing can be committed now; `warning` is what else somebody should look at: an archive run that failed, a disk that fills.
+    nothing can be committed now; `warning` names another problem: an archive run that failed, or a disk that fills.
     """
 
     at: datetime
@@ -84,7 +84,7 @@ class RecorderStats(msgspec.Struct, frozen=True):
 
 
 class Action(Enum):
-    """What the recorder does when the operator asks for it."""
+    """Actions that the operator may request of the recorder."""
 
     ARCHIVE = "archive"
     RESTORE = "restore"
@@ -93,10 +93,10 @@ class Action(Enum):
 
 
 class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Something for the recorder to do, published with a response topic `storage/answer/{client}`.
+    """A request for an action, published with a response topic `storage/answer/{client}`.
 
-    `archive`: the days that are over, or one `day`; `restore`: one `day`, back into the database; `create-view`: a typed view
-    `name` of what was recorded on the topics of `filter`; `drop-view`: away with the view `name`.
+    `archive`: all days before today, or one `day`; `restore`: one `day`, back into the database; `create-view`: a typed view
+    `name` of the messages on the topics of `filter`; `drop-view`: remove the view `name`.
     """
 
     action: Action
@@ -106,7 +106,7 @@ class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a request is: what is being done, and how much of how much of it is done."""
+    """Progress of a request: the step in progress, and how much of it is done."""
 
     doing: str
     done: int
@@ -114,17 +114,17 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class RequestEnd(msgspec.Struct, frozen=True):
-    """The last message about a request: what was done, in words, or the error."""
+    """The last message about a request: a description of what was done, or the error."""
 
     done: str | None = None
     error: QueryError | None = None
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """Payloads of a typed stream are no longer as declared; told once for each change in each run of the recorder.
+    """A change in the payloads of a typed stream, reported once for each change in each run of the recorder.
 
-    `stream` is the template of its topics, `topic` the first one on which it was seen. `expected` and `found` are JSON types:
-    `string`, `number`, `boolean`, `null`, `object`, `array`; nothing is expected of a new field.
+    `stream` is the template of its topics, `topic` the first one on which the change was seen. `expected` and `found` are JSON
+    types: `string`, `number`, `boolean`, `null`, `object`, `array`; nothing is expected of a new field.
     """
 
     at: datetime
@@ -165,4 +165,4 @@ DRIFT = Stream(
 STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, ANSWER, STATS, DRIFT)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST)
-"""What the operator may publish, with the command line."""
+"""The operator's account may publish these, with the command line."""

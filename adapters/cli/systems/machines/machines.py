@@ -203,7 +203,7 @@ def _rounded(value: Any) -> Any:
 
 def _has_readings(session: Session, machine: int) -> bool:
     """Ask the recording; if it cannot be asked, assume so."""
-    statement = machines_sql.heard(str(machine))
+    statement = machines_sql.has_readings(str(machine))
     try:
         return bool(rows_of(session, statement.sql, statement.parameters))
     except ClientError:
