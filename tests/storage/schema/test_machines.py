@@ -167,4 +167,4 @@ def test_what_the_command_line_asks(database: Database, past: Past) -> None:
         assert series[1][0].startswith("2026-01-31T00:00:10.")
         ((machine, _, latest, readings, _),) = rows(machines_sql.latest(since_at))
         assert (machine, latest, readings) == ("1", average.decode(), 2)
-        assert [bool(rows(machines_sql.heard(machine))) for machine in ("1", "2")] == [True, False]
+        assert [bool(rows(machines_sql.has_readings(machine))) for machine in ("1", "2")] == [True, False]
