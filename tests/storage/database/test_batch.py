@@ -22,7 +22,7 @@ def table(deliver: Deliver) -> pa.Table:
     return arrow_table([deliver("a", b"1"), deliver("b", b"2"), deliver("c", b"3")], 1, StreamCodes())
 
 
-def test_a_statement_sees_the_batch_that_is_shown_at_that_moment(statements: Statements, table: pa.Table) -> None:
+def test_statement_reads_the_current_batch(statements: Statements, table: pa.Table) -> None:
     with statements.batch(table, 7):
         assert statements.run("seen", SEEN) == [(7, "a"), (8, "b"), (9, "c")]
     assert statements.run("seen", SEEN) == []
@@ -31,20 +31,20 @@ def test_a_statement_sees_the_batch_that_is_shown_at_that_moment(statements: Sta
         assert statements.run("seen", SEEN) == [(1, "b")]
 
 
-def test_nothing_is_shown_after_a_failure(statements: Statements, table: pa.Table) -> None:
+def test_batch_is_empty_after_a_failure(statements: Statements, table: pa.Table) -> None:
     with pytest.raises(duckdb.Error), statements.batch(table):
         statements.run("impossible", "SELECT topic::INTEGER FROM batch")
     assert statements.run("seen", SEEN) == []
 
 
-def test_arguments_are_those_of_the_call(statements: Statements, table: pa.Table) -> None:
+def test_statement_uses_the_arguments_of_each_call(statements: Statements, table: pa.Table) -> None:
     above = "SELECT topic FROM batch WHERE number > $1 AND number < $2 ORDER BY number"
     with statements.batch(table):
         assert statements.run("above", above, 1, 4) == [("b",), ("c",)]
         assert statements.run("above", above, 2, 4) == [("c",)]
 
 
-def test_what_could_not_be_planned_is_planned_anew(statements: Statements, table: pa.Table) -> None:
+def test_failed_planning_is_retried(statements: Statements, table: pa.Table) -> None:
     later = "SELECT count(*) FROM later"
     with statements.batch(table):
         with pytest.raises(duckdb.CatalogException):
@@ -53,7 +53,7 @@ def test_what_could_not_be_planned_is_planned_anew(statements: Statements, table
         assert statements.run("later", later) == [(0,)]
 
 
-def test_a_plan_follows_a_table_that_changes(statements: Statements, table: pa.Table) -> None:
+def test_plan_follows_an_altered_table(statements: Statements, table: pa.Table) -> None:
     statements.connection.execute("CREATE TABLE kept (topic VARCHAR)")
     insert = "INSERT INTO kept BY NAME SELECT topic FROM batch"
     with statements.batch(table):
@@ -63,7 +63,7 @@ def test_a_plan_follows_a_table_that_changes(statements: Statements, table: pa.T
     assert statements.connection.execute("SELECT count(*), count(note) FROM kept").fetchall() == [(6, 6)]
 
 
-def test_it_commits_and_rolls_back_with_the_connection(statements: Statements, table: pa.Table) -> None:
+def test_statements_commit_and_roll_back_with_the_connection(statements: Statements, table: pa.Table) -> None:
     statements.connection.execute("CREATE TABLE kept (topic VARCHAR)")
     for end, kept in (("ROLLBACK", 0), ("COMMIT", 3)):
         statements.connection.execute("BEGIN")

@@ -17,12 +17,12 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
-def test_without_a_connection_there_is_none() -> None:
+def test_no_cursor_without_a_connection() -> None:
     with pytest.raises(StorageError, match="not open"), Cursors().lend(lambda: None, 0):
         pass
 
 
-def test_those_that_run_can_be_waited_for_and_interrupted(connection: duckdb.DuckDBPyConnection) -> None:
+def test_running_queries_are_awaited_and_interrupted(connection: duckdb.DuckDBPyConnection) -> None:
     cursors, lent = Cursors(), threading.Event()
 
     def query() -> None:
@@ -41,7 +41,7 @@ def test_those_that_run_can_be_waited_for_and_interrupted(connection: duckdb.Duc
     assert cursors.wait(0)
 
 
-def test_new_ones_wait_while_they_are_held(connection: duckdb.DuckDBPyConnection) -> None:
+def test_new_queries_wait_while_held(connection: duckdb.DuckDBPyConnection) -> None:
     cursors = Cursors()
 
     def query() -> list[tuple[int]]:
@@ -56,7 +56,7 @@ def test_new_ones_wait_while_they_are_held(connection: duckdb.DuckDBPyConnection
         assert asked.result(10) == [(1,)]
 
 
-def test_who_waits_too_long_is_lent_one_all_the_same(connection: duckdb.DuckDBPyConnection) -> None:
+def test_cursor_is_lent_after_the_timeout(connection: duckdb.DuckDBPyConnection) -> None:
     cursors = Cursors()
     with cursors.held(), cursors.lend(lambda: connection, 0.01) as cursor:
         assert cursor.execute("SELECT 1").fetchall() == [(1,)]

@@ -28,7 +28,7 @@ def rows(database: Database, sql: str) -> list[tuple[object, ...]]:
         return cursor.execute(sql).fetchall()
 
 
-def test_every_message_is_kept_byte_for_byte(database: Database, deliver: Deliver) -> None:
+def test_messages_are_stored_byte_for_byte(database: Database, deliver: Deliver) -> None:
     payloads = [b"", b"ON", b"21.5", b'{"a":1}', "é€".encode(), b"\xff\xfe\x00", b"\x00", b"x" * 1_000_000, b"{" * 5000]
     store(database, *(deliver("any/topic", payload) for payload in payloads))
     kept = rows(database, "SELECT payload, payload_raw FROM messages ORDER BY number")
@@ -36,7 +36,7 @@ def test_every_message_is_kept_byte_for_byte(database: Database, deliver: Delive
     assert [raw is not None for _, raw in kept] == [payload == b"\xff\xfe\x00" for payload in payloads]
 
 
-def test_qos_retain_stamp_and_identifiers_are_kept(database: Database, deliver: Deliver) -> None:
+def test_qos_retain_stamp_and_identifiers_are_stored(database: Database, deliver: Deliver) -> None:
     user = b"".join(
         b"\x26" + len(part).to_bytes(2) + part + len(value).to_bytes(2) + value
         for part, value in ((b"source", b"heating"), (b"boot", b"b1"), (b"seq", b"9"), (b"plant-time", b"2026-01-31T08:00:00Z"))
@@ -86,7 +86,7 @@ def test_readings_and_levels_become_typed_rows(database: Database, deliver: Deli
         ("/actuators/room-1", b'{"level":1.5}', "wrong shape"),
     ],
 )
-def test_what_cannot_be_typed_is_listed_with_the_reason(
+def test_untypable_payload_is_listed_with_the_reason(
     database: Database, deliver: Deliver, topic: str, payload: bytes, reason: str
 ) -> None:
     good = deliver(READING, b'{"sensorID":"good","type":"temperature","value":1}')
@@ -101,13 +101,13 @@ def test_what_cannot_be_typed_is_listed_with_the_reason(
 
 
 @pytest.mark.parametrize("level", [0, 100])
-def test_the_ends_of_a_range_belong_to_it(database: Database, deliver: Deliver, level: int) -> None:
+def test_range_includes_its_ends(database: Database, deliver: Deliver, level: int) -> None:
     assert store(database, deliver("/actuators/r", b'{"level":%d}' % level)) == 0
     assert rows(database, "SELECT level FROM valve_level") == [(level,)]
 
 
 @pytest.mark.parametrize("payload", [b"text", b"\xff\xfe", b"", b'"quoted" \\ \n'])
-def test_rejected_messages_of_components_are_listed_whole(database: Database, deliver: Deliver, payload: bytes) -> None:
+def test_rejections_of_components_are_listed_whole(database: Database, deliver: Deliver, payload: bytes) -> None:
     bad = deliver(READING, payload).delivery
     publication = rejection("heating", bad.topic, bad.payload, "not JSON")
     assert store(database, deliver(publication.topic, publication.payload)) == 0
@@ -118,9 +118,7 @@ def test_rejected_messages_of_components_are_listed_whole(database: Database, de
     assert (text.encode() if isinstance(text, str) else raw) == payload
 
 
-def test_rows_of_an_earlier_run_whose_clock_was_ahead_are_not_taken_for_this_batch(
-    database: Database, deliver: Deliver
-) -> None:
+def test_rows_of_an_earlier_run_do_not_count_as_this_batch(database: Database, deliver: Deliver) -> None:
     early = deliver("t", b"new")
     store(database, deliver("t", b"old"), deliver("t", b"older"))
     between = TimedDelivery(early.at_us + 1, deliver("u", b"other").delivery)
@@ -128,7 +126,7 @@ def test_rows_of_an_earlier_run_whose_clock_was_ahead_are_not_taken_for_this_bat
     assert database.remaining(batch).num_rows == 3
 
 
-def test_a_message_that_a_typed_table_refuses_is_kept_raw_and_alone(
+def test_message_refused_by_a_typed_table_is_stored_raw(
     database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_sql = TypedStream.insert_sql
@@ -146,7 +144,7 @@ def test_a_message_that_a_typed_table_refuses_is_kept_raw_and_alone(
     assert rows(database, "SELECT reason FROM rejected_message") == [("the typed table refused it",)]
 
 
-def test_what_a_failed_attempt_made_durable_is_known(database: Database, deliver: Deliver) -> None:
+def test_remaining_rows_after_a_failed_attempt(database: Database, deliver: Deliver) -> None:
     batch = arrow_table([deliver("t", name) for name in (b"a", b"b", b"c")], 1, StreamCodes())
     assert database.remaining(batch).num_rows == 3
     database.commit(batch.slice(0, 2))
@@ -157,7 +155,7 @@ def test_what_a_failed_attempt_made_durable_is_known(database: Database, deliver
     assert rows(database, "SELECT payload FROM messages") == [("a",), ("b",), ("c",)]
 
 
-def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("storage.database.database.shutil.disk_usage", lambda _path: usage(10, 10, 0))
     with pytest.raises(NoSpace, match="make room"):
@@ -167,7 +165,7 @@ def test_too_little_disk_commits_nothing(database: Database, deliver: Deliver, m
     assert rows(database, "SELECT count(*) FROM messages") == [(1,)]
 
 
-def test_a_database_that_failed_is_opened_again_also_during_a_query(database: Database, deliver: Deliver) -> None:
+def test_failed_database_is_reopened_during_a_query(database: Database, deliver: Deliver) -> None:
     store(database, deliver("t", b"1"))
     ended = threading.Event()
 
@@ -187,13 +185,13 @@ def test_a_database_that_failed_is_opened_again_also_during_a_query(database: Da
     assert rows(database, "SELECT payload FROM messages") == [("1",), ("2",)]
 
 
-def test_a_closed_database_lends_no_cursor(database: Database) -> None:
+def test_closed_database_lends_no_cursor(database: Database) -> None:
     database.close()
     with pytest.raises(StorageError, match="not open"), database.cursor():
         pass
 
 
-def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver: Deliver) -> None:
+def test_committed_messages_survive_reopening(tmp_path: Path, deliver: Deliver) -> None:
     path = tmp_path / "again.duckdb"
     for payload in (b"1", b"2"):
         database = Database(path, 256, 1)
@@ -205,7 +203,7 @@ def test_what_is_committed_is_there_after_opening_again(tmp_path: Path, deliver:
     database.close()
 
 
-def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+def test_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     database = Database(tmp_path / "new.duckdb", 256, 1)
     with database.cursor() as cursor:
         cursor.execute("INSERT INTO schema_migration VALUES (9999, 'future', now())")
@@ -214,7 +212,7 @@ def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         Database(tmp_path / "new.duckdb", 256, 1)
 
 
-def test_a_second_recorder_is_told_who_holds_the_database(tmp_path: Path) -> None:
+def test_second_recorder_is_given_the_holder_of_the_database(tmp_path: Path) -> None:
     import os
     import subprocess
     import sys
@@ -234,7 +232,7 @@ def test_a_second_recorder_is_told_who_holds_the_database(tmp_path: Path) -> Non
     "error", [MemoryError(), OSError(5, "no"), duckdb.OutOfMemoryException("no"), duckdb.IOException("no")]
 )
 @pytest.mark.parametrize("step", ["_type_rows", "_rows_by_stream", "_number"])
-def test_an_attempt_that_fails_in_the_middle_is_repeated_whole(
+def test_failed_attempt_is_repeated_as_a_whole(
     database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
 ) -> None:
     store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":0}'))
@@ -264,7 +262,7 @@ def test_an_attempt_that_fails_in_the_middle_is_repeated_whole(
     again.close()
 
 
-def test_an_ordinary_failure_interrupts_nobody(database: Database, deliver: Deliver) -> None:
+def test_ordinary_failure_interrupts_no_query(database: Database, deliver: Deliver) -> None:
     with database.cursor() as reading:
         rows_left = reading.execute("SELECT * FROM range(100000)")
         with pytest.raises(StorageError, match="nowhere"):
@@ -273,9 +271,7 @@ def test_an_ordinary_failure_interrupts_nobody(database: Database, deliver: Deli
     store(database, deliver("t", b"1"))
 
 
-def test_a_query_that_cannot_be_interrupted_is_told_of(
-    tmp_path: Path, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uninterruptible_query_is_reported(tmp_path: Path, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck: list[bool] = []
     monkeypatch.setattr(commit, "QUERIES_END_S", 0.1)
     database = Database(tmp_path / "stuck.duckdb", 256, 1, on_stuck=lambda: stuck.append(True))

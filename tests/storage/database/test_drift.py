@@ -20,11 +20,11 @@ def reading(**fields: str) -> bytes:
     return ("{" + ",".join(f'"{key}":{value}' for key, value in shown.items()) + "}").encode()
 
 
-def test_what_is_as_declared_is_no_drift(database: Database, deliver: Deliver) -> None:
+def test_declared_payloads_are_no_drift(database: Database, deliver: Deliver) -> None:
     assert drifts(database, deliver, reading(), reading(value="-3"), b"not JSON", b"[1]", b"\xff", b"") == []
 
 
-def test_a_new_field_is_told_once(database: Database, deliver: Deliver) -> None:
+def test_new_field_is_reported_once(database: Database, deliver: Deliver) -> None:
     assert drifts(database, deliver, reading(), reading(battery="3.1")) == [("new field", "battery", [], "number")]
     assert drifts(database, deliver, reading(battery="3.1")) == []
 
@@ -32,9 +32,7 @@ def test_a_new_field_is_told_once(database: Database, deliver: Deliver) -> None:
 @pytest.mark.parametrize(
     ("value", "found"), [('"20.5"', "string"), ("true", "boolean"), ("null", "null"), ('{"c":1}', "object"), ("[1]", "array")]
 )
-def test_a_changed_type_is_told_once_and_leaves_the_column_null(
-    database: Database, deliver: Deliver, value: str, found: str
-) -> None:
+def test_changed_type_is_reported_once_and_column_is_null(database: Database, deliver: Deliver, value: str, found: str) -> None:
     assert drifts(database, deliver, reading(), reading(value=value)) == [("type changed", "value", ["number"], found)]
     assert drifts(database, deliver, reading(value=value)) == []
     with database.cursor() as cursor:
@@ -42,19 +40,19 @@ def test_a_changed_type_is_told_once_and_leaves_the_column_null(
         assert cursor.execute("SELECT number FROM rejected_message ORDER BY number").fetchall() == [(2,), (3,)]
 
 
-def test_fields_with_odd_names_are_told(database: Database, deliver: Deliver) -> None:
+def test_fields_with_odd_names_are_reported(database: Database, deliver: Deliver) -> None:
     found = drifts(database, deliver, reading(**{"a/b~c": "1", "$.": "1", "'": "1", "": "1", "ä": "1"}))
     assert {field for _, field, _, _ in found} == {"a/b~c", "$.", "'", "", "ä"}
 
 
-def test_a_device_that_invents_fields_is_told_of_up_to_a_bound(database: Database, deliver: Deliver) -> None:
+def test_number_of_reported_changes_is_limited(database: Database, deliver: Deliver) -> None:
     told = 0
     for start in range(0, 3_000, 500):
         told += len(drifts(database, deliver, *(reading(**{f"field-{start + n}": "1"}) for n in range(500))))
     assert 500 < told <= 1_100
 
 
-def test_a_drift_says_where(database: Database, deliver: Deliver) -> None:
+def test_drift_names_stream_and_topic(database: Database, deliver: Deliver) -> None:
     stored = database.commit(arrow_table([deliver(READING, reading(value='"x"'))], 1, StreamCodes()))
     (drift,) = stored.drifts
     assert isinstance(drift, Drift)

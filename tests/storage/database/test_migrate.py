@@ -66,14 +66,14 @@ TYPED_SQL: dict[str, list[tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_there_is_a_database_of_each_schema(number: int) -> None:
+def test_sample_database_exists_for_each_schema(number: int) -> None:
     path = FOLDER / f"{number:04}.duckdb.gz"
     assert path.exists(), "make it with the code that has the new migration: python -m tests.storage.databases.make"
     assert path.stat().st_size < 100_000
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_database_of_each_schema_is_upgraded_in_place(number: int, tmp_path: Path) -> None:
+def test_database_of_each_schema_is_upgraded_in_place(number: int, tmp_path: Path) -> None:
     with closing(Database(unpacked(number, tmp_path), 256, 1)) as database:
         assert ask(database, MESSAGES_SQL) == messages()
         for sql, rows in TYPED_SQL.items():
@@ -88,7 +88,7 @@ def test_a_database_of_each_schema_is_upgraded_in_place(number: int, tmp_path: P
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_recording_goes_on_in_an_upgraded_database(number: int, tmp_path: Path) -> None:
+def test_recording_continues_in_an_upgraded_database(number: int, tmp_path: Path) -> None:
     path = unpacked(number, tmp_path)
     for day in (16, 17):
         with closing(Database(path, 256, 1)) as database:
@@ -101,7 +101,7 @@ def test_recording_goes_on_in_an_upgraded_database(number: int, tmp_path: Path) 
     assert levels == [(COUNT + 1,), (COUNT + 3,)]
 
 
-def test_numbers_follow_the_order_of_arrival_in_a_large_database_of_schema_1(tmp_path: Path) -> None:
+def test_upgrade_numbers_messages_of_schema_1_by_arrival(tmp_path: Path) -> None:
     path = unpacked(1, tmp_path)
     connection = duckdb.connect(str(path))
     connection.execute(
@@ -115,7 +115,7 @@ def test_numbers_follow_the_order_of_arrival_in_a_large_database_of_schema_1(tmp
         assert database.last_number == COUNT + 300_000
 
 
-def test_a_database_of_a_later_schema_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_database_of_a_later_schema_is_refused_unchanged(tmp_path: Path) -> None:
     path = unpacked(NUMBERS[-1], tmp_path)
     connection = duckdb.connect(str(path))
     connection.execute("INSERT INTO schema_migration VALUES (?, 'later', now())", [NUMBERS[-1] + 1])
@@ -144,7 +144,7 @@ def next_migration(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     "failure", ["SELECT error('no')", "SELECT * FROM missing", "CREATE TABLE half (i INTEGER)", "nonsense"]
 )
-def test_a_migration_that_fails_leaves_the_schema_before_it(
+def test_failed_migration_leaves_the_earlier_schema(
     failure: str, tmp_path: Path, next_migration: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = unpacked(NUMBERS[-1], tmp_path)
@@ -157,7 +157,7 @@ def test_a_migration_that_fails_leaves_the_schema_before_it(
         assert ask(database, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'half'") == [(0,)]
 
 
-def test_a_connection_whose_migration_failed_is_in_no_transaction(next_migration: Callable[[str], None]) -> None:
+def test_failed_migration_leaves_no_open_transaction(next_migration: Callable[[str], None]) -> None:
     connection = duckdb.connect(":memory:")
     migrate(connection)
     next_migration(HALF + "SELECT error('no')")
@@ -171,7 +171,7 @@ def test_a_connection_whose_migration_failed_is_in_no_transaction(next_migration
 
 @pytest.mark.parametrize("number", NUMBERS[:-1])
 @pytest.mark.parametrize("killed_at", ["INSERT INTO schema_migration", "COMMIT"])
-def test_killed_in_a_migration_the_next_start_does_it_again(number: int, killed_at: str, tmp_path: Path) -> None:
+def test_killed_migration_is_repeated_at_the_next_start(number: int, killed_at: str, tmp_path: Path) -> None:
     path = unpacked(number, tmp_path)
     child = os.fork()
     if child == 0:

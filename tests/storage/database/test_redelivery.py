@@ -25,7 +25,7 @@ class Recognition:
         return self._database.find_redelivered(self._committed, [delivery]) == [delivery]
 
 
-def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliver) -> None:
+def test_redelivery_is_found_once(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"\xff", packet_id=8))
     committed = Recognition(database)
     assert committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
@@ -33,7 +33,7 @@ def test_a_second_delivery_is_recognised_once(database: Database, deliver: Deliv
     assert not committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
-def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver: Deliver) -> None:
+def test_new_message_is_no_redelivery(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"21", qos=0))
     committed = Recognition(database)
     assert not committed.recognises(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
@@ -46,7 +46,7 @@ def test_a_new_message_is_never_taken_for_an_old_one(database: Database, deliver
     assert not other.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
-def test_an_identifier_that_was_used_again_stands_for_both(database: Database, deliver: Deliver) -> None:
+def test_reused_identifier_matches_both_messages(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"old", packet_id=7))
     store(database, 1, deliver("t", b"new", packet_id=7))
     committed = Recognition(database)
@@ -56,7 +56,7 @@ def test_an_identifier_that_was_used_again_stands_for_both(database: Database, d
 
 
 @pytest.mark.parametrize(("beyond", "payload", "recognised"), [(0, b"ON", True), (1, b"ON", False), (1, b"once", True)])
-def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
+def test_older_redelivery_is_found_if_content_is_unique(
     database: Database, deliver: Deliver, beyond: int, payload: bytes, recognised: bool
 ) -> None:
     store(database, 1, deliver("t", b"ON", packet_id=5), deliver("t", payload, packet_id=9))
@@ -65,7 +65,7 @@ def test_beyond_the_identifiers_only_what_was_sent_once_is_recognised(
     assert committed.recognises(deliver("t", payload, packet_id=9, dup=True).delivery) is recognised
 
 
-def test_the_newest_of_the_same_is_meant(database: Database, deliver: Deliver) -> None:
+def test_redelivery_matches_the_newest_of_equal_messages(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"ON", packet_id=9))
     store(
         database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9)
@@ -73,13 +73,13 @@ def test_the_newest_of_the_same_is_meant(database: Database, deliver: Deliver) -
     assert Recognition(database).recognises(deliver("t", b"ON", packet_id=9, dup=True).delivery)
 
 
-def test_what_was_committed_later_is_not_looked_at(database: Database, deliver: Deliver) -> None:
+def test_messages_committed_later_do_not_match(database: Database, deliver: Deliver) -> None:
     recognition = Recognition(database)
     store(database, 1, deliver("t", b"21", packet_id=7))
     assert not recognition.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
-def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deliver) -> None:
+def test_each_committed_message_matches_one_of_many(database: Database, deliver: Deliver) -> None:
     batch = [deliver("t", b"same", packet_id=1 + n // 2) for n in range(10)]
     store(database, 1, *batch)
     deliveries = [deliver("t", b"same", packet_id=1 + n // 3, dup=True).delivery for n in range(15)]
@@ -87,7 +87,7 @@ def test_many_at_once_are_recognised_each_once(database: Database, deliver: Deli
     assert sorted(each.packet_id for each in found) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
-def test_a_damaged_archive_does_not_stop_it(database: Database, deliver: Deliver) -> None:
+def test_redelivery_is_found_despite_a_damaged_archive(database: Database, deliver: Deliver) -> None:
     old = deliver("t", b"old", packet_id=7)
     store(database, 1, TimedDelivery(1_700_000_000_000_000, old.delivery), deliver("t", b"new", packet_id=8))
     archive = Archive(database, lambda work: work())

@@ -66,16 +66,16 @@ def test_values_in_json(database: Database, sql: str, value: object) -> None:
 @pytest.mark.parametrize(
     "sql", ["'infinity'::TIMESTAMP", "TIMESTAMPTZ '0001-01-01 00:00:00+23:59'", "INTERVAL 1 DAY", "uuid()", "'a'::ENUM('a')"]
 )
-def test_odd_values_have_an_answer(database: Database, sql: str) -> None:
+def test_odd_values_are_answered(database: Database, sql: str) -> None:
     ask(database, QueryRequest(sql=f"SELECT {sql} AS v"))
 
 
-def test_a_query_too_deep_to_check_has_an_answer(database: Database) -> None:
+def test_query_too_deep_to_check_is_answered(database: Database) -> None:
     _, end = ask(database, QueryRequest(sql="SELECT " + "+".join("1" * 20_000)))
     assert end.error is None or end.error.kind in ("failed", "refused", "invalid")
 
 
-def test_arrow_chunks_are_whole_streams(database: Database) -> None:
+def test_arrow_parts_are_whole_streams(database: Database) -> None:
     request = QueryRequest(sql="SELECT range AS n, repeat('x', 100) AS t FROM range(20000)", format=AnswerFormat.ARROW)
     parts, end = ask(database, request)
     assert {part.content_type for part in parts} == {ARROW}
@@ -85,7 +85,7 @@ def test_arrow_chunks_are_whole_streams(database: Database) -> None:
     assert (end.rows, end.columns, end.truncated) == (20_000, ["n", "t"], False)
 
 
-def test_no_rows_still_tell_their_columns(database: Database) -> None:
+def test_empty_result_has_its_columns(database: Database) -> None:
     parts, end = ask(database, QueryRequest(sql="SELECT topic FROM messages"))
     assert [part.payload for part in parts] == [b"[]"]
     assert parts[0].content_type == JSON
@@ -93,14 +93,14 @@ def test_no_rows_still_tell_their_columns(database: Database) -> None:
 
 
 @pytest.mark.parametrize("request_", [b"", b"x", b"{}", b'{"sql":""}', b'{"sql":1}', b'{"sql":"SELECT 1","more":1}', b"\xff"])
-def test_a_request_that_cannot_be_used_is_answered(database: Database, request_: bytes) -> None:
+def test_unusable_request_is_answered(database: Database, request_: bytes) -> None:
     parts, end = ask(database, request_)
     assert parts == []
     assert end.error is not None
     assert end.error.kind == "invalid"
 
 
-def test_a_closed_database_is_told(database: Database) -> None:
+def test_closed_database_is_an_error(database: Database) -> None:
     database.close()
     _, end = ask(database, QueryRequest(sql="SELECT 1"))
     assert end.error is not None
@@ -115,12 +115,12 @@ def test_elapsed_time_is_a_number(database: Database) -> None:
 @pytest.mark.parametrize(
     "topic", [None, "", "storage/answer", "storage/answer/+", "storage/answer/#", "storage/answer/a/b", "/actuators/r"]
 )
-def test_only_answer_topics_are_answered(topic: str | None) -> None:
+def test_only_answer_topics_are_allowed(topic: str | None) -> None:
     assert not may_answer(Message(topic="storage/query", payload=b"", response_topic=topic))
     assert may_answer(Message(topic="storage/query", payload=b"", response_topic=TOPIC))
 
 
-def test_a_part_that_is_too_large_is_not_counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_part_is_not_counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MAX_PART_BYTES", 1_000)
     parts, end = ask(
         database, QueryRequest(sql="SELECT repeat('x', CASE WHEN range < 9 THEN 1 ELSE 300000 END) FROM range(10)")

@@ -288,7 +288,7 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize(("sql", "allowed"), STATEMENTS, ids=[sql[:50] for sql, _ in STATEMENTS])
-def test_recording_survives(child: Callable[[], Child], sql: str, allowed: set[str]) -> None:
+def test_recording_survives_hostile_statements(child: Callable[[], Child], sql: str, allowed: set[str]) -> None:
     answer = child().ask(sql, SHORT_S if "limit" in allowed else LONG_S)
     assert answer["kind"] in allowed, answer["message"]
     assert answer["unchanged"], "tables or settings changed"
@@ -297,7 +297,7 @@ def test_recording_survives(child: Callable[[], Child], sql: str, allowed: set[s
 
 
 @pytest.mark.timeout(240)
-def test_memory_and_turns_come_back(child: Callable[[], Child]) -> None:
+def test_memory_and_turns_are_released(child: Callable[[], Child]) -> None:
     deadline_s = time.monotonic() + 200  # some of what was asked above cannot be interrupted: it has to end by itself
     while (answer := child().ask("SELECT 1"))["kind"] != "harmless":
         assert time.monotonic() < deadline_s, answer["message"]

@@ -36,11 +36,11 @@ def failure(database: Database, sql: str, limits: Limits | None = None) -> Query
         "-- note\nSELECT 1 AS one -- note",
     ],
 )
-def test_reading_is_allowed(database: Database, sql: str) -> None:
+def test_reads_are_allowed(database: Database, sql: str) -> None:
     assert ask(database, sql) == [{"one": 1}]
 
 
-def test_parameters(database: Database) -> None:
+def test_parameters_are_bound(database: Database) -> None:
     assert ask(database, "SELECT ? AS a, ? AS b", parameters=[1, "x"]) == [{"a": 1, "b": "x"}]
     assert ask(database, "SELECT $a AS a", parameters={"a": "'; DROP TABLE messages"}) == [{"a": "'; DROP TABLE messages"}]
 
@@ -108,13 +108,13 @@ def test_parameters(database: Database) -> None:
         "SELECT * FROM python_map_function()",
     ],
 )
-def test_everything_else_is_refused(database: Database, sql: str) -> None:
+def test_other_statements_are_refused(database: Database, sql: str) -> None:
     assert failure(database, sql).error.kind == "refused"
     assert ask(database, "SELECT count(*) AS n FROM messages") == [{"n": 0}]
 
 
 @pytest.mark.parametrize("sql", ["SELECT * FROM '/etc/passwd'", "SELECT nextval('s')", "SELECT getenv('HOME')", "FROM sys"])
-def test_names_do_not_reach_files_python_or_the_environment(database: Database, sql: str) -> None:
+def test_names_reach_no_files_python_or_environment(database: Database, sql: str) -> None:
     assert failure(database, sql).error.kind in ("refused", "invalid")
 
 
@@ -128,14 +128,14 @@ def test_names_do_not_reach_files_python_or_the_environment(database: Database, 
         ("SELECT 'é', nope FROM messages", 12),
     ],
 )
-def test_wrong_sql_is_told_with_its_place(database: Database, sql: str, position: int | None) -> None:
+def test_wrong_sql_has_the_position_of_the_error(database: Database, sql: str, position: int | None) -> None:
     error = failure(database, sql).error
     assert error.kind == "invalid"
     assert error.position == position
     assert "LINE" not in error.message
 
 
-def test_long_deep_and_cut_off_statements_are_told(database: Database) -> None:
+def test_long_deep_and_cut_off_statements_are_errors(database: Database) -> None:
     assert failure(database, "SELECT 1 -- " + "x" * MAX_SQL_CHARACTERS).error.kind == "limit"
     deep = failure(database, "SELECT * FROM " + "(FROM " * 600 + "range(1)" + ")" * 600).error
     assert "nested too deeply" in deep.message or "depth limit" in deep.message  # DuckDB 1.5 gives up earlier
@@ -144,11 +144,11 @@ def test_long_deep_and_cut_off_statements_are_told(database: Database) -> None:
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "x.parquet", "*", "a?b", "c:\\x", "[a]"])
-def test_a_name_that_could_be_a_file_is_refused(database: Database, name: str) -> None:
+def test_name_that_could_be_a_file_is_refused(database: Database, name: str) -> None:
     assert failure(database, f'SELECT * FROM "{name}"').error.kind == "refused"
 
 
-def test_a_long_query_is_stopped(database: Database) -> None:
+def test_long_query_is_stopped(database: Database) -> None:
     started_s = time.monotonic()
     error = failure(
         database, "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c", Limits(timeout_s=0.3)
@@ -157,7 +157,7 @@ def test_a_long_query_is_stopped(database: Database) -> None:
     assert time.monotonic() - started_s < 10
 
 
-def test_a_query_that_waited_is_stopped_in_time_and_told_its_whole_time(database: Database) -> None:
+def test_waiting_counts_toward_the_timeout(database: Database) -> None:
     started_s = time.monotonic()
     error = failure(database, "SELECT count(*) FROM range(1000000000000)", Limits(timeout_s=20.0, waited_s=19.7)).error
     assert "stopped after 20 s, 19.7 s of them waiting for its turn" in error.message
@@ -168,29 +168,29 @@ def test_a_query_that_waited_is_stopped_in_time_and_told_its_whole_time(database
     "sql",
     ["SELECT string_agg(range::VARCHAR, ',') FROM range(1000000000)", "SELECT a.range FROM range(900000000) a ORDER BY 1 DESC"],
 )
-def test_a_query_that_eats_memory_is_stopped(database: Database, sql: str) -> None:
+def test_query_that_needs_much_memory_is_stopped(database: Database, sql: str) -> None:
     assert failure(database, sql).error.kind == "limit"
     assert ask(database, "SELECT 1 AS one") == [{"one": 1}]
 
 
 @pytest.mark.parametrize(("rows", "truncated"), [(1, True), (9_999, True), (10_000, False), (10_001, False)])
-def test_rows_are_limited_and_it_is_said(database: Database, rows: int, truncated: bool) -> None:
+def test_row_limit_marks_result_as_truncated(database: Database, rows: int, truncated: bool) -> None:
     with database.cursor() as cursor:
         answer = execute(cursor, QueryRequest(sql="SELECT * FROM range(10000)", max_rows=rows))
         assert sum(batch.num_rows for batch in answer) == min(rows, 10_000)
         assert answer.truncated is truncated
 
 
-def test_a_request_cannot_raise_the_limits(database: Database) -> None:
+def test_request_cannot_raise_the_limits(database: Database) -> None:
     assert len(ask(database, "SELECT * FROM range(100)", Limits(max_rows=10), max_rows=1_000_000)) == 10
 
 
-def test_a_result_that_is_too_large_is_stopped(database: Database) -> None:
+def test_too_large_result_is_stopped(database: Database) -> None:
     error = failure(database, "SELECT repeat('x', 1000) FROM range(10000)", Limits(max_bytes=100_000)).error
     assert error.kind == "limit"
 
 
-def test_a_closed_database_can_be_read_without_the_recorder(database: Database, deliver: Deliver) -> None:
+def test_closed_database_is_read_without_the_recorder(database: Database, deliver: Deliver) -> None:
     database.commit(arrow_table([deliver("t", b"1")], 1, StreamCodes()))
     database.close()
     connection = open_read_only(database.path)
@@ -199,12 +199,12 @@ def test_a_closed_database_can_be_read_without_the_recorder(database: Database, 
     connection.close()
 
 
-def test_a_missing_file_is_told(database: Database) -> None:
+def test_missing_file_is_an_error(database: Database) -> None:
     with pytest.raises(DatabaseMissing, match="make up"):
         open_read_only(database.path.with_name("other.duckdb"))
 
 
-def test_a_file_in_use_is_told(database: Database) -> None:
+def test_file_in_use_is_an_error(database: Database) -> None:
     import subprocess
     import sys
 

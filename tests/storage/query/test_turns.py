@@ -72,7 +72,7 @@ async def waiting(turns: Turns, *clients: str, served: list[str]) -> list[asynci
     return tasks
 
 
-def test_clients_take_turns_and_have_no_more_than_their_share() -> None:
+def test_clients_take_turns_within_their_share() -> None:
     async def scenario() -> None:
         turns, served = Turns(max_running=3, per_client=2), list[str]()
         tasks = await waiting(turns, "a", "a", "a", "a", "b", "b", "c", served=served)
@@ -92,7 +92,7 @@ def test_clients_take_turns_and_have_no_more_than_their_share() -> None:
     run(scenario())
 
 
-def test_who_waits_too_long_is_told_and_forgotten() -> None:
+def test_waiting_too_long_is_an_error_and_frees_the_place() -> None:
     async def scenario() -> None:
         turns = Turns(max_running=1)
         await turns.acquire("a", 1)
@@ -104,7 +104,7 @@ def test_who_waits_too_long_is_told_and_forgotten() -> None:
     run(scenario())
 
 
-def test_a_cancelled_wait_takes_no_turn() -> None:
+def test_cancelled_wait_takes_no_turn() -> None:
     async def scenario() -> None:
         turns = Turns(max_running=1)
         await turns.acquire("a", 1)
@@ -119,7 +119,7 @@ def test_a_cancelled_wait_takes_no_turn() -> None:
     run(scenario())
 
 
-def test_a_client_with_too_many_waiting_queries_is_told_at_once(database: Database) -> None:
+def test_too_many_waiting_queries_fail_at_once(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, timeout_s=1.0)
         for _ in range(MAX_RUNNING_PER_CLIENT + MAX_WAITING_PER_CLIENT + 1):
@@ -132,7 +132,7 @@ def test_a_client_with_too_many_waiting_queries_is_told_at_once(database: Databa
     run(scenario())
 
 
-def test_short_queries_pass_a_client_with_many_long_ones(database: Database) -> None:
+def test_short_queries_overtake_a_client_with_long_ones(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, timeout_s=3.0)
         for _ in range(20):
@@ -146,7 +146,7 @@ def test_short_queries_pass_a_client_with_many_long_ones(database: Database) -> 
     run(scenario())
 
 
-def test_the_time_of_a_query_counts_from_its_arrival(database: Database) -> None:
+def test_query_time_counts_from_its_arrival(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database)
         for _ in range(MAX_RUNNING_PER_CLIENT):
@@ -157,7 +157,7 @@ def test_the_time_of_a_query_counts_from_its_arrival(database: Database) -> None
     run(scenario())
 
 
-def test_what_cannot_be_interrupted_is_answered_in_time_and_others_are_told(database: Database) -> None:
+def test_uninterruptible_query_is_answered_in_time(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, grace_s=0.1)
         for n in range(MAX_RUNNING):
@@ -173,7 +173,7 @@ def test_what_cannot_be_interrupted_is_answered_in_time_and_others_are_told(data
     run(scenario())
 
 
-def test_cancelled_answers_give_their_cursors_back(database: Database) -> None:
+def test_cancelled_answers_return_their_cursors(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database)
         service.put("a", SLOW)
@@ -186,7 +186,7 @@ def test_cancelled_answers_give_their_cursors_back(database: Database) -> None:
     run(scenario())
 
 
-def test_a_large_request_is_refused_before_it_is_read(database: Database) -> None:
+def test_large_request_is_refused_undecoded(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database)
         assert "a request has 1 MiB at most" in limit_of(await service.ask("a", "SELECT '" + "x" * 1_100_000 + "'"))

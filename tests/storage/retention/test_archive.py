@@ -69,7 +69,7 @@ def listed(database: Database) -> set[str]:
     return {path for (path,) in ask(database, "SELECT path FROM archive_file WHERE state = 'archived'")}
 
 
-def test_the_same_sql_gives_the_same_rows_before_and_after(database: Database, archive: Archive, filled: Past) -> None:
+def test_archiving_does_not_change_query_results(database: Database, archive: Archive, filled: Past) -> None:
     before = [ask(database, sql) for sql in QUERIES]
     assert move_all(archive) == 3 * len(a_day())
     assert [ask(database, sql) for sql in QUERIES] == before
@@ -77,14 +77,14 @@ def test_the_same_sql_gives_the_same_rows_before_and_after(database: Database, a
     assert on_disk(database) == listed(database) != set()
 
 
-def test_days_that_are_over_move_oldest_first_after_those_that_stay(database: Database, archive: Archive, filled: Past) -> None:
+def test_closed_days_are_oldest_first_without_live_days(database: Database, archive: Archive, filled: Past) -> None:
     assert archive.closed_days(TODAY) == [FIRST, SECOND, THIRD]
     assert archive.closed_days(TODAY, live_days=1) == [FIRST, SECOND]
     assert archive.closed_days(TODAY, live_days=4) == []
     assert archive.closed_days(FIRST) == []
 
 
-def test_a_day_begins_and_ends_at_midnight_utc(database: Database, archive: Archive, past: Past) -> None:
+def test_day_begins_and_ends_at_midnight_utc(database: Database, archive: Archive, past: Past) -> None:
     past.record(FIRST, [("t", b"first")], 24 - 1 / 3600)
     past.record(SECOND, [("t", b"second")])
     archive.move(FIRST, silent)
@@ -114,7 +114,7 @@ def test_files_are_zstd_parquet_sorted_by_topic_and_time(database: Database, arc
     assert pa.types.is_timestamp(table.schema.field("received_at").type)
 
 
-def test_a_long_day_becomes_more_than_one_part(
+def test_long_day_has_several_parts(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "PART_ROWS", 8)
@@ -130,7 +130,7 @@ def test_a_long_day_becomes_more_than_one_part(
     assert content(database) == before
 
 
-def test_rows_that_come_late_become_a_further_part(database: Database, archive: Archive, filled: Past) -> None:
+def test_late_rows_become_another_part(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     filled.record(FIRST, a_day(3), 5)
     before = content(database)
@@ -140,7 +140,7 @@ def test_rows_that_come_late_become_a_further_part(database: Database, archive: 
     assert [len(archive.files(FIRST, "messages")), len(archive.files(SECOND, "messages"))] == [2, 1]
 
 
-def test_numbers_far_apart_make_no_parts_in_between(database: Database, archive: Archive, past: Past) -> None:
+def test_gap_in_numbers_makes_no_empty_parts(database: Database, archive: Archive, past: Past) -> None:
     past.record(FIRST, [("t", b"1")])
     database._last_number = 10**9
     past.record(FIRST, [("t", b"2")])
@@ -148,7 +148,7 @@ def test_numbers_far_apart_make_no_parts_in_between(database: Database, archive:
     assert archive.move(FIRST, silent) == 2
 
 
-def test_a_part_that_does_not_fit_into_memory_is_halved(
+def test_part_too_large_for_memory_is_halved(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, copy = content(database), Archive._copy
@@ -166,7 +166,7 @@ def test_a_part_that_does_not_fit_into_memory_is_halved(
     assert on_disk(database) == listed(database)
 
 
-def test_one_message_that_does_not_fit_stays_live(
+def test_message_too_large_for_memory_stays_live(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_memory(*_: Any) -> None:
@@ -178,7 +178,7 @@ def test_one_message_that_does_not_fit_stays_live(
     assert live(database, FIRST) == len(a_day())
 
 
-def test_a_wrong_checksum_leaves_everything_live(
+def test_wrong_checksum_leaves_everything_live(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, copy = content(database), Archive._copy
@@ -199,7 +199,7 @@ def test_a_wrong_checksum_leaves_everything_live(
     assert on_disk(database) == listed(database)
 
 
-def test_rows_that_vanish_before_the_switch_move_nothing(
+def test_rows_deleted_before_the_switch_stop_the_move(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Archive._write_live
@@ -216,7 +216,7 @@ def test_rows_that_vanish_before_the_switch_move_nothing(
     assert on_disk(database) == set()
 
 
-def test_a_database_that_failed_meanwhile_keeps_its_rows(
+def test_database_failure_during_a_move_keeps_all_rows(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening it again removes the files that were being written: they must not become part of the archive."""
@@ -236,7 +236,7 @@ def test_a_database_that_failed_meanwhile_keeps_its_rows(
     assert on_disk(database) == set()
 
 
-def test_nothing_is_lost_that_arrives_while_days_move(database: Database, filled: Past, writer: ThreadPoolExecutor) -> None:
+def test_messages_that_arrive_during_a_move_are_stored(database: Database, filled: Past, writer: ThreadPoolExecutor) -> None:
     archive = Archive(database, lambda work: writer.submit(work).result())
     before = ask(database, "SELECT count(*) FROM messages")[0][0]
     with Recording(filled, writer, FIRST) as recording:
@@ -252,7 +252,7 @@ def test_nothing_is_lost_that_arrives_while_days_move(database: Database, filled
     assert on_disk(database) == listed(database)
 
 
-def test_a_day_can_be_restored_and_archived_again(database: Database, archive: Archive, filled: Past) -> None:
+def test_restored_day_can_be_archived_again(database: Database, archive: Archive, filled: Past) -> None:
     before = content(database)
     move_all(archive)
     assert archive.restore(SECOND, silent) == len(a_day())
@@ -266,7 +266,7 @@ def test_a_day_can_be_restored_and_archived_again(database: Database, archive: A
     assert on_disk(database) == listed(database)
 
 
-def test_a_day_that_is_not_archived_cannot_be_restored(database: Database, archive: Archive, filled: Past) -> None:
+def test_unarchived_day_cannot_be_restored(database: Database, archive: Archive, filled: Past) -> None:
     with pytest.raises(ArchiveFailed, match="2026-11-02 is not in the archive: `scaup archive list`"):
         archive.restore(SECOND, silent)
     assert ask(database, "SELECT * FROM restored_day") == []
@@ -290,7 +290,7 @@ def damage(database: Database, how: str) -> tuple[Path, bytes]:
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_file_is_not_restored_but_named(how: str, database: Database, archive: Archive, filled: Past) -> None:
+def test_damaged_file_is_named_instead_of_restored(how: str, database: Database, archive: Archive, filled: Past) -> None:
     before = content(database)
     move_all(archive)
     path, whole = damage(database, how)
@@ -304,7 +304,7 @@ def test_a_damaged_file_is_not_restored_but_named(how: str, database: Database, 
 
 
 @pytest.mark.parametrize("how", [how for how in DAMAGES if how != "another"])
-def test_queries_name_a_damaged_file_and_recording_goes_on(how: str, tmp_path: Path) -> None:
+def test_queries_name_a_damaged_file_and_recording_continues(how: str, tmp_path: Path) -> None:
     path = tmp_path / "data" / "scaup.duckdb"
     with closing(Database(path, 256, 1)) as database:
         past, archive = Past(database), Archive(database, direct)
@@ -336,14 +336,14 @@ def test_queries_name_a_damaged_file_and_recording_goes_on(how: str, tmp_path: P
         assert ask(database, "SELECT count(*), max(number) FROM messages") == [(before["messages"][0] + 1 + len(a_day()),) * 2]
 
 
-def test_a_lost_file_is_not_overwritten_nor_forgotten(database: Database, archive: Archive, filled: Past) -> None:
+def test_lost_file_is_neither_overwritten_nor_dropped(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     damaged, _ = damage(database, "missing")
     again = archive.new_file("messages", archive.files(SECOND, "messages")[0].part, ("number",))
     assert again.path != str(damaged.relative_to(database.archive))
 
 
-def test_a_full_disk_leaves_everything_live_and_no_file(
+def test_full_disk_leaves_everything_live_and_no_file(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content(database)
@@ -360,7 +360,7 @@ def test_a_full_disk_leaves_everything_live_and_no_file(
     assert archive.move(FIRST, silent) == len(a_day())
 
 
-def test_a_folder_that_cannot_be_written_leaves_everything_live(database: Database, archive: Archive, filled: Past) -> None:
+def test_unwritable_folder_leaves_everything_live(database: Database, archive: Archive, filled: Past) -> None:
     before = content(database)
     database.archive.mkdir(exist_ok=True)
     (database.archive / "day=2026-11-01").write_text("in the way")
@@ -369,7 +369,7 @@ def test_a_folder_that_cannot_be_written_leaves_everything_live(database: Databa
     assert content(database) == before
 
 
-def test_a_database_that_moved_to_another_folder_sees_its_archive(tmp_path: Path) -> None:
+def test_moved_database_finds_its_archive(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "it's [new] *"
     with closing(Database(old / "scaup.duckdb", 256, 1)) as database:
         past = Past(database)
@@ -382,7 +382,7 @@ def test_a_database_that_moved_to_another_folder_sees_its_archive(tmp_path: Path
         assert content(database) == before
 
 
-def test_a_database_that_nobody_records_into_is_read_with_its_archive(tmp_path: Path) -> None:
+def test_archive_is_read_without_the_recorder(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "a" / "scaup.duckdb", 256, 1)) as database:
         past = Past(database)
         for day in (FIRST, TODAY):
@@ -396,7 +396,7 @@ def test_a_database_that_nobody_records_into_is_read_with_its_archive(tmp_path: 
             connection.execute("SELECT * FROM read_text('/etc/passwd')")
 
 
-def test_obsolete_files_stay_until_the_queries_that_read_them_end(database: Database, archive: Archive, filled: Past) -> None:
+def test_obsolete_files_stay_until_their_readers_end(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     before = content(database)["messages"]
     started, go_on, found = threading.Event(), threading.Event(), list[Any]()
@@ -424,7 +424,7 @@ def test_obsolete_files_stay_until_the_queries_that_read_them_end(database: Data
     assert not (database.archive / "day=2026-11-02").exists()
 
 
-def test_obsolete_files_outlive_a_query_that_does_not_end_in_time(
+def test_obsolete_files_stay_if_a_reader_does_not_end_in_time(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move_all(archive)
@@ -437,7 +437,7 @@ def test_obsolete_files_outlive_a_query_that_does_not_end_in_time(
     assert on_disk(database) == listed(database)
 
 
-def test_files_that_a_crash_left_are_removed_and_foreign_ones_are_not(tmp_path: Path) -> None:
+def test_only_unfinished_files_are_removed_after_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "scaup.duckdb"
     with closing(Database(path, 256, 1)) as database:
         folder = database.archive / "day=2026-11-01"
@@ -452,7 +452,7 @@ def test_files_that_a_crash_left_are_removed_and_foreign_ones_are_not(tmp_path: 
         assert ask(database, "SELECT * FROM archive_file") == []
 
 
-def test_a_column_that_an_older_file_lacks_is_null(database: Database, archive: Archive, filled: Past) -> None:
+def test_column_missing_in_an_older_file_is_null(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     ((name, columns),) = ask(
         database, f"SELECT path, columns FROM archive_file WHERE day = '{FIRST}' AND name = 'room_temperature'"
@@ -471,13 +471,13 @@ def test_a_column_that_an_older_file_lacks_is_null(database: Database, archive: 
         assert [name for name, *_ in ask(again, "DESCRIBE room_temperature")] == columns
 
 
-def test_days_of_tables_without_messages_and_days_without_rows(database: Database, archive: Archive, filled: Past) -> None:
+def test_days_without_messages_or_without_rows(database: Database, archive: Archive, filled: Past) -> None:
     assert archive.move(date(2020, 1, 1), silent) == 0
     assert archive.archived_days() == []
     assert on_disk(database) == set()
 
 
-def test_the_newest_number_is_known_although_its_message_is_archived(database: Database, archive: Archive, past: Past) -> None:
+def test_last_number_counts_archived_messages(database: Database, archive: Archive, past: Past) -> None:
     past.record(FIRST, a_day())
     archive.move(FIRST, silent)
     database.close()
@@ -485,7 +485,7 @@ def test_the_newest_number_is_known_although_its_message_is_archived(database: D
         assert again.last_number == len(a_day())
 
 
-def test_a_day_is_not_restored_without_room_for_it(
+def test_day_is_not_restored_without_free_disk(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move_all(archive)

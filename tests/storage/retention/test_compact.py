@@ -34,7 +34,7 @@ def large(past: Past, day: date) -> None:
     past.record(day, [("large", os.urandom(100_000).hex().encode()) for _ in range(60)])
 
 
-def test_the_file_is_small_and_holds_the_same(database: Database, past: Past) -> None:
+def test_compacted_file_is_small_and_has_the_same_rows(database: Database, past: Past) -> None:
     database.begin_session()
     past.record(FIRST, a_day())
     large(past, FIRST)
@@ -57,7 +57,7 @@ def test_the_file_is_small_and_holds_the_same(database: Database, past: Past) ->
     assert not worth_compacting(database, 0)
 
 
-def test_recording_and_compacting_go_on_after_it(database: Database, filled: Past) -> None:
+def test_recording_and_compacting_continue_afterwards(database: Database, filled: Past) -> None:
     last = database.last_number
     for _ in range(2):
         compact(database, direct, silent)
@@ -72,7 +72,7 @@ def test_recording_and_compacting_go_on_after_it(database: Database, filled: Pas
         assert ask(again, ROWS) == [(last, last, 1, last)]
 
 
-def test_numbers_go_on_where_everything_was_archived(database: Database, past: Past) -> None:
+def test_numbers_continue_when_everything_was_archived(database: Database, past: Past) -> None:
     past.record(FIRST, a_day())
     Archive(database, direct).move(FIRST, silent)
     compact(database, direct, silent)
@@ -81,9 +81,7 @@ def test_numbers_go_on_where_everything_was_archived(database: Database, past: P
     assert ask(database, ROWS) == [(count, count, 1, count)]
 
 
-def test_every_message_that_arrives_meanwhile_is_there_once(
-    database: Database, filled: Past, writer: ThreadPoolExecutor
-) -> None:
+def test_messages_that_arrive_meanwhile_are_stored_once(database: Database, filled: Past, writer: ThreadPoolExecutor) -> None:
     before = database.last_number
     with Recording(filled, writer, TODAY) as recording:
         for _ in range(3):
@@ -95,7 +93,7 @@ def test_every_message_that_arrives_meanwhile_is_there_once(
     assert database.last_number == wanted
 
 
-def test_queries_are_given_time_and_new_ones_wait(database: Database, filled: Past) -> None:
+def test_running_queries_get_time_and_new_ones_wait(database: Database, filled: Past) -> None:
     started, compacted, answers = threading.Event(), threading.Event(), list[Any]()
 
     def early() -> None:
@@ -124,7 +122,7 @@ def test_queries_are_given_time_and_new_ones_wait(database: Database, filled: Pa
     assert answers[0][1] is False
 
 
-def test_a_query_that_does_not_end_is_interrupted(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_query_that_does_not_end_is_interrupted(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "QUERIES_END_S", 0.3)
     started, ended = threading.Event(), list[str]()
 
@@ -147,7 +145,7 @@ def test_a_query_that_does_not_end_is_interrupted(database: Database, filled: Pa
 
 
 @pytest.mark.parametrize("checkpointed", [True, False])
-def test_nothing_recorded_is_lost_where_an_answer_is_read_slowly(
+def test_slow_reader_causes_no_loss(
     checkpointed: bool, database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cursor cannot be interrupted, since nothing runs on it: the database then has to stay, or to be really closed."""
@@ -190,7 +188,7 @@ PHASES = [
 @pytest.mark.parametrize(
     ("module", "phase", "error"), [(*each, FULL) for each in PHASES] + [(*PHASES[4], each) for each in OTHERS]
 )
-def test_a_failure_in_any_phase_leaves_the_old_file(
+def test_failure_in_any_phase_leaves_the_old_file(
     module: Any, phase: str, error: Exception, database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, inode = content(database), database.path.stat().st_ino
@@ -207,7 +205,7 @@ def test_a_failure_in_any_phase_leaves_the_old_file(
     assert ask(database, ROWS) == [(count, count, 1, count)]
 
 
-def test_a_copy_that_lacks_a_row_does_not_replace_the_database(
+def test_incomplete_copy_does_not_replace_the_database(
     database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy: Callable[..., None] = compacting._copy
@@ -217,7 +215,7 @@ def test_a_copy_that_lacks_a_row_does_not_replace_the_database(
     assert ask(database, "SELECT count(*) FROM messages") == [(3 * len(a_day()),)]
 
 
-def test_without_room_nothing_is_tried(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compaction_needs_free_disk(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("storage.database.database.shutil.disk_usage", lambda _path: usage(10, 10, 0))
     with pytest.raises(ArchiveFailed, match=r"compacting needs .* of free disk"):
@@ -225,11 +223,11 @@ def test_without_room_nothing_is_tried(database: Database, filled: Past, monkeyp
     assert not database.compacting.exists()
 
 
-def test_a_small_database_is_not_worth_it(database: Database, filled: Past) -> None:
+def test_small_database_is_not_compacted(database: Database, filled: Past) -> None:
     assert not worth_compacting(database, 1_000_000)
 
 
-def test_the_place_is_held_at_all_times(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_held_at_all_times(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = list[str]()
 
     def refuse() -> None:
@@ -253,7 +251,7 @@ def test_the_place_is_held_at_all_times(database: Database, filled: Past, monkey
     assert all(f"held by process {os.getpid()}" in text for text in refused)
 
 
-def test_a_half_made_copy_of_a_crash_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_unfinished_copy_is_removed_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "compacting"
     folder.mkdir()
     (folder / "scaup.duckdb").write_bytes(b"half")
@@ -261,9 +259,7 @@ def test_a_half_made_copy_of_a_crash_is_removed_at_the_next_start(tmp_path: Path
         assert not folder.exists()
 
 
-def test_what_is_declared_meanwhile_knows_each_column_once(
-    database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_columns_are_listed_once_during_compaction(database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the copy is attached there are two schemas `live`."""
     archive, moved, copy = Archive(database, direct), list[int](), compacting._copy_until
 

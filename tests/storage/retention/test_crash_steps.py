@@ -249,14 +249,12 @@ def to_die_at(steps: int) -> Iterator[int]:
     yield from range(1 + offset, steps + 1, steps // SAMPLE)
 
 
-def test_a_whole_run_has_many_steps(steps: int) -> None:
+def test_run_has_many_steps(steps: int) -> None:
     assert steps > 300
 
 
 @pytest.mark.timeout(7200 if ALL else 120)
-def test_killed_at_any_step_nothing_is_lost_or_doubled_and_the_work_goes_on(
-    prepared: Path, expected: Expected, steps: int, tmp_path: Path
-) -> None:
+def test_kill_at_any_step_loses_and_doubles_nothing(prepared: Path, expected: Expected, steps: int, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for step in to_die_at(steps):
         shutil.copytree(prepared, data)

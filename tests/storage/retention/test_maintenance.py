@@ -19,7 +19,7 @@ def maintenance(database: Database, past: Past) -> Maintenance:
     return Maintenance(database, direct)
 
 
-def test_days_that_are_over_are_archived_once(database: Database, maintenance: Maintenance) -> None:
+def test_closed_days_are_archived_once(database: Database, maintenance: Maintenance) -> None:
     before = content(database)
     done = maintenance.run(Policy(), TODAY, silent)
     assert (done.days, done.moved, done.deleted) == (2, 2 * len(a_day()), 0)
@@ -29,30 +29,30 @@ def test_days_that_are_over_are_archived_once(database: Database, maintenance: M
     assert (again.days, again.moved) == (0, 0)
 
 
-def test_days_stay_in_the_database_as_long_as_the_policy_says(database: Database, maintenance: Maintenance) -> None:
+def test_live_days_of_the_policy_stay_in_the_database(database: Database, maintenance: Maintenance) -> None:
     assert maintenance.run(parse_policy("live 1d"), TODAY, silent).days == 1
     assert ask(database, "SELECT count(DISTINCT received_at::DATE) FROM live.messages") == [(2,)]
 
 
-def test_one_day_can_be_asked_for(database: Database, maintenance: Maintenance) -> None:
+def test_single_day_can_be_archived(database: Database, maintenance: Maintenance) -> None:
     assert maintenance.run(parse_policy("live 9d"), TODAY, silent, FIRST).moved == len(a_day())
     assert ask(database, "SELECT DISTINCT day FROM archive_file") == [(FIRST,)]
 
 
 @pytest.mark.parametrize("day", [TODAY, date(2026, 11, 4)])
-def test_a_day_that_is_not_over_is_refused(day: date, database: Database, maintenance: Maintenance) -> None:
+def test_day_that_is_not_over_is_refused(day: date, database: Database, maintenance: Maintenance) -> None:
     with pytest.raises(InvalidRequest, match=f"{day} is not over: only days before {TODAY}"):
         maintenance.run(Policy(), TODAY, silent, day)
     assert ask(database, "FROM archive_file") == []
 
 
-def test_what_has_no_end_to_wait_for_is_archived_and_forgotten_at_once(database: Database, maintenance: Maintenance) -> None:
+def test_messages_kept_for_no_day_are_archived_and_deleted(database: Database, maintenance: Maintenance) -> None:
     done = maintenance.run(parse_policy('"#" keep 0d raw'), TODAY, silent)
     assert (done.moved, done.deleted) == (2 * len(a_day()), 2 * len(a_day()))
     assert list(database.archive.rglob("*.parquet")) == []
 
 
-def test_a_database_that_lost_most_of_its_rows_becomes_small(database: Database, past: Past, maintenance: Maintenance) -> None:
+def test_database_that_lost_most_rows_is_compacted(database: Database, past: Past, maintenance: Maintenance) -> None:
     past.record(SECOND, [("large", os.urandom(100_000).hex().encode()) for _ in range(60)], 3)
     before = content(database)
     done = maintenance.run(Policy(), TODAY, silent)
@@ -60,7 +60,7 @@ def test_a_database_that_lost_most_of_its_rows_becomes_small(database: Database,
     assert content(database) == before
 
 
-def test_a_day_that_was_brought_back_stays_until_it_is_asked_for(database: Database, maintenance: Maintenance) -> None:
+def test_restored_day_stays_until_it_is_requested(database: Database, maintenance: Maintenance) -> None:
     before = content(database)
     maintenance.run(Policy(), TODAY, silent)
     assert maintenance.restore(FIRST, silent) == len(a_day())
@@ -71,7 +71,7 @@ def test_a_day_that_was_brought_back_stays_until_it_is_asked_for(database: Datab
         maintenance.restore(TODAY, silent)
 
 
-def test_what_was_done_reads_well() -> None:
+def test_result_is_readable() -> None:
     assert str(MaintenanceResult(2, 1_234_567, 0, 900_000_000, 1_500_000)) == (
         "1,234,567 messages of 2 days archived; database 900.0 MB → 1.5 MB"
     )

@@ -36,14 +36,14 @@ def after(days: int) -> date:
         ("'it s' forever", Rule("it s")),
     ],
 )
-def test_a_line_says_how_long_a_filter_is_kept(line: str, rule: Rule) -> None:
+def test_line_sets_the_time_for_a_filter(line: str, rule: Rule) -> None:
     assert parse_policy(line) == Policy((rule,))
 
 
 @pytest.mark.parametrize(
     "line", ["", "   ", "#", "# a comment", "#comment", "#keep 7d raw", "# keeps 7d raw", "##", "\t# 'quoted"]
 )
-def test_comments_and_empty_lines_say_nothing(line: str) -> None:
+def test_comments_and_empty_lines_are_ignored(line: str) -> None:
     assert parse_policy(line) == Policy()
 
 
@@ -83,13 +83,13 @@ def test_comments_and_empty_lines_say_nothing(line: str) -> None:
         ("live 1d\nlive 1d", "'live' is set twice"),
     ],
 )
-def test_a_wrong_line_is_named_with_the_fix(line: str, fix: str) -> None:
+def test_wrong_line_is_named_with_the_fix(line: str, fix: str) -> None:
     number = 3 + line.count("\n")
     with pytest.raises(InvalidPolicy, match=f"^policy.conf, line {number}: .*{fix}"):
         parse_policy(f"# comment\n\n{line}\n# forever", "policy.conf")
 
 
-def test_settings_stand_among_the_rules() -> None:
+def test_settings_may_stand_among_rules() -> None:
     policy = parse_policy("floor 20 GB # a lot\na keep 1d raw\nlive 2w\n")
     assert policy == Policy((Rule("a", 1, 0),), 20_000_000_000, 14)
     assert parse_policy("floor 5MB").floor_bytes == 5_000_000
@@ -98,14 +98,14 @@ def test_settings_stand_among_the_rules() -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_files_of_every_editor_can_be_read(ending: str, bom: bytes, tmp_path: Path) -> None:
+def test_line_ends_and_byte_order_marks_are_accepted(ending: str, bom: bytes, tmp_path: Path) -> None:
     path = tmp_path / "retention.conf"
     path.write_bytes(bom + ending.join(["a keep 1d raw", "# what follows is kept", "b forever", ""]).encode())
     assert read_policy(path) == Policy((Rule("a", 1, 0), Rule("b")))
 
 
 @pytest.mark.parametrize("content", [None, b"a \xff forever"])
-def test_a_file_that_cannot_be_read_is_named_with_its_setting(content: bytes | None, tmp_path: Path) -> None:
+def test_unreadable_file_is_named_with_its_setting(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "retention.conf"
     if content is not None:
         path.write_bytes(content)
@@ -113,41 +113,41 @@ def test_a_file_that_cannot_be_read_is_named_with_its_setting(content: bytes | N
         read_policy(path)
 
 
-def test_the_policy_that_is_delivered_keeps_everything_for_ever() -> None:
+def test_shipped_policy_keeps_everything() -> None:
     policy = read_policy(Path(storage.retention.__file__).with_name("retention.conf"))
     assert policy == Policy((Rule("#"),), 1_000_000_000, 0)
 
 
-def test_the_first_line_that_matches_counts() -> None:
+def test_first_matching_line_applies() -> None:
     policy = parse_policy('a/keep forever\na/# keep 1d raw\n"#" keep 9d raw\na/late keep 3d raw')
     assert [policy.rule(topic).raw_days for topic in ("a/keep", "a", "a/x/y", "a/late", "b")] == [None, 1, 1, 1, 9]
 
 
-def test_what_no_line_matches_is_kept_for_ever() -> None:
+def test_unmatched_topics_are_kept_for_ever() -> None:
     assert parse_policy("a keep 1d raw").expired("b", DAY, after(9_999), early=True) is None
 
 
 @pytest.mark.parametrize(("days", "expired"), [(0, False), (6, False), (7, False), (8, True), (9, True)])
-def test_raw_messages_are_kept_for_whole_days_from_the_end_of_theirs(days: int, expired: bool) -> None:
+def test_raw_messages_are_kept_for_whole_days(days: int, expired: bool) -> None:
     policy = parse_policy("a keep 7d raw, keep 14d 15-min means")
     assert (policy.expired("a", DAY, after(days)) is not None) is expired
     assert policy.has_expired(DAY, after(days)) is expired
 
 
 @pytest.mark.parametrize(("days", "expired"), [(7, False), (8, False), (14, False), (15, True)])
-def test_means_are_kept_for_whole_days_too(days: int, expired: bool) -> None:
+def test_means_are_kept_for_whole_days(days: int, expired: bool) -> None:
     policy = parse_policy("a keep 7d raw, keep 14d 15-min means")
     assert policy.means_expired("a", DAY, after(days)) is expired
 
 
-def test_keeping_for_no_day_forgets_a_day_as_soon_as_it_is_over() -> None:
+def test_zero_days_expire_when_the_day_is_over() -> None:
     policy = parse_policy("a keep 0d raw")
     assert policy.expired("a", DAY, DAY) is None
     assert policy.expired("a", DAY, after(1)) is not None
     assert policy.means_expired("a", DAY, after(1))
 
 
-def test_early_means_now_for_what_has_an_end_and_never_for_what_has_none() -> None:
+def test_early_expires_rules_with_a_limit_only() -> None:
     policy = parse_policy("a keep 1y raw, keep 2y 15-min means\nb forever")
     assert policy.expired("a", DAY, DAY, early=True) is not None
     assert policy.means_expired("a", DAY, DAY, early=True)
@@ -155,5 +155,5 @@ def test_early_means_now_for_what_has_an_end_and_never_for_what_has_none() -> No
     assert not policy.means_expired("b", DAY, after(9_999), early=True)
 
 
-def test_a_policy_without_an_end_never_looks_at_a_day() -> None:
+def test_policy_without_limits_never_expires() -> None:
     assert not parse_policy("a forever\n# forever").has_expired(DAY, after(9_999))

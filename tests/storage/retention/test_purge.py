@@ -38,7 +38,7 @@ def purge(database: Database, policy: str | Policy, today: date = TODAY) -> int:
     return Maintenance(database, direct).purge(parsed, today, silent)
 
 
-def test_a_message_goes_with_its_typed_rows_and_everything_else_stays(database: Database, past: Past, archive: Archive) -> None:
+def test_purge_deletes_messages_with_their_typed_rows(database: Database, past: Past, archive: Archive) -> None:
     for day in (FIRST, SECOND, THIRD):
         archived(past, archive, day)
     past.record(TODAY, a_day(), 1)
@@ -53,7 +53,7 @@ def test_a_message_goes_with_its_typed_rows_and_everything_else_stays(database: 
     assert ask(database, MEANS) == []
 
 
-def test_forgetting_again_forgets_nothing(database: Database, past: Past, archive: Archive) -> None:
+def test_second_purge_deletes_nothing(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     policy = "/readings/# keep 1d raw, keep 1y 15-min means"
     assert purge(database, policy) > 0
@@ -63,12 +63,12 @@ def test_forgetting_again_forgets_nothing(database: Database, past: Past, archiv
 
 
 @pytest.mark.parametrize(("days", "gone"), [(2, 0), (3, 0), (4, 20), (5, 20)])
-def test_the_age_counts_to_the_day(days: int, gone: int, database: Database, past: Past, archive: Archive) -> None:
+def test_age_counts_in_days(days: int, gone: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     assert purge(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == gone
 
 
-def test_the_first_line_that_matches_decides(database: Database, past: Past, archive: Archive) -> None:
+def test_first_matching_line_decides(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     purge(database, "/readings/room-1/# forever\n/readings/# keep 0d raw\n/readings/room-1/temperature keep 0d raw\n# forever")
     rooms = {room for (room,) in ask(database, "SELECT DISTINCT room FROM room_temperature")}
@@ -76,7 +76,7 @@ def test_the_first_line_that_matches_decides(database: Database, past: Past, arc
     assert ask(database, "SELECT count(*) FROM messages WHERE topic LIKE 'noise/%'") == [(2,)]
 
 
-def test_what_is_kept_for_ever_or_still_live_is_never_forgotten(database: Database, past: Past, archive: Archive) -> None:
+def test_live_and_unlimited_messages_are_not_deleted(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     past.record(SECOND, a_day())
     before = content(database)
@@ -87,7 +87,7 @@ def test_what_is_kept_for_ever_or_still_live_is_never_forgotten(database: Databa
     assert ask(database, "SELECT count(*) FROM messages") == [(len(a_day()),)]
 
 
-def test_numbers_are_never_given_again(database: Database, past: Past, archive: Archive) -> None:
+def test_numbers_are_never_reused(database: Database, past: Past, archive: Archive) -> None:
     """Although the newest messages, or all of them, are forgotten."""
     for day in (FIRST, SECOND):
         archived(past, archive, day)
@@ -100,7 +100,7 @@ def test_numbers_are_never_given_again(database: Database, past: Past, archive: 
     assert last == 2 * len(a_day())
 
 
-def test_what_is_forgotten_is_counted_for_each_publisher(database: Database, past: Past, archive: Archive) -> None:
+def test_deleted_messages_are_counted_by_publisher(database: Database, past: Past, archive: Archive) -> None:
     stamp = property_of(b"source", b"heating") + property_of(b"boot", b"b1")
     for number in range(3):
         past.record(FIRST, [("t", b"1")], 1, stamp + property_of(b"seq", str(number).encode()))
@@ -150,7 +150,7 @@ def plain_means(payloads: list[bytes]) -> list[tuple[Any, ...]]:
     return sorted(("m", *row) for row in rows)
 
 
-def test_means_are_those_of_plain_python(database: Database, past: Past, archive: Archive) -> None:
+def test_means_equal_those_of_plain_python(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, *(("m", payload) for payload in PAYLOADS), *(("n", payload) for payload in PAYLOADS))
     assert purge(database, "m keep 1d raw, keep 1y 15-min means\nn keep 1d raw") == 2 * len(PAYLOADS)
     found, wanted = sorted(ask(database, MEANS)), plain_means(list(PAYLOADS))
@@ -159,7 +159,7 @@ def test_means_are_those_of_plain_python(database: Database, past: Past, archive
         assert row[2:] == pytest.approx(right[2:]), row[1]
 
 
-def test_means_are_of_quarters_of_plant_time_where_messages_say_it(database: Database, past: Past, archive: Archive) -> None:
+def test_means_use_plant_time_if_present(database: Database, past: Past, archive: Archive) -> None:
     plant = property_of(b"plant-time", b"2026-01-31T08:14:59.999Z")
     later = property_of(b"plant-time", b"2026-01-31T08:15:00Z")
     past.record(FIRST, [("t", b"1"), ("t", b"3")], 1, plant)
@@ -179,7 +179,7 @@ def test_means_are_of_quarters_of_plant_time_where_messages_say_it(database: Dat
 
 
 @pytest.mark.parametrize(("days", "left"), [(9, 2), (10, 2), (11, 1)])
-def test_means_come_to_their_end_too(days: int, left: int, database: Database, past: Past, archive: Archive) -> None:
+def test_means_expire(days: int, left: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, ("a", b"1"), ("b", b"2"), ("c", b"3"))
     policy = "a keep 1d raw, keep 10d 15-min means\nb keep 1d raw, keep 20d 15-min means\nc forever"
     purge(database, policy)
@@ -190,14 +190,14 @@ def test_means_come_to_their_end_too(days: int, left: int, database: Database, p
     assert there == {path for (path,) in ask(database, "SELECT path FROM archive_file WHERE state = 'archived'")}
 
 
-def test_means_that_were_due_long_ago_are_not_made(database: Database, past: Past, archive: Archive) -> None:
+def test_expired_means_are_not_made(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive, FIRST, ("a", b"1"))
     purge(database, "a keep 1d raw, keep 10d 15-min means", FIRST + timedelta(days=11))
     assert ask(database, MEANS) == []
     assert ask(database, BALANCE) == [(1,)]
 
 
-def test_a_day_that_was_brought_back_stays_although_it_has_means(database: Database, past: Past, archive: Archive) -> None:
+def test_restored_day_with_means_stays(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     policy = "/readings/# keep 1d raw, keep 1y 15-min means"
     purge(database, policy)
@@ -223,7 +223,7 @@ def no_room_until(monkeypatch: pytest.MonkeyPatch, database: Database, files: in
     monkeypatch.setattr("storage.database.database.shutil.disk_usage", free)
 
 
-def test_below_the_floor_the_oldest_goes_first_and_loudly(
+def test_floor_deletes_the_oldest_days_and_logs_it(
     database: Database, past: Past, archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for day in (FIRST, SECOND, THIRD):
@@ -239,7 +239,7 @@ def test_below_the_floor_the_oldest_goes_first_and_loudly(
     assert ask(database, BALANCE) == [(6,)]
 
 
-def test_the_floor_takes_nothing_that_is_kept_for_ever(
+def test_floor_deletes_nothing_that_has_no_limit(
     database: Database, past: Past, archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for day in (FIRST, SECOND):
@@ -250,12 +250,12 @@ def test_the_floor_takes_nothing_that_is_kept_for_ever(
     assert purge(database, "floor 1GB\na keep 1y raw") == 0
 
 
-def test_above_the_floor_nothing_goes_early(database: Database, past: Past, archive: Archive) -> None:
+def test_nothing_is_deleted_early_above_the_floor(database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
     assert purge(database, 'floor 1MB\n"#" keep 1y raw') == 0
 
 
-def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past: Past, archive: Archive) -> None:
+def test_damaged_file_is_named_and_blocks_no_other_day(database: Database, past: Past, archive: Archive) -> None:
     for day in (FIRST, SECOND):
         archived(past, archive, day)
     (path,) = (database.archive / "day=2026-11-01").glob("messages*")
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_named_and_keeps_no_other_day(database: Database, past
     assert ask(database, BALANCE) == [(database.last_number,)]
 
 
-def test_a_failure_while_a_file_is_rewritten_leaves_it_and_no_other(
+def test_failed_rewrite_leaves_only_the_old_file(
     database: Database, past: Past, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archived(past, archive)
@@ -287,7 +287,7 @@ def test_a_failure_while_a_file_is_rewritten_leaves_it_and_no_other(
     assert ask(database, "FROM expired_message") == []
 
 
-def test_retention_tells_how_far_it_is(database: Database, past: Past, archive: Archive) -> None:
+def test_purge_reports_progress(database: Database, past: Past, archive: Archive) -> None:
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"))
     told: list[tuple[str, int, int]] = []
