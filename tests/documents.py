@@ -14,6 +14,16 @@ DOCS = ROOT / "docs"
 PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "cli.md"))
 """The README and the pages of docs/, without the generated reference of the command line."""
 
+NOT_RUN = {
+    "make test": "it is what runs this test",
+    "$ scaup run sim-rooms --rooms 50 --fault stuck --fault drift": "the simulator runs already",
+    "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
+    "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
+    "$ make up RUNTIME=docker": "needs a container engine",
+    "$ SCAUP_MQTT_HOST=broker.example SCAUP_MQTT_USERNAME=heating SCAUP_MQTT_PASSWORD=… scaup run heating": "an example host",
+}
+"""First line of each block that the system test does not run, and why."""
+
 TOPIC_TABLE_HEAD = "| topic | from → to | retained |\n|---|---|---|\n"
 
 SETTINGS_TABLE_HEAD = "| setting | default | meaning |\n|---|---|---|\n"

@@ -11,23 +11,13 @@ import pytest
 from broker.contract import DEVICE_FILTERS
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
-from tests.documents import DOCS, PAGES, README, blocks, section, settings_table, targets, topic_table
+from tests.documents import DOCS, NOT_RUN, PAGES, README, blocks, section, settings_table, targets, topic_table
 
 TOPICS = DOCS / "topics.md"
 TABLES = DOCS / "tables.md"
 OPERATIONS = DOCS / "operations.md"
 EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LONGEST_README = 150
-
-NOT_RUN = {
-    "make test": "it is what runs this test",
-    "$ scaup run sim-rooms --rooms 50 --fault stuck --fault drift": "the simulator runs already",
-    "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
-    "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
-    "$ make up RUNTIME=docker": "needs a container engine",
-    "$ SCAUP_MQTT_HOST=broker.example SCAUP_MQTT_USERNAME=heating SCAUP_MQTT_PASSWORD=… scaup run heating": "an example host",
-}
-"""First line of each block that the system test does not run, and why."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -113,7 +103,9 @@ def test_code_blocks_are_run_or_excused(page: Path) -> None:
     languages = {block.language for block in blocks(page)}
     assert languages <= {"sh", "console", "text", "mermaid"}
     excused = [block.text.partition("\n")[0] for block in blocks(page) if block.language == "console"]
-    assert [first for first in excused if first not in NOT_RUN] == [], "a console block is not run: give the reason in NOT_RUN"
+    assert [first for first in excused if first not in NOT_RUN] == [], (
+        "a console block is not run: give the reason in tests/documents.py"
+    )
 
 
 def test_no_reason_is_left_over() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.runtime.settings import ROOT
-from tests.architecture.test_readme import NOT_RUN
-from tests.documents import PAGES, README, blocks
+from tests.documents import NOT_RUN, PAGES, README, blocks
 from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
