@@ -140,13 +140,21 @@ class Queries:
         self._turns = Turns()
         self._threads = [_Thread() for _ in range(MAX_RUNNING)]
         self._idle = list(self._threads)
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering: dict[asyncio.Task[None], tuple[str | None, bytes | None]] = {}
+        """Response topic and correlation data of the queries that run or wait."""
 
     def submit(self, message: Message) -> None:
-        """Answer a message that `may_answer` accepts, as soon as it is its turn."""
+        """Answer a message that `may_answer` accepts, as soon as it is its turn.
+
+        A client that lost its connection may send a query twice. The copy is ignored while the query is being answered, because
+        a client could not tell the parts of two answers apart.
+        """
+        query = message.response_topic, message.correlation_data
+        if message.correlation_data is not None and query in self._answering.values():
+            return
         task = asyncio.create_task(self._answer(message))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        self._answering[task] = query
+        task.add_done_callback(self._answering.pop)
 
     def cancel(self) -> None:
         """Stop sending answers. Running queries end when the database interrupts them."""

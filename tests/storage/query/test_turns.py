@@ -41,10 +41,11 @@ class Service:
         self.queries = Queries(database, self._send, Limits(timeout_s=timeout_s, grace_s=grace_s))
         self.ends: dict[str, asyncio.Queue[QueryEnd]] = {}
 
-    def put(self, client: str, sql: str, **request: Any) -> None:
+    def put(self, client: str, sql: str, correlation_data: bytes | None = None, **request: Any) -> None:
         self.ends.setdefault(client, asyncio.Queue())
         payload = encode(QueryRequest(sql=sql, **request))
-        self.queries.submit(Message(topic="storage/query", payload=payload, response_topic=client))
+        message = Message(topic="storage/query", payload=payload, response_topic=client, correlation_data=correlation_data)
+        self.queries.submit(message)
 
     async def ask(self, client: str, sql: str, **request: Any) -> QueryEnd:
         self.put(client, sql, **request)
@@ -190,5 +191,21 @@ def test_large_request_is_refused_undecoded(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database)
         assert "a request has 1 MiB at most" in limit_of(await service.ask("a", "SELECT '" + "x" * 1_100_000 + "'"))
+
+    run(scenario())
+
+
+def test_copy_of_a_running_query_has_no_second_answer(database: Database) -> None:
+    async def scenario() -> None:
+        service = Service(database)
+        for client, correlation_data in (("a", b"1"), ("a", b"1"), ("a", b"2"), ("b", b"1"), ("c", None), ("c", None)):
+            service.put(client, "SELECT 1", correlation_data)
+        for client, answers in (("a", 2), ("b", 1), ("c", 2)):
+            for _ in range(answers):
+                assert (await service.ends[client].get()).error is None
+        assert (await service.ask("a", "SELECT 1")).rows == 1
+        assert all(ends.empty() for ends in service.ends.values())
+        service.put("a", "SELECT 1", b"1")
+        assert (await service.ends["a"].get()).rows == 1, "an earlier query with this correlation data has been answered"
 
     run(scenario())
