@@ -1,4 +1,4 @@
-"""Ctrl-C while Python imports."""
+"""Ctrl-C during imports."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ INTERRUPTED = 130
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Let Ctrl-C end the process at once and without a word, for the time of a `with` block that only imports.
+    """Let Ctrl-C end the process at once and silently, in a `with` block that only imports.
 
-    An exception out of an import would be shown, and inside msgspec or DuckDB it crashes Python. Who ignores Ctrl-C, or handles
-    it in another way, still does.
+    An exception out of an import would be shown, and inside msgspec or DuckDB it crashes Python. An ignored Ctrl-C, and
+    another handler of it, stay.
     """
     usual = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments shared by several commands."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ _MOST_COMPLETIONS = 200
 
 
 class TopicFilter(click.ParamType):  # type: ignore[type-arg]
-    """An MQTT filter; completes topics that have been recorded."""
+    """An MQTT filter; completes recorded topics."""
 
     name = "filter"
 
@@ -36,7 +36,7 @@ class TopicFilter(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{error}. Examples: '#', '/readings/+/temperature', 'heating/room-1/#'", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """Return recorded topics that begin as typed; nothing where the recorder does not answer at once."""
+        """Return recorded topics that begin as typed; none if the recorder does not answer at once."""
         return [CompletionItem(topic) for topic in recorded_topics(_session(ctx), incomplete)]
 
 
@@ -46,7 +46,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the instant in UTC, or fail with what is accepted."""
+        """Return the instant in UTC, or fail with the accepted forms."""
         if isinstance(value, datetime):
             return value
         try:
@@ -68,7 +68,7 @@ class ComponentName(click.ParamType):  # type: ignore[type-arg]
 
 
 class Room(click.ParamType):  # type: ignore[type-arg]
-    """The name of a room: one level of a topic; completes the rooms that have been heard of."""
+    """The name of a room: one level of a topic; completes rooms with recorded readings."""
 
     name = "room"
 
@@ -89,12 +89,12 @@ class Room(click.ParamType):  # type: ignore[type-arg]
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: lines that can be typed."""
+    """Return the end of a command's help: example lines."""
     return "\b\n" + "\n".join(["Example:" if len(lines) == 1 else "Examples:", *(f"  {each}" for each in lines)])
 
 
 def recorded_topics(session: Session, prefix: str) -> list[str]:
-    """Return recorded topics that begin with `prefix`, at most 200; none where the recorder does not answer quickly."""
+    """Return recorded topics that begin with `prefix`, at most 200; none if the recorder does not answer quickly."""
     from adapters.client.errors import ClientError
     from adapters.client.recorder import Recorder
     from broker.contract.storage.topics import QueryRequest
@@ -129,7 +129,7 @@ def output_options(command: F) -> F:
     @click.option(
         "--output-file",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the result to this file; its ending chooses the format.",
+        help="Write the result to this file; its ending selects the format.",
     )
     @wraps(command)
     def with_output(*args: Any, output_format: str | None, output_file: Path | None, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Makes `docs/cli.md`: `python -m adapters.cli.reference > docs/cli.md`."""
+"""The generator of `docs/cli.md`: `python -m adapters.cli.reference > docs/cli.md`."""
 
 import sys
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from adapters.cli.notices import EXIT_CODES
 _WIDTH = 100
 _HEAD = """# The command line
 
-Made from `scaup --help` by `python -m adapters.cli.reference > docs/cli.md`; a test fails when it is out of date.
+Generated from `scaup --help` by `python -m adapters.cli.reference > docs/cli.md`; a test fails when it is out of date.
 
-Results go to standard output and nothing else does: hints, progress and warnings go to standard error. On a terminal a result
-is a table, in a pipe it is JSON lines; `-o` chooses `table`, `csv`, `json`, `jsonl`, `parquet` or `markdown`, and the ending of
-`--output-file` does too. `NO_COLOR` turns colours off. Instants are in UTC; bytes are base64, in tables hexadecimal.
+Only results go to standard output; hints, progress and warnings go to standard error. On a terminal a result is a table, in a
+pipe it is JSON lines; `-o` selects `table`, `csv`, `json`, `jsonl`, `parquet` or `markdown`, and so does the ending of
+`--output-file`. `NO_COLOR` turns colours off. Instants are in UTC; bytes are base64, in tables hexadecimal.
 
-Wherever a topic goes, an MQTT filter does: `+` is one level, `#` the rest. Wherever a time goes: `30s`, `15m`, `1h30m`, `2d`,
-`1w` (ago), `now`, `today`, `yesterday`, or an ISO 8601 date or time, which is local where it has no offset.
+Topics can be MQTT filters: `+` stands for one level, `#` for the rest. Times are `30s`, `15m`, `1h30m`, `2d`, `1w` (ago),
+`now`, `today`, `yesterday`, or an ISO 8601 date or time, which is local if it has no offset.
 
-While the recorder runs, questions go to it over MQTT, with the operator's account of `SCAUP_DATA_DIR` or with
+While the recorder runs, queries go to it over MQTT, with the operator's account of `SCAUP_DATA_DIR` or with
 `SCAUP_MQTT_USERNAME` and `SCAUP_MQTT_PASSWORD`. While none runs, the database file is opened read-only.
 
 ## Exit codes
@@ -38,7 +38,7 @@ def reference() -> str:
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Return every command that is not hidden, with the words that call it, `scaup` itself first."""
+    """Yield every command that is not hidden, with its full name, `scaup` itself first."""
     yield "scaup", cli
     yield from _below(cli, "scaup")
 

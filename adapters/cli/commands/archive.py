@@ -1,4 +1,4 @@
-"""`scaup archive`: Move days that are over into Parquet files, list them, and bring them back."""
+"""`scaup archive`: Move past days into Parquet files, list them, and restore them."""
 
 from datetime import date
 
@@ -26,21 +26,21 @@ class Day(click.ParamType):  # type: ignore[type-arg]
     name = "day"
 
     def convert(self, value: str | date, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Return the day, or fail with what is accepted."""
+        """Return the day, or fail with the accepted form."""
         if isinstance(value, date):
             return value
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no day: write it as 2026-01-31 (UTC)", param, ctx)
+            self.fail(f"{value!r} is not a day: write it as 2026-01-31 (UTC)", param, ctx)
 
 
 @click.group(epilog=examples("scaup archive list"))
 def archive() -> None:
-    """Move days that are over into Parquet files, list them, and bring them back.
+    """Move past days into Parquet files, list them, and restore them.
 
-    The recorder does this by itself each day; queries see live and archived messages alike. How long what is kept says the
-    retention policy (SCAUP_RETENTION).
+    The recorder archives each past day automatically; queries return live and archived messages alike. The retention policy
+    (SCAUP_RETENTION) sets how long messages are kept.
     """
 
 
@@ -48,7 +48,7 @@ def archive() -> None:
 @click.argument("day", type=Day(), required=False)
 @click.pass_obj
 def run(session: Session, day: date | None) -> None:
-    """Archive now: every day that is over, or one DAY, also if it was restored before."""
+    """Archive every past day now, or one DAY, even if it was restored before."""
     _carry_out(session, StorageRequest(action=Action.ARCHIVE, day=day))
 
 
@@ -59,7 +59,7 @@ def list_days(session: Session, output: Output) -> None:
     """List the archived days with their messages, tables and size."""
     rows = rows_of(session, _LIST)
     if not rows:
-        hint("no day is archived yet: one moves there when it is over (UTC), or with `scaup archive run`")
+        hint("no day is archived yet: the recorder archives past days (UTC), and so does `scaup archive run`")
     output.write(Rows(_COLUMNS, [tuple(each[name] for name in _COLUMNS) for each in rows]))
 
 
@@ -67,7 +67,7 @@ def list_days(session: Session, output: Output) -> None:
 @click.argument("day", type=Day())
 @click.pass_obj
 def restore(session: Session, day: date) -> None:
-    """Bring an archived DAY back into the database, where it stays until `scaup archive run DAY`."""
+    """Restore an archived DAY to the database, where it stays until `scaup archive run DAY`."""
     _carry_out(session, StorageRequest(action=Action.RESTORE, day=day))
 
 

@@ -15,7 +15,7 @@ _SHELLS = ("bash", "zsh", "fish")
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    It completes commands, options, components, and the names of topics that have really been recorded.
+    It completes commands, options, components, and the names of recorded topics.
     """
     found = get_completion_class(shell)
     if found is None:

@@ -1,4 +1,4 @@
-"""`scaup config`: List every setting with its value and where it came from."""
+"""`scaup config`: List every setting with its value and its origin."""
 
 import os
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _MASK = "********"
 @click.command(epilog=examples("scaup config -o markdown"))
 @output_options
 def config(output: Output) -> None:
-    """List every setting with its value and where it came from.
+    """List every setting with its value and its origin.
 
     The environment wins over the file .env, which wins over the default. Passwords are masked.
     """
@@ -33,12 +33,12 @@ def config(output: Output) -> None:
     output.write(Rows(_COLUMNS, [_row(each, environment, file) for each in variables]))
     for name in unknown_variables({*environment, *file}, [each.name for each in variables]):
         close = get_close_matches(name, [each.name for each in variables], n=1)
-        warn(f"{name} is set, but nothing reads it" + (f"; is {close[0]} meant?" if close else ""))
+        warn(f"{name} is set, but no component reads it" + (f"; did you mean {close[0]}?" if close else ""))
     Settings.load()
 
 
 def all_variables() -> list[Variable]:
-    """Return the settings that every component has and those of single components, each once."""
+    """Return the settings of all components and of single ones, each once."""
     own = (variable for declaration in components().values() for variable in declaration.variables)
     return list({each.name: each for each in (*VARIABLES, *own)}.values())
 
@@ -49,7 +49,7 @@ def unknown_variables(given: set[str], known: list[str]) -> list[str]:
 
 
 def masked(name: str, value: str) -> str:
-    """Return a value that may be shown: without passwords, also not one inside a URL."""
+    """Return a value without passwords, including one inside a URL."""
     if value and any(word in name for word in _SECRET_WORDS):
         return _MASK
     parts = urlsplit(value) if "@" in value else None

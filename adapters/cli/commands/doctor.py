@@ -1,4 +1,4 @@
-"""`scaup doctor`: Check the whole installation and name the fix for what is wrong."""
+"""`scaup doctor`: Check the whole installation, and name a fix for each problem."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,18 +26,18 @@ _COLUMNS = ("check", "result", "detail", "fix")
 @output_options
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
-    """Check the whole installation and name the fix for what is wrong.
+    """Check the whole installation, and name a fix for each problem.
 
-    Versions, disk, ports, permissions, the broker and its settings, every account and what it may publish, the recorder, the
-    clock, and which components are online. Safe while everything runs. Exits with 1 where a check failed.
+    Checks versions, disk, ports, permissions, the broker and its settings, every account and its access rules, the recorder,
+    the clock, and which components are online. Safe while everything runs. Exits with 1 if a check failed.
     """
-    findings = list(_examine(ctx.obj))
+    findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
     if any(each.verdict is Verdict.FAILED for each in findings):
         ctx.exit(1)
 
 
-def _examine(session: Session) -> Iterator[Finding]:
+def _check(session: Session) -> Iterator[Finding]:
     settings = session.settings
     declarations = {**components(), OPERATOR.name: OPERATOR}
     yield from check_machine(settings)
@@ -63,5 +63,5 @@ def _clock(session: Session) -> Finding:
     try:
         newest = rows_of(session, "SELECT max(received_at) AS newest FROM messages")[0]["newest"]
     except ClientError as error:
-        return warning("clock", f"not compared with what was recorded: {error.message}", error.fix)
+        return warning("clock", f"not compared with the recording: {error.message}", error.fix)
     return recorder.clock(recorder.as_instant(newest), datetime.now(UTC))

@@ -38,8 +38,8 @@ _NAMES = ", ".join(each.value for each in _FORMATS)
     )
 )
 @click.argument("topic_filter", metavar="[FILTER]", type=TopicFilter(), required=False)
-@click.option("--table", metavar="NAME", help="A table or view instead of messages: `scaup tables` lists them.")
-@click.option("--sql", metavar="SQL", help="The rows of one SELECT statement instead of messages.")
+@click.option("--table", metavar="NAME", help="Export a table or view instead of messages: `scaup tables` lists them.")
+@click.option("--sql", metavar="SQL", help="Export the rows of one SELECT statement instead of messages.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds that the SQL may take.")
 @since_option("Only what was received at this time or later.")
 @until_option("Only what was received before this time.")
@@ -49,13 +49,13 @@ _NAMES = ", ".join(each.value for each in _FORMATS)
     "wanted",
     type=click.Choice([each.value for each in _FORMATS]),
     metavar="FORMAT",
-    help=f"{_NAMES}. Without it: as the file's name ends, else JSON lines.",
+    help=f"{_NAMES}. Without it: by the ending of the file name, else JSON lines.",
 )
 @click.option(
     "--output-file",
     "path",
     type=click.Path(path_type=Path),
-    help="Write to this file instead of standard output; .gz at the end compresses.",
+    help="Write to this file instead of standard output; the ending .gz compresses.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.pass_obj
@@ -73,9 +73,9 @@ def export(
 ) -> None:
     """Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size.
 
-    FILTER is an MQTT filter with + and #; without it, every topic. The rows are those of the moment when the export begins, in
-    the order of arrival, whatever is recorded meanwhile. They are asked for in pieces, so neither the recorder's limits nor the
-    memory bound their number; only --sql, and a --table without the column `number`, are one question with those limits.
+    FILTER is an MQTT filter with + and #; without it, every topic. The rows are those recorded when the export begins, in the
+    order of arrival. They are queried in pieces, so neither the recorder's limits nor the memory limits their number; only
+    --sql, and a --table without the column `number`, are a single query within those limits.
 
     The file appears when it is complete: until then it is called FILE.part. Payloads that are not UTF-8 are in the column
     payload_raw, as base64 in text formats.
@@ -161,5 +161,5 @@ def _write(source: _Source, output: Output, file: IO[bytes]) -> int:
     with Progress(source.total, "rows", visible=not output.on_terminal) as bar:
         output.format.write(ArrowRows(source.schema, counted()), file)
     if source.total is not None and written != source.total:
-        warn(f"{source.total:,} rows were there at the start and {written:,} were written: the retention policy removed some")
+        warn(f"{source.total:,} rows existed at the start and {written:,} were written: the retention policy removed some")
     return written

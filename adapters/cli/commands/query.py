@@ -34,8 +34,8 @@ def query(
 ) -> None:
     """Ask the recorded data in SQL.
 
-    One read-only SELECT statement in DuckDB's dialect; "-" reads it from standard input. While the recorder runs, it answers,
-    and the answer holds every message that reached it before; otherwise the database file is opened read-only.
+    SQL is one read-only SELECT statement in DuckDB's dialect; "-" reads it from standard input. A running recorder answers
+    with every message that reached it before; otherwise the database file is opened read-only.
     """
     from adapters.cli.output.progress import counted
     from adapters.client.answers import arrow_request
@@ -54,8 +54,8 @@ def query(
 
 def _more(max_rows: int | None) -> str:
     if max_rows is not None:
-        return "ask for more with --max-rows"
-    return "this is the recorder's limit: ask for the rest with WHERE, piece by piece"
+        return "set --max-rows for more"
+    return "this is the recorder's limit: query the rest with WHERE, piece by piece"
 
 
 def _parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _typed(text: str) -> Any:
-    """Return a number, a boolean or null where the text is one; everything else, and what is quoted, is text."""
+    """Return a number, a boolean or null if the text is one; anything else, and quoted text, is text."""
     words: dict[str, Any] = {"true": True, "false": False, "null": None}
     if text in words:
         return words[text]

@@ -24,20 +24,18 @@ if TYPE_CHECKING:
 
 _AS_FAST_AS_POSSIBLE = 0.0
 _LATE_S = 1.0
-_ALLOWED = (
-    "this account may publish below replay/, and to the original topics what a device may; `make up` makes the rules anew"
-)
-_SPEED_HELP = "Times as fast as it was recorded; 0 or max: as fast as the broker takes it."
-_PREFIX_HELP = "Goes before each topic; '' means the original topics themselves."
+_ALLOWED = "this account may publish below replay/, and to original topics only what a device may; `make up` renews the rules"
+_SPEED_HELP = "Multiple of the recorded speed; 0 or max: as fast as the broker accepts messages."
+_PREFIX_HELP = "Prefix of each topic; '' publishes to the original topics."
 
 
 class Speed(click.ParamType):  # type: ignore[type-arg]
-    """A factor of time; 0 for no pauses at all."""
+    """A factor of time; 0 for no pauses."""
 
     name = "factor"
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the factor, or fail with what is accepted."""
+        """Return the factor, or fail with the accepted values."""
         if value == "max":
             return _AS_FAST_AS_POSSIBLE
         try:
@@ -50,7 +48,7 @@ class Speed(click.ParamType):  # type: ignore[type-arg]
 
 
 class Prefix(click.ParamType):  # type: ignore[type-arg]
-    """What goes before a topic."""
+    """The prefix of the topics to publish to."""
 
     name = "prefix"
 
@@ -66,7 +64,7 @@ class Prefix(click.ParamType):  # type: ignore[type-arg]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is asked for."""
+    """The messages to replay, and how."""
 
     selection: "Selection"
     found: "Span"
@@ -75,7 +73,7 @@ class _Plan:
 
     @property
     def duration_s(self) -> float | None:
-        """How long it takes in wall seconds, None where nobody knows."""
+        """The duration in wall seconds, None where it depends on the broker."""
         return None if self.speed == _AS_FAST_AS_POSSIBLE else self.found.duration_s / self.speed
 
 
@@ -91,7 +89,7 @@ class _Plan:
 @click.option("--all", "everything", is_flag=True, help="From the beginning of the recording, instead of --since.")
 @click.option("--speed", type=Speed(), default="1", show_default=True, metavar="FACTOR", help=_SPEED_HELP)
 @click.option("--to-prefix", "prefix", type=Prefix(), default=PREFIX, show_default=True, help=_PREFIX_HELP)
-@click.option("--dry-run", is_flag=True, help="Publish nothing: show what would be, topic by topic.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing: show the messages to be published, topic by topic.")
 @output_options
 @click.pass_obj
 def replay(
@@ -108,16 +106,15 @@ def replay(
     """Publish recorded messages again, with their original spacing.
 
     FILTER is an MQTT filter with + and #; without it, every topic. Messages keep their payload, their QoS and the order of
-    their arrival. They are never retained, and each is marked: its user property `replayed` says when the original was
+    their arrival. They are never retained, and each is marked: its user property `replayed` is the time when the original was
     received, `replayed-source`, `replayed-boot` and `replayed-seq` are the original's stamp, and its own `source` is `replay`.
-    What was recorded before this command began is replayed, and nothing that comes later.
+    Only messages recorded before the start of this command are replayed.
 
-    The prefix goes before the whole topic: /readings/room-1/temperature becomes replay//readings/room-1/temperature, and taking
-    the prefix away gives the original back. To the original topics, the broker lets the operator publish only what a device
-    may.
+    The prefix is put before the whole topic: /readings/room-1/temperature becomes replay//readings/room-1/temperature, and
+    removing the prefix gives the original topic. To the original topics, the operator may publish only what a device may.
 
-    Never replayed: what was itself a replay, storage/query, storage/answer, storage/stats, storage/drift, and $SYS. A message
-    of QoS 0 that the broker refuses is lost without a word, since QoS 0 has no acknowledgement.
+    Never replayed: replayed messages themselves, storage/query, storage/answer, storage/stats, storage/drift, and $SYS. If the
+    broker refuses a message of QoS 0, it is lost without an error, since QoS 0 has no acknowledgement.
     """
     from adapters.client.pages import MESSAGES, select
     from adapters.client.replay import COLUMNS, replayable, span
@@ -128,7 +125,7 @@ def replay(
     _check_numbered(selection)
     plan = _Plan(selection, span(session, selection), speed, prefix)
     if dry_run:
-        _show(session, plan, output)
+        _show_plan(session, plan, output)
     else:
         _replay(session, plan, output)
 
@@ -136,7 +133,8 @@ def replay(
 def _check_period(since_at: datetime | None, until_at: datetime | None, *, everything: bool) -> None:
     if since_at is None and not everything:
         raise WrongUsage(
-            "from when on?", "for example scaup replay '/readings/#' --since 1h --speed 10; --all replays the whole recording"
+            "the beginning of the period is missing",
+            "for example scaup replay '/readings/#' --since 1h --speed 10; --all replays the whole recording",
         )
     if since_at is not None and everything:
         raise WrongUsage("--all and --since contradict each other", "leave one of them out")
@@ -149,13 +147,13 @@ def _check_numbered(selection: "Selection") -> None:
         raise WrongUsage("the database is of an earlier release", "start the recorder once: it brings the database up to date")
 
 
-def _show(session: Session, plan: _Plan, output: Output) -> None:
+def _show_plan(session: Session, plan: _Plan, output: Output) -> None:
     from adapters.client.replay import topics
 
     found = topics(session, plan.selection, plan.found)
     rows = [(each["topic"], plan.prefix + each["topic"], *list(each.values())[1:]) for each in found]
     output.write(Rows(("topic", "to", "messages", "first_at", "last_at"), rows))
-    takes = "as fast as the broker takes them" if plan.duration_s is None else f"in {duration(plan.duration_s)}"
+    takes = "as fast as the broker accepts them" if plan.duration_s is None else f"in {duration(plan.duration_s)}"
     hint(f"would publish {plan.found.extent.rows:,} messages of {duration(plan.found.duration_s)} {takes}")
 
 
@@ -163,7 +161,7 @@ def _replay(session: Session, plan: _Plan, output: Output) -> None:
     from adapters.client.replay import Replay, Run, recorded
 
     if not plan.prefix:
-        warn("publishing to the original topics: whoever does not look at the mark takes these messages for new ones")
+        warn("publishing to the original topics: subscribers that ignore `replayed` take these messages for new ones")
     total = plan.found.extent.rows
     with session.bus() as bus, Progress(total, "messages", visible=not output.on_terminal) as bar:
         run = Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar.advance, plan.duration_s)
@@ -178,7 +176,7 @@ def _replay(session: Session, plan: _Plan, output: Output) -> None:
             if isinstance(stopped, Refused):
                 raise Refused(stopped.message, _ALLOWED) from stopped
             raise
-    _tell(plan, run, output)
+    _report(plan, run, output)
 
 
 def _how_far(run: "Run", total: int) -> str:
@@ -187,13 +185,13 @@ def _how_far(run: "Run", total: int) -> str:
     return f"stopped after {run.published:,} of {total:,} messages, the last one of {run.last_at.isoformat()}"
 
 
-def _tell(plan: _Plan, run: "Run", output: Output) -> None:
+def _report(plan: _Plan, run: "Run", output: Output) -> None:
     found = plan.found
     columns = ("published", "skipped", "first_at", "last_at", "elapsed_s")
     output.write(Rows(columns, [(run.published, run.skipped, found.first_at, found.last_at, round(run.elapsed_s, 3))]))
     if not found.extent.rows:
-        hint("nothing was recorded there and then: `scaup topics` shows what was")
+        hint("no message was recorded on these topics in this period: `scaup topics` lists the recorded topics")
     if run.skipped:
-        warn(f"{run.skipped:,} messages were skipped: with the prefix, their topics are not ones to publish to")
+        warn(f"{run.skipped:,} messages were skipped: their topics with the prefix are invalid")
     if run.behind_s > _LATE_S:
-        warn(f"up to {run.behind_s:.1f} s behind the schedule: --speed {plan.speed:g} is more than goes through")
+        warn(f"up to {run.behind_s:.1f} s behind the schedule: --speed {plan.speed:g} is too fast")

@@ -12,10 +12,10 @@ from adapters.client.errors import Failed, WrongUsage
 
 
 class Runnable(ComponentName):
-    """The name of a component or of a stand-in; completes both."""
+    """The name of a component or of a simulated device; completes both."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return what can be run and begins as typed."""
+        """Return the names that begin as typed."""
         from adapters.launcher.registry import stand_ins
 
         found = [CompletionItem(name, help=text) for name, (_, text) in stand_ins().items() if name.startswith(incomplete)]
@@ -31,30 +31,31 @@ class Runnable(ComponentName):
 def run(name: str, options: tuple[str, ...]) -> None:
     """Run one component in the foreground.
 
-    It logs to standard error and announces itself online when it really works; on SIGTERM or Ctrl-C it finishes what it has,
-    announces itself offline and exits with 0. What follows NAME goes to the component; `scaup run NAME --help` lists it.
+    It logs to standard error and announces itself online once it is subscribed and working; on SIGTERM or Ctrl-C it finishes
+    its work, announces itself offline and exits with 0. Options after NAME are the component's own: `scaup run NAME --help`
+    lists them.
 
-    Two more need no broker and are no components: sim-charger and sim-widget, a charger and a widget by hand.
+    Two more names are not components and need no broker: sim-charger and sim-widget, a single charger and a single widget.
     """
     from adapters.launcher.registry import components, package_of, stand_ins
 
     if name in stand_ins():
-        _be(name, stand_ins()[name][0], options)
+        _run_stand_in(name, stand_ins()[name][0], options)
         return
     if name not in components():
         names = ", ".join([*components(), *stand_ins()])
-        raise WrongUsage(f"no component is called {name!r}", f"choose from {names}")
+        raise WrongUsage(f"there is no component {name!r}", f"choose from {names}")
     with importing():
         module = import_module(f"{package_of(name)}.__main__")
     main = getattr(module, "main", None)
     if main is None:
-        raise Failed(f"{module.__name__} has no main()", "define it there: it is what runs the component")
+        raise Failed(f"{module.__name__} has no main()", "define main() there: it runs the component")
     sys.argv = [f"scaup run {name}", *options]
     main()
 
 
-def _be(name: str, module: str, options: tuple[str, ...]) -> None:
-    """Be a stand-in; its errors are shown, and its exit code given, as those of every command."""
+def _run_stand_in(name: str, module: str, options: tuple[str, ...]) -> None:
+    """Run a simulated device in this process; its errors and exit code are those of a command."""
     with importing():
         command = import_module(module).main
     command.main(args=list(options), prog_name=f"scaup run {name}", standalone_mode=False)

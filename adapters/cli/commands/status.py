@@ -27,8 +27,8 @@ _ABSENT = ("unknown", None, None)
 def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
     """Show the broker and which components are online.
 
-    Exits with 0 where all of them (or all NAMEs) are online, with 1 where one is not, with 3 where the broker is not reachable.
-    "unknown" is a component that this broker has never heard of.
+    Exits with 0 if all components (or all NAMEs) are online, with 1 if one is not, with 3 if the broker is not reachable. The
+    state is "unknown" for a component that has never been online at this broker.
     """
     session: Session = ctx.obj
     expected = expected_components(session.settings.components)
@@ -55,11 +55,11 @@ def _row(name: str, states: Mapping[str, ComponentState], retained: Mapping[str,
         version = retained.get(VERSION_TOPIC)
         return name, Presence.ONLINE.value, version.payload.decode(errors="replace") if version else None, None, "MQTT broker"
     state = states.get(name)
-    said = (state.state.value, state.version, state.boot) if state else _ABSENT
-    return name, *said, declaration.summary if declaration else "not declared in this release"
+    known = (state.state.value, state.version, state.boot) if state else _ABSENT
+    return name, *known, declaration.summary if declaration else "not declared in this release"
 
 
 def _check_names(names: tuple[str, ...], known: set[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise WrongUsage(f"no component is called {', '.join(unknown)}", f"choose from {', '.join(sorted(known))}")
+        raise WrongUsage(f"there is no component {', '.join(unknown)}", f"choose from {', '.join(sorted(known))}")

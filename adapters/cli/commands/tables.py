@@ -10,6 +10,7 @@ from adapters.cli.output.formats import Format
 from adapters.client.errors import WrongUsage
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
+from broker.contract.sql import identifier, literal
 
 _SQL = """
 SELECT table_name AS name, table_type AS kind, list(column_name ORDER BY ordinal_position) AS columns,
@@ -26,7 +27,7 @@ WHERE table_schema = 'main' GROUP BY ALL ORDER BY name
 def tables(session: Session, name: str | None, output: Output) -> None:
     """List tables and views with their columns and rows.
 
-    With NAME: the columns of one of them, with their types.
+    With NAME, list the columns of one of them with their types.
     """
     found = {str(each["name"]): each for each in rows_of(session, _SQL)}
     if name is None:
@@ -50,13 +51,5 @@ def _overview(found: dict[str, dict[str, Any]], counts: dict[str, int], output_f
 def _row_counts(session: Session, names: list[str]) -> dict[str, int]:
     if not names:
         return {}
-    counts = (f"SELECT {_literal(name)} AS name, count(*) AS n FROM {_identifier(name)}" for name in names)  # noqa: S608 - quoted
+    counts = (f"SELECT {literal(name)} AS name, count(*) AS n FROM {identifier(name)}" for name in names)  # noqa: S608 - quoted
     return {each["name"]: each["n"] for each in rows_of(session, " UNION ALL ".join(counts))}
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"

@@ -35,7 +35,7 @@ _LINES_HELP = f"The last N messages only; {_LINES} where --since is not given."
 @topic_filter_argument
 @since_option()
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help=_LINES_HELP)
-@click.option("-f", "--follow", is_flag=True, help="Go on with live messages, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with live messages, until Ctrl-C.")
 @output_options
 @click.pass_obj
 def tail(
@@ -43,9 +43,9 @@ def tail(
 ) -> None:
     """Show messages: the last ones, then live ones with -f.
 
-    FILTER is an MQTT filter with + and #; without it, every topic. With -f, no message is missing and none is shown twice
-    between the history and what is live, also when the connection is lost for a while. A live message's received_at is this
-    machine's clock.
+    FILTER is an MQTT filter with + and #; without it, every topic. With -f, no message is missing or shown twice between the
+    recorded and the live messages, even if the connection is lost for a while. The received_at of a live message is the time
+    of this machine.
     """
     if lines is None and since_at is None:
         lines = _LINES
@@ -113,11 +113,11 @@ def _cut(line: str, width: int) -> str:
 
 
 class _Tail:
-    """One `tail -f`: history, live, and after a lost connection live again."""
+    """One `tail -f`: the history, then live messages, also after a lost connection."""
 
     def __init__(self, session: Session, bus: Bus, history: History, writer: MessageWriter) -> None:
         self._session, self._bus, self._history, self._writer = session, bus, history, writer
-        self._caught = False
+        self._caught_up = False
 
     def run(self) -> None:
         events = self._first_events()
@@ -126,7 +126,7 @@ class _Tail:
                 for event in events:
                     self._show(event)
             except ConnectionLost as lost:
-                if not self._caught:
+                if not self._caught_up:
                     raise
                 warn(f"{lost.message}; reconnecting")
             self._reconnect()
@@ -137,7 +137,7 @@ class _Tail:
             return following.follow(self._bus, self._history)
         self._subscribe()
         self._show_file()
-        self._caught = True
+        self._caught_up = True
         return following.live(self._bus, self._history.topic_filter)
 
     def _show(self, event: following.Event) -> None:
@@ -146,7 +146,7 @@ class _Tail:
         elif isinstance(event, ArrowRows):
             self._writer.write_all(event)
         else:
-            self._caught = True
+            self._caught_up = True
 
     def _show_file(self) -> None:
         try:

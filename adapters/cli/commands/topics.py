@@ -25,7 +25,7 @@ FROM messages WHERE {condition} GROUP BY topic ORDER BY topic
 def topics(session: Session, topic_filter: str, since_at: datetime | None, output: Output) -> None:
     """List the recorded topics.
 
-    FILTER is an MQTT filter with + and #; without it, every topic. `payload` is a recent one.
+    FILTER is an MQTT filter with + and #; without it, every topic. `payload` is that of a recent message.
     """
     from adapters.client.answers import arrow_request
 

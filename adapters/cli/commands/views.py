@@ -1,4 +1,4 @@
-"""`scaup views`: List typed views of recorded topics; with FILTER: create one."""
+"""`scaup views`: List typed views of recorded topics; with FILTER, create one."""
 
 import re
 
@@ -29,19 +29,20 @@ _COLUMNS = ("name", "filter", "columns", "created_at")
     )
 )
 @click.argument("topic_filter", metavar="[FILTER]", type=TopicFilter(), required=False)
-@click.option("--name", help="The view's name; by default made of FILTER.")
-@click.option("--drop", metavar="NAME", help="Remove a view. What was recorded stays.")
+@click.option("--name", help="The view's name; by default derived from FILTER.")
+@click.option("--drop", metavar="NAME", help="Remove a view. The recorded messages stay.")
 @output_options
 @click.pass_obj
 def views(session: Session, topic_filter: str | None, name: str | None, drop: str | None, output: Output) -> None:
-    """List typed views of recorded topics; with FILTER: create one.
+    """List typed views of recorded topics; with FILTER, create one.
 
     Columns and types are inferred from the last 100,000 messages: the fields of JSON objects, or the bare value; a + in FILTER
-    becomes the column level_N. Where a later payload has another type, its column is null. Creating a view again infers anew.
+    becomes the column level_N. Where a later payload has another type, its column is null. Creating the view again repeats the
+    inference.
     """
     if drop is not None:
         if topic_filter is not None or name is not None:
-            raise WrongUsage("--drop goes with its NAME alone", "see `scaup views --help`")
+            raise WrongUsage("--drop takes only its NAME", "see `scaup views --help`")
         _carry_out(session, StorageRequest(action=Action.DROP_VIEW, name=drop))
     elif topic_filter is not None:
         wanted = name or view_name(topic_filter)
@@ -62,7 +63,7 @@ def view_name(topic_filter: str) -> str:
 def _list(session: Session, output: Output) -> None:
     rows = rows_of(session, _LIST)
     if not rows:
-        hint("nobody created a view yet: `scaup views FILTER` does, `scaup topics` lists topics")
+        hint("there is no view yet: create one with `scaup views FILTER`; `scaup topics` lists topics")
     output.write(Rows(_COLUMNS, [tuple(each[name] for name in _COLUMNS) for each in rows]))
 
 

@@ -31,7 +31,7 @@ def text_chart(values: Sequence[float | None], reference: Sequence[float | None]
 
 
 def bars(percentages: Sequence[float | None]) -> str:
-    """Draw percentages (0..100) as one row of bars, with a label like a chart's."""
+    """Draw percentages (0..100) as one row of bars, with a label on the left."""
     steps = len(_BARS) - 1
     drawn = (" " if value is None else _BARS[max(0, min(steps, round(value / 100 * steps)))] for value in percentages)
     return f"{'valve':>{_LABEL_WIDTH - 1}} │{''.join(drawn)}"

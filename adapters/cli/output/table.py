@@ -16,10 +16,10 @@ from adapters.client.rows import Row
 
 _GAP = 2
 _NARROWEST_CUT = 10
-"""A column is never cut below this width; where that is not enough, each row is shown as a block of lines."""
+"""A column is never cut below this width; if the table is still too wide, each row is shown as a block of lines."""
 _WIDEST_CELL = 2_000
 _MOST_STYLED = 500
-"""Rows of a table that has colours: rich takes milliseconds for each row, and nobody looks at that many one by one."""
+"""Rows of a table with colours at most: rich takes milliseconds for each row."""
 _STYLES = {"online": "green", "ok": "green", "offline": "red", "failed": "bold red", "warning": "yellow", "unknown": "yellow"}
 
 Lines = Sequence[Sequence[str]]
@@ -28,8 +28,8 @@ Lines = Sequence[Sequence[str]]
 def text_table(columns: Sequence[str], rows: Sequence[Row], on_terminal: bool) -> str:
     """Return a table with one line per row.
 
-    On a terminal it may have colours and fits the width: what is too long ends in …, and where there are too many columns for
-    that, each row becomes a block with one line per column.
+    On a terminal it may have colours and fits the width: long cells end in …, and if there are too many columns for that, each
+    row becomes a block with one line per column.
     """
     cells = [[_shortened(as_cell(value)) for value in row] for row in rows]
     natural = [max(map(cell_len, column)) for column in zip(map(as_cell, columns), *cells, strict=True)]
@@ -47,7 +47,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Row], on_terminal: bool) -
 
 
 def fitted(natural: Sequence[int], width: int) -> list[int] | None:
-    """Return the widths of columns that need `natural`: the widest are cut until all fit; None where they cannot."""
+    """Return the widths of columns that need `natural`: the widest are cut until all fit; None if that is impossible."""
     spare = width - _GAP * (len(natural) - 1)
     if sum(min(each, _NARROWEST_CUT) for each in natural) > spare:
         return None
@@ -58,7 +58,7 @@ def fitted(natural: Sequence[int], width: int) -> list[int] | None:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    """Return a table of GitHub's Markdown."""
+    """Return a table in GitHub's Markdown."""
     ruler = ("---:" if right else "---" for right in _right_aligned(len(columns), rows))
     lines = [map(as_cell, columns), ruler, *(map(as_cell, row) for row in rows)]
     return "".join(f"| {' | '.join(_escaped(cell) for cell in line)} |\n" for line in lines)
@@ -75,7 +75,7 @@ def _table(columns: Sequence[str], cells: Lines, right: Sequence[bool], widths: 
 
 
 def _plain(columns: Sequence[str], cells: Lines, right: Sequence[bool], widths: Sequence[int]) -> str:
-    """Return what `_table` shows, without colours."""
+    """Return the same lines as `_table`, without colours."""
     lines = [[as_cell(name) for name in columns], *cells]
     shown = [
         (" " * _GAP).join(_fitted_cell(*each) for each in zip(line, widths, right, strict=True)).rstrip() for line in lines

@@ -12,12 +12,12 @@ _CONTROL |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
 def as_json(value: Any) -> bytes:
-    """Encode any value of a result; bytes become base64, NaN and infinity null, instants RFC 3339."""
+    """Encode any value of a result: bytes as base64, NaN and infinity as null, instants as RFC 3339."""
     return _json.encode(value)
 
 
 def as_csv(value: Any) -> Any:
-    """Return what the CSV writer should write: full precision, instants as RFC 3339, bytes as base64, nothing for null."""
+    """Return a value for the CSV writer: full precision, instants as RFC 3339, bytes as base64, nothing for null."""
     if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
         return value
     if isinstance(value, datetime):
@@ -44,7 +44,7 @@ def as_cell(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value belongs to the right edge of its column."""
+    """Return whether a value is a number, which tables align to the right."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

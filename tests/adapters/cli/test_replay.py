@@ -81,7 +81,7 @@ def test_times(scaup: Scaup, session: FakeSession, broker: FakeBus, since: int, 
     period = ["--since", at[0], *(["--until", at[1]] if until is not None else [])]
     result = scaup("replay", *period, "--speed", "max", session=session)
     assert (result.exit_code, len(broker.posted)) == (0, expected)
-    assert ("nothing was recorded" in result.stderr) is (expected == 0)
+    assert ("no message was recorded" in result.stderr) is (expected == 0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.adapters.cli.conftest import Scaup
 def test_a_wrong_name_is_answered_with_all_right_ones(scaup: Scaup) -> None:
     result = scaup("run", "sim-chargerr")
     assert result.exit_code == 2
-    assert "no component is called 'sim-chargerr'" in result.stderr
+    assert "there is no component 'sim-chargerr'" in result.stderr
     for name in (*components(), *stand_ins()):
         assert name in result.stderr
 

@@ -94,7 +94,7 @@ def test_config_lists_the_variables_of_every_component(scaup: Scaup) -> None:
 
 def test_config_points_at_a_misspelled_variable(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAUP_MQTT_PROT", "1884")
-    assert "is SCAUP_MQTT_PORT meant?" in scaup("config").stderr
+    assert "did you mean SCAUP_MQTT_PORT?" in scaup("config").stderr
 
 
 def test_config_shows_everything_and_then_what_is_wrong(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:

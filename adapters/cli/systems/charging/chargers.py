@@ -16,7 +16,7 @@ from broker.contract.charging.topics import STATE
 from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
-    from adapters.cli.systems.charging.live import Booth
+    from adapters.cli.systems.charging.live import LiveChargers
 
 _LIVE_FOR_PEOPLE: Columns = {
     "charger": itemgetter("charger"),
@@ -42,7 +42,7 @@ _SESSIONS_FOR_PEOPLE: Columns = {
 
 
 class ChargerId(click.ParamType):  # type: ignore[type-arg]
-    """The id of a charger: one level of a topic; completes those that have been heard of."""
+    """The id of a charger: one level of a topic; completes chargers with recorded messages."""
 
     name = "charger"
 
@@ -71,20 +71,20 @@ _charger_option = click.option("--charger", type=ChargerId(), metavar="ID", help
     epilog=examples("scaup chargers", "scaup chargers --online -o csv", "scaup chargers sessions --since 1h"),
 )
 @click.option("--online", is_flag=True, help="Only those that are connected now.")
-@click.option("--all", "every", is_flag=True, help="Also those that are in the pairs and were never connected.")
+@click.option("--all", "every", is_flag=True, help="Also those in the pairs that were never connected.")
 @_charger_option
 @output_options
 @click.pass_context
 def chargers(ctx: click.Context, online: bool, every: bool, charger: str | None, output: Output) -> None:
     """Chargers: their state of charge and widgets now, and their sessions.
 
-    Alone, it lists the chargers that were ever connected: whether each is now, its state of charge, what its widget was told,
-    whether the widget is connected, and since when it charges (plant time). Exits with 1 where there is none.
+    Without a command, it lists the chargers that were ever connected: whether each is online, its state of charge, the status
+    sent to its widget, whether the widget is online, and since when it charges (plant time). Exits with 1 if there is none.
     """
     if ctx.invoked_subcommand is None:
         _list(ctx.find_object(Session) or Session(), charger, output, online=online, every=every)
     elif any(ctx.params.values()):
-        raise click.UsageError(f"options before {ctx.invoked_subcommand!r} are for the list of chargers: put them behind it")
+        raise click.UsageError(f"options before {ctx.invoked_subcommand!r} belong to the list of chargers: put them after it")
 
 
 @chargers.command(epilog=examples("scaup chargers sessions", "scaup chargers sessions --since 7d --charger c1234 -o csv"))
@@ -95,7 +95,7 @@ def chargers(ctx: click.Context, online: bool, every: bool, charger: str | None,
 def sessions(session: Session, since_at: datetime, charger: str | None, output: Output) -> None:
     """List recorded charging sessions, newest last.
 
-    One that is running has no end yet. Its instants are plant time. Exits with 1 where there is none.
+    A running session has no end yet. Times are plant time. Exits with 1 if there is none.
     """
     statement = charging_sql.sessions(charger, since_at)
     rows = rows_of(session, statement.sql, statement.parameters)
@@ -109,44 +109,44 @@ def sessions(session: Session, since_at: datetime, charger: str | None, output: 
 
 
 def _list(session: Session, charger: str | None, output: Output, *, online: bool, every: bool) -> None:
-    from adapters.cli.systems.charging.live import CONTROLLER, Booth, filters
+    from adapters.cli.systems.charging.live import CONTROLLER, LiveChargers, filters
 
     with session.bus() as bus:
-        booth = Booth.of(bus.retained(*filters(charger)))
-    if not booth.pairs and not booth.seen:
-        raise Failed("nothing is known of any charger: charging has not said anything yet", "see scaup status charging")
-    rows = [booth.row(each) for each in _chosen(booth, charger, every)]
+        live = LiveChargers.of(bus.retained(*filters(charger)))
+    if not live.pairs and not live.seen:
+        raise Failed("no charger is known: charging has not published anything yet", "see scaup status charging")
+    rows = [live.row(each) for each in _chosen(live, charger, every)]
     rows = [each for each in rows if not online or each["state"] == "online"]
     if not rows:
-        raise _none(booth, charger, online=online)
+        raise _none(live, charger, online=online)
     output.write_dicts(rows, _LIVE_FOR_PEOPLE)
-    if not booth.is_online(CONTROLLER):
-        hint("charging is not online: states of charge and status are what it said last (scaup status charging)")
-    if (missing := len(booth.never_seen)) and not (every or online or charger):
+    if not live.is_online(CONTROLLER):
+        hint("charging is not online: states of charge and status are the last it published (scaup status charging)")
+    if (missing := len(live.never_seen)) and not (every or online or charger):
         hint(f"{missing} more in the pairs were never connected: --all lists them too")
 
 
-def _chosen(booth: "Booth", charger: str | None, every: bool) -> list[str]:
+def _chosen(live: "LiveChargers", charger: str | None, every: bool) -> list[str]:
     from adapters.cli.systems.charging.live import natural
 
     if charger is not None:
-        return [charger] if charger in booth.known else []
-    return sorted(booth.known, key=natural) if every else booth.seen
+        return [charger] if charger in live.known else []
+    return sorted(live.known, key=natural) if every else live.seen
 
 
-def _none(booth: "Booth", charger: str | None, *, online: bool) -> Failed:
-    if charger is not None and charger not in booth.known:
-        return Failed(f"there is no charger {charger}: it is not in the pairs", "scaup chargers --all lists those there are")
+def _none(live: "LiveChargers", charger: str | None, *, online: bool) -> Failed:
+    if charger is not None and charger not in live.known:
+        return Failed(f"there is no charger {charger}: it is not in the pairs", "scaup chargers --all lists all chargers")
     if online:
         return Failed("no charger is online" if charger is None else f"charger {charger} is not online", _LOOK)
-    return Failed(f"none of the {len(booth.pairs)} chargers in the pairs was ever connected", f"{_LOOK}; --all lists them")
+    return Failed(f"none of the {len(live.pairs)} chargers in the pairs was ever connected", f"{_LOOK}; --all lists them")
 
 
 _LOOK = "see scaup status charger-adapter, and scaup tail 'chargers/#' -f"
 
 
 def _short(instant: str | None) -> str | None:
-    """Write an RFC 3339 instant as tables write instants, to the second; what is none stays as it is."""
+    """Write an RFC 3339 instant as tables do, to the second; other text is returned unchanged."""
     try:
         found = datetime.fromisoformat(instant or "")
     except ValueError:

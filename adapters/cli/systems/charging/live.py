@@ -1,4 +1,4 @@
-"""What is known of every charger now, put together from retained messages. Pure."""
+"""The present state of every charger, from retained messages. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from broker.stream import Stream
 P = TypeVar("P")
 
 CONTROLLER = "charging"
-"""The component whose word the states of charge are."""
+"""The component that publishes the states of charge."""
 _DIGITS = re.compile("([0-9]+)")
 
 
 class Seen(Enum):
-    """Whether something is connected now."""
+    """Whether a charger or widget is connected now."""
 
     ONLINE = "online"
     OFFLINE = "offline"
@@ -30,8 +30,8 @@ class Seen(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Booth:
-    """What is known of all chargers and widgets; `pairs` is charger → widget."""
+class LiveChargers:
+    """The retained messages about chargers and widgets; `pairs` maps chargers to widgets."""
 
     pairs: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, ChargerState] = field(default_factory=dict)
@@ -40,8 +40,8 @@ class Booth:
     components: Mapping[str, ComponentState] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, retained: Mapping[str, Received]) -> "Booth":
-        """Read retained messages by topic; those that are not of their stream's shape are left out."""
+    def of(cls, retained: Mapping[str, Received]) -> "LiveChargers":
+        """Read retained messages by topic; those that cannot be decoded are left out."""
         (pairs,) = _decoded(PAIRS, retained).values() or (Pairs(pairs={}),)
         return cls(
             pairs.pairs,
@@ -67,12 +67,12 @@ class Booth:
         return self.pairs.keys() - self.states.keys() - self.charger_links.keys()
 
     def is_online(self, component: str) -> bool:
-        """Tell whether a component says that it is online."""
-        said = self.components.get(component)
-        return said is not None and said.state is Presence.ONLINE
+        """Return whether a component is online by its own state."""
+        state = self.components.get(component)
+        return state is not None and state.state is Presence.ONLINE
 
     def row(self, charger: str) -> dict[str, Any]:
-        """Return what is known of a charger; what is not known is null."""
+        """Return the row of a charger; unknown values are None."""
         state = self.states.get(charger)
         widget = self.pairs.get(charger) or (state.widget if state else None)
         running = state.session if state else None
@@ -94,20 +94,20 @@ class Booth:
         return Seen(state.state) if link is None and state is not None else self._seen(link)
 
     def _seen(self, link: Link | None) -> Seen:
-        """An adapter that was killed could not say that its connections are closed: its word counts while it is online."""
+        """A killed adapter cannot publish that its connections are closed: its links count only while it is online."""
         if link is None:
             return Seen.NEVER
         return Seen.ONLINE if link.connected and self.is_online(link.adapter) else Seen.OFFLINE
 
 
 def filters(charger: str | None) -> tuple[str, ...]:
-    """Return the filters of what is to be known of one charger, or of all."""
+    """Return the topic filters for one charger, or for all."""
     own = (each.template.filter if charger is None else each.template.topic(id=charger) for each in (STATE, CHARGER_LINK))
     return *own, *(each.template.filter for each in (WIDGET_LINK, PAIRS, COMPONENT_STATE))
 
 
 def natural(name: str) -> tuple[Any, ...]:
-    """Return the key by which names sort as people count: c2 before c10. Numbers may have any length."""
+    """Return the sort key for natural order: c2 before c10. Numbers may have any length."""
     parts: list[Any] = _DIGITS.split(name)
     for place in range(1, len(parts), 2):
         digits = parts[place].lstrip("0")
@@ -116,7 +116,7 @@ def natural(name: str) -> tuple[Any, ...]:
 
 
 def _decoded(stream: Stream[P], retained: Mapping[str, Received]) -> dict[str, P]:
-    """Return the payloads of a stream by their topic's level; that of a topic without levels is under its own name."""
+    """Return the payloads of a stream by the level of their topic, or by the topic if it has no level."""
     found = {}
     for topic, message in retained.items():
         levels = stream.parse(topic)

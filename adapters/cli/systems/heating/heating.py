@@ -1,4 +1,4 @@
-"""`scaup heating`: Heating: how well the rooms do, and their setpoints."""
+"""`scaup heating`: Heating: control quality of the rooms, and their setpoints."""
 
 import shutil
 import sys
@@ -44,7 +44,7 @@ _FOR_PEOPLE: Columns = {
 
 @click.group(epilog=examples("scaup heating report"))
 def heating() -> None:
-    """Heating: how well the rooms do, and their setpoints."""
+    """Heating: control quality of the rooms, and their setpoints."""
 
 
 @heating.command(epilog=examples("scaup heating report", "scaup heating report room-1 --since 10m"))
@@ -55,12 +55,12 @@ def heating() -> None:
 @output_options
 @click.pass_obj
 def report(session: Session, room: str | None, since_at: datetime, output: Output) -> None:
-    """Show how the rooms are, and how well they were held at their setpoint.
+    """Show the state of the rooms, and how well they were held at their setpoint.
 
-    For each room, or for ROOM only: temperature, setpoint, valve level, mode, left-out sensors and alarms now; over the period
-    the lowest, mean and highest temperature, the share of time within 0.5 °C of the setpoint, the RMS error, the valve's travel
-    (the sum of its movements) and the changes of mode. They are weighted by plant time: at scale 60 an hour shows 60 hours.
-    What lies between two starts of the controller is not counted.
+    For each room, or for ROOM only: the present temperature, setpoint, valve level, mode, left-out sensors and alarms; over the
+    period the lowest, mean and highest temperature, the share of time within 0.5 °C of the setpoint, the RMS error, the valve's
+    travel (the sum of its movements) and the changes of mode. All are weighted by plant time: at scale 60 an hour shows 60
+    hours. The time between two starts of the controller is not counted.
     """
     statement = heating_sql.report(room, since_at)
     rows = rows_of(session, statement.sql, statement.parameters)
@@ -82,9 +82,9 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
 @output_options
 @click.pass_obj
 def setpoint(session: Session, room: str, celsius: float, output: Output) -> None:
-    """Set the temperature that a room shall have, from 5 to 35 °C.
+    """Set the setpoint of a room, from 5 to 35 °C.
 
-    The value is retained: it holds until it is changed, also through restarts. Exits with 4 where the broker refuses it.
+    The value is retained: it stays until it is changed, also over restarts. Exits with 4 if the broker refuses it.
     """
     if celsius != celsius:  # NaN passes every comparison of a range
         raise click.BadParameter("not a number", param_hint="CELSIUS")
@@ -98,13 +98,13 @@ def setpoint(session: Session, room: str, celsius: float, output: Output) -> Non
         if topic in retained
     ]
     if topics[1] not in retained:
-        warn(f"no controller has said anything about {room} yet: the setpoint waits for it")
+        warn(f"no controller has published a state of {room} yet: the setpoint waits for one")
     old = next((value for value in before if value is not None), None)
     output.write(Rows(("room", "old_c", "new_c"), [(room, old, celsius)]))
 
 
 def attention(left_out: Any, alarms: Any) -> str:
-    """Return what a person should look at, on one line: `sensor-2 stuck, no trustworthy sensor`."""
+    """Return left-out sensors and alarms on one line: `sensor-2 stuck, no trustworthy sensor`."""
     sensors = [f"{name} {reason}" for name, reason in left_out.items()] if isinstance(left_out, dict) else []
     return ", ".join([*sensors, *map(str, alarms if isinstance(alarms, list) else [])])
 
@@ -129,7 +129,7 @@ def _draw(session: Session, room: str | None, since_at: datetime) -> None:
 
 
 def room_chart(width: int, points: Iterable[dict[str, Any]]) -> list[str]:
-    """Draw one room from its `point`s (0..width-1) with `celsius`, `setpoint` and `level`."""
+    """Draw one room from rows with `point` (0..width-1), `celsius`, `setpoint` and `level`."""
     by_point = {int(each["point"]): each for each in points}
     columns = [by_point.get(number, {}) for number in range(width)]
     temperatures, setpoints, levels = ([each.get(key) for each in columns] for key in ("celsius", "setpoint", "level"))
