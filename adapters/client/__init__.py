@@ -1,1 +1,1 @@
-"""The client library: ask the recorder, follow messages and steer, from outside the bus."""
+"""The client library: query the recorder, follow messages and steer, from outside the bus."""

@@ -170,7 +170,7 @@ def live(bus: Bus, topic_filter: str) -> Iterator[Live]:
     """Return messages that are published from now on, for ever; subscribed already.
 
     Raises:
-        ConnectionLost: the broker went away.
+        ConnectionLost: the connection to the broker was lost.
     """
     while True:
         received = bus.receive(_STEP_S)

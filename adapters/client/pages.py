@@ -1,7 +1,7 @@
-"""Any number of recorded rows, in the order of arrival: in as many questions as the recorder's limits need.
+"""Any number of recorded rows, in the order of arrival, in as many queries as the recorder's limits need.
 
-The recorder numbers its messages without a gap, and what is recorded never changes. So a selection that ends at the last number
-of the moment when it was first asked for is a consistent cut, however long it takes to read and whatever is recorded meanwhile.
+The recorder numbers its messages without a gap, and a recorded message never changes. So a selection up to the number that is
+the last one at the start is a consistent cut, however long it takes to read it and whatever is recorded meanwhile.
 """
 
 import time
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 MESSAGES = "messages"
 NUMBER = "number"
 NO_LIMIT = 1 << 62
-"""Rows: the recorder has its own limit and says so, a file that nobody else reads has none."""
+"""Rows. The recorder lowers it to its own limit; a file that no recorder has open has none."""
 EVERYTHING = Condition("true", {})
 
 _IN_PIECES = (
-    "export messages by FILTER or --table, which come in pieces; or ask piece by piece with WHERE; or stop the recorder: "
+    "export messages by FILTER or --table, which come in pieces; or query piece by piece with WHERE; or stop the recorder: "
     "the file has no limit but --timeout"
 )
 _RECEIVED_AT = "received_at"
@@ -47,14 +47,14 @@ class Selection:
     condition: Condition
 
     def sql(self, columns: str = "", tail: str = "") -> str:
-        """Return the query for the rows, or for something else about them."""
+        """Return the query for the rows, or for other expressions over them."""
         columns = columns or ", ".join(map(identifier, self.schema.names))
         return f"SELECT {columns} FROM {identifier(self.table)} WHERE {self.condition.sql}{tail}"  # noqa: S608 - quoted, values are parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many rows a selection has, from which number to which; `first` is 1 and `last` is 0 where it has none."""
+    """Number of rows of a selection, and their first and last number, which are 1 and 0 where there are none."""
 
     rows: int
     first: int
@@ -63,14 +63,14 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """What one question should bring, in rows and in bytes of Arrow."""
+    """Target size of one answer, in rows and in bytes of Arrow."""
 
     rows: int = 100_000
     bytes: int = 32 * 1024 * 1024
 
 
 def received(since_at: datetime | None, until_at: datetime | None) -> Condition:
-    """Return the condition for what was received at `since_at` or later, and before `until_at`."""
+    """Return the condition for messages received at `since_at` or later, and before `until_at`."""
     condition = EVERYTHING
     for name, operator, instant in (("since", ">=", since_at), ("until", "<", until_at)):
         if instant is not None:
@@ -83,8 +83,8 @@ def select(session: Session, table: str, condition: Condition, wanted: tuple[str
     """Select rows of a table: those of the `wanted` columns that it has, else all of them.
 
     Raises:
-        ClientError: nobody can answer, or there is no such table.
-        WrongUsage: the condition asks when rows were received, which the table does not know.
+        ClientError: there is no answer, or no such table.
+        WrongUsage: the condition is on the time of reception, which the table does not have.
     """
     import pyarrow as pa
 
@@ -98,10 +98,10 @@ def select(session: Session, table: str, condition: Condition, wanted: tuple[str
 
 
 def is_numbered(session: Session, selection: Selection) -> bool:
-    """Tell whether each row has a number of its own, so that a selection can be read in pieces.
+    """Return whether each row has a number of its own, so that the selection can be read in pieces.
 
     Raises:
-        ClientError: nobody can answer.
+        ClientError: there is no answer.
     """
     import pyarrow as pa
 
@@ -114,10 +114,10 @@ def is_numbered(session: Session, selection: Selection) -> bool:
 
 
 def extent(session: Session, selection: Selection) -> Extent:
-    """Count what is selected now.
+    """Return the extent of what is selected now.
 
     Raises:
-        ClientError: nobody can answer.
+        ClientError: there is no answer.
     """
     sql = selection.sql(f"count(*) AS rows, coalesce(min({NUMBER}), 1) AS first, coalesce(max({NUMBER}), 0) AS last")
     return Extent(**rows_of(session, sql, selection.condition.parameters)[0])
@@ -126,11 +126,11 @@ def extent(session: Session, selection: Selection) -> Extent:
 def pages(session: Session, selection: Selection, extent: Extent, size: PageSize) -> "Iterator[list[pa.RecordBatch]]":
     """Return the rows of an extent in the order of their numbers, page by page; each is in memory as a whole.
 
-    A page that meets a limit of the recorder is asked for again in smaller pieces; a recorder or broker that goes away in the
-    middle is waited for.
+    A page beyond a limit of the recorder is queried again in smaller pieces. When recorder or broker become unreachable in the
+    middle, their return is awaited.
 
     Raises:
-        ClientError: nobody can answer, for longer than half a minute, or one row alone exceeds a limit.
+        ClientError: there is no answer for half a minute, or one row alone exceeds a limit.
     """
     after, width = extent.first - 1, _FIRST_WIDTH
     while after < extent.last:
@@ -152,12 +152,13 @@ def pages(session: Session, selection: Selection, extent: Extent, size: PageSize
 def one_answer(
     session: Session, sql: str, parameters: dict[str, Any], timeout_s: float | None = None
 ) -> "Iterator[tuple[pa.Schema, Iterator[list[pa.RecordBatch]]]]":
-    """Ask one question, whose answer is bounded by the recorder's limits, for the columns and the rows.
+    """Return columns and rows of one query, whose answer is bounded by the recorder's limits.
 
-    From the file it may take `timeout_s`, writing the rows included, and has no other limit.
+    From the database file it may take `timeout_s`, with the time to write the rows, and has no other limit.
 
     Raises:
-        ClientError: nobody can answer, the SQL is refused or wrong, or, after the last row, the answer was cut.
+        ClientError: there is no answer, or the SQL is refused or wrong.
+        Refused: the answer was cut; raised after its last row.
     """
     with session.ask(arrow_request(sql, parameters, NO_LIMIT, timeout_s)) as answer:
         yield answer.rows.schema, _uncut(answer)
@@ -182,18 +183,18 @@ def _page_request(selection: Selection, after: int, until: int) -> tuple[str, di
 
 
 def _patiently(session: Session, request: tuple[str, dict[str, Any]], *, may_wait: bool) -> "list[pa.RecordBatch] | None":
-    """Ask for a page; None where it was cut."""
+    """Return a page; None where it was cut."""
     deadline_s: float | None = None
     while True:
         try:
             with session.ask(_request(*request)) as answer:
                 page = [each for each in answer.rows.source if each.num_rows]
                 return None if answer.truncated else page
-        except Unreachable as away:
+        except Unreachable as error:
             if deadline_s is None:
                 deadline_s = time.monotonic() + (_PATIENCE_S if may_wait else 0)
                 if may_wait:
-                    session.warn(f"{away.message}; asking again for {_PATIENCE_S:.0f} s")
+                    session.warn(f"{error.message}; trying again for {_PATIENCE_S:.0f} s")
             if time.monotonic() >= deadline_s:
                 raise
             time.sleep(_PAUSE_S)

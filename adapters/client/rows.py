@@ -1,4 +1,4 @@
-"""What a command has to show: rows with named columns, from Python or from Arrow."""
+"""Results: rows with named columns, from Python or from Arrow."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Result(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows made in Python."""
+    """Rows of Python values."""
 
     columns: Sequence[str]
     values: Iterable[Row]
@@ -74,7 +74,7 @@ class ArrowRows:
         self.columns = _distinct(self.schema.names)
 
     def rows(self) -> Iterator[Row]:
-        """Return the rows as Python values; dates that Python has no value for are text."""
+        """Return the rows as Python values; dates that Python cannot represent are text."""
         for chunk in self.chunks():
             yield from zip(*chunk, strict=True)
 
@@ -87,14 +87,14 @@ class ArrowRows:
                 yield [python_values(plain(column)) for column in batch.columns]
 
     def batches(self) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
-        """Return the rows as they are."""
+        """Return the rows as Arrow, with distinct names of columns."""
         schema = self.schema
         renamed = schema if list(self.columns) == schema.names else _renamed(schema, self.columns)
         return renamed, (each.rename_columns(list(self.columns)) for each in self.source)
 
 
 def plain(column: "pa.Array[Any]") -> "pa.Array[Any]":
-    """Convert what Python cannot hold: nanoseconds to microseconds, every instant to UTC, intervals to text."""
+    """Convert types that Python has no value for: nanoseconds to microseconds, instants to UTC, intervals to text."""
     import pyarrow as pa
 
     kind = column.type

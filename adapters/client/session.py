@@ -72,10 +72,10 @@ class Session:
 
     @contextmanager
     def ask(self, request: "QueryRequest") -> "Iterator[Answer]":
-        """Ask the recorder, or the database file where no recorder runs.
+        """Query the recorder, or the database file where no recorder runs.
 
         Raises:
-            ClientError: neither can answer, or the answer is an error.
+            ClientError: there is no answer, or it is an error.
         """
         with self.source() as source:
             yield source.query(request)

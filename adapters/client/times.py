@@ -24,14 +24,14 @@ def parse_instant(text: str, now_at: datetime) -> datetime:
     """Read a point in time, in UTC. A duration counts back from `now_at`; dates and times without offset are local.
 
     Raises:
-        ValueError: it is none of the accepted forms, or before year 1; the text lists them.
+        ValueError: it is none of the accepted forms, which the text lists, or before year 1.
     """
     cleaned = text.strip()
     if (duration := parse_duration(cleaned)) is not None:
         try:
             return now_at - duration
         except OverflowError:
-            raise ValueError(f"{text!r} is before the first year that a calendar knows") from None
+            raise ValueError(f"{text!r} is before year 1") from None
     midnight_at = datetime.combine(now_at.astimezone().date(), time())
     words = {"now": now_at, "today": midnight_at, "yesterday": midnight_at - timedelta(days=1)}
     instant = words.get(cleaned.lower()) or _iso(cleaned)

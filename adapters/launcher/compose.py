@@ -29,7 +29,7 @@ BROKER_LIMIT_S = 30.0
 def prepare_volume(settings: Settings) -> None:
     """Write accounts, access rules and the broker's configuration into the data directory of a container.
 
-    The broker listens on every address in there; what reaches it from outside is decided by the published ports.
+    The broker listens on every address of its container; the published ports decide what reaches it from outside.
     """
     anonymous = mosquitto.only_loopback(settings.bind)
     declarations = {**components(), OPERATOR.name: OPERATOR}
@@ -46,25 +46,25 @@ def published_ports(settings: Settings, addresses: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compose:
-    """The system in containers; its data is on the volume, the data directory has only what this machine's `scaup` needs."""
+    """The system in containers. Its data is on the volume; the data directory has what `scaup` needs on this machine."""
 
     settings: Settings
     components: tuple[str, ...]
 
     @property
     def title(self) -> str:
-        """Return how to name it in a sentence."""
+        """How it runs, as part of a sentence."""
         return "in containers"
 
     def running(self) -> bool:
-        """Tell whether any of the containers runs."""
+        """Return whether any container runs."""
         return bool(self._containers())
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Build the image, start every service that does not run, and wait until all are healthy.
 
         Raises:
-            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: the system cannot start, or is not healthy in time; the text names cause and fix.
         """
         self._check()
         running = self._containers()
@@ -86,7 +86,7 @@ class Compose:
         if missing:
             for name in missing:
                 self._show(name)
-            raise Failed(f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above says why")
+            raise Failed(f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above shows why")
 
     def stop(self) -> bool:
         """Stop and remove the containers, in order; the volume stays."""
@@ -112,12 +112,12 @@ class Compose:
             raise Failed("docker is not installed", "install it, or use RUNTIME=native")
         if not own_broker(self.settings):
             raise Failed(
-                f"docker-compose.yml has a broker of its own, but SCAUP_MQTT_HOST is {self.settings.mqtt_host}",
+                f"docker-compose.yml has its own broker, but SCAUP_MQTT_HOST is {self.settings.mqtt_host}",
                 "RUNTIME=native uses that broker",
             )
 
     def _write_ports(self) -> None:
-        """The first address is in `docker-compose.yml`; the others come in a file beside it."""
+        """Write the further addresses to a file beside `docker-compose.yml`, which has the first one."""
         write_private(self._ports_file, published_ports(self.settings, self._addresses[1:]))
 
     @property
@@ -170,7 +170,7 @@ class Compose:
         return done.stdout
 
     def _outside(self) -> dict[str, str]:
-        """The ports as this machine sees them, which is what `docker-compose.yml` fills in."""
+        """Return the published ports, which `docker-compose.yml` fills in."""
         return {"SCAUP_MQTT_PORT": str(self.settings.mqtt_port), "SCAUP_MQTT_WS_PORT": str(self.settings.mqtt_ws_port)}
 
     def _command(self, words: Iterable[str]) -> list[str]:

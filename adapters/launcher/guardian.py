@@ -1,6 +1,6 @@
-"""Watches its parent, the supervisor. Should that die, it stops what is left of it and starts it again.
+"""Watches the supervisor, its parent process. If that dies, it stops the remaining processes and starts the supervisor again.
 
-The supervisor restarts everything else, this program too: `python -m adapters.launcher.guardian supervisord.conf`.
+The supervisor restarts everything else, including this program: `python -m adapters.launcher.guardian supervisord.conf`.
 """
 
 import logging
@@ -24,7 +24,7 @@ def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
     """Start a supervisor; it detaches itself from this process.
 
     Raises:
-        subprocess.SubprocessError: it does not start, or not in time; `reason` says why.
+        subprocess.SubprocessError: it does not start, or not in time; `reason` returns why.
         OSError: no process can be started now.
     """
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
@@ -35,7 +35,7 @@ def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
 
 
 def supervisor_environment(environment: Mapping[str, str], mark: str, autostart: bool) -> dict[str, str]:
-    """Return the environment of a new supervisor: what an earlier one left in ours must not reach it."""
+    """Return the environment of a new supervisor, without the variables that an earlier one has set."""
     from adapters.launcher.orphans import MARK
     from adapters.launcher.supervision import AUTOSTART
 
@@ -52,7 +52,8 @@ def watch(parent: int) -> None:
 def heal(configuration: Path) -> None:
     """Stop the orphans of the supervisor that started this process, in order, and start a new supervisor.
 
-    Nobody starts this process again, so what fails is tried again, for as long as `plant-epoch` says that the system shall run.
+    Nothing restarts this process, so a failed attempt is repeated, for as long as the file `plant-epoch` exists: it stands for
+    a system that is to run.
     """
     from adapters.launcher import orphans
 
@@ -62,7 +63,7 @@ def heal(configuration: Path) -> None:
         try:
             stopped = orphans.stop(mark)
             if not (configuration.parent / "plant-epoch").exists():
-                log.info("%d processes stopped; `make down` is at work, so nothing is started again", stopped)
+                log.info("%d processes stopped; `make down` is running, so nothing is started", stopped)
                 return
             log.info("%d processes stopped, starting the supervisor again", stopped)
             mark = orphans.new_mark(configuration.parent)
@@ -75,13 +76,13 @@ def heal(configuration: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return why the supervisor did not start: what it said itself, where it said something."""
-    said = (error.stderr or error.stdout) if isinstance(error, subprocess.CalledProcessError) else None
-    return str(said or error).strip()
+    """Return why the supervisor did not start: its own output, where there is some."""
+    output = (error.stderr or error.stdout) if isinstance(error, subprocess.CalledProcessError) else None
+    return str(output or error).strip()
 
 
 def main() -> None:
-    """Guard the supervisor with this configuration until it dies or says SIGTERM."""
+    """Guard the supervisor with this configuration until it dies or sends SIGTERM."""
     configuration = Path(sys.argv[1])
     logging.basicConfig(
         filename=configuration.parent / "logs" / "guardian.log", level=logging.INFO, format="%(asctime)s guardian %(message)s"
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def _supervisor() -> int:
-    """The process id of the parent, or 0 if that died before we looked and somebody else is the parent now."""
+    """Return the supervisor's process id, or 0 if it has died already and the parent is another process."""
     import psutil
 
     from adapters.launcher.orphans import MARK

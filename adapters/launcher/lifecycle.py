@@ -36,7 +36,7 @@ def start(settings: Settings) -> str:
     """Start everything that does not run, wait until it is healthy, and return a report for the terminal.
 
     Raises:
-        ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
+        ClientError: the system cannot start, or is not healthy in time; the text names cause and fix.
     """
     preflight.check_python()
     preflight.check_disk(settings.data_dir)
@@ -50,7 +50,7 @@ def stop(settings: Settings, force: bool) -> bool:
     """Stop everything in order, and return whether anything ran. `force`: even if the broker has no room to save its queues.
 
     Raises:
-        ClientError: something is in the way; the text says what and names the fix.
+        ClientError: the system cannot be stopped; the text names cause and fix.
     """
     if not settings.data_dir.is_dir():
         return False
@@ -96,13 +96,13 @@ def _locked(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            click.echo("another make up or make down is at work here: waiting for it", err=True)
+            click.echo("another make up or make down is running here: waiting for it", err=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _choose_runtime(settings: Settings) -> Runtime:
-    """Choose where to start the system: as RUNTIME says, where it runs already, in an engine that answers, or natively."""
+    """Choose where to start the system: as RUNTIME is set, where it runs already, in an engine that answers, or natively."""
     native, wanted = _native(settings), _wanted()
     here = wanted is None and own_broker(settings) and not native.running()
     if wanted == DOCKER or (here and engine_answers()):

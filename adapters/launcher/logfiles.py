@@ -27,7 +27,7 @@ def show(files: Mapping[str, Path], lines: int, follow: bool, write: Callable[[s
 
 
 class _Follower:
-    """One file, read up to somewhere."""
+    """One log file, read up to an offset."""
 
     def __init__(self, prefix: str, path: Path) -> None:
         self._prefix, self._path = prefix, path
@@ -37,7 +37,7 @@ class _Follower:
         return list(deque(self.new(), maxlen=count))
 
     def new(self) -> list[str]:
-        """Return the whole lines that were added; a file that was replaced by a new one is read from its beginning."""
+        """Return the complete lines that were added. A file that was replaced is read from its beginning."""
         try:
             with self._path.open("rb") as file:
                 found = os.fstat(file.fileno())

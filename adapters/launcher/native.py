@@ -1,4 +1,4 @@
-"""The native runtime: the broker and every component as processes of this machine, under a supervisor that restarts them."""
+"""The native runtime: broker and components as processes of this machine, under a supervisor that restarts them."""
 
 import os
 import subprocess
@@ -49,18 +49,18 @@ class Native:
 
     @property
     def title(self) -> str:
-        """Return how to name it in a sentence."""
+        """How it runs, as part of a sentence."""
         return "natively, under a supervisor"
 
     def running(self) -> bool:
-        """Tell whether the supervisor answers."""
+        """Return whether the supervisor answers."""
         return self.supervisor.answers()
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start everything that does not run, with these variables, and wait until it is healthy.
 
         Raises:
-            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: the system cannot start, or is not healthy in time; the text names cause and fix.
         """
         if own_broker(self.settings):
             preflight.check_login(self.settings)
@@ -75,7 +75,7 @@ class Native:
             self._not_healthy(missing)
 
     def stop(self) -> bool:
-        """Stop everything, cleanly and in order; tell whether there was anything."""
+        """Stop everything, cleanly and in order; return whether anything ran."""
         prefix = orphans.mark_prefix(self.settings.data_dir)
         running = orphans.find(prefix)
         if running:
@@ -140,7 +140,7 @@ class Native:
             raise Failed("the supervisor does not answer", f"see {self.place.logs}/supervisord.log")
 
     def _refresh(self, text: str) -> None:
-        """Bring a running system up to date where that needs no restart: accounts and access rules."""
+        """Update a running system where that needs no restart: accounts and access rules."""
         if text != self.place.configuration.read_text() or self._other_broker_settings():
             raise Failed("Scaup runs already, with other settings", "make down, then make up again")
         if own_broker(self.settings) and mosquitto.prepare(
@@ -174,7 +174,7 @@ class Native:
             self._show(name)
         raise Failed(
             f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}",
-            f"the log above says why ({self.place.logs} has all of it); make down stops what runs",
+            f"the log above shows why ({self.place.logs} has all of it); make down stops what runs",
         )
 
     def _show(self, name: str) -> None:
@@ -191,7 +191,7 @@ def _group(name: str) -> str:
 
 
 def _make_private(folder: Path, data_dir: Path) -> None:
-    """Make the folder of the control socket where it is not the data directory; nobody else may have made it."""
+    """Make the folder of the control socket where it is not the data directory; it must belong to this user."""
     if folder == data_dir:
         return
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Finds and stops processes of one `make up`, whoever their parent is by now.
+"""Finds and stops the processes of one `make up`, whatever their parent is by now.
 
-Every process that the supervisor starts inherits a mark in its environment, made anew at each start of the supervisor from
-the data directory and random bits. A process is one of ours if it carries the mark; its name is never looked at. Between
-finding and signalling, psutil compares the start time, so that a reused process id is never hit.
+Every process that the supervisor starts inherits a mark in its environment, made from the data directory and random bits at
+each start of the supervisor. A process is one of ours if it has the mark; its name does not matter. Before a signal, psutil
+compares the start time, so a reused process id is never hit.
 """
 
 import os
@@ -22,34 +22,34 @@ SUPERVISOR, GUARDIAN, COMPONENTS, RECORDER, BROKER = "supervisor", "guardian", "
 STOP_ORDER = ((GUARDIAN, 5.0), (SUPERVISOR, 90.0), (COMPONENTS, 10.0), (RECORDER, 30.0), (BROKER, 30.0))
 """Groups in the order in which they are stopped, and the seconds each gets before it is killed.
 
-The guardian first, so that it does not start anything again; the recorder after those who publish; the broker last, so that
-every queue is flushed.
+The guardian comes first, so that it restarts nothing; the recorder after the publishers; the broker last, so that every
+queue is flushed.
 """
 
 LOOKS = 5
-"""How often to look for processes that are still there."""
+"""Number of searches for remaining processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process of ours and the supervisor's group that it belongs to."""
+    """One process, and its group at the supervisor."""
 
     process: psutil.Process
     group: str
 
 
 def mark_prefix(data_dir: Path) -> str:
-    """Return what the mark of every process that runs on this data directory begins with."""
+    """Return the beginning of the mark of every process on this data directory."""
     return f"{data_dir}#"
 
 
 def new_mark(data_dir: Path) -> str:
-    """Return a mark that no process has yet."""
+    """Return a new mark."""
     return mark_prefix(data_dir) + secrets.token_hex(8)
 
 
 def find(prefix: str) -> list[Member]:
-    """Return the processes whose mark begins with `prefix`, without this one and those that started it."""
+    """Return the processes whose mark begins with `prefix`, except this one and its parents."""
     mine = {os.getpid(), *(each.pid for each in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
@@ -62,22 +62,22 @@ def find(prefix: str) -> list[Member]:
 def stop(prefix: str) -> int:
     """Stop every process whose mark begins with `prefix`, cleanly and in order; return how many there were.
 
-    Looks again until there is none, since one may start another while it is being stopped.
+    It searches again until there is none, since a process may start another while it is being stopped.
     """
     seen: set[int] = set()
     for _ in range(LOOKS):
         if not (members := find(prefix)):
-            time.sleep(0.05)  # one that was being born during the first look is there in the second
+            time.sleep(0.05)  # a process that was just starting is found by the second search
             if not (members := find(prefix)):
                 break
         seen |= {each.process.pid for each in members}
         for group, limit_s in STOP_ORDER:
-            stop_all([each.process for each in members if each.group == group and not gone(each.process)], limit_s)
+            stop_all([each.process for each in members if each.group == group and not has_ended(each.process)], limit_s)
     return len(seen)
 
 
 def stop_all(processes: Iterable[psutil.Process], limit_s: float) -> None:
-    """Send SIGTERM to all, wait for their end, and send SIGKILL to those that are still there after `limit_s`."""
+    """Send SIGTERM to all, and SIGKILL to those that have not ended after `limit_s`."""
     waiting = list(processes)
     _signal(waiting, "terminate")
     waiting = wait(waiting, limit_s)
@@ -88,15 +88,15 @@ def stop_all(processes: Iterable[psutil.Process], limit_s: float) -> None:
 def wait(processes: Iterable[psutil.Process], limit_s: float) -> list[psutil.Process]:
     """Wait until the processes have ended; return those that have not after `limit_s`."""
     deadline_s = time.monotonic() + limit_s
-    waiting = [each for each in processes if not gone(each)]
+    waiting = [each for each in processes if not has_ended(each)]
     while waiting and time.monotonic() < deadline_s:
         time.sleep(0.02)
-        waiting = [each for each in waiting if not gone(each)]
+        waiting = [each for each in waiting if not has_ended(each)]
     return waiting
 
 
-def gone(process: psutil.Process) -> bool:
-    """Tell whether a process has ended, even if nobody has fetched its exit code yet."""
+def has_ended(process: psutil.Process) -> bool:
+    """Return whether a process has ended, even if its exit code has not been read."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What must be true before anything is started or stopped: Python, disk, broker, ports. Every error names the fix."""
+"""Checks before anything is started or stopped: Python, disk, broker, ports. Every error names the fix."""
 
 import errno
 import os
@@ -109,14 +109,14 @@ def check_components(wanted: Iterable[str], known: Mapping[str, Declaration]) ->
 
 
 def check_login(settings: Settings) -> None:
-    """Check that no login is set for a broker that has only the accounts which are generated for it.
+    """Check that no login is set for a broker that has generated accounts only.
 
     Raises:
-        WrongUsage: there is one.
+        WrongUsage: a login is set.
     """
     if settings.mqtt_username is not None:
         raise WrongUsage(
-            "SCAUP_MQTT_USERNAME is set, but `up` starts a broker of its own, with generated accounts",
+            "SCAUP_MQTT_USERNAME is set, but `up` starts its own broker, with generated accounts",
             "unset it, or name the broker that has this account with SCAUP_MQTT_HOST",
         )
 
@@ -125,7 +125,7 @@ def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> N
     """Check that the ports of the broker and of these components are free on every address that they will use.
 
     Raises:
-        Failed: one is taken; the text says by which program, if this user may know.
+        Failed: one is in use; the text names the program, if this user may know it.
         InvalidSetting: a component's port is no port.
     """
     ports = {"SCAUP_MQTT_PORT": settings.mqtt_port, "SCAUP_MQTT_WS_PORT": settings.mqtt_ws_port}
@@ -137,7 +137,7 @@ def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> N
 
 
 def ensure_broker() -> Path:
-    """Return a Mosquitto that is new enough, installing it where that works without questions.
+    """Return the path of a Mosquitto that is new enough, after installing it where that works without a prompt.
 
     Raises:
         Failed: there is none and it could not be installed, or it is too old.
@@ -151,7 +151,7 @@ def ensure_broker() -> Path:
 
 
 def install_command() -> str:
-    """Return what to type to install the broker on this machine."""
+    """Return the command that installs the broker on this machine."""
     known = (command for program, command in _INSTALL.items() if shutil.which(program))
     return next(known, "install Mosquitto 2.0 or newer (https://mosquitto.org/download)")
 
@@ -167,7 +167,7 @@ def _install() -> None:
 
 
 def _administrator() -> list[str] | None:
-    """How to run a command as root without being asked anything."""
+    """Return the command prefix that runs a command as root without a prompt; None if there is none."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -197,7 +197,7 @@ def _port_error(error: OSError, variable: str, address: str, port: int) -> Faile
 
 
 def _owner(port: int) -> str:
-    unknown = f"a program of another user (`sudo ss -ltnp 'sport = :{port}'` tells which)"
+    unknown = f"a program of another user (`sudo ss -ltnp 'sport = :{port}'` shows which)"
     try:
         connections = psutil.net_connections("inet")
         pids = [each.pid for each in connections if each.status == psutil.CONN_LISTEN and each.laddr[1:2] == (port,)]

@@ -1,4 +1,4 @@
-"""What both runtimes, native and container, offer to `up`, `down` and `logs`; and the report that `up` ends with."""
+"""The interface of both runtimes, native and container, and the report at the end of `up`."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ from broker.runtime.settings import ROOT, Settings
 
 _QUERY = "SELECT room, round(avg(celsius), 1) AS celsius FROM room_temperature GROUP BY room ORDER BY room"
 _PLACE = ("SCAUP_MQTT_HOST", "SCAUP_MQTT_PORT", "SCAUP_DATA_DIR")
-"""Variables without which `scaup` would look somewhere else."""
+"""Variables that `scaup` needs to find this system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the report: what runs where."""
+    """One line of the report: a program and where it runs."""
 
     name: str
     where: str
@@ -24,27 +24,27 @@ class Row:
 
 
 class Runtime(Protocol):
-    """A place to run the system in."""
+    """A way to run the system."""
 
     @property
     def title(self) -> str:
-        """Return how to name it in a sentence."""
+        """How it runs, as part of a sentence."""
         ...
 
     def running(self) -> bool:
-        """Tell whether the system, or a part of it, runs in this runtime."""
+        """Return whether the system, or a part of it, runs in this runtime."""
         ...
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start everything that does not run, with these variables, and wait until it is healthy.
 
         Raises:
-            ClientError: something is in the way, or not healthy in time; the text says what and names the fix.
+            ClientError: the system cannot start, or is not healthy in time; the text names cause and fix.
         """
         ...
 
     def stop(self) -> bool:
-        """Stop everything, cleanly and in order; tell whether there was anything."""
+        """Stop everything, cleanly and in order; return whether anything ran."""
         ...
 
     def rows(self) -> list[Row]:
@@ -57,7 +57,7 @@ class Runtime(Protocol):
 
 
 def report(settings: Settings, runtime: Runtime) -> str:
-    """Return what runs where, and what to try next."""
+    """Return the report: what runs where, and commands to try next."""
     rows = [("component", "where", "state", ""), *((each.name, each.where, each.state, each.note) for each in runtime.rows())]
     return "\n".join(
         [f"Scaup runs {runtime.title}.", "", *columns(rows), "", "Try next:", *(f"  {each}" for each in _next(settings))]
@@ -71,7 +71,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def own_broker(settings: Settings) -> bool:
-    """Tell whether the broker is to run on this machine and so is started with the components."""
+    """Return whether the broker is to run on this machine, and so is started with the components."""
     return settings.mqtt_host in ("localhost", "127.0.0.1", "::1", *settings.bind)
 
 

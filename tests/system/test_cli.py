@@ -359,7 +359,7 @@ def test_a_recorder_that_waits_for_the_broker_does_not_have_to_be_started(own_br
         result = scaup(own_broker, "query", "SELECT 1")
     assert (result.returncode, result.stdout) == (3, "")
     assert f"most likely the recorder, which answers over its broker only; and no broker at {own_broker.host}" in result.stderr
-    assert "Fix: start it with `make up`, or say where it is with SCAUP_MQTT_HOST" in result.stderr
+    assert "Fix: start it with `make up`, or set its address with SCAUP_MQTT_HOST" in result.stderr
 
 
 def test_the_bus_tells_what_happened(plant: RealBroker) -> None:

@@ -184,7 +184,7 @@ def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
     old = plant.kill("supervisord")
     assert eventually(lambda: plant.pids().get("supervisord", old) != old)
     assert eventually(plant.healthy)
-    assert all(orphans.gone(each) for each in before)
+    assert all(orphans.has_ended(each) for each in before)
     assert set(plant.pids()) == {"supervisord", "guardian", "broker", *STARTED}
 
 
@@ -306,7 +306,7 @@ def test_up_replaces_what_a_killed_supervisor_and_guardian_left(own_plant: Plant
     os.kill(pids["supervisord"], signal.SIGKILL)
     os.kill(pids["guardian"], signal.SIGKILL)
     assert own_plant.make("up").returncode == 0
-    assert all(orphans.gone(each) for each in before)
+    assert all(orphans.has_ended(each) for each in before)
     assert own_plant.healthy()
 
 

@@ -1,6 +1,6 @@
-"""The broker while it runs: version, dropped messages, logins, and that nobody publishes what it did not declare.
+"""The running broker: version, dropped messages, logins, and that no account can publish outside its declaration.
 
-The probes are small messages that are never retained, on topics that no component hears.
+The probes are small messages that are never retained, on topics without a subscriber.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,18 +24,18 @@ NOT_AUTHORIZED = 0x87
 Login = Callable[[str | None, str | None], AbstractContextManager[Bus]]
 """Connects with an account and its password, or without both."""
 
-_MAKE_UP = "type `make up`: it makes the access rules anew and the broker reads them"
+_MAKE_UP = "type `make up`: it writes the access rules again and the broker reads them"
 
 
 def check_broker(retained: Mapping[str, Received]) -> list[Finding]:
-    """Check version and dropped messages, as far as the broker tells them under $SYS."""
-    return [version(_said(retained, VERSION)), dropped(_said(retained, DROPPED))]
+    """Check version and dropped messages, as far as the broker publishes them under $SYS."""
+    return [version(_text(retained, VERSION)), dropped(_text(retained, DROPPED))]
 
 
 def version(text: str | None) -> Finding:
     """Check the broker's version."""
     if text is None:
-        return warning("broker version", "the broker does not tell it", "nothing, if it is another broker than Mosquitto")
+        return warning("broker version", "the broker does not publish it", "nothing, if it is another broker than Mosquitto")
     if "mosquitto" in text and numbers(text) < (2, 0):
         return failed("broker version", f"{text} is too old", "install Mosquitto 2.0 or newer: MQTT 5 with reason codes")
     return ok("broker version", text)
@@ -62,7 +62,7 @@ def check_access(settings: Settings, declarations: Mapping[str, Declaration], lo
 
 
 def account(name: str, password: str, login: Login) -> Finding:
-    """Check that an account logs in, and is refused where it has no business."""
+    """Check that an account logs in, and is refused outside its declaration."""
     check = f"access of {name}"
     try:
         with login(name, password) as bus:
@@ -77,16 +77,16 @@ def account(name: str, password: str, login: Login) -> Finding:
 
 
 def anonymous(login: Login) -> Finding:
-    """Check that without an account one may send what a device sends, and nothing else."""
+    """Check that a client without an account may publish what a device publishes, and nothing else."""
     check = "access without login"
     try:
         forbidden, allowed = _reason(login, FORBIDDEN_TO_ALL), _reason(login, ALLOWED_TO_ALL)
     except Refused:
-        return ok(check, "not possible: this broker wants a login")
+        return ok(check, "not possible: this broker requires a login")
     except ClientError as error:
         return failed(check, error.message, error.fix)
     if forbidden != NOT_AUTHORIZED:
-        return failed(check, f"anybody may publish to {FORBIDDEN_TO_ALL} (0x{forbidden:02X})", _MAKE_UP)
+        return failed(check, f"any client may publish to {FORBIDDEN_TO_ALL} (0x{forbidden:02X})", _MAKE_UP)
     if allowed >= 0x80:
         return failed(check, f"a device may not publish to {ALLOWED_TO_ALL} (0x{allowed:02X})", _MAKE_UP)
     return ok(check, "may send readings; refused on actuators (0x87)")
@@ -102,6 +102,6 @@ def _probe(topic: str) -> Publication:
     return Publication(topic=topic, payload=b'{"probe":"scaup doctor"}')
 
 
-def _said(retained: Mapping[str, Received], topic: str) -> str | None:
+def _text(retained: Mapping[str, Received], topic: str) -> str | None:
     message = retained.get(topic)
     return None if message is None else message.payload.decode(errors="replace").strip()

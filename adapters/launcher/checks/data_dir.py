@@ -1,4 +1,4 @@
-"""The data directory: who may read what, and whether the generated files are those of the present declarations."""
+"""The data directory: its permissions, and whether the generated files match the declarations."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from broker.launch import mosquitto
 from broker.launch.access import access_file
 from broker.runtime.declaration import Declaration
 
-_MAKE_UP = "type `make up`: it makes what is missing and leaves the rest"
+_MAKE_UP = "type `make up`: it makes what is missing, and changes nothing else"
 _NEEDED = ("persistence true", "max_queued_messages ", "max_inflight_messages ", "acl_file ", "password_file ")
 
 
@@ -22,16 +22,16 @@ def check_data_dir(path: Path, declarations: Mapping[str, Declaration]) -> list[
 
 
 def directory(path: Path) -> Finding:
-    """Check that this user can write the data directory, and not everybody."""
+    """Check that this user can write the data directory, and that other users cannot."""
     if not os.access(path, os.W_OK | os.X_OK):
         return failed("data directory", f"{path} cannot be written by this user", f"chown it: chown -R $(id -u) {path}")
     if path.stat().st_mode & stat.S_IWOTH:
-        return failed("data directory", f"everybody may write {path}", f"chmod o-w {path}")
+        return failed("data directory", f"every user may write {path}", f"chmod o-w {path}")
     return ok("data directory", str(path))
 
 
 def secrets(path: Path) -> Finding:
-    """Check that passwords can be read by their owner only (files 0600, their folder 0700)."""
+    """Check that only their owner can read the passwords (files 0600, their folder 0700)."""
     folder = path / "credentials"
     if not folder.is_dir():
         return warning("passwords", "no account has been made yet", _MAKE_UP)
@@ -51,17 +51,17 @@ def accounts(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
 
 
 def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
-    """Check that the access file is the one that follows from the declarations."""
+    """Check that the access file matches the declarations."""
     text = _text(path / "broker" / "access")
     if text is None:
         return warning("access file", "there is none that this user may read", _MAKE_UP)
     if text != access_file(declarations.values()):
-        return failed("access file", "it is not the one that follows from the components' declarations", _MAKE_UP)
-    return ok("access file", "follows from the declarations")
+        return failed("access file", "it does not match the components' declarations", _MAKE_UP)
+    return ok("access file", "matches the declarations")
 
 
 def configuration(path: Path) -> Finding:
-    """Check the broker's rendered configuration for what nothing may be lost without."""
+    """Check the broker's configuration for the settings without which messages could be lost."""
     text = _text(path / mosquitto.CONFIGURATION)
     if text is None:
         return warning("broker settings", "there is no rendered configuration that this user may read", _MAKE_UP)

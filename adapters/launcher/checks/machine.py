@@ -22,7 +22,7 @@ _SETUP = "type `make setup`: it installs the pinned versions"
 
 
 def check_machine(settings: Settings) -> list[Finding]:
-    """Check what does not need the broker."""
+    """Run the checks that do not need the broker."""
     return [
         python(sys.version_info[:3]),
         packages({name: installed(name) for name in PACKAGES}),
@@ -49,7 +49,7 @@ def installed(name: str) -> str | None:
 
 
 def packages(found: dict[str, str | None]) -> Finding:
-    """Check that the packages are there, and that DuckDB is one that reads our files."""
+    """Check that the packages are installed, and that DuckDB is a version that reads our files."""
     missing = [name for name, each in found.items() if each is None]
     if missing:
         return failed("packages", f"missing: {', '.join(missing)}", _SETUP)
@@ -72,7 +72,7 @@ def mosquitto_binary(settings: Settings) -> Finding:
     except mosquitto.BrokerUnusable as error:
         where = f"{settings.mqtt_host}:{settings.mqtt_port}"
         return warning(
-            "mosquitto", str(error), f"needed only if the broker at {where} shall run natively: `make up` installs it"
+            "mosquitto", str(error), f"needed only if the broker at {where} is to run natively: `make up` installs it"
         )
     return ok("mosquitto", str(path))
 
@@ -88,13 +88,17 @@ def disk(data_dir: Path, free_mb: int) -> Finding:
 
 
 def ports(settings: Settings) -> list[Finding]:
-    """Check who listens on the broker's ports, and that nobody listens more widely than SCAUP_BIND allows."""
+    """Check that programs listen on the broker's ports, and on no other addresses than SCAUP_BIND allows."""
     if not _is_here(settings.mqtt_host):
         return [ok("ports", f"the broker is on another machine, {settings.mqtt_host}")]
     try:
         listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
     except psutil.Error as error:
-        return [warning("ports", f"this user may not see who listens: {error}", "run `scaup doctor` as the user of `make up`")]
+        return [
+            warning(
+                "ports", f"this user may not see listening programs: {error}", "run `scaup doctor` as the user of `make up`"
+            )
+        ]
     wanted = {"SCAUP_MQTT_PORT": settings.mqtt_port, "SCAUP_MQTT_WS_PORT": settings.mqtt_ws_port}
     found = []
     for variable, port in wanted.items():
@@ -104,10 +108,10 @@ def ports(settings: Settings) -> list[Finding]:
 
 
 def listener(variable: str, port: int, listeners: Iterable[tuple[str, str]], bind: Iterable[str]) -> Finding:
-    """Check one port, given the addresses that are listened on and the programs that do."""
+    """Check one port, given the addresses and programs that listen on it."""
     check, seen = f"port {port}", sorted(set(listeners))
     if not seen:
-        return failed(check, "nobody listens", f"start the broker with `make up`, or correct {variable}")
+        return failed(check, "no program listens", f"start the broker with `make up`, or correct {variable}")
     detail = ", ".join(f"{address} by {program}" for address, program in seen)
     open_to_others = [address for address, _ in seen if not ipaddress.ip_address(address).is_loopback]
     if open_to_others and mosquitto.only_loopback(bind):

@@ -1,4 +1,4 @@
-"""The recorder and the components: online, up to date, and with a clock that makes sense."""
+"""The recorder and the components: online, up to date, and with a plausible clock."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,18 +16,18 @@ _LOGS = "see `scaup logs recorder`"
 
 
 def check_components(expected: Iterable[str], states: Mapping[str, ComponentState]) -> list[Finding]:
-    """Check that every component that should run says that it is online."""
-    away = [name for name in expected if name not in states or states[name].state is not Presence.ONLINE]
-    if away:
-        return [failed("components", f"not online: {', '.join(away)}", f"type `make up`; see `scaup logs {away[0]}`")]
+    """Check that every expected component is online."""
+    missing = [name for name in expected if name not in states or states[name].state is not Presence.ONLINE]
+    if missing:
+        return [failed("components", f"not online: {', '.join(missing)}", f"type `make up`; see `scaup logs {missing[0]}`")]
     return [ok("components", f"online: {', '.join(expected) or 'none expected'}")]
 
 
 def check_recorder(retained: Mapping[str, Received], now_at: datetime) -> list[Finding]:
-    """Check what the recorder says about itself every second."""
+    """Check the statistics that the recorder publishes every second."""
     message = retained.get(STATS_TOPIC)
     if message is None:
-        return [warning("recorder", "it has never said how it is doing", f"start it with `make up`; {_LOGS}")]
+        return [warning("recorder", "it has never published its statistics", f"start it with `make up`; {_LOGS}")]
     try:
         stats = decode(message.payload, RecorderStats)
     except Rejected as error:
@@ -43,7 +43,7 @@ def statistics(stats: RecorderStats, now_at: datetime) -> Finding:
     if age_s > OLDEST_STATS_S:
         return failed("recorder", f"silent: {detail}", f"start it with `make up`; {_LOGS}")
     if stats.last_error:
-        return failed("recorder", f"{stats.last_error}; {detail}", f"{_LOGS}; it goes on by itself when the cause is gone")
+        return failed("recorder", f"{stats.last_error}; {detail}", f"{_LOGS}; it continues when the cause is removed")
     if stats.warning:
         return warning("recorder", f"{stats.warning}; {detail}", f"{_LOGS}; `scaup config` shows SCAUP_RETENTION")
     if max(behind, stats.queued) > MOST_BEHIND:
@@ -59,7 +59,7 @@ def clock(newest_at: datetime | None, now_at: datetime) -> Finding:
         return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, nothing recorded yet")
     ahead_s = (newest_at - now_at).total_seconds()
     if ahead_s > MOST_AHEAD_S:
-        detail = f"the newest recorded message is {ahead_s:.0f} s in the future: the clock went back"
+        detail = f"the newest recorded message is {ahead_s:.0f} s in the future: the clock was set back"
         return failed("clock", detail, "set the clock (timedatectl set-ntp true); times of reception are wrong meanwhile")
     return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, newest message {-ahead_s:.0f} s ago")
 

@@ -62,7 +62,7 @@ def test_words_and_dates_are_local() -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "25:00", "9999999d", "1h ago"])
 def test_refusals_name_what_is_accepted_or_why(text: str) -> None:
-    with pytest.raises(ValueError, match=r"give a time ago|before the first year"):
+    with pytest.raises(ValueError, match=r"give a time ago|before year 1"):
         parse_instant(text, NOW)
 
 

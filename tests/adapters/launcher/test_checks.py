@@ -47,7 +47,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 @pytest.mark.parametrize(
     ("listeners", "bind", "verdict", "text"),
     [
-        ([], LOOPBACK, FAILED, "nobody listens"),
+        ([], LOOPBACK, FAILED, "no program listens"),
         ([("127.0.0.1", "mosquitto (pid 1)"), ("::1", "mosquitto (pid 1)")], LOOPBACK, OK, "pid 1"),
         ([("0.0.0.0", "mosquitto (pid 1)")], LOOPBACK, FAILED, "open to other machines"),
         ([("127.0.0.1", "m"), ("::", "m")], LOOPBACK, FAILED, "open to other machines"),
@@ -85,7 +85,7 @@ def test_passwords_readable_by_others_fail(prepared: Path, name: str) -> None:
 
 def test_data_directory_writable_by_all_fails(prepared: Path) -> None:
     prepared.chmod(0o777)
-    check(data_dir.directory(prepared), FAILED, "everybody")
+    check(data_dir.directory(prepared), FAILED, "every user")
 
 
 def test_changed_or_missing_files_are_found(prepared: Path) -> None:

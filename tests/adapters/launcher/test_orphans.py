@@ -64,7 +64,7 @@ def test_stops_them_all_in_order(
 def test_kills_what_does_not_listen(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     process = start(started, orphans.new_mark(tmp_path), orphans.COMPONENTS, STUBBORN)
     orphans.stop_all([process], limit_s=0.2)
-    assert orphans.gone(process)
+    assert orphans.has_ended(process)
 
 
 def test_does_not_find_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
