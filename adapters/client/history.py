@@ -71,7 +71,7 @@ def _batches(session: Session, history: History) -> "Iterator[pa.RecordBatch]":
     after_at: datetime | None = None
     truncated = True
     while truncated:
-        with session.ask(history.request(after_at)) as answer:
+        with session.query(history.request(after_at)) as answer:
             for batch in answer.rows.source:
                 after_at = newest_at(batch) or after_at
                 yield batch

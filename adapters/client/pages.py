@@ -88,7 +88,7 @@ def select(session: Session, table: str, condition: Condition, wanted: tuple[str
     """
     import pyarrow as pa
 
-    with session.ask(_request(f"SELECT * FROM {identifier(table)} LIMIT 1", {})) as answer:  # noqa: S608 - quoted
+    with session.query(_request(f"SELECT * FROM {identifier(table)} LIMIT 1", {})) as answer:  # noqa: S608 - quoted
         schema: pa.Schema = answer.rows.schema
         for _ in answer.rows.source:
             pass
@@ -160,7 +160,7 @@ def one_answer(
         ClientError: there is no answer, or the SQL is refused or wrong.
         Refused: the answer was cut; raised after its last row.
     """
-    with session.ask(arrow_request(sql, parameters, NO_LIMIT, timeout_s)) as answer:
+    with session.query(arrow_request(sql, parameters, NO_LIMIT, timeout_s)) as answer:
         yield answer.rows.schema, _uncut(answer)
 
 
@@ -187,7 +187,7 @@ def _patiently(session: Session, request: tuple[str, dict[str, Any]], *, may_wai
     deadline_s: float | None = None
     while True:
         try:
-            with session.ask(_request(*request)) as answer:
+            with session.query(_request(*request)) as answer:
                 page = [each for each in answer.rows.source if each.num_rows]
                 return None if answer.truncated else page
         except Unreachable as error:

@@ -71,7 +71,7 @@ class Session:
         return connected(replace(self._address, username=account, password=password))
 
     @contextmanager
-    def ask(self, request: "QueryRequest") -> "Iterator[Answer]":
+    def query(self, request: "QueryRequest") -> "Iterator[Answer]":
         """Query the recorder, or the database file where no recorder runs.
 
         Raises:
@@ -167,5 +167,5 @@ def rows_of(session: Session, sql: str, parameters: dict[str, Any] | None = None
     """
     from adapters.client.answers import arrow_request
 
-    with session.ask(arrow_request(sql, parameters or {})) as answer:
+    with session.query(arrow_request(sql, parameters or {})) as answer:
         return answer.all_rows()

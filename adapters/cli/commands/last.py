@@ -32,7 +32,7 @@ def last(session: Session, topic_filter: str, since_at: datetime | None, output:
     condition = selection(topic_filter, since_at)
     shown = _FOR_PEOPLE if output.format.for_people else ", ".join(COLUMNS)
     sql = _SQL.format(shown=shown, condition=condition.sql)
-    with session.ask(arrow_request(sql, condition.parameters, None, None)) as answer:
+    with session.query(arrow_request(sql, condition.parameters, None, None)) as answer:
         output.write(answer.rows)
         if answer.truncated:
             warn("there are more topics than these; narrow FILTER")

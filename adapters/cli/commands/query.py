@@ -45,7 +45,7 @@ def query(
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
         raise WrongUsage("there is no SQL", 'give one statement, such as scaup query "SELECT count(*) FROM messages"')
-    with session.ask(arrow_request(statement, _parameters(pairs), max_rows, timeout_s)) as answer:
+    with session.query(arrow_request(statement, _parameters(pairs), max_rows, timeout_s)) as answer:
         answer.rows.source = counted(answer.rows.source, output)
         output.write(answer.rows)
         if answer.truncated:

@@ -30,7 +30,7 @@ def topics(session: Session, topic_filter: str, since_at: datetime | None, outpu
     from adapters.client.answers import arrow_request
 
     condition = selection(topic_filter, since_at)
-    with session.ask(arrow_request(_SQL.format(condition=condition.sql), condition.parameters, None, None)) as answer:
+    with session.query(arrow_request(_SQL.format(condition=condition.sql), condition.parameters, None, None)) as answer:
         output.write(answer.rows)
         if answer.truncated:
             warn("there are more topics than these; narrow FILTER")

@@ -23,7 +23,7 @@ def read_series(session: Session, machine: int, field: str, since_at: datetime) 
     from adapters.client.answers import arrow_request
 
     statement = machines_sql.series(str(machine), field, since_at)
-    with session.ask(arrow_request(statement.sql, statement.parameters, None, None)) as answer:
+    with session.query(arrow_request(statement.sql, statement.parameters, None, None)) as answer:
         rows = list(answer.rows.rows())
         truncated = answer.truncated
     data = [(str(timestamp), value) for timestamp, value in rows if value is not None]
