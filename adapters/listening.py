@@ -1,4 +1,4 @@
-"""Sockets that listen: on two loopback addresses or on others, with an error that names port and fix."""
+"""Listening sockets on one or more addresses, with errors that name the port and the fix."""
 
 import contextlib
 import errno
@@ -12,23 +12,23 @@ BACKLOG = 2_048
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a server listens; for the errors, the name of the variable that chooses the port and what the port is for.
-
-    `shared`: other processes of this user that say so too may listen on the same port; the system spreads connections.
-    """
+    """The addresses and the port of a server, and how errors name them."""
 
     addresses: tuple[str, ...]
     port: int
     variable: str
+    """Environment variable that sets the port."""
     what: str = "HTTP"
+    """Purpose of the port, as errors name it."""
     shared: bool = False
+    """Other processes of this user that set it too may listen on the same port; the system spreads the connections."""
 
 
 def listen(listening: Listening) -> list[socket.socket]:
-    """Open a socket on every address.
+    """Open a listening socket on every address.
 
     Raises:
-        CannotStart: one of them cannot be listened on; none is open then.
+        CannotStart: one of them cannot be used; then none stays open.
     """
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(_listen(address, listening)) for address in listening.addresses]
@@ -38,7 +38,7 @@ def listen(listening: Listening) -> list[socket.socket]:
 
 def _listen(address: str, listening: Listening) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle's algorithm off for TCP only
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio then disables Nagle's algorithm
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if listening.shared:
@@ -46,7 +46,7 @@ def _listen(address: str, listening: Listening) -> socket.socket:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # :: beside 0.0.0.0
         opened.bind((address, listening.port))
-        opened.listen(BACKLOG)  # not later: two sockets may be bound to one port until one listens
+        opened.listen(BACKLOG)  # at once: until one listens, two sockets may be bound to one port
     except OSError as error:
         opened.close()
         raise CannotStart(_why_not(error, address, listening)) from error

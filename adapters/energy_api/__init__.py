@@ -1,1 +1,1 @@
-"""Energy over HTTP: consumption is posted here, and answered as kWh per quarter of an hour."""
+"""Energy over HTTP: clients post consumption, and get kWh per quarter of an hour."""

@@ -1,4 +1,4 @@
-"""What the energy API does on the bus."""
+"""Declaration of the energy API: its streams and its settings."""
 
 from broker.contract.energy import topics as energy
 from broker.contract.storage import topics as storage
@@ -7,9 +7,9 @@ from broker.runtime.declaration import Declaration, Variable
 PORT = Variable(name="SCAUP_ENERGY_API_PORT", default="8000", meaning="HTTP port of the energy API")
 CLIENT = "energy-api"
 STORED_TOPIC = energy.ANSWER.template.topic(client=CLIENT)
-"""Where the normalizer says what became of a post."""
+"""Topic of the normalizer's answers to posts."""
 RECORDED_TOPIC = storage.ANSWER.template.topic(client=CLIENT)
-"""Where the recorder answers questions."""
+"""Topic of the recorder's answers to queries."""
 
 DECLARATION = Declaration(
     name=CLIENT,

@@ -1,6 +1,7 @@
-"""What a client asks: whose energy, of which time, and of which ship a post is. Pure.
+"""The parameters of a request: the ship and the period of a query, and the ship of a post. Pure.
 
-Which ship a text names is the normalizer's rule (controllers/energy/post.py); it is here again, since the topic needs it.
+The rules for the name of a ship are the normalizer's (controllers/energy/post.py); they are here too, because the topic needs
+them.
 """
 
 import json
@@ -17,20 +18,20 @@ from broker.contract.energy.topics import RAW
 from broker.errors import InvalidTopic
 
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-"""There are no readings before or after."""
+"""No reading is before or after these."""
 LONGEST_SHIP = 100
 
 _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
 _BLANK_OFFSET = re.compile(r"(\d\S*[T ]\d\S*) (\d\d(?::?\d\d)?)")
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Brokers hang up on a topic with one of these."""
+"""Brokers disconnect a client that uses one of these in a topic."""
 _NO_OBJECT = "the body must be a JSON object with spaceship_id, units and data"
 _NO_SHIP = "spaceship_id: must be a whole number or a text"
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 
 
 class _Named(msgspec.Struct, frozen=True):
-    """All that is read of a post here."""
+    """The only field of a post that is read here."""
 
     spaceship_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -40,7 +41,7 @@ _post = msgspec.json.Decoder(_Named)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A ship's quarters from `start` on, before `end`: RFC 3339 in UTC."""
+    """A ship, and the period from `start` until before `end`: RFC 3339 in UTC."""
 
     ship: str
     start: str
@@ -48,7 +49,7 @@ class Period:
 
 
 def read_period(query: QueryParams) -> Period:
-    """Return what `?spaceship_id=…&start=…&end=…` asks for; all three are needed.
+    """Return the period in `?spaceship_id=…&start=…&end=…`; all three are required.
 
     Raises:
         NotReadable: one is missing, given twice or cannot be read, or `end` is before `start`.
@@ -61,10 +62,10 @@ def read_period(query: QueryParams) -> Period:
 
 
 def read_ship(body: bytes) -> str:
-    """Return the ship that a post names, as a topic level. What else is in the post is not looked at.
+    """Return the ship of a post, as a topic level. The rest of the post is not checked.
 
     Raises:
-        NotReadable: it is no JSON object, or names no ship.
+        NotReadable: the post is not a JSON object, or has no usable ship.
     """
     try:
         body.decode()
@@ -78,12 +79,12 @@ def read_ship(body: bytes) -> str:
 
 
 def spelled(ship: str) -> int | str:
-    """Return a ship as answers have it: a number where it is one."""
+    """Return a ship as it is written in answers: a number where it is one."""
     return int(ship) if _NUMBER.fullmatch(ship) else ship
 
 
 def _given(body: bytes) -> Any:
-    """Return `spaceship_id` as it was given. What msgspec cannot read may be JSON all the same: escaped half characters."""
+    """Return `spaceship_id` as given. JSON that msgspec cannot read, with escaped surrogates, is read with `json`."""
     try:
         named = _post.decode(body).spaceship_id
         return msgspec.UNSET if isinstance(named, msgspec.UnsetType) else _loaded(named)
@@ -92,7 +93,7 @@ def _given(body: bytes) -> Any:
     except msgspec.DecodeError:
         pass
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)  # of bytes it would take UTF-16, too
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)  # given bytes, it would accept UTF-16
     except ValueError as error:
         raise NotReadable(f"malformed JSON: {error}") from None
     if not isinstance(value, dict):
@@ -103,12 +104,12 @@ def _given(body: bytes) -> Any:
 def _loaded(raw: msgspec.Raw) -> Any:
     try:
         return json.loads(bytes(raw))
-    except ValueError:  # more digits than Python takes
+    except ValueError:  # more digits than Python converts
         raise NotReadable(_NO_SHIP) from None
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse what Python would read and JSON does not have.
+    """Refuse a constant that Python accepts and JSON does not have.
 
     Raises:
         ValueError: always.
@@ -141,7 +142,7 @@ def _ship(given: Any) -> str:
 
 
 def _time(text: str, name: str) -> datetime:
-    """Read ISO 8601, UTC where it has no offset. In a query `+` is a blank."""
+    """Read ISO 8601, UTC without an offset. A `+` in a query string arrives as a blank."""
     written = text.strip()
     if offset := _BLANK_OFFSET.fullmatch(written):
         written = f"{offset[1]}+{offset[2]}"

@@ -1,9 +1,9 @@
-"""HTTP/1.1 on one connection: uvicorn's, with limits, and with errors in JSON where uvicorn itself refuses a request.
+"""HTTP/1.1 on one connection: uvicorn's protocol with limits, and with JSON errors where uvicorn itself refuses a request.
 
-What is taken over from uvicorn 0.54: `send_400_response` (plain text there), and around its parser callbacks the limits: the
-size of what is no body, one deadline for a request to come whole, the requests that wait. An Upgrade is taken out of the
-request before uvicorn sees it, because its parser would take the body for the other protocol.
-`tests/adapters/http/test_server.py` fails if a release moves them.
+Overridden parts of uvicorn 0.54: `send_400_response` (plain text there), and the parser callbacks, which get limits on the size
+of everything but the body, the time for a whole request, and the number of pipelined requests. An Upgrade header is removed
+before uvicorn sees it, because its parser would take the body for the other protocol. `tests/adapters/http/test_server.py`
+fails if a release changes these.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ from uvicorn.server import ServerState
 from adapters.http.errors import HttpError, Unavailable, error_body
 
 REQUEST_TIMEOUT_S = 10.0
-"""From its first byte to its last one."""
+"""From the first byte of a request to its last."""
 LARGEST_HEAD_BYTES = 32 * 1024
-MOST_CONNECTIONS = 2_000
-MOST_DISCARDED_BYTES = 64 * 1024 * 1024
-"""Of a body that was answered before its end, so that a client that writes first and reads then gets the answer: more than
-any body that is taken (`adapters.energy_api`: 32 MiB)."""
-MOST_WAITING = 16
-"""Requests behind the one that is answered; the last of them closes the connection if there are more."""
+MAX_CONNECTIONS = 2_000
+MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+"""Rest of a body that was answered before its end. It is read and discarded, for clients that write everything before they
+read; the limit is above the largest body that is accepted (`adapters.energy_api`: 32 MiB)."""
+MAX_PIPELINED = 16
+"""Requests that may wait behind the one being answered; one more closes the connection."""
 READ_TIMEOUT_S = 20.0
-"""For a client to read anything at all of an answer that waits for it."""
+"""Time in which a client must read at least some bytes of an answer."""
 _CHUNK_BYTES = 24
-"""Of a chunk, beside its data: its size, two line ends, and little of an extension."""
+"""Size of a chunk without its data: the size line, two line ends, and a short extension."""
 
 _NO_HTTP = HttpError(400, "this is no HTTP/1.1 request that could be read")
 _HEAD_TOO_LARGE = HttpError(431, f"request line and headers are too large: at most {LARGEST_HEAD_BYTES} bytes are taken")
 _TOO_SLOW = HttpError(408, f"the request did not come within {REQUEST_TIMEOUT_S:g} s")
-_TOO_MANY_WAITING = HttpError(400, f"more than {MOST_WAITING} requests wait on this connection")
-_TOO_MANY = Unavailable(f"{MOST_CONNECTIONS} connections are open already")
+_TOO_MANY_PIPELINED = HttpError(400, f"more than {MAX_PIPELINED} requests wait on this connection")
+_TOO_MANY_CONNECTIONS = Unavailable(f"{MAX_CONNECTIONS} connections are open already")
 
 
-class Part(Enum):
-    """What a connection expects next."""
+class Expected(Enum):
+    """The part of a request that a connection expects next."""
 
     REQUEST = "request"
     HEAD = "head"
@@ -58,7 +58,7 @@ class JsonProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._part = Part.REQUEST
+        self._expected = Expected.REQUEST
         self._overhead_bytes = self._discarded_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -66,39 +66,39 @@ class JsonProtocol(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are too many."""
+        """Accept a connection, unless there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._refuse(_TOO_MANY)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(_TOO_MANY_CONNECTIONS)
         else:
             self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Clear the timers."""
         self._clear_deadline()
         self._clear_unread()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Keep open for the answer what only the client's side closed, as `nc -N` does: it is the last one."""
+        """Stay open for the last answer if the client closed only its own side, as `nc -N` does."""
         if not self._answering:
             return None
         self.cycle.keep_alive = False
         return True
 
     def pause_writing(self) -> None:
-        """Give the client time to read."""
+        """Start the timeout for the client to read."""
         super().pause_writing()
         self._clear_unread()
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        """Go on: it reads."""
+        """Stop the timeout: the client reads."""
         self._clear_unread()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; those that are no body count against the limits of the request that is not there whole yet."""
+        """Take bytes; all but those of a body count towards the size limit of the unfinished request."""
         if self.transport.is_closing() or self._refused:
             return
         self._overhead_bytes += len(data)
@@ -107,15 +107,15 @@ class JsonProtocol(HttpToolsProtocol):
             self._clear_deadline()
         elif self._overhead_bytes > LARGEST_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
-        elif self._part is Part.REQUEST and self.cycle is not None and not self.cycle.response_complete:
+        elif self._expected is Expected.REQUEST and self.cycle is not None and not self.cycle.response_complete:
             self._clear_deadline()
         else:
             self._set_deadline()
 
     def _feed(self, data: bytes) -> None:
-        """Have bytes parsed. Past the head of a request with an Upgrade, a new parser starts, on that head without it.
+        """Parse bytes. After the head of a request with an Upgrade, a new parser starts, on the same head without the Upgrade.
 
-        A parser that saw the Upgrade stops there, and leaves out the body (RFC 9110 section 7.8 allows to ignore an Upgrade).
+        A parser that saw the Upgrade stops there and skips the body. RFC 9110 section 7.8 allows a server to ignore an Upgrade.
         """
         self._unset_keepalive_if_required()
         pieces = [memoryview(data)]
@@ -138,21 +138,21 @@ class JsonProtocol(HttpToolsProtocol):
         return b"\r\n".join([first, *kept, b"", b""])
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._part, self._discarded_bytes = Part.HEAD, 0
+        """Start a request."""
+        self._expected, self._discarded_bytes = Expected.HEAD, 0
         self._clear_deadline()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. One that comes after the body is dropped (RFC 9110 section 6.5.1)."""
-        if self._part is Part.HEAD:
+        """Take a header. A trailer, which comes after the body, is dropped (RFC 9110 section 6.5.1)."""
+        if self._expected is Expected.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """End its head.
+        """Finish the head of a request.
 
         Raises:
-            HttpError: it is too large, or one too many; the parser gives up and `send_400_response` is next.
+            HttpError: it is too large, or there are too many requests; the parser stops and calls `send_400_response`.
         """
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > LARGEST_HEAD_BYTES:
             self._refusal = _HEAD_TOO_LARGE
@@ -160,48 +160,48 @@ class JsonProtocol(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":
             raise _NO_HTTP
         if self.parser.should_upgrade():
-            return  # it begins once more, see `_feed`
-        if len(self.pipeline) >= MOST_WAITING:
-            self._refusal = _TOO_MANY_WAITING
-            raise _TOO_MANY_WAITING
+            return  # the request starts once more, see `_feed`
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = _TOO_MANY_PIPELINED
+            raise _TOO_MANY_PIPELINED
         super().on_headers_complete()
-        self._part = Part.BODY
+        self._expected = Expected.BODY
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body, or drop it where the answer did not need it."""
+        """Take a chunk of the body, or drop it if the request is already answered."""
         self._overhead_bytes = max(0, self._overhead_bytes - len(body) - _CHUNK_BYTES)
         if self.cycle.response_complete:
             self._discarded_bytes += len(body)
-            if self._discarded_bytes > MOST_DISCARDED_BYTES:
+            if self._discarded_bytes > MAX_DISCARDED_BYTES:
                 self.transport.close()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request."""
+        """Finish a request."""
         if self.parser.should_upgrade():
             return
-        self._part, self._overhead_bytes = Part.REQUEST, 0
+        self._expected, self._overhead_bytes = Expected.REQUEST, 0
         self._clear_deadline()
         super().on_message_complete()
 
     def send_400_response(self, _msg: str) -> None:
-        """Refuse what the parser could not take."""
+        """Refuse a request that the parser could not read."""
         self._refuse(self._refusal)
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer and close. Where an earlier request is not answered yet, its answer is the last one."""
+        """Answer and close. If an earlier request is not answered yet, close after its answer instead."""
         self._refused = True
         self._clear_deadline()
         if self._answering:
             self.cycle.keep_alive = False
             return
-        if not self.pipeline and (self._part is not Part.BODY or not self.cycle.response_started):
+        if not self.pipeline and (self._expected is not Expected.BODY or not self.cycle.response_started):
             self.transport.write(_plain(error, self.server_state.default_headers))
         self.transport.close()
 
     @property
     def _answering(self) -> bool:
-        """The last request is there whole, and not answered yet."""
+        """Whether the last request has arrived whole and is not answered yet."""
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete and not cycle.more_body
 
@@ -223,23 +223,23 @@ class JsonProtocol(HttpToolsProtocol):
             self._unread = None
 
     def _on_unread(self, waiting_bytes: int) -> None:
-        """Leave a client that read nothing since."""
+        """Disconnect a client that has read nothing since."""
         if self.transport.get_write_buffer_size() < waiting_bytes:
             self._wait_for_reader()
         else:
             self.transport.abort()
 
     def _on_late(self) -> None:
-        """Nothing at all, or the rest of a body that is answered already: there is nobody to tell."""
+        """Refuse an unfinished request; close without an answer if none has begun, or it is answered already."""
         self._deadline = None
-        if self._part is Part.REQUEST:
+        if self._expected is Expected.REQUEST:
             self.transport.close()
         else:
             self._refuse(_TOO_SLOW)
 
 
 def _plain(error: HttpError, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return an answer as it goes over the wire (RFC 9112 section 4)."""
+    """Return an answer as bytes on the wire (RFC 9112 section 4)."""
     body = error_body(error.text)
     lines = [
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",

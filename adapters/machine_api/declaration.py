@@ -1,4 +1,4 @@
-"""What the machine API does on the bus."""
+"""Declaration of the machine API: its streams and its settings."""
 
 from broker.contract.machines.topics import AVERAGE, READING, STATUS
 from broker.runtime.declaration import Declaration, Variable

@@ -1,4 +1,4 @@
-"""What is known of each machine: its latest reading and its averages, as the JSON that a request is answered with. Pure."""
+"""The latest reading and averages of each machine, as the JSON that answers a request. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +13,11 @@ from broker.stream import AnyStream
 
 READING_FIELDS = ("id", "name", "description", "temperature", "fan_speed", "status", "timestamp")
 AVERAGE_FIELDS = ("average_temperature", "average_speed")
-MOST_MACHINES = 100_000
+MAX_MACHINES = 100_000
 LARGEST_BYTES = 16 * 1024
-"""Of a reading or an average that is kept."""
-MOST_LATE = 5
-"""So many readings in a row that are older than the latest mean that the machine's clock was set back."""
+"""Size of a reading or an average."""
+MAX_LATE = 5
+"""This many readings in a row that are older than the latest one mean that the machine's clock was set back."""
 
 _UNKNOWN_AVERAGE = ",".join(f'"{field}":null' for field in AVERAGE_FIELDS).encode()
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -25,20 +25,20 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(slots=True)
 class Machine:
-    """One machine. Members are the inside of a JSON object, byte for byte as they came."""
+    """One machine. Members are the inside of a JSON object, byte for byte as received."""
 
     reading: bytes | None = None
     average: bytes = _UNKNOWN_AVERAGE
     latest_at: datetime | None = None
-    """The highest timestamp of its readings, None where none has had one."""
+    """The highest timestamp of its readings, None if none had one."""
     late: int = 0
-    """Readings in a row that were older than that."""
+    """Number of readings in a row that were older than `latest_at`."""
     answer: bytes | None = None
-    """What `GET /data` answers, None while there is no reading."""
+    """The answer to `GET /data`, None while there is no reading."""
 
     def read(self, members: bytes, at: datetime | None) -> None:
-        """Take a reading, unless a later one is there already; one without a time counts as the latest."""
-        if at is not None and self.latest_at is not None and at < self.latest_at and self.late + 1 < MOST_LATE:
+        """Take a reading unless a later one has been taken; one without a timestamp counts as the latest."""
+        if at is not None and self.latest_at is not None and at < self.latest_at and self.late + 1 < MAX_LATE:
             self.late += 1
             return
         self.reading, self.late = members, 0
@@ -56,18 +56,18 @@ class Machine:
 
 
 class Machines:
-    """Every machine that was heard, by its number."""
+    """All machines that have published, by their numbers."""
 
-    def __init__(self, most: int = MOST_MACHINES) -> None:
-        self._most = most
+    def __init__(self, max_machines: int = MAX_MACHINES) -> None:
+        self._max_machines = max_machines
         self._machines: dict[int, Machine] = {}
 
     def __contains__(self, number: int) -> bool:
-        """Tell whether a machine was heard, be it only its averages."""
+        """Return whether readings or averages of a machine have been taken."""
         return number in self._machines
 
     def answer(self, number: int) -> bytes | None:
-        """Return the JSON of a machine's latest reading with its averages, None where it was not heard."""
+        """Return the JSON of a machine's latest reading with its averages, None if there is no reading."""
         machine = self._machines.get(number)
         return machine.answer if machine else None
 
@@ -75,7 +75,7 @@ class Machines:
         """Take a message of `machines/{id}/reading`.
 
         Raises:
-            Rejected: it is no reading, one of another machine than its topic says, too large, or of one machine too many.
+            Rejected: it is not a reading, its number differs from the topic's, it is too large, or there are too many machines.
         """
         _check_size(message)
         reading = READING.decode(message)
@@ -85,10 +85,10 @@ class Machines:
         self._machine(number).read(_kept(message, READING_FIELDS), _instant(reading.timestamp))
 
     def on_average(self, message: Message) -> None:
-        """Take a message of `machines/{id}/average`; an empty one takes the averages back, as it does at the broker.
+        """Take a message of `machines/{id}/average`; an empty one removes the averages, as it removes a retained message.
 
         Raises:
-            Rejected: it has no averages, is too large, or of one machine too many.
+            Rejected: it has no averages, is too large, or there are too many machines.
         """
         _check_size(message)
         number = _number(AVERAGE, message)
@@ -101,8 +101,8 @@ class Machines:
     def _machine(self, number: int) -> Machine:
         machine = self._machines.get(number)
         if machine is None:
-            if len(self._machines) >= self._most:
-                raise Rejected(f"{self._most} machines are known already")
+            if len(self._machines) >= self._max_machines:
+                raise Rejected(f"{self._max_machines} machines are known already")
             machine = self._machines[number] = Machine()
         return machine
 
@@ -121,7 +121,7 @@ def _number(stream: AnyStream, message: Message) -> int:
 
 
 def _kept(message: Message, fields: tuple[str, ...]) -> bytes:
-    """Return those of the fields that a JSON object has, in the order of `fields`."""
+    """Return the members of a JSON object that are in `fields`, in the order of `fields`."""
     try:
         members = _members.decode(message.payload)
     except (msgspec.DecodeError, RecursionError) as error:  # orjson allows deeper nesting
@@ -130,7 +130,7 @@ def _kept(message: Message, fields: tuple[str, ...]) -> bytes:
 
 
 def _instant(timestamp: Any) -> datetime | None:
-    """Return when a reading was taken, None where it does not say so in RFC 3339."""
+    """Return the time of a reading, None unless it is given in RFC 3339."""
     if not isinstance(timestamp, str):
         return None
     try:

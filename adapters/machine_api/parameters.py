@@ -1,4 +1,7 @@
-"""What a client asks: which machine, and which status. Pure, and binding to the byte (see the specification of machines)."""
+"""The parameters of a request: the number of a machine, and a status. Pure.
+
+The texts of errors about a status are part of the contract, to the byte.
+"""
 
 import re
 
@@ -17,10 +20,10 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
 def read_id(query: QueryParams) -> int:
-    """Return the number of the machine that `?id=` names, 1 where there is none.
+    """Return the number of the machine in `?id=`, 1 without it.
 
     Raises:
-        NotReadable: it is no whole number of 64 bits, or there are several.
+        NotReadable: it is not a whole number of 64 bits, or is given more than once.
     """
     given = query.getlist("id")
     if not given:
@@ -33,20 +36,20 @@ def read_id(query: QueryParams) -> int:
 
 
 def read_status(body: bytes) -> Status:
-    """Return the status that a body asks for, given in any case. Of a repeated field the last one counts.
+    """Return the status in a body, in upper or lower case. The last one of a repeated field counts.
 
     Raises:
-        NotReadable: the body is malformed, has no status, or one that there is not.
+        NotReadable: the body is malformed, has no status, or an unknown one.
     """
     if not body.strip():
         raise NotReadable(MISSING)
     try:
-        asked = orjson.loads(body)
+        decoded = orjson.loads(body)
     except ValueError as error:
         raise NotReadable(f"Malformed JSON in request data: {_why(body, error)}") from None
-    if not isinstance(asked, dict) or "status" not in asked:
+    if not isinstance(decoded, dict) or "status" not in decoded:
         raise NotReadable(MISSING)
-    return _status(asked["status"])
+    return _status(decoded["status"])
 
 
 def _status(given: object) -> Status:

@@ -330,7 +330,7 @@ def test_more_pipelined_requests_than_may_wait_end_the_connection_after_those() 
             await it.slow.asked.wait()
             it.slow.may_answer.set()
             assert (await connected.answer()).status == 200
-            for left in reversed(range(protocol.MOST_WAITING)):
+            for left in reversed(range(protocol.MAX_PIPELINED)):
                 answered = await connected.answer()
                 assert (answered.status, answered.headers.get("connection")) == (404, None if left else "close")
             assert await connected.ended() == b""
@@ -379,7 +379,7 @@ def test_a_client_that_writes_more_than_the_largest_body_first_still_gets_413() 
 
 
 def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_DISCARDED_BYTES", 8 * 1024 * 1024)
+    monkeypatch.setattr(protocol, "MAX_DISCARDED_BYTES", 8 * 1024 * 1024)
 
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
@@ -497,7 +497,7 @@ def test_a_request_that_is_answered_late_is_not_cut_off(monkeypatch: pytest.Monk
 
 
 def test_too_many_connections_are_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 1)
 
     async def check() -> None:
         async with served() as it, wire(it.port) as first:

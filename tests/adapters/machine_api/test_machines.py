@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from adapters.machine_api.machines import LARGEST_BYTES, MOST_LATE, Machines
+from adapters.machine_api.machines import LARGEST_BYTES, MAX_LATE, Machines
 from broker.errors import Rejected
 from broker.message import Message
 from tests.adapters.machine_api.messages import AVERAGE, READING, average, compact, raw_reading, reading
@@ -87,11 +87,11 @@ def test_the_latest_reading_is_the_one_with_the_latest_time(timestamps: list[obj
 
 
 def test_a_clock_that_was_set_back_is_believed_after_a_while() -> None:
-    messages = [reading(timestamp=at(50)), *(reading(timestamp=at(second), temperature=second) for second in range(MOST_LATE))]
-    assert shown(heard(*messages[:MOST_LATE]))["temperature"] == 30.21
+    messages = [reading(timestamp=at(50)), *(reading(timestamp=at(second), temperature=second) for second in range(MAX_LATE))]
+    assert shown(heard(*messages[:MAX_LATE]))["temperature"] == 30.21
     machines = heard(*messages)
-    assert shown(machines)["temperature"] == MOST_LATE - 1
-    machines.on_reading(reading(timestamp=at(MOST_LATE), temperature=99))
+    assert shown(machines)["temperature"] == MAX_LATE - 1
+    machines.on_reading(reading(timestamp=at(MAX_LATE), temperature=99))
     assert shown(machines)["temperature"] == 99
 
 
@@ -152,7 +152,7 @@ def test_a_topic_that_names_no_machine_is_rejected(level: str) -> None:
 
 
 def test_no_more_machines_are_remembered_than_there_is_room_for() -> None:
-    machines = Machines(most=2)
+    machines = Machines(max_machines=2)
     machines.on_reading(reading(1))
     machines.on_average(average(machine="2"))
     for refused in (lambda: machines.on_reading(reading(3)), lambda: machines.on_average(average(machine="3"))):
