@@ -1,4 +1,4 @@
-"""Typed views of what was recorded on the topics of a filter: columns and types come from the payloads themselves."""
+"""Typed views of the messages on the topics of a filter: columns and types are inferred from the payloads."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from broker.mqtt.topics import validate_filter
 from storage.errors import InvalidRequest
 
 SAMPLE = 100_000
-"""The last messages on the topics, from which the types are inferred."""
+"""Number of the last messages on the topics from which the types are inferred."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.IGNORECASE)
 _FIXED = ("number", "received_at", "event_at", "topic")
 _INTEGERS = ("BIGINT", "UBIGINT")
 _NUMBERS = (*_INTEGERS, "HUGEINT", "UHUGEINT", "DOUBLE")
-_NUMBER_ALONE = f"CASE WHEN json_type(json_payload) IN {_NUMBERS} THEN TRY_CAST(payload AS DOUBLE) END"
-_TEXT_ALONE = "CASE WHEN json_type(json_payload) IS DISTINCT FROM 'OBJECT' THEN payload END"
+_BARE_NUMBER = f"CASE WHEN json_type(json_payload) IN {_NUMBERS} THEN TRY_CAST(payload AS DOUBLE) END"
+_BARE_TEXT = "CASE WHEN json_type(json_payload) IS DISTINCT FROM 'OBJECT' THEN payload END"
 _SHAPES = f"""
 WITH sample AS (SELECT payload FROM messages WHERE {{condition}} ORDER BY number DESC LIMIT {SAMPLE}),
 valid AS (
@@ -41,7 +41,7 @@ SELECT bool_and(text IS NULL OR (regexp_full_match(text, '[0-9]+-[0-9]+-[0-9]+T.
 
 @dataclass(frozen=True, slots=True)
 class RecordedView:
-    """A view to be: its columns, by name, with their SQL."""
+    """A view that is to be created: its columns by name, with their SQL."""
 
     name: str
     topic_filter: str
@@ -57,10 +57,10 @@ class RecordedView:
 
 
 def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> RecordedView:
-    """Infer a view from what was recorded.
+    """Infer a view from recorded messages.
 
     Raises:
-        InvalidRequest: the name cannot be one, the filter is wrong, or nothing was recorded that has a type.
+        InvalidRequest: the name or the filter is invalid, or no message with a type was recorded.
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidRequest(f"{name!r} cannot name a view: letters, digits and _ can, 63 at most, not a digit first")
@@ -74,9 +74,9 @@ def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> Recor
     levels = _levels(topic_filter)
     columns = levels | _fields(connection, condition, json.loads(fields) if fields else {}, {*_FIXED, "value", *levels})
     if others:
-        columns["value"] = _NUMBER_ALONE if numbers == others else _TEXT_ALONE
+        columns["value"] = _BARE_NUMBER if numbers == others else _BARE_TEXT
     if not columns:
-        raise InvalidRequest(f"what was recorded on {topic_filter} has no fields: there is nothing to type")
+        raise InvalidRequest(f"the messages recorded on {topic_filter} have no fields: there is nothing to type")
     return RecordedView(name, topic_filter, columns)
 
 
@@ -115,21 +115,21 @@ def _are_instants(connection: DuckDBPyConnection, condition: str, pointer: str) 
 
 
 def _typed(pointer: str, kind: Any) -> str:
-    """Return the SQL of a column; null where a payload has another type there than the sample had."""
-    said, text = f"json_type(json_payload, {pointer})", f"json_extract_string(json_payload, {pointer})"
+    """Return the SQL of a column; it is null where a payload has another type there than the sample."""
+    found, text = f"json_type(json_payload, {pointer})", f"json_extract_string(json_payload, {pointer})"
     if kind in _INTEGERS:
-        return f"CASE WHEN {said} IN {_INTEGERS} THEN TRY_CAST({text} AS BIGINT) END"
+        return f"CASE WHEN {found} IN {_INTEGERS} THEN TRY_CAST({text} AS BIGINT) END"
     if kind == "DOUBLE":
-        return f"CASE WHEN {said} IN {_NUMBERS} THEN TRY_CAST({text} AS DOUBLE) END"
+        return f"CASE WHEN {found} IN {_NUMBERS} THEN TRY_CAST({text} AS DOUBLE) END"
     if kind == "BOOLEAN":
-        return f"CASE WHEN {said} = 'BOOLEAN' THEN {text} = 'true' END"
+        return f"CASE WHEN {found} = 'BOOLEAN' THEN {text} = 'true' END"
     if kind in ("VARCHAR", "TIMESTAMPTZ"):
-        return f"CASE WHEN {said} = 'VARCHAR' THEN TRY_CAST({text} AS {kind}) END"
+        return f"CASE WHEN {found} = 'VARCHAR' THEN TRY_CAST({text} AS {kind}) END"
     return f"json_extract(json_payload, {pointer})"
 
 
 def create(connection: DuckDBPyConnection, view: RecordedView) -> None:
-    """Define a view, in place of one of that name which was asked for before.
+    """Define a view; one of that name that a user created before is replaced.
 
     Raises:
         InvalidRequest: the name belongs to a table or view of Scaup's own.
@@ -139,22 +139,22 @@ def create(connection: DuckDBPyConnection, view: RecordedView) -> None:
              (SELECT name FROM recorded_view)"""
     if connection.execute(sql, {"name": view.name}).fetchall():
         raise InvalidRequest(f"{view.name} is a table or view of Scaup's own: choose another name")
-    _forget(connection, view.name)
+    _remove(connection, view.name)
     connection.execute("INSERT INTO recorded_view VALUES (?, ?, ?, now())", [view.name, view.topic_filter, view.query])
     connection.execute(f"CREATE OR REPLACE VIEW {identifier(view.name)} AS {view.query}")
 
 
 def drop(connection: DuckDBPyConnection, name: str) -> None:
-    """Remove a view that was asked for before.
+    """Remove a view that a user created.
 
     Raises:
         InvalidRequest: there is none of that name.
     """
-    if not _forget(connection, name):
-        raise InvalidRequest(f"nobody created a view {name!r}: `scaup views` lists those that were")
+    if not _remove(connection, name):
+        raise InvalidRequest(f"no view {name!r} was created: `scaup views` lists those that were")
 
 
-def _forget(connection: DuckDBPyConnection, name: str) -> bool:
+def _remove(connection: DuckDBPyConnection, name: str) -> bool:
     found = connection.execute("SELECT name FROM recorded_view WHERE lower(name) = lower(?)", [name]).fetchall()
     for (each,) in found:
         connection.execute(f"DROP VIEW IF EXISTS {identifier(each)}")

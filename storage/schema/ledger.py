@@ -1,6 +1,6 @@
-"""What the ledger compares: the rows of a typed table with what its declaration gives from `messages`.
+"""Statements of the ledger: they compare the rows of a typed table with those that its declaration derives from `messages`.
 
-The statements are for askers: they read views only. Each is about the messages with numbers from `$low` to `$high`.
+They read views only, so clients may send them to the recorder. Each covers the messages with numbers from `$low` to `$high`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ refused AS MATERIALIZED (
                         WHERE component = 'recorder' AND reason = '{_REFUSED}' AND {_IN_PIECE}) AS listed
         ON messages.number = listed.number AND messages.topic = listed.topic
     WHERE messages.{_IN_PIECE})"""
-"""Messages that a typed table refused: kept raw, and listed whole."""
+"""Messages that a typed table refused: kept raw, and listed in full."""
 
 _COUNTS = """
 SELECT count(*) FILTER (wanted) AS wanted, count(*) FILTER (NOT wanted) AS found,
@@ -50,12 +50,12 @@ class TypedTable:
 
     @property
     def counts_sql(self) -> str:
-        """Return the query for how many rows are `wanted` and `found`, and whether anything `differs`. It needs no memory."""
+        """Return the query for the numbers of rows `wanted` and `found`, and whether anything `differs`. Needs no memory."""
         return self._sides + _COUNTS
 
     @property
     def differences_sql(self) -> str:
-        """Return the query for how many rows are missing, surplus or different, and the first of their numbers."""
+        """Return the query for the numbers of missing, surplus and different rows, and the first message numbers of them."""
         return self._sides + _DIFFERENCES
 
     @property
@@ -70,7 +70,7 @@ class TypedTable:
 
 
 def typed_tables() -> tuple[TypedTable, ...]:
-    """Return every typed table; `rejected_message` also lists what of all streams could not be typed."""
+    """Return every typed table; `rejected_message` also lists the messages of all streams that could not be typed."""
     names = dict.fromkeys(typed.table for typed in TYPED_STREAMS)
     return tuple(_table(name, [typed for typed in TYPED_STREAMS if typed.table == name]) for name in names)
 

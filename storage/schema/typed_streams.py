@@ -109,12 +109,12 @@ class TypedStream:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns of the table that the stream fills."""
+        """Columns of the table that the stream fills."""
         return ("number", "received_at", "event_at", *self._levels.values(), *(column.name for column in self._columns))
 
     @property
     def keys(self) -> dict[str, frozenset[str]]:
-        """The fields of the payload that are known, with what JSON types they may have."""
+        """Known fields of the payload, with the JSON types that they may have."""
         known = dict.fromkeys(self._known_keys, _TEXT | _NUMBER)
         return {column.key: column.json_types for column in self._read} | known
 
@@ -128,17 +128,17 @@ class TypedStream:
         return f"INSERT INTO live.{self.table} ({', '.join(self.names)}) {self.rows_sql(_of_batch(code))}"
 
     def incomplete_sql(self, first_number: str) -> str:
-        """Return the query for the number of typed rows from the message `first_number` on that lack a measured value."""
+        """Return the query for the number of typed rows, from message `first_number` on, that lack a measured value."""
         return f"SELECT count(*) FROM live.{self.table} WHERE number >= {first_number} AND NOT ({_all_there(self._measured)})"
 
     def reject_sql(self, code: int) -> str:
-        """Return the statement that lists in `rejected_message` the rows of `batch` that are not typed, or not completely."""
+        """Return the statement that lists in `rejected_message` the rows of `batch` that are not, or not completely, typed."""
         return f"""
             INSERT INTO live.rejected_message (number, received_at, event_at, component, topic, reason, payload, payload_raw)
             {self.rejects_sql(_of_batch(code))}"""
 
     def rejects_sql(self, source: str) -> str:
-        """Return the query for what of `source` belongs into `rejected_message`."""
+        """Return the query for the messages of `source` that belong into `rejected_message`."""
         wanted = ", ".join(column.wanted for column in self._read if column.need not in _OPTIONAL).replace("'", "''")
         return f"""
             SELECT number, received_at, event_at, 'recorder' AS component, message_topic AS topic,
@@ -186,7 +186,7 @@ TYPED_STREAMS = tuple(map(TypedStream, tables()))
 
 
 class StreamCodes:
-    """Tells which typed stream a topic belongs to: its place in `TYPED_STREAMS`, or -1. Remembers topics, up to a bound."""
+    """Maps a topic to its typed stream: the index in `TYPED_STREAMS`, or -1. Caches topics, up to a limit."""
 
     _CAPACITY = 100_000
 

@@ -56,5 +56,5 @@ def test_boundaries(topic_filter: str, topic: str, expected: bool) -> None:
 
 @settings(max_examples=300)
 @given(FILTER, TOPIC)
-def test_the_same_as_the_broker(topic_filter: str, topic: str) -> None:
+def test_same_as_the_broker(topic_filter: str, topic: str) -> None:
     assert selects(topic_filter, topic) is matches(topic_filter, topic)

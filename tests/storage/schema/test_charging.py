@@ -31,8 +31,8 @@ def status(value: str, widget: str = "w1") -> tuple[str, bytes]:
 
 
 def begun(session: str = "s1", charger: str = "c1", **changed: Any) -> tuple[str, bytes]:
-    said = Session(session=session, widget="w1", started_at="2026-01-31T08:00:00Z", soc_start=12.5)
-    return f"chargers/{charger}/session", orjson.dumps({**msgspec.to_builtins(said), **changed})
+    session_message = Session(session=session, widget="w1", started_at="2026-01-31T08:00:00Z", soc_start=12.5)
+    return f"chargers/{charger}/session", orjson.dumps({**msgspec.to_builtins(session_message), **changed})
 
 
 def over(session: str = "s1", charger: str = "c1", **changed: Any) -> tuple[str, bytes]:
@@ -48,7 +48,7 @@ def rejected(database: Database) -> int:
     return int(ask(database, "SELECT count(*) FROM rejected_message")[0][0])
 
 
-def test_a_state_of_charge_has_its_columns(database: Database, past: Past) -> None:
+def test_state_of_charge_has_its_columns(database: Database, past: Past) -> None:
     plant = b"\x26\x00\x0aplant-time\x00\x142026-01-31T08:00:00Z"
     past.record(DAY, [soc("70", "c1234")], properties=plant)
     (row,) = ask(database, "SELECT charger, soc, event_at, number, received_at IS NOT NULL FROM charger_soc")
@@ -57,7 +57,7 @@ def test_a_state_of_charge_has_its_columns(database: Database, past: Past) -> No
 
 
 @pytest.mark.parametrize("value", ["0", "-0.0", "0.5", "79.999", "80", "100", "100.0", "1e1"])
-def test_a_number_from_0_to_100_is_a_state_of_charge(database: Database, past: Past, value: str) -> None:
+def test_state_of_charge_is_a_number_from_0_to_100(database: Database, past: Past, value: str) -> None:
     past.record(DAY, [soc(value)])
     assert ask(database, "SELECT soc FROM charger_soc") == [(float(value),)]
     assert rejected(database) == 0
@@ -67,7 +67,7 @@ def test_a_number_from_0_to_100_is_a_state_of_charge(database: Database, past: P
     "value",
     ["-0.001", "100.001", "true", "false", '"70"', "null", "NaN", "Infinity", "-Infinity", "1e999", "[70]", '{"soc":70}'],
 )
-def test_what_is_none_is_null_and_listed(database: Database, past: Past, value: str) -> None:
+def test_invalid_state_of_charge_is_null_and_listed(database: Database, past: Past, value: str) -> None:
     past.record(DAY, [soc(value), soc("70")])
     assert ask(database, "SELECT soc FROM charger_soc ORDER BY number") == [(None,), (70.0,)]
     (reason,) = ask(database, "SELECT reason FROM rejected_message")
@@ -86,7 +86,7 @@ def test_what_is_none_is_null_and_listed(database: Database, past: Past, value: 
         b'{"event":"StateOfCharge","soc":70}',
     ],
 )
-def test_a_state_of_charge_is_inside_data(database: Database, past: Past, payload: bytes) -> None:
+def test_state_of_charge_is_read_inside_data(database: Database, past: Past, payload: bytes) -> None:
     past.record(DAY, [("chargers/c1/soc", payload)])
     assert ask(database, "SELECT charger, soc FROM charger_soc") == [("c1", None)]
     assert rejected(database) == 1
@@ -96,7 +96,7 @@ def test_a_state_of_charge_is_inside_data(database: Database, past: Past, payloa
     "payload",
     [b"", b"nonsense", b"\xff", b"[]", b"70", b"null", b'{"data":{"soc":70}}', b'{"event":"stateOfCharge","data":{"soc":70}}'],
 )
-def test_what_is_no_such_event_has_no_row(database: Database, past: Past, payload: bytes) -> None:
+def test_other_events_have_no_row(database: Database, past: Past, payload: bytes) -> None:
     topics = ("chargers/c1/soc", "widgets/w1/status", "chargers/c1/session", "charging/pairs")
     past.record(DAY, [(topic, payload) for topic in topics])
     for table in ("charger_soc", "widget_status", "charging_told", "charging_pairs", "charging_session", "charger_pair"):
@@ -104,15 +104,15 @@ def test_what_is_no_such_event_has_no_row(database: Database, past: Past, payloa
     assert rejected(database) == len(topics)
 
 
-@pytest.mark.parametrize("said", [each.value for each in Status])
-def test_a_status_has_its_columns(database: Database, past: Past, said: str) -> None:
-    past.record(DAY, [status(f'"{said}"', "wABCD")])
-    assert ask(database, "SELECT widget, status FROM widget_status") == [("wABCD", said)]
+@pytest.mark.parametrize("text", [each.value for each in Status])
+def test_status_has_its_columns(database: Database, past: Past, text: str) -> None:
+    past.record(DAY, [status(f'"{text}"', "wABCD")])
+    assert ask(database, "SELECT widget, status FROM widget_status") == [("wABCD", text)]
     assert rejected(database) == 0
 
 
 @pytest.mark.parametrize("value", ["null", "7", "true", '""', "[]"])
-def test_a_status_that_is_no_text_is_null_and_listed(database: Database, past: Past, value: str) -> None:
+def test_status_that_is_not_text_is_null_and_listed(database: Database, past: Past, value: str) -> None:
     past.record(DAY, [status(value)])
     assert ask(database, "SELECT widget, status FROM widget_status") == [("w1", None)]
     assert rejected(database) == 1
@@ -135,22 +135,22 @@ def test_the_frames_of_the_contract_are_typed(database: Database, past: Past) ->
     ("table", "payload"),
     [("charger_soc", SocEvent), ("widget_status", StatusEvent), ("charging_told", Session), ("charging_pairs", Pairs)],
 )
-def test_everything_that_is_declared_is_known(table: str, payload: Any) -> None:
-    """Else each message would be told as drift."""
+def test_all_fields_of_the_payload_are_known(table: str, payload: Any) -> None:
+    """A field that is not known would be reported as drift with its first message."""
     typed = next(each for each in TYPED_STREAMS if each.table == table)
     assert set(payload.__struct_fields__) == set(typed.keys)
 
 
-def test_what_the_contract_allows_is_no_drift_and_another_field_is(database: Database, deliver: Deliver) -> None:
+def test_only_a_field_outside_the_contract_is_drift(database: Database, deliver: Deliver) -> None:
     extra = ("chargers/c1/session", b'{"session":"s","price":3}')
     allowed = [soc("70"), status('"charged"'), begun(), over(), paired({}), paired({"c1": "w1"}), soc("null")]
-    for messages, told in ((allowed, []), ([extra], ["price"])):
+    for messages, reported in ((allowed, []), ([extra], ["price"])):
         batch = [deliver(*each) for each in messages]
         stored = database.commit(arrow_table(batch, 1, StreamCodes()))
-        assert [drift.field for drift in stored.drifts] == told
+        assert [drift.field for drift in stored.drifts] == reported
 
 
-def test_a_session_is_what_was_said_last(database: Database, past: Past) -> None:
+def test_session_has_the_state_published_last(database: Database, past: Past) -> None:
     past.record(DAY, [begun()])
     assert ask(database, f"SELECT {SESSION_COLUMNS} FROM charging_session") == [RUNNING]
     past.record(DAY, [over()], hour=1)
@@ -161,18 +161,18 @@ def test_a_session_is_what_was_said_last(database: Database, past: Past) -> None
     assert rejected(database) == 0
 
 
-def test_a_session_that_is_told_twice_is_one(database: Database, past: Past) -> None:
+def test_session_that_is_published_twice_is_one(database: Database, past: Past) -> None:
     past.record(DAY, [begun(), begun(), over(), over()])
     assert ask(database, f"SELECT {SESSION_COLUMNS} FROM charging_session") == [ENDED]
 
 
-def test_the_first_end_holds_whatever_is_told_after_it(database: Database, past: Past) -> None:
+def test_first_end_of_a_session_counts(database: Database, past: Past) -> None:
     past.record(DAY, [begun(), over()], hour=9)
     past.record(DAY, [begun(), over(ended_by="replaced", soc_end=65)], hour=8)  # the clock was put back: numbers go on
     assert ask(database, "SELECT ended_by, soc_end FROM charging_session") == [("charged", 100)]
 
 
-def test_a_session_that_was_never_ended_is_over_where_the_next_one_begins(database: Database, past: Past) -> None:
+def test_session_without_an_end_ends_where_the_next_begins(database: Database, past: Past) -> None:
     past.record(DAY, [begun("s1"), begun("s2", started_at="2026-01-31T09:00:00Z")])
     rows = ask(database, "SELECT session, ended_at, soc_end, ended_by FROM charging_session ORDER BY session")
     assert rows == [("s1", datetime(2026, 1, 31, 9, tzinfo=UTC), None, "lost"), ("s2", None, None, None)]
@@ -194,7 +194,7 @@ def test_sessions_of_several_chargers_stay_apart(database: Database, past: Past)
         ("soc_start", True, None),
     ],
 )
-def test_what_a_session_must_say_is_listed_where_it_does_not(
+def test_session_without_a_required_field_is_listed(
     database: Database, past: Past, field: str, value: object, stored: object
 ) -> None:
     past.record(DAY, [begun("s1", "c1", **{field: value})])
@@ -202,13 +202,13 @@ def test_what_a_session_must_say_is_listed_where_it_does_not(
     assert rejected(database) == 1
 
 
-def test_a_session_without_a_name_is_none(database: Database, past: Past) -> None:
+def test_session_without_an_identifier_has_no_row(database: Database, past: Past) -> None:
     past.record(DAY, [begun(session=name) for name in ("", None, 7)])  # type: ignore[arg-type]
     assert ask(database, "SELECT * FROM charging_session") == []
     assert rejected(database) == 3
 
 
-def test_the_latest_pairs_hold(database: Database, past: Past) -> None:
+def test_latest_pairs_are_current(database: Database, past: Past) -> None:
     assert ask(database, "SELECT * FROM charger_pair") == []
     past.record(DAY, [paired({"c1": "w1", "c2": "w2"})])
     past.record(DAY, [paired({"c2": "w9", "größe": 'w"\\'}), ("charging/pairs", b'{"pairs":[]}')], hour=1)
@@ -219,7 +219,7 @@ def test_the_latest_pairs_hold(database: Database, past: Past) -> None:
     assert ask(database, "SELECT * FROM charger_pair") == []
 
 
-def test_pairs_that_are_wrong_inside_break_no_query(database: Database, past: Past) -> None:
+def test_invalid_values_in_pairs_break_no_query(database: Database, past: Past) -> None:
     past.record(DAY, [("charging/pairs", b'{"pairs":{"c1":"w1","c1":"w2"}}')])
     assert {charger for charger, _ in ask(database, "SELECT * FROM charger_pair")} <= {"c1"}  # DuckDB 1 keeps both
 

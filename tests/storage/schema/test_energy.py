@@ -1,4 +1,4 @@
-"""The views of energy, made of what the normalizer told."""
+"""The views of energy, made of the quarters that the normalizer publishes."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from tests.storage.conftest import Past, ask
 DAY = date(2026, 1, 31)
 
 
-def told(ship: int | str, *quarters: tuple[str, float | None], **more: Any) -> tuple[str, bytes]:
+def interval(ship: int | str, *quarters: tuple[str, float | None], **more: Any) -> tuple[str, bytes]:
     data = [
         {"datetime": f"2018-08-24T{at}:00Z", "value": kwh, "quality": "measured", "coverage": 1.0, **more}
         for at, kwh in quarters
@@ -29,8 +29,8 @@ def at(minute: int) -> datetime:
     return datetime(2018, 8, 24, 0, minute, tzinfo=UTC)
 
 
-def test_the_last_value_of_a_quarter_holds_and_the_earlier_stay_in_history(database: Database, past: Past) -> None:
-    past.record(DAY, [told(1, ("00:00", 3.0), ("00:15", 3.0)), told(1, ("00:15", 4.5)), told("x", ("00:00", 9.0))])
+def test_last_value_of_a_quarter_counts_and_history_keeps_all(database: Database, past: Past) -> None:
+    past.record(DAY, [interval(1, ("00:00", 3.0), ("00:15", 3.0)), interval(1, ("00:15", 4.5)), interval("x", ("00:00", 9.0))])
     rows = ask(database, "SELECT spaceship_id, ship, start_at, kwh FROM energy_interval ORDER BY ship, start_at")
     assert rows == [(1, "1", at(0), 3.0), (1, "1", at(15), 4.5), (None, "x", at(0), 9.0)]
     assert ask(database, "SELECT kwh FROM energy_revision WHERE start_at = '2018-08-24T00:15:00Z' ORDER BY number") == [
@@ -42,22 +42,22 @@ def test_the_last_value_of_a_quarter_holds_and_the_earlier_stay_in_history(datab
     ]
 
 
-def test_a_quarter_that_is_gone_is_not_there(database: Database, past: Past) -> None:
-    past.record(DAY, [told(1, ("00:00", 3.0), ("00:15", 3.0)), told(1, ("00:00", None))])
+def test_withdrawn_quarter_is_not_current(database: Database, past: Past) -> None:
+    past.record(DAY, [interval(1, ("00:00", 3.0), ("00:15", 3.0)), interval(1, ("00:00", None))])
     assert ask(database, "SELECT start_at FROM energy_interval") == [(at(15),)]
 
 
 def test_the_columns_of_the_contract(database: Database, past: Past) -> None:
-    past.record(DAY, [told(1, ("00:00", -3.0), negative=True)])
+    past.record(DAY, [interval(1, ("00:00", -3.0), negative=True)])
     columns = "spaceship_id, start_at, kwh, quality, coverage, negative, revised_at IS NOT NULL"
     assert ask(database, f"SELECT {columns} FROM energy_interval") == [(1, at(0), -3.0, "measured", 1.0, True, True)]
     assert ask(database, "SELECT count(*) FROM rejected_message") == [(0,)]
 
 
-def test_what_is_no_quarter_is_listed(database: Database, past: Past) -> None:
+def test_invalid_quarter_is_listed(database: Database, past: Past) -> None:
     wrong = ("energy/1/interval", b'{"spaceship_id":1,"units":"kWh","data":5}')
     unreadable = ("energy/1/interval", b'{"spaceship_id":1,"units":"kWh","data":[{"datetime":"nonsense","value":1}]}')
-    past.record(DAY, [wrong, unreadable, told(2, ("00:00", 1.0))])
+    past.record(DAY, [wrong, unreadable, interval(2, ("00:00", 1.0))])
     assert ask(database, "SELECT spaceship_id FROM energy_interval") == [(2,)]
     assert ask(database, "SELECT count(*) FROM rejected_message") == [(1,)]
 

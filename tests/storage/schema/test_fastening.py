@@ -17,12 +17,12 @@ CURRENT = "SELECT serial, step, torque_nm FROM fastening ORDER BY serial, step"
 HISTORY = "SELECT torque_nm, void FROM fastening_event WHERE torque_nm IS NOT NULL ORDER BY number"
 
 
-def told(event: str, serial: str = "RP-1", step: int = 1, job: str = "j", **facts: object) -> tuple[str, bytes]:
-    return TOPIC, orjson.dumps({"event": event, "job": job, "serial": serial, "step": step, **LIMITS, **facts})
+def event(kind: str, serial: str = "RP-1", step: int = 1, job: str = "j", **facts: object) -> tuple[str, bytes]:
+    return TOPIC, orjson.dumps({"event": kind, "job": job, "serial": serial, "step": step, **LIMITS, **facts})
 
 
 def value(torque_nm: float, in_range: bool = True, **facts: Any) -> tuple[str, bytes]:
-    return told("in range" if in_range else "out of range", torque_nm=torque_nm, in_range=in_range, **facts)
+    return event("in range" if in_range else "out of range", torque_nm=torque_nm, in_range=in_range, **facts)
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def past(database: Database) -> Past:
     return Past(database)
 
 
-def test_a_result_is_current_until_its_screw_is_loosened(database: Database, past: Past) -> None:
-    past.record(DAY, [told("step sent"), value(10.1), value(14.091, in_range=False, step=2)])
+def test_result_is_current_until_its_screw_is_loosened(database: Database, past: Past) -> None:
+    past.record(DAY, [event("step sent"), value(10.1), value(14.091, in_range=False, step=2)])
     assert ask(database, CURRENT) == [("RP-1", 1, 10.1), ("RP-1", 2, 14.091)]
     assert ask(database, "SELECT in_range FROM fastening WHERE step = 2") == [(False,)]
-    past.record(DAY, [told("reversed", step=2, void=True, asked=True), value(13.15, step=2)], hour=1)
+    past.record(DAY, [event("reversed", step=2, void=True, asked=True), value(13.15, step=2)], hour=1)
     assert ask(database, CURRENT) == [("RP-1", 1, 10.1), ("RP-1", 2, 13.15)]
     assert ask(database, HISTORY) == [(10.1, False), (14.091, True), (13.15, False)]
 
 
-def test_a_later_result_of_the_same_screw_takes_its_place(database: Database, past: Past) -> None:
+def test_later_result_of_the_same_screw_replaces_it(database: Database, past: Past) -> None:
     past.record(DAY, [value(10.1), value(10.2, job="k"), value(9.9, serial="RP-2")])
     assert ask(database, CURRENT) == [("RP-1", 1, 10.2), ("RP-2", 1, 9.9)]
 
 
-def test_a_controller_that_was_started_anew_voids_values_of_its_own_job_only(database: Database, past: Past) -> None:
-    past.record(DAY, [value(10.1), told("voided", job="k")])
+def test_restarted_controller_voids_values_of_its_own_job_only(database: Database, past: Past) -> None:
+    past.record(DAY, [value(10.1), event("voided", job="k")])
     assert ask(database, CURRENT) == [("RP-1", 1, 10.1)]
-    past.record(DAY, [told("voided")], hour=1)
+    past.record(DAY, [event("voided")], hour=1)
     assert ask(database, CURRENT) == []
 
 
@@ -61,20 +61,20 @@ def test_the_columns_of_the_contract(database: Database, past: Past) -> None:
 
 def test_the_file_alone_answers(database: Database, past: Past) -> None:
     past.record(DAY, [value(10.1), value(13.0, step=2)])
-    past.record(date(2026, 2, 1), [told("reversed", step=2, void=True)])
+    past.record(date(2026, 2, 1), [event("reversed", step=2, void=True)])
     database.close()
     with open_read_only(database.path) as alone:
         assert alone.execute(CURRENT).fetchall() == [("RP-1", 1, 10.1)]
 
 
-def test_a_wrong_event_is_kept_and_counts_for_nothing(database: Database, past: Past) -> None:
+def test_invalid_event_is_kept_and_has_no_effect(database: Database, past: Past) -> None:
     past.record(DAY, [(TOPIC, b'{"event":"in range","torque_nm":5}'), (TOPIC, b"nonsense"), value(10.0)])
     assert ask(database, CURRENT) == [("RP-1", 1, 10.0)]
     assert ask(database, "SELECT count(*) FROM rejected_message") == [(2,)]
 
 
-def test_an_event_has_no_new_fields(database: Database, past: Past) -> None:
-    """Everything that the controller says is declared, or each message would be told as drift."""
+def test_all_fields_of_an_event_are_known(database: Database, past: Past) -> None:
+    """A field that is not known would be reported as drift with its first message."""
     from broker.contract.fastening.topics import FasteningEvent
     from storage.schema.typed_streams import TYPED_STREAMS
 
@@ -82,7 +82,7 @@ def test_an_event_has_no_new_fields(database: Database, past: Past) -> None:
     assert set(FasteningEvent.__struct_fields__) == set(typed.keys)
 
 
-def test_the_last_catalog_holds(database: Database, past: Past) -> None:
+def test_last_catalog_is_current(database: Database, past: Past) -> None:
     step = {"step": 1, "target_nm": 10.0, "min_nm": 9.5, "max_nm": 10.5}
     catalogs = [
         {"serials": [{"serial": "OLD", "part_id": 1}], "parts": []},
@@ -99,6 +99,6 @@ def test_the_last_catalog_holds(database: Database, past: Past) -> None:
     assert ask(database, sql) == [(4,)]
 
 
-def test_without_a_catalog_there_is_nothing(database: Database) -> None:
+def test_views_are_empty_without_a_catalog(database: Database) -> None:
     for name in ("serial_number", "part", "step", "fastening", "fastening_event"):
         assert ask(database, f"SELECT * FROM {name}") == []

@@ -31,7 +31,7 @@ def test_every_table_of_live_has_a_view_with_its_columns(database: Database) -> 
         assert [column for column, *_ in ask(database, f"DESCRIBE {name}")] == columns
 
 
-def test_a_view_of_a_user_that_no_longer_fits_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_user_view_that_no_longer_fits_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "scaup.duckdb"
     with closing(Database(path, 256, 1)) as database:
         values = "('good', 'a', 'SELECT topic FROM messages', now()), ('wrong', 'a', 'SELECT missing FROM messages', now())"
@@ -44,14 +44,14 @@ def test_a_view_of_a_user_that_no_longer_fits_stops_nothing(tmp_path: Path, capl
         assert connection.execute("FROM good").fetchall() == [("t",)]
 
 
-def test_a_wrong_view_of_a_user_does_not_keep_days_from_moving(database: Database, past: Past) -> None:
+def test_invalid_user_view_does_not_stop_the_archive(database: Database, past: Past) -> None:
     past.record(DAY, a_day())
     values = "('wrong', 'a', 'SELECT missing FROM messages', now())"
     database.transact(lambda connection: connection.execute(f"INSERT INTO recorded_view VALUES {values}"))
     assert Archive(database, direct).move(DAY, silent) == len(a_day())
 
 
-def test_columns_are_those_of_one_database_where_several_are_attached(database: Database, tmp_path: Path) -> None:
+def test_columns_are_those_of_one_of_several_databases(database: Database, tmp_path: Path) -> None:
     with closing(duckdb.connect(str(tmp_path / "one.duckdb"))) as connection:
         for name in ("one", "two"):
             connection.execute(f"ATTACH IF NOT EXISTS '{tmp_path / name}.duckdb' AS {name}")

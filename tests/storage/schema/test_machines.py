@@ -39,7 +39,7 @@ def rejected(database: Database) -> int:
     return int(ask(database, "SELECT count(*) FROM rejected_message")[0][0])
 
 
-def test_a_reading_has_the_columns_of_its_payload(database: Database, past: Past) -> None:
+def test_reading_has_the_columns_of_its_payload(database: Database, past: Past) -> None:
     plant = b"\x26\x00\x0aplant-time\x00\x142026-01-31T08:00:00Z"
     past.record(DAY, [reading()], properties=plant)
     assert ask(database, f"SELECT {COLUMNS} FROM machine_reading") == [ROW]
@@ -49,13 +49,13 @@ def test_a_reading_has_the_columns_of_its_payload(database: Database, past: Past
 
 @pytest.mark.parametrize("field", ["temperature", "fan_speed"])
 @pytest.mark.parametrize("value", ["30.21", True, None, [1], {"a": 1}])
-def test_what_is_no_number_is_null_and_listed(database: Database, past: Past, field: str, value: object) -> None:
+def test_value_that_is_not_a_number_is_null_and_listed(database: Database, past: Past, field: str, value: object) -> None:
     past.record(DAY, [reading(**{field: value})])
     assert ask(database, f"SELECT {field}, status FROM machine_reading") == [(None, "COMPLETED")]
     assert rejected(database) == 1
 
 
-def test_a_missing_measurement_is_listed_too(database: Database, past: Past) -> None:
+def test_missing_measurement_is_listed(database: Database, past: Past) -> None:
     past.record(DAY, [("machines/1/reading", b'{"id":1,"temperature":20}')])
     assert ask(database, "SELECT temperature, fan_speed FROM machine_reading") == [(20.0, None)]
     assert rejected(database) == 1
@@ -63,14 +63,14 @@ def test_a_missing_measurement_is_listed_too(database: Database, past: Past) -> 
 
 @pytest.mark.parametrize("field", ["name", "description", "status", "timestamp"])
 @pytest.mark.parametrize("value", [None, 7, ""])
-def test_what_need_not_be_there_is_null_and_not_listed(database: Database, past: Past, field: str, value: object) -> None:
+def test_missing_optional_field_is_null_and_not_listed(database: Database, past: Past, field: str, value: object) -> None:
     past.record(DAY, [reading(**{field: value})])
     assert ask(database, f"SELECT {field} FROM machine_reading") == [(None,)]
     assert rejected(database) == 0
 
 
 @pytest.mark.parametrize(
-    ("said", "taken_at"),
+    ("text", "taken_at"),
     [
         ("2024-11-03T13:40:45Z", datetime(2024, 11, 3, 13, 40, 45, tzinfo=UTC)),
         ("2024-11-03T14:40:45+01:00", datetime(2024, 11, 3, 13, 40, 45, tzinfo=UTC)),
@@ -80,26 +80,26 @@ def test_what_need_not_be_there_is_null_and_not_listed(database: Database, past:
         ("2024-13-03T13:40:45Z", None),
     ],
 )
-def test_an_instant_has_its_offset(database: Database, past: Past, said: str, taken_at: datetime | None) -> None:
-    past.record(DAY, [reading(timestamp=said)])
+def test_instant_needs_its_offset(database: Database, past: Past, text: str, taken_at: datetime | None) -> None:
+    past.record(DAY, [reading(timestamp=text)])
     assert ask(database, "SELECT timestamp FROM machine_reading") == [(taken_at,)]
 
 
 @pytest.mark.parametrize("payload", [b"", b"nonsense", b"\xff", b"[]", b"7", b"null"])
-def test_what_is_no_object_has_no_row(database: Database, past: Past, payload: bytes) -> None:
+def test_payload_that_is_not_an_object_has_no_row(database: Database, past: Past, payload: bytes) -> None:
     past.record(DAY, [("machines/1/reading", payload), ("machines/1/average", payload), reading()])
     assert ask(database, "SELECT number FROM machine_reading") == [(3,)]
     assert ask(database, "SELECT count(*) FROM machine_average") == [(0,)]
     assert rejected(database) == 2
 
 
-def test_an_average_as_the_controller_says_it(database: Database, past: Past) -> None:
+def test_average_as_the_controller_publishes_it(database: Database, past: Past) -> None:
     controller = MovingAverage()
     messages = []
     for temperature in (20.0, "warm", 20.36):
         topic, payload = reading("7", id=7, temperature=temperature)
-        (said,) = controller.on_message(Message(topic=topic, payload=payload), 0.0)
-        messages.append((said.topic, said.payload))
+        (published,) = controller.on_message(Message(topic=topic, payload=payload), 0.0)
+        messages.append((published.topic, published.payload))
     nothing = (
         "machines/8/average",
         b'{"average_temperature":null,"average_speed":null,"status":null,"left_out":{"temperature":1}}',
@@ -112,22 +112,22 @@ def test_an_average_as_the_controller_says_it(database: Database, past: Past) ->
 
 
 @pytest.mark.parametrize(("table", "payload"), [("machine_reading", MachineReading), ("machine_average", MachineAverage)])
-def test_everything_that_is_declared_is_known(table: str, payload: Any) -> None:
-    """Else each message would be told as drift."""
+def test_all_fields_of_the_payload_are_known(table: str, payload: Any) -> None:
+    """A field that is not known would be reported as drift with its first message."""
     typed = next(each for each in TYPED_STREAMS if each.table == table)
     assert set(payload.__struct_fields__) == set(typed.keys)
 
 
-def test_what_the_contract_allows_is_no_drift_and_another_field_is(database: Database, deliver: Deliver) -> None:
+def test_only_a_field_outside_the_contract_is_drift(database: Database, deliver: Deliver) -> None:
     average = b'{"average_temperature":null,"average_speed":1,"status":null,"left_out":{"temperature":5}}'
     extra = b'{"average_temperature":1,"average_speed":1,"status":"IDLE","average_pressure":3}'
-    for payloads, told in (([average, b"garbage"], []), ([extra], ["average_pressure"])):
+    for payloads, reported in (([average, b"garbage"], []), ([extra], ["average_pressure"])):
         batch = [deliver(*reading()), *(deliver("machines/1/average", payload) for payload in payloads)]
         stored = database.commit(arrow_table(batch, 1, StreamCodes()))
-        assert [drift.field for drift in stored.drifts] == told
+        assert [drift.field for drift in stored.drifts] == reported
 
 
-def test_the_warm_start_finds_the_last_readings(database: Database, past: Past) -> None:
+def test_warm_start_finds_the_last_readings(database: Database, past: Past) -> None:
     controller = MovingAverage()
     online = b'{"state":"online","boot":"b","version":"1"}'
     (question,) = controller.on_message(Message(topic="components/recorder/state", payload=online), 0.0)
@@ -147,11 +147,11 @@ def test_the_warm_start_finds_the_last_readings(database: Database, past: Past) 
     )
     assert controller.on_message(answer, 0.0) == []
     topic, payload = reading(temperature=15, timestamp="2024-11-03T13:41:00Z")
-    (said,) = [*controller.on_message(Message(topic=topic, payload=payload), 3.0), *controller.on_tick(3.0)]
-    assert orjson.loads(said.payload)["average_temperature"] == (7 + 9 + 11 + 13 + 15) / 5
+    (published,) = [*controller.on_message(Message(topic=topic, payload=payload), 3.0), *controller.on_tick(3.0)]
+    assert orjson.loads(published.payload)["average_temperature"] == (7 + 9 + 11 + 13 + 15) / 5
 
 
-def test_what_the_command_line_asks(database: Database, past: Past) -> None:
+def test_statements_of_the_command_line(database: Database, past: Past) -> None:
     garbage = [("machines/1/reading", payload) for payload in (b"", b"x", b"\xff", b"[]")]
     average = b'{"average_temperature":20.18,"average_speed":899.64,"status":"IDLE"}'
     past.record(DAY, [reading(), reading(temperature="30.21", timestamp=None), *garbage, ("machines/1/average", average)])
