@@ -116,7 +116,7 @@ def check_soc(message: Incoming) -> None:
     """Check a charger's message: text, JSON, the documented event with a state of charge from 0 to 100.
 
     Raises:
-        Rejected: it is something else; the text says why.
+        Rejected: it is anything else; the text names the reason.
     """
     if not message.text:
         raise Rejected("a binary frame: a charger sends text")

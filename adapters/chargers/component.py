@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 0.1
 PAIRS_TIMEOUT_S = 5.0
-"""How long the first clients wait until the pairs are known; after that they are answered with 503."""
+"""Time for which the first clients wait until the pairs are known; after that they are answered with 503."""
 STALE_S = 15.0
-"""How long clients have to come back after a restart before they are published as not connected."""
+"""Time in which clients can come back after a restart before they are published as not connected."""
 REPORT_S = 60.0
 
 
@@ -63,7 +63,7 @@ class ChargerAdapter:
         """Serve until cancelled; then close every connection.
 
         Raises:
-            CannotStart: a port cannot be listened on; the text says why and what to do.
+            CannotStart: a port cannot be listened on; the text names the cause and the fix.
         """
         self._bus = bus
         try:

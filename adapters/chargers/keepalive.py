@@ -12,7 +12,7 @@ C = TypeVar("C", bound=Hashable)
 SILENT_S = 10.0
 """A client that has been silent for this long is pinged."""
 ANSWER_S = 10.0
-"""How long it may take to answer: a dead client is noticed 20 s after its last bytes."""
+"""Longest time for an answer: a dead client is noticed 20 s after its last bytes."""
 HANDSHAKE_S = 10.0
 MOST_PINGS = 400
 """Pings at a time: twenty thousand clients that connected in the same instant are pinged over many sweeps."""

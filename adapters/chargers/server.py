@@ -51,7 +51,7 @@ class Server:
         """Accept connections into the backlog; they wait until `start`.
 
         Raises:
-            CannotStart: the port cannot be listened on; the text says why and what to do.
+            CannotStart: the port cannot be listened on; the text names the cause and the fix.
         """
         self._sockets = listen(self._listening)
         for each in self._sockets:

@@ -15,7 +15,7 @@ from adapters.client.errors import Failed
 PIECE = 1_000_000
 """Messages per query: it has to stay within the recorder's limits while it records."""
 _SETTLE_S, _SETTLE_TRIES = 0.5, 4
-"""How long, and how often, to wait for a message that a later one has overtaken."""
+"""Interval and number of waits for a message that a later one has overtaken."""
 _CHANGES_TRIES = 3
 
 Publisher = tuple[str, str]

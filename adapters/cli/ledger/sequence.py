@@ -17,7 +17,7 @@ RETAINED_S = 5
 
 
 class Kind(Enum):
-    """What was found about some numbers of a publisher."""
+    """The kinds of findings about the numbers of a publisher."""
 
     MISSING = "missing"
     DOUBLED = "doubled"
@@ -80,12 +80,12 @@ class PublisherSequence:
 
     @property
     def published(self) -> int:
-        """How many of the considered messages were published, by the highest number."""
+        """The number of considered messages that were published, by the highest number."""
         return self.highest - self.floor
 
     @property
     def recorded(self) -> int:
-        """How many of the considered messages are recorded, each counted once."""
+        """The number of considered messages that are recorded, each counted once."""
         return sum(island.last - island.first + 1 for island in self._ranges)
 
     def add(self, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Where a result is written: standard output, a file, or a file that appears only when it is complete."""
+"""The destination of a result: standard output, a file, or a file that appears only when it is complete."""
 
 import errno
 import fcntl

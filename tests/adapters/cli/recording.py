@@ -1,4 +1,4 @@
-"""A small database as the recorder makes it, for the tests of what reads whole databases."""
+"""A small database as the recorder creates it, for tests that read whole databases."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Recording:
     """A database below `folder`; messages arrive a second apart."""
 
     def __init__(self, folder: Path, count: int = 0) -> None:
-        """Open `folder/scaup.duckdb`, which holds `count` messages already; create it where there is none."""
+        """Open `folder/scaup.duckdb` with its `count` messages, or create it."""
         self.folder = folder
         self._database = open_database(folder / "scaup.duckdb")
         self._pending: list[TimedDelivery] = []
@@ -35,7 +35,7 @@ class Recording:
 
     @property
     def database(self) -> Database:
-        """The database, with all that was recorded so far."""
+        """The database, with all messages recorded so far."""
         if self._pending:
             self._database.commit(arrow_table(self._pending, 1, StreamCodes()))
             self._pending = []
@@ -53,7 +53,7 @@ class Recording:
         self._pending.append(TimedDelivery(at_us, delivery))
 
     def publish(self, source: str, *seqs: int, boot: str = "b1", topic: str = OTHER, **more: Any) -> None:
-        """Record messages of a publisher of ours."""
+        """Record messages of one of our publishers."""
         for seq in seqs:
             self.record(topic, stamp=(source, boot, seq), **more)
 
@@ -70,7 +70,7 @@ class Recording:
             cursor.execute(counted, [day, source, boot, len(numbers)])
 
     def note_archived(self, day: date, rows: int, last_number: int) -> None:
-        """Note a file of the archive with messages from the first one on; the file itself is not made."""
+        """List a file of the archive with messages from the first one on; the file itself is not created."""
         self.change(
             f"""INSERT INTO archive_file BY NAME SELECT 'day={day}/messages.parquet' AS path, DATE '{day}' AS day,
                 'messages' AS name, 'archived' AS state, {rows} AS rows, 1 AS first_number, {last_number} AS last_number,
@@ -93,19 +93,19 @@ class Recording:
 
     @contextmanager
     def closed(self) -> Iterator[FakeSession]:
-        """Close the database and give a session that finds it, without a broker."""
+        """Close the database and return a session that opens it, without a broker."""
         self.database.close()
         yield FakeSession(None, Settings.load({"SCAUP_DATA_DIR": str(self.folder)}))
 
     def online(self) -> FakeSession:
-        """Return a session in which a recorder answers from this database, and goes on recording."""
+        """Return a session in which a recorder answers from this database, and keeps recording."""
         bus = FakeBus(_Recorder(self))
         bus.retain("components/recorder/state", '{"state":"online","boot":"b1","version":"0.1.0"}')
         return FakeSession(bus)
 
 
 class _Recorder(FakeRecorder):
-    """Records every question like any message, and answers from the views of a recording."""
+    """Records every query like any message, and answers from the views of a recording."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(rows_per_part=100)

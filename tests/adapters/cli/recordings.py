@@ -1,4 +1,4 @@
-"""Recordings for the commands that read many of them: a database file as the recorder leaves it, and a recorder on one."""
+"""Recordings for commands that read many messages: a database file of the recorder, and a recorder that answers from one."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.databases import open_database
 
 
 class Recording:
-    """Messages on their way into `scaup.duckdb` of a folder: one a second, unless `at` says when."""
+    """Messages to be written to `scaup.duckdb` in a folder: one a second, unless `at` is given."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""scaup chargers: what is connected now, and the recorded sessions."""
+"""scaup chargers: present connections, and recorded sessions."""
 
 import json
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def seen(scaup: Scaup, bus: FakeBus, *arguments: str) -> dict[str, tuple[str, st
     return {each["charger"]: (each["state"], each["widget_state"]) for each in listed(scaup, bus, *arguments)}
 
 
-def test_what_is_known_of_a_charger(scaup: Scaup, booth: FakeBus) -> None:
+def test_the_row_of_a_charger(scaup: Scaup, booth: FakeBus) -> None:
     assert listed(scaup, booth)[-1] == {
         "charger": "c10",
         "state": "online",
@@ -67,7 +67,7 @@ def test_what_is_known_of_a_charger(scaup: Scaup, booth: FakeBus) -> None:
     }
 
 
-def test_those_that_were_never_connected_are_counted_and_listed_on_demand(scaup: Scaup, booth: FakeBus) -> None:
+def test_chargers_never_connected_are_listed_with_all(scaup: Scaup, booth: FakeBus) -> None:
     result = scaup("chargers", session=FakeSession(booth))
     assert "1 more in the pairs were never connected: --all lists them too" in result.stderr
     assert seen(scaup, booth) == {"c2": ("offline", "never seen"), "c10": ("online", "online")}
@@ -77,29 +77,29 @@ def test_those_that_were_never_connected_are_counted_and_listed_on_demand(scaup:
     assert list(seen(scaup, booth, "--all")) == ["c1", "c2", "c10"]
 
 
-def test_only_those_that_are_connected(scaup: Scaup, booth: FakeBus) -> None:
+def test_only_connected_chargers(scaup: Scaup, booth: FakeBus) -> None:
     assert list(seen(scaup, booth, "--online")) == ["c10"]
     assert list(seen(scaup, booth, "--online", "--all")) == ["c10"]
 
 
-@pytest.mark.parametrize("said", [OFFLINE, "garbage", None])
-def test_a_link_counts_only_while_its_adapter_is_online(scaup: Scaup, booth: FakeBus, said: str | None) -> None:
-    """A killed adapter could not say that its connections are closed; another one's are not concerned."""
+@pytest.mark.parametrize("state", [OFFLINE, "garbage", None])
+def test_a_link_counts_only_while_its_adapter_is_online(scaup: Scaup, booth: FakeBus, state: str | None) -> None:
+    """A killed adapter cannot publish that its connections are closed; those of others are not affected."""
     booth.retain("components/charger-adapter-2/state", ONLINE)
     booth.retain("chargers/c2/link", link(adapter="charger-adapter-2"))
     del booth.kept["components/charger-adapter/state"]
-    if said is not None:
-        booth.retain("components/charger-adapter/state", said)
+    if state is not None:
+        booth.retain("components/charger-adapter/state", state)
     assert seen(scaup, booth) == {"c2": ("online", "never seen"), "c10": ("offline", "offline")}
 
 
-def test_a_charger_that_is_not_in_the_pairs_is_listed_with_the_widget_it_had(scaup: Scaup, booth: FakeBus) -> None:
+def test_a_charger_removed_from_the_pairs_keeps_its_widget(scaup: Scaup, booth: FakeBus) -> None:
     booth.retain("charging/pairs", '{"pairs":{}}')
     found = {each["charger"]: each["widget"] for each in listed(scaup, booth)}
     assert found == {"c2": "w2", "c10": "w10"}
 
 
-def test_without_a_link_the_controllers_word_holds_and_without_its_word_the_link(scaup: Scaup, booth: FakeBus) -> None:
+def test_state_falls_back_from_link_to_controller(scaup: Scaup, booth: FakeBus) -> None:
     booth.retain("chargers/c7/state", state("w7"))
     booth.retain("chargers/c8/link", link())
     found = {each["charger"]: each for each in listed(scaup, booth)}
@@ -107,7 +107,7 @@ def test_without_a_link_the_controllers_word_holds_and_without_its_word_the_link
     assert (found["c8"]["state"], found["c8"]["widget"], found["c8"]["soc"]) == ("online", None, None)
 
 
-def test_what_is_not_of_its_shape_is_left_out(scaup: Scaup, booth: FakeBus) -> None:
+def test_undecodable_retained_messages_are_left_out(scaup: Scaup, booth: FakeBus) -> None:
     for topic in ("chargers/c3/state", "chargers/c3/link", "widgets/w10/link", "charging/pairs"):
         booth.retain(topic, '{"pairs":[]}')
     assert seen(scaup, booth) == {"c2": ("offline", "never seen"), "c10": ("online", "never seen")}
@@ -131,16 +131,16 @@ def test_one_charger(scaup: Scaup, booth: FakeBus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (["--charger", "c3"], "there is no charger c3"),
         (["--charger", "c2", "--online"], "charger c2 is not online"),
     ],
 )
-def test_the_answer_no(scaup: Scaup, booth: FakeBus, arguments: list[str], told: str) -> None:
+def test_the_answer_no(scaup: Scaup, booth: FakeBus, arguments: list[str], text: str) -> None:
     result = scaup("chargers", *arguments, session=FakeSession(booth))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert told in result.stderr
+    assert text in result.stderr
     assert "Fix: " in result.stderr
 
 
@@ -163,7 +163,7 @@ def test_charging_never_ran(scaup: Scaup) -> None:
     assert (result.exit_code, "see scaup status charging" in result.stderr) == (1, True)
 
 
-def test_a_controller_that_is_away_is_told(scaup: Scaup, booth: FakeBus) -> None:
+def test_an_offline_controller_is_reported(scaup: Scaup, booth: FakeBus) -> None:
     assert "charging is not online" not in scaup("chargers", session=FakeSession(booth)).stderr
     booth.retain("components/charging/state", OFFLINE)
     assert "charging is not online" in scaup("chargers", session=FakeSession(booth)).stderr
@@ -189,7 +189,7 @@ def test_100_000_pairs(scaup: Scaup, booth: FakeBus) -> None:
     assert len(result.stdout.splitlines()) == 100_002
 
 
-def test_names_sort_as_people_count() -> None:
+def test_names_are_in_natural_order() -> None:
     long = "c" + "9" * 5_000
     wanted = ["1", "c", "c0", "c01", "c1", "c1a", "c2", "c2x3", "c2x12", "c10", long, "c²", "d1"]
     assert sorted(set(wanted), key=natural) == wanted
@@ -209,7 +209,7 @@ def tell(recording: Recording, session: str, charger: str, minute: int, **more: 
 
 @pytest.fixture
 def charged(recording: Recording) -> Recording:
-    """Session a of c1 is over, b of c2 runs, c of c1 too."""
+    """Session a of c1 has ended; b of c2 and c of c1 are running."""
     tell(recording, "c", "c1", 40)
     tell(recording, "a", "c1", 0)
     tell(recording, "b", "c2", 10)
@@ -247,7 +247,7 @@ def test_sessions_from_the_file_where_no_recorder_runs(scaup: Scaup, charged: Re
 
 
 def test_the_period_is_of_wall_time(scaup: Scaup, charged: Recording) -> None:
-    """At 08:00:04 a was told the second time, and nothing since."""
+    """Session a was published for the second time at 08:00:04, and nothing after it."""
     found = scaup("chargers", "sessions", "--since", "2026-01-31T08:00:04Z", session=charged.online()).stdout
     assert [json.loads(line)["session"] for line in found.splitlines()] == ["a"]
 

@@ -1,4 +1,4 @@
-"""query, tables, topics, last, tail: what they ask, what they print, how they end."""
+"""query, tables, topics, last, tail: queries, output and exit codes."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_tables_for_people_are_bounded(scaup: Scaup, recorder: FakeRecorder, out
     assert recorder.requests[0]["max_rows"] == expected
 
 
-def test_a_cut_result_is_said_on_standard_error(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_a_truncated_result_is_reported_on_standard_error(scaup: Scaup, recorder: FakeRecorder) -> None:
     result = scaup("query", "SELECT * FROM range(5)", "--max-rows", "4")
     assert len(lines(result.stdout)) == 4
     assert "--max-rows" in result.stderr
@@ -135,7 +135,7 @@ def test_a_silent_recorder_is_not_reachable(scaup: Scaup, recorder: FakeRecorder
     assert "did not answer" in result.stderr
 
 
-def test_a_refusal_of_the_broker_is_a_refusal(scaup: Scaup, bus: FakeBus) -> None:
+def test_a_refusal_of_the_broker_exits_with_4(scaup: Scaup, bus: FakeBus) -> None:
     bus.refuse = True
     result = scaup("query", "SELECT 1")
     assert result.exit_code == 4
@@ -196,7 +196,7 @@ def test_tail_for_people_is_one_line_per_message(scaup: Scaup, recorded: FakeRec
     assert result.stdout == "2026-01-31 08:00:05.000Z  raw/one  (2 bytes)\n"
 
 
-def test_a_history_longer_than_the_limit_is_asked_for_in_pieces(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_a_history_longer_than_the_limit_is_queried_in_pieces(scaup: Scaup, recorder: FakeRecorder) -> None:
     for number in range(10):
         recorder.record(ROOM_1, str(number))
     recorder.most_rows = 4
@@ -205,7 +205,7 @@ def test_a_history_longer_than_the_limit_is_asked_for_in_pieces(scaup: Scaup, re
 
 
 @pytest.mark.parametrize("output_format", ["json", "parquet", "markdown"])
-def test_tail_for_ever_needs_a_format_without_an_end(scaup: Scaup, output_format: str) -> None:
+def test_tail_f_needs_a_format_written_row_by_row(scaup: Scaup, output_format: str) -> None:
     result = scaup("tail", "-f", "-o", output_format)
     assert result.exit_code == 2
     assert "jsonl" in result.stderr
@@ -253,7 +253,7 @@ def test_an_offline_recorder_means_the_file_too(scaup: Scaup, bus: FakeBus, tmp_
     assert lines(scaup("query", "SELECT 1 AS a", session=session).stdout) == [{"a": 1}]
 
 
-def test_without_both_it_is_said_what_to_do(scaup: Scaup, tmp_path: Path) -> None:
+def test_without_recorder_and_file_the_fix_is_named(scaup: Scaup, tmp_path: Path) -> None:
     result = scaup("query", "SELECT 1", session=file_session(tmp_path))
     assert result.exit_code == 3
     assert "no broker at 127.0.0.1:1883" in result.stderr
@@ -263,7 +263,7 @@ def test_without_both_it_is_said_what_to_do(scaup: Scaup, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def held_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data directory whose database another process has open, as a recorder has."""
+    """A data directory whose database is open in another process, like a recorder."""
     data_dir = tmp_path_factory.mktemp("held")
     path = data_dir / "scaup.duckdb"
     code = f"import duckdb, sys; held = duckdb.connect({str(path)!r}); print('open', flush=True); sys.stdin.read()"
@@ -275,33 +275,33 @@ def held_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("command", [["query", "SELECT 1"], ["tail"], ["gaps"]])
 @pytest.mark.parametrize(
-    ("said", "says", "fix"),
+    ("state", "text", "fix"),
     [
         (None, "no broker at 127.0.0.1:1883", "start it with `make up`"),
         ("", "no recorder is online at 127.0.0.1:1883", "`scaup logs recorder` says why it is not connected; SCAUP_MQTT_HOST"),
         ("offline", "no recorder is online at 127.0.0.1:1883", "`scaup logs recorder` says why it is not connected; SCAUP_"),
     ],
 )
-def test_of_a_recorder_that_is_away_from_the_broker_it_is_not_said_to_start_it(
-    scaup: Scaup, held_dir: Path, command: list[str], said: str | None, says: str, fix: str
+def test_a_disconnected_recorder_is_not_suggested_to_be_started(
+    scaup: Scaup, held_dir: Path, command: list[str], state: str | None, text: str, fix: str
 ) -> None:
-    bus = None if said is None else FakeBus()
-    if bus is not None and said:
-        bus.retain("components/recorder/state", f'{{"state":"{said}","boot":"b","version":"1"}}')
+    bus = None if state is None else FakeBus()
+    if bus is not None and state:
+        bus.retain("components/recorder/state", f'{{"state":"{state}","boot":"b","version":"1"}}')
     result = scaup(*command, session=FakeSession(bus, Settings.load({"SCAUP_DATA_DIR": str(held_dir)})))
     assert (result.exit_code, result.stdout) == (3, "")
     error, advice = result.stderr.splitlines()
-    assert re.search(rf"scaup\.duckdb is held by process \d+, most likely the recorder, .*; and {says}", error)
+    assert re.search(rf"scaup\.duckdb is held by process \d+, most likely the recorder, .*; and {text}", error)
     assert advice.startswith(f"Fix: {fix}")
 
 
-def test_what_only_the_recorder_can_do_names_both_ways_to_it(scaup: Scaup) -> None:
+def test_recorder_only_commands_name_both_ways_to_reach_it(scaup: Scaup) -> None:
     result = scaup("archive", "run", session=FakeSession(FakeBus()))
     assert result.exit_code == 3
     assert "Fix: start it with `make up`; if it runs, `scaup logs recorder` says why" in result.stderr
 
 
-def test_a_file_that_is_no_database_is_named(scaup: Scaup, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_named(scaup: Scaup, tmp_path: Path) -> None:
     (tmp_path / "scaup.duckdb").write_text("this is no database" * 1000)
     result = scaup("query", "SELECT 1", session=file_session(tmp_path))
     assert result.exit_code == 3
@@ -316,12 +316,12 @@ def test_every_error_has_an_exit_code_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "stalled"), [(0, True), (60, False)])
-def test_a_recorder_that_cannot_commit_says_why(scaup: Scaup, bus: FakeBus, age_s: float, stalled: bool) -> None:
+def test_a_stalled_recorder_reports_the_reason(scaup: Scaup, bus: FakeBus, age_s: float, stalled: bool) -> None:
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
     counts = dict.fromkeys(RecorderStats.__struct_fields__, 1)
-    said = {**counts, "at": at, "last_error": "the disk is full", "warning": None}
+    state = {**counts, "at": at, "last_error": "the disk is full", "warning": None}
     bus.retain("components/recorder/state", '{"state":"offline","boot":"b","version":"1"}')
-    bus.retain("storage/stats", json.dumps(said))
+    bus.retain("storage/stats", json.dumps(state))
     result = scaup("query", "SELECT 1")
     assert result.exit_code == 3
     assert ("the disk is full" in result.stderr) is stalled

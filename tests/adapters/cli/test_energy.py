@@ -1,4 +1,4 @@
-"""energy import, show and ships, with the normalizer itself behind the bus."""
+"""energy import, show and ships, with the real normalizer behind the bus."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class NormalizingBus(FakeBus):
-    """A bus with a normalizer that knows of no earlier readings; `mute` keeps its answers back."""
+    """A bus with a normalizer without earlier readings; `mute` holds its answers back."""
 
     mute: bool = False
     stopping: bool = False
@@ -124,7 +124,7 @@ def lines(text: str) -> list[Any]:
     return [json.loads(each) for each in text.splitlines()]
 
 
-def test_json_is_posted_as_it_is_and_the_quarters_are_there(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> None:
+def test_json_is_posted_verbatim_and_becomes_quarters(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", post())
     result = scaup("energy", "import", path)
     assert (result.exit_code, result.stderr) == (0, ""), result.exception
@@ -225,7 +225,7 @@ def test_parquet(scaup: Scaup, bus: NormalizingBus, tmp_path: Path, kind: Any) -
     assert "row 2: not a finite number: 'nan'" in result.stderr
 
 
-def test_parquet_keeps_microseconds_and_refuses_a_time_that_is_null(tmp_path: Path) -> None:
+def test_parquet_keeps_microseconds_and_refuses_null_times(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     times = pa.array([START_AT + timedelta(microseconds=5), None], pa.timestamp("us"))
     pq.write_table(pa.table({"datetime": times, "value": [1, 2]}), path)
@@ -246,7 +246,7 @@ def test_no_parquet_and_other_columns(tmp_path: Path) -> None:
         files.read(path, files.Defaults("1", "kW"))
 
 
-def test_a_long_post_goes_in_pieces_and_rows_are_those_of_the_file(
+def test_a_long_post_is_split_and_rows_are_those_of_the_file(
     scaup: Scaup, bus: NormalizingBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "MOST_VALUES", 4)
@@ -342,12 +342,12 @@ def show(scaup: Scaup, *arguments: str) -> list[Any]:
         (["--since", "2018-08-24T00:01Z", "--until", "2018-08-24T00:16Z"], "2018-08-24T00:15:00Z", 1),
     ],
 )
-def test_periods_are_those_of_the_data(scaup: Scaup, week: Any, arguments: list[str], first: str, count: int) -> None:
+def test_periods_are_in_the_time_of_the_data(scaup: Scaup, week: Any, arguments: list[str], first: str, count: int) -> None:
     found = show(scaup, *arguments)
     assert (found[0]["start_at"], len(found)) == (first, count)
 
 
-def test_only_anomalies_that_still_hold(scaup: Scaup, week: Any) -> None:
+def test_only_anomalies_that_still_hold_are_shown(scaup: Scaup, week: Any) -> None:
     found = show(scaup, "--anomalies")
     assert [(each["anomaly"], each["kwh"], each["text"]) for each in found] == [
         ("missing", None, "8 quarters missing"),
@@ -356,7 +356,7 @@ def test_only_anomalies_that_still_hold(scaup: Scaup, week: Any) -> None:
     assert show(scaup, "--anomalies", "--since", "1h") == []
 
 
-def test_the_total_is_told(scaup: Scaup, week: Any) -> None:
+def test_the_total_is_reported(scaup: Scaup, week: Any) -> None:
     result = scaup("energy", "show", "1", "-o", "table")
     assert "total 291.000 kWh in 88 quarters; 8 quarters missing" in result.stderr
     assert max(map(len, result.stdout.splitlines())) < 80

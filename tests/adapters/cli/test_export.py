@@ -1,4 +1,4 @@
-"""export: what is asked, what is written, and that a file is whole or not there."""
+"""export: queries, written files, and that a file appears only when it is complete."""
 
 import csv
 import gzip
@@ -49,7 +49,7 @@ def session(recording: Recording) -> FakeSession:
 
 @pytest.fixture(params=["file", "recorder"])
 def either(request: pytest.FixtureRequest, recording: Recording) -> FakeSession:
-    """The same messages, from the file and from a recorder that answers a few rows at once."""
+    """The same messages, from the file and from a recorder that answers with few rows at a time."""
     return recording.session() if request.param == "file" else FakeSession(recording.recorder())
 
 
@@ -107,7 +107,7 @@ def _numbers(path: Path) -> list[int]:
     return [int(each["number"]) for each in found]
 
 
-def test_o_goes_before_the_name_of_the_file(scaup: Scaup, session: FakeSession, tmp_path: Path) -> None:
+def test_option_o_overrides_the_ending_of_the_file(scaup: Scaup, session: FakeSession, tmp_path: Path) -> None:
     scaup("export", "-o", "csv", "--output-file", str(tmp_path / "all.txt"), session=session)
     assert (tmp_path / "all.txt").read_text().startswith("number,received_at,")
 
@@ -148,14 +148,14 @@ def test_a_file_is_only_replaced_with_force(scaup: Scaup, session: FakeSession, 
     assert path.read_text().startswith("number,")
 
 
-def test_a_full_disk_is_told(scaup: Scaup, session: FakeSession) -> None:
+def test_a_full_disk_is_reported(scaup: Scaup, session: FakeSession) -> None:
     result = scaup("export", "-o", "csv", "--output-file", "/dev/full", session=session)
     assert result.exit_code == 1
     assert "the disk is full" in result.stderr
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), WrongUsage("x")])
-def test_what_fails_leaves_no_file(tmp_path: Path, error: BaseException) -> None:
+def test_a_failed_export_leaves_no_file(tmp_path: Path, error: BaseException) -> None:
     def write_half() -> None:
         with whole_file(tmp_path / "all.csv", force=False) as file:
             file.write(b"half")
@@ -175,7 +175,7 @@ def test_two_exports_do_not_write_one_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first"
 
 
-def test_what_a_killed_export_left_is_written_over(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_export_are_overwritten(tmp_path: Path) -> None:
     (tmp_path / "all.csv.part").write_text("left by kill -9, and longer")
     with whole_file(tmp_path / "all.csv", force=False) as file:
         file.write(b"new")
@@ -190,7 +190,7 @@ def test_a_table_with_numbers_comes_in_pieces(scaup: Scaup, either: FakeSession)
     assert [each["celsius"] for each in later] == [5.0, 9.0]
 
 
-def test_a_table_without_numbers_is_one_question(scaup: Scaup, either: FakeSession) -> None:
+def test_a_table_without_numbers_is_one_query(scaup: Scaup, either: FakeSession) -> None:
     result = scaup("export", "--table", "message_mean", "-o", "csv", session=either)
     assert result.exit_code == 0
     assert result.stdout.startswith("received_at,start_at,topic,")
@@ -202,7 +202,7 @@ def test_a_table_that_is_not_there_is_wrong_usage(scaup: Scaup, either: FakeSess
     assert "such" in result.stderr
 
 
-def test_sql_is_one_question_and_a_cut_answer_is_no_answer(scaup: Scaup, recording: Recording, tmp_path: Path) -> None:
+def test_sql_is_one_query_and_a_truncated_answer_is_refused(scaup: Scaup, recording: Recording, tmp_path: Path) -> None:
     bus = recording.recorder()
     assert bus.recorder is not None
     path = tmp_path / "x.csv"
@@ -216,7 +216,7 @@ def test_sql_is_one_question_and_a_cut_answer_is_no_answer(scaup: Scaup, recordi
     assert path.read_text() == "n\n" + "".join(f"{n}\n" for n in range(9))
 
 
-def test_what_arrives_meanwhile_is_not_in_it_and_limits_make_smaller_pieces(recording: Recording) -> None:
+def test_an_export_excludes_later_messages_and_splits_at_limits(recording: Recording) -> None:
     for number in range(8, 3001):
         recording.add("many/a", b"%d" % number, START_AT + timedelta(minutes=1, microseconds=number))
     bus = recording.recorder()
@@ -344,7 +344,7 @@ def test_the_bar() -> None:
     assert bar_line(0, 0, "rows", 0, "at the end").endswith("0 of 0 rows, 0:00 left, at the end")
 
 
-def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(2, "rows") as bar:
         bar.advance(2)
     assert capsys.readouterr().err == ""

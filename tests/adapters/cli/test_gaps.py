@@ -1,4 +1,4 @@
-"""scaup gaps, and the books behind it."""
+"""scaup gaps, and the sequences behind it."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from tests.adapters.cli.recording import START_AT, Recording
 
 DAY = date(2026, 1, 31)
 LATER = 100
-"""Seconds into the recording: too late to have published before it."""
+"""Seconds after the start of the recording: too late for messages from before it."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def gaps(scaup: Scaup, recording: Recording, *arguments: str) -> tuple[int, list
         ([1, 5, 4, 3, 2, 3], 1, [("late", 2, 2, 1), ("late", 3, 3, 1), ("doubled", 3, 3, 1), ("late", 4, 4, 1)]),
     ],
 )
-def test_what_is_found_in_one_start(
+def test_findings_of_one_start(
     scaup: Scaup, recording: Recording, seqs: list[int], code: int, found: list[tuple[Any, ...]]
 ) -> None:
     recording.publish("heating", *seqs)
@@ -67,7 +67,7 @@ def test_nothing_recorded_and_nothing_of_a_source(scaup: Scaup, recording: Recor
     assert (code, rows, "no messages of heating" in result.stderr) == (0, [], True)
 
 
-def test_starts_and_sources_are_not_mixed_and_devices_do_not_count(scaup: Scaup, recording: Recording) -> None:
+def test_starts_and_sources_are_separate_and_devices_ignored(scaup: Scaup, recording: Recording) -> None:
     for seq in range(1, 5):
         recording.publish("heating", seq, boot="b1")
         recording.read(20.0)
@@ -78,7 +78,7 @@ def test_starts_and_sources_are_not_mixed_and_devices_do_not_count(scaup: Scaup,
     assert "12 messages of publishers in 3 starts" in result.stderr
 
 
-def test_only_one_source_is_asked_for(scaup: Scaup, recording: Recording) -> None:
+def test_only_one_source_of_an_export_may_be_given(scaup: Scaup, recording: Recording) -> None:
     recording.publish("heating", 1, 3)
     recording.publish("energy", 1, 4)
     assert gaps(scaup, recording, "energy")[:2] == (1, [("missing", 2, 3, 2)])
@@ -113,7 +113,7 @@ def gaps_table(scaup: Scaup, recording: Recording) -> str:
         (62, [1, 2], 0, []),
     ],
 )
-def test_a_start_that_was_heard_of_at_once_had_begun_before_the_recording(
+def test_a_start_seen_in_the_first_minute_began_before(
     scaup: Scaup, recording: Recording, first_s: int, seqs: list[int], code: int, found: list[tuple[Any, ...]]
 ) -> None:
     recording.read(20.0)
@@ -121,7 +121,7 @@ def test_a_start_that_was_heard_of_at_once_had_begun_before_the_recording(
     assert gaps(scaup, recording)[:2] == (code, found)
 
 
-def test_retained_messages_of_before_the_recording_leave_no_gap_behind_them(scaup: Scaup, recording: Recording) -> None:
+def test_retained_messages_from_before_leave_no_gap(scaup: Scaup, recording: Recording) -> None:
     recording.publish("heating", 1, 500, retain=True, at_s=0)
     recording.publish("heating", 900, 901, at_s=LATER)
     recording.publish("heating", 903, at_s=LATER)
@@ -138,7 +138,7 @@ def test_retained_messages_of_before_the_recording_leave_no_gap_behind_them(scau
         ((3, 4), 3, []),
     ],
 )
-def test_what_expired_is_not_missing(
+def test_expired_messages_are_not_missing(
     scaup: Scaup, recording: Recording, removed: tuple[int, ...], counted: int, found: list[tuple[Any, ...]]
 ) -> None:
     recording.read(20.0)
@@ -151,7 +151,7 @@ def test_what_expired_is_not_missing(
     assert gaps(scaup, recording)[:2] == (len(found), found)
 
 
-def test_only_what_was_recorded_since_is_looked_at(scaup: Scaup, recording: Recording) -> None:
+def test_gaps_since_a_time_examines_later_messages_only(scaup: Scaup, recording: Recording) -> None:
     recording.publish("heating", 1, 3, 4)
     recording.publish("heating", 5, 6, 8, 9, at_s=3600)
     recording.publish("energy", 2, at_s=3600)
@@ -168,7 +168,7 @@ def test_only_what_was_recorded_since_is_looked_at(scaup: Scaup, recording: Reco
         ([1, 2], [3], []),
     ],
 )
-def test_what_belongs_to_messages_before_the_window(
+def test_rows_of_messages_before_the_window_are_ignored(
     scaup: Scaup, recording: Recording, before: list[int], since: list[int], found: list[tuple[Any, ...]]
 ) -> None:
     recording.publish("heating", *before)
@@ -176,12 +176,12 @@ def test_what_belongs_to_messages_before_the_window(
     assert gaps(scaup, recording, "--since", "2026-01-31T08:30:00Z")[1] == found
 
 
-def test_nothing_since_then(scaup: Scaup, recording: Recording) -> None:
+def test_no_result_since_a_time(scaup: Scaup, recording: Recording) -> None:
     recording.publish("heating", 1, 3)
     assert gaps(scaup, recording, "--since", "2026-02-01")[:2] == (0, [])
 
 
-def test_over_the_bus_a_message_that_was_overtaken_is_waited_for(scaup: Scaup, recording: Recording) -> None:
+def test_an_overtaken_message_is_awaited_over_the_bus(scaup: Scaup, recording: Recording) -> None:
     recording.publish("heating", 1, 3)
     session = recording.online()
     asked = session._bus.recorder  # type: ignore[union-attr]
@@ -215,7 +215,7 @@ def test_a_database_of_an_earlier_release_is_named(scaup: Scaup) -> None:
     assert "earlier release" in result.stderr
 
 
-def test_without_recorder_and_file_nobody_can_answer(scaup: Scaup, tmp_path: Path, recording: Recording) -> None:
+def test_without_recorder_and_file_there_is_no_answer(scaup: Scaup, tmp_path: Path, recording: Recording) -> None:
     with recording.closed() as session:
         (recording.folder / "scaup.duckdb").unlink()
         assert scaup("gaps", session=session).exit_code == 3
@@ -233,7 +233,7 @@ def sequence_of(seqs: list[int], rng: random.Random | None = None) -> PublisherS
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.randoms(use_true_random=False))
-def test_a_book_counts_as_one_counts_by_hand(seqs: list[int], rng: random.Random) -> None:
+def test_a_sequence_matches_a_simple_model(seqs: list[int], rng: random.Random) -> None:
     sequence = sequence_of(seqs, rng)
     findings = sequence.findings(None)
     known: set[int] = set()
@@ -253,19 +253,19 @@ def test_a_book_counts_as_one_counts_by_hand(seqs: list[int], rng: random.Random
 
 
 @pytest.mark.parametrize(("expired", "kinds"), [(3, []), (2, [Kind.MISSING]), (4, [])])
-def test_missing_beyond_what_expired_is_one_finding(expired: int, kinds: list[Kind]) -> None:
+def test_missing_beyond_expired_is_one_finding(expired: int, kinds: list[Kind]) -> None:
     days = Expired(expired, DAY, DAY)
     found = sequence_of([1, 3, 4, 7]).findings(None, days)
     assert [each.kind for each in found] == kinds
     assert [(each.first, each.last, each.count) for each in found] == ([(2, 6, 1)] if kinds else [])
 
 
-def test_what_expired_on_the_first_day_may_have_been_before_the_recording() -> None:
+def test_missing_on_the_first_day_counts_as_before_the_recording() -> None:
     found = sequence_of([1, 9]).findings(START_AT + timedelta(hours=1), Expired(3, DAY, DAY))
     assert [(each.kind, each.count) for each in found] == [(Kind.BEFORE, 4)]
 
 
-def test_holes_after_the_days_of_what_expired_are_missing() -> None:
+def test_holes_after_the_expired_days_are_missing() -> None:
     sequence = PublisherSequence("heating", "b1")
     sequence.add(Run(1, 5, START_AT, START_AT))
     later = datetime(2026, 2, 3, tzinfo=UTC)

@@ -15,7 +15,7 @@ SINCE = "2026-01-01"
 
 
 def say(recorder: FakeRecorder, minute: int, room: str = "room-1", **state: object) -> None:
-    said = {
+    state_payload = {
         "temperature": 22.0,
         "setpoint": 22.0,
         "level": 10,
@@ -25,14 +25,14 @@ def say(recorder: FakeRecorder, minute: int, room: str = "room-1", **state: obje
         **state,
     }
     at = START_AT + timedelta(minutes=minute)
-    recorder.record(f"heating/{room}/state", json.dumps(said), at, at)
+    recorder.record(f"heating/{room}/state", json.dumps(state_payload), at, at)
 
 
 def say_in_run(recorder: FakeRecorder, boot: str, wall_s: float, plant_s: float, **state: object) -> None:
-    """Say a state `wall_s` after the start of all, in a run whose plant time is then `plant_s`."""
-    said = {"temperature": 22.0, "setpoint": 22.0, "level": 10, "mode": "heating", **state}
+    """Record a state `wall_s` after the start, in a run whose plant time is then `plant_s`."""
+    state_payload = {"temperature": 22.0, "setpoint": 22.0, "level": 10, "mode": "heating", **state}
     at, event_at = START_AT + timedelta(seconds=wall_s), START_AT + timedelta(seconds=plant_s)
-    recorder.record("heating/room-1/state", json.dumps(said), at, event_at, boot)
+    recorder.record("heating/room-1/state", json.dumps(state_payload), at, event_at, boot)
 
 
 def report(scaup: Scaup, *arguments: str) -> list[dict[str, object]]:
@@ -104,7 +104,7 @@ def test_a_chart_shows_two_runs_one_after_the_other(recorder: FakeRecorder) -> N
     assert [(row[-1], row[1]) for row in rows] == [(0, 18.0), (1, 19.0), (2, 20.0), (3, 21.0)]
 
 
-def test_messages_that_are_no_state_are_left_out(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_invalid_state_messages_are_left_out(scaup: Scaup, recorder: FakeRecorder) -> None:
     say(recorder, 0)
     recorder.record("heating/room-1/state", "not json", START_AT + timedelta(minutes=1))
     recorder.record("heating/room-1/state", '"text"', START_AT + timedelta(minutes=2))
@@ -119,7 +119,7 @@ def test_one_room_or_all(scaup: Scaup, recorder: FakeRecorder) -> None:
     assert [each["room"] for each in report(scaup, "room-2")] == ["room-2"]
 
 
-def test_nothing_recorded_is_said(scaup: Scaup) -> None:
+def test_nothing_recorded_is_reported(scaup: Scaup) -> None:
     result = scaup("heating", "report", "room-9")
     assert result.exit_code == 1
     assert "no state of room-9" in result.stderr
@@ -133,7 +133,7 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
 
 
 @pytest.mark.parametrize("celsius", ["5", "22.5", "35"])
-def test_setpoint_is_retained_and_says_old_and_new(scaup: Scaup, bus: FakeBus, celsius: str) -> None:
+def test_setpoint_is_retained_and_shows_old_and_new(scaup: Scaup, bus: FakeBus, celsius: str) -> None:
     bus.retain("heating/room-1/setpoint", '{"celsius":21.0}')
     bus.retain("heating/room-1/state", '{"level":1,"setpoint":21.0,"mode":"heating"}')
     result = scaup("heating", "setpoint", "room-1", celsius)
@@ -156,7 +156,7 @@ def test_a_room_is_one_level(scaup: Scaup, bus: FakeBus, room: str) -> None:
     assert bus.published == []
 
 
-def test_without_an_earlier_setpoint_the_controller_is_asked(scaup: Scaup, bus: FakeBus) -> None:
+def test_the_old_setpoint_falls_back_to_the_controllers_state(scaup: Scaup, bus: FakeBus) -> None:
     bus.retain("heating/room-1/state", '{"level":1,"setpoint":22.0,"mode":"heating"}')
     assert json.loads(scaup("heating", "setpoint", "room-1", "20").stdout)["old_c"] == 22.0
 
@@ -180,7 +180,7 @@ def test_a_chart_has_its_scale_and_its_setpoint() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])
-def test_a_chart_of_nothing_is_nothing(values: list[float | None]) -> None:
+def test_a_chart_without_values_is_empty(values: list[float | None]) -> None:
     assert text_chart(values, [None] * len(values)) == []
 
 
@@ -192,7 +192,7 @@ def test_bars() -> None:
     assert bars([0, 50, 100, None, 120, -5]).split("│")[1] == " ▄█ █ "
 
 
-def test_a_chart_of_a_room_is_as_wide_as_asked() -> None:
+def test_a_chart_of_a_room_has_the_given_width() -> None:
     lines = room_chart(30, [{"point": n, "celsius": 20 + n, "setpoint": 22.0, "level": n} for n in (0, 5, 29)])
     assert len(lines) == 9
     assert max(map(len, lines)) == 30 + 8
@@ -202,5 +202,5 @@ def test_a_chart_of_a_room_is_as_wide_as_asked() -> None:
     ("left_out", "alarms", "expected"),
     [(None, None, ""), ({}, [], ""), ({"s": "stale"}, ["cold"], "s stale, cold"), ("x", "y", "")],
 )
-def test_what_a_person_should_look_at(left_out: object, alarms: object, expected: str) -> None:
+def test_attention_lists_sensors_and_alarms(left_out: object, alarms: object, expected: str) -> None:
     assert attention(left_out, alarms) == expected

@@ -1,4 +1,4 @@
-"""Every command has help and an example, and `docs/cli.md` is made of them."""
+"""Every command has help and an example, and `docs/cli.md` is generated from them."""
 
 import shlex
 import subprocess

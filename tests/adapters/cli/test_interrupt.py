@@ -1,4 +1,4 @@
-"""Ctrl-C before a command is at work: while Python imports, and while arguments are read."""
+"""Ctrl-C before a command works: during imports, and while arguments are parsed."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ sys.meta_path.insert(0, CtrlC)
 from adapters.cli.main import cli
 cli()
 """
-"""What the installed `scaup` does, and SIGINT at the moment at which a module is about to be imported."""
+"""The installed `scaup`, with SIGINT just before a module is imported."""
 
 
 def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -51,12 +51,12 @@ def interrupted(moment: str, *arguments: str, before: str = "") -> subprocess.Co
         ("sim.chargers.interactive_charger", ["run", "sim-charger", "--id", "c1"]),
     ],
 )
-def test_ctrl_c_ends_it_without_a_word(moment: str, arguments: list[str]) -> None:
+def test_ctrl_c_ends_silently(moment: str, arguments: list[str]) -> None:
     done = interrupted(moment, *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (130, "now\n", "")
 
 
-def test_who_ignores_ctrl_c_still_does() -> None:
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
     done = interrupted("click", "--version", before="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("now\nscaup ")

@@ -52,7 +52,7 @@ def test_analyze_gives_the_numbers_of_the_example(scaup: Scaup, recorder: FakeRe
     assert analyze(scaup, "--field", "fan_speed")["average"] == 811.62
 
 
-def test_analyze_leaves_out_what_is_no_number(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_analyze_leaves_out_values_that_are_not_numbers(scaup: Scaup, recorder: FakeRecorder) -> None:
     record(recorder, 20, "30", True, None, 22)
     for payload in ("garbage", "[]", "7", '{"id":1}'):
         recorder.record("machines/1/reading", payload)
@@ -113,7 +113,7 @@ def test_a_wrong_status_is_not_sent(scaup: Scaup, bus: FakeBus, arguments: list[
     assert bus.published == []
 
 
-def test_a_machine_that_was_never_heard_is_told(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_an_unknown_machine_is_reported(scaup: Scaup, recorder: FakeRecorder) -> None:
     result = scaup("machines", "set-status", "9", "IDLE")
     assert result.exit_code == 0
     assert "no reading of machine 9" in result.stderr
@@ -147,7 +147,7 @@ def test_no_machine_ends_with_1(scaup: Scaup) -> None:
 
 
 class _Ending(FakeBus):
-    """A bus on which somebody types Ctrl-C when nothing comes any more; `lost` is what happens before that, once."""
+    """A bus that raises Ctrl-C when no message is left; `lost` happens before that, once."""
 
     lost: bool = False
     connections = 0
@@ -187,26 +187,26 @@ def test_watch_prints_each_averaged_reading_like_the_http_api(scaup: Scaup) -> N
         ("machines/1/average", b'{"average_temperature":1,"average_speed":null,"status":null,"left_out":{"fan_speed":5}}'),
     ):
         bus.deliver(topic, payload)
-    (first, second), told = watching(scaup, bus)
+    (first, second), errors = watching(scaup, bus)
     assert list(first) == [*json.loads(reading()), "average_temperature", "average_speed"]
     assert (first["average_temperature"], first["average_speed"]) == (20.18, 899.64)
     assert (second["average_speed"], second["left_out"], second["status"]) == (None, {"fan_speed": 5}, "IDLE")
-    assert told == ""
+    assert errors == ""
 
 
-def test_watch_of_one_machine_asks_for_that_one(scaup: Scaup) -> None:
+def test_watch_of_one_machine_subscribes_to_that_one(scaup: Scaup) -> None:
     bus = _Ending()
-    found, told = watching(scaup, bus, "7")
+    found, errors = watching(scaup, bus, "7")
     assert (found, bus.filters) == ([], {"machines/7/reading", "machines/7/average"})
-    assert "moving average is not online" in told
+    assert "moving average is not online" in errors
 
 
-def test_watch_goes_on_after_a_lost_connection(scaup: Scaup) -> None:
+def test_watch_continues_after_a_lost_connection(scaup: Scaup) -> None:
     bus = _Ending()
     bus.lost = True
-    _, told = watching(scaup, bus)
+    _, errors = watching(scaup, bus)
     assert bus.connections == 1
-    assert "reconnecting" in told
+    assert "reconnecting" in errors
 
 
 def test_without_a_broker_it_ends_with_3(scaup: Scaup) -> None:
@@ -216,7 +216,7 @@ def test_without_a_broker_it_ends_with_3(scaup: Scaup) -> None:
 @pytest.mark.parametrize(
     "timestamp", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"]
 )
-def test_what_cannot_be_drawn_is_told(tmp_path: Path, timestamp: str) -> None:
+def test_a_series_that_cannot_be_drawn_is_an_error(tmp_path: Path, timestamp: str) -> None:
     from adapters.cli.systems.machines.analysis import draw
     from controllers.moving_average.analysis import analyze_values
 

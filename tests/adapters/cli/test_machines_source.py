@@ -1,4 +1,4 @@
-"""machines watch --source: files and URLs that fail and come back."""
+"""machines watch --source: files and URLs that fail and recover."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def reading(n: int, machine: int = 1, **changed: object) -> dict[str, Any]:
 
 
 class Answers:
-    """What the server of a test answers, one after the other; the last one for ever."""
+    """The answers of the test's server, one after the other; the last one is repeated."""
 
     def __init__(self, *answers: tuple[int, bytes]) -> None:
         self.answers = list(answers)
@@ -67,7 +67,7 @@ class _Ended(Exception):
 
 
 def rounds(place: str, *between: Any, averages: SourceAverages | None = None) -> None:
-    """Look at a source once, and once more after each of `between`."""
+    """Read a source once, and again after each of `between`."""
     steps = iter(between)
 
     def pause(duration_s: float) -> None:
@@ -93,13 +93,13 @@ def test_a_file_that_fails_and_comes_back(tmp_path: Path, capsys: pytest.Capture
         return lambda: path.write_text(value if isinstance(value, str) else json.dumps(value))
 
     rounds(str(path), write(reading(1)), write("{"), path.unlink, write([reading(2), "nonsense", reading(3)]))
-    found, told = lines(capsys)
+    found, errors = lines(capsys)
     assert [each["average_temperature"] for each in found] == [21.0, 21.5, 22.0]
     assert found[0]["id"] == 1
-    assert ["No such file" in told[0], "no readings" in told[1], "No such file" in told[2], "reading 2" in told[3]] == [
+    assert ["No such file" in errors[0], "no readings" in errors[1], "No such file" in errors[2], "reading 2" in errors[3]] == [
         True
     ] * 4
-    assert all("retrying" in line for line in told[:3])
+    assert all("retrying" in line for line in errors[:3])
 
 
 def test_a_url_that_fails_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,12 +111,12 @@ def test_a_url_that_fails_and_comes_back(capsys: pytest.CaptureFixture[str]) -> 
     rounds(url)
     with serving(Answers((200, body)), port) as again:
         rounds(again)
-    found, told = lines(capsys)
+    found, errors = lines(capsys)
     assert [each["average_temperature"] for each in found] == [21.0, 22.0, 21.0]
-    assert ["500" in told[0], "no readings" in told[1], "refused" in told[2].lower()] == [True] * 3
+    assert ["500" in errors[0], "no readings" in errors[1], "refused" in errors[2].lower()] == [True] * 3
 
 
-def test_the_same_reading_again_is_shown_and_does_not_count_twice() -> None:
+def test_a_repeated_reading_is_shown_and_counts_once() -> None:
     averages = SourceAverages(None, 5)
     averages.take([reading(1)])
     for _ in range(3):
@@ -126,14 +126,14 @@ def test_the_same_reading_again_is_shown_and_does_not_count_twice() -> None:
     assert (found["temperature"], found["average_temperature"]) == (23.0, 22.0)
 
 
-def test_a_history_that_grows_gives_what_is_new_in_it() -> None:
+def test_a_source_that_grows_yields_its_new_readings() -> None:
     averages = SourceAverages(None, 5)
     averages.take([reading(n) for n in range(30)])
     (found,), _ = averages.take([reading(n) for n in range(1, 31)])
     assert (found["temperature"], found["average_temperature"]) == (50.0, 48.0)
 
 
-def test_only_the_machine_that_is_asked_for() -> None:
+def test_only_the_selected_machine_is_shown() -> None:
     found, wrong = SourceAverages(2, 5).take([reading(1), reading(1, 2)])
     assert ([each["id"] for each in found], wrong) == ([2], [])
 
@@ -154,7 +154,7 @@ def test_no_json_crashes_it(payloads: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("place", ["/", "/nowhere/x.json", "http://", "http://[", "http://127.0.0.1:1/", "x\0y"])
-def test_a_place_that_cannot_be_read_says_so(place: str) -> None:
+def test_an_unreadable_source_is_reported(place: str) -> None:
     with pytest.raises(SourceFailed):
         read_source(place)
 
@@ -195,7 +195,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.mark.parametrize(("head", "piece"), [(b"\r\n", b"1"), (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n1\r\n")])
-def test_a_url_that_drips_for_ever_says_so(head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_slow_url_is_an_error(head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "WHOLE_S", 0.5)
     with sending(HEAD + head, piece, 0.05) as url, pytest.raises(SourceFailed, match=r"read: no whole answer within 0\.5 s"):
         read_source(url)
@@ -216,5 +216,5 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         for _ in range(2):
             assert json.loads(running.stdout.readline())["average_temperature"] == 21.0
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=20)
-    assert (running.returncode, told) == (130, b"")
+        _, errors = running.communicate(timeout=20)
+    assert (running.returncode, errors) == (130, b"")

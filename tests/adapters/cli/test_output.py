@@ -77,7 +77,7 @@ def test_instants_are_shown_in_utc_whatever_their_zone() -> None:
     assert as_cell(next(result.rows())[0]) == "2026-01-31 08:00:00.123Z"
 
 
-def test_dates_that_python_has_not_are_shown_as_text() -> None:
+def test_dates_without_a_python_type_are_shown_as_text() -> None:
     table = (
         duckdb.connect()
         .sql("SELECT 'infinity'::DATE AS a, TIMESTAMP '290000-01-01' AS b, [DATE '-infinity'] AS c")
@@ -182,7 +182,7 @@ def test_a_long_table_is_laid_out_like_a_short_one(on_terminal: bool, monkeypatc
     assert text_table(columns, rows, on_terminal) == short
 
 
-def test_in_a_pipe_a_table_is_as_wide_as_it_needs() -> None:
+def test_in_a_pipe_a_table_has_its_natural_width() -> None:
     text = text_table(("payload",), [("x" * 500,)], False)
     assert "x" * 500 in text
     assert "\x1b" not in text

@@ -1,4 +1,4 @@
-"""replay: what is published, what never is, how it ends."""
+"""replay: published messages, excluded topics, exit codes."""
 
 import json
 from datetime import timedelta
@@ -44,7 +44,7 @@ def posted(broker: FakeBus) -> list[tuple[str, bytes, int]]:
     return [(publication.topic, publication.payload, qos) for publication, qos in broker.posted]
 
 
-def test_everything_but_what_was_never_meant(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
+def test_everything_is_replayed_except_internal_topics(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
     result = scaup("replay", *SINCE, "--speed", "max", session=session)
     assert result.exit_code == 0, result.stderr
     assert posted(broker) == [
@@ -54,17 +54,17 @@ def test_everything_but_what_was_never_meant(scaup: Scaup, session: FakeSession,
         ("replay/storage/shelf-1", b"{}", 1),
     ]
     assert not any(publication.retain for publication, _ in broker.posted)
-    told = json.loads(result.stdout)
-    assert (told["published"], told["skipped"], told["first_at"]) == (4, 0, "2026-01-31T08:00:01Z")
+    report = json.loads(result.stdout)
+    assert (report["published"], report["skipped"], report["first_at"]) == (4, 0, "2026-01-31T08:00:01Z")
 
 
 def test_the_marks(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
     scaup("replay", ROOM_1, *SINCE, "--speed", "0", session=session)
     (publication, _) = broker.posted[0]
-    said = dict(publication.properties)
-    assert (said["source"], said["seq"], said["plant-time"]) == ("replay", "1", "2025-12-24T00:00:00.000000Z")
-    assert said["replayed"] == "2026-01-31T08:00:01.000000Z"
-    assert (said["replayed-source"], said["replayed-boot"], said["replayed-seq"]) == ("sim-rooms", "b", "1")
+    properties = dict(publication.properties)
+    assert (properties["source"], properties["seq"], properties["plant-time"]) == ("replay", "1", "2025-12-24T00:00:00.000000Z")
+    assert properties["replayed"] == "2026-01-31T08:00:01.000000Z"
+    assert (properties["replayed-source"], properties["replayed-boot"], properties["replayed-seq"]) == ("sim-rooms", "b", "1")
 
 
 def test_the_spacing_is_divided_by_the_speed(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
@@ -126,7 +126,7 @@ def test_prefixes(scaup: Scaup, session: FakeSession, broker: FakeBus, prefix: s
     assert ("original topics" in result.stderr) is (prefix == "")
 
 
-def test_what_lies_below_the_prefix_is_left_out(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
+def test_topics_below_the_prefix_are_not_replayed(scaup: Scaup, session: FakeSession, broker: FakeBus) -> None:
     scaup("replay", "heating/#", *SINCE, "--speed", "max", "--to-prefix", "heating/", session=session)
     assert broker.posted == []
 
@@ -151,7 +151,7 @@ class Stopping(FakeBus):
 
 
 @pytest.mark.parametrize(("event", "code"), [(KeyboardInterrupt(), 130), (ConnectionLost("the connection was lost"), 3)])
-def test_what_stops_it_says_how_far_it_came(scaup: Scaup, recording: Recording, event: BaseException, code: int) -> None:
+def test_a_stopped_replay_reports_its_progress(scaup: Scaup, recording: Recording, event: BaseException, code: int) -> None:
     broker = Stopping()
     broker.event = event
     result = scaup("replay", *SINCE, "--speed", "max", session=recording.session(broker))
@@ -159,7 +159,7 @@ def test_what_stops_it_says_how_far_it_came(scaup: Scaup, recording: Recording, 
     assert "stopped after 1 of 4 messages, the last one of 2026-01-31T08:00:01+00:00" in result.stderr
 
 
-def test_the_recorder_is_asked_while_it_records(scaup: Scaup, recording: Recording) -> None:
+def test_a_running_recorder_answers_the_ledger(scaup: Scaup, recording: Recording) -> None:
     bus = recording.recorder()
     assert scaup("replay", *SINCE, "--speed", "max", session=FakeSession(bus)).exit_code == 0
     assert len(bus.posted) == 4

@@ -1,4 +1,4 @@
-"""`scaup run`: components, and the stand-ins beside them."""
+"""`scaup run`: components and simulated devices."""
 
 from importlib import import_module
 
@@ -10,7 +10,7 @@ from adapters.launcher.registry import components, stand_ins
 from tests.adapters.cli.conftest import Scaup
 
 
-def test_a_wrong_name_is_answered_with_all_right_ones(scaup: Scaup) -> None:
+def test_a_wrong_name_is_answered_with_the_valid_ones(scaup: Scaup) -> None:
     result = scaup("run", "sim-chargerr")
     assert result.exit_code == 2
     assert "there is no component 'sim-chargerr'" in result.stderr
@@ -23,7 +23,7 @@ def test_no_stand_in_has_the_name_of_a_component() -> None:
 
 
 @pytest.mark.parametrize("name", stand_ins())
-def test_a_stand_in_shows_its_own_help(scaup: Scaup, name: str) -> None:
+def test_a_simulated_device_shows_its_own_help(scaup: Scaup, name: str) -> None:
     result = scaup("run", name, "--help")
     assert result.exit_code == 0
     assert f"Usage: scaup run {name} [OPTIONS]" in result.stdout
@@ -33,17 +33,17 @@ def test_a_stand_in_shows_its_own_help(scaup: Scaup, name: str) -> None:
 
 @pytest.mark.parametrize("name", stand_ins())
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "text"),
     [([], "Give its id from the pairs"), (["--id", " "], "Give its id"), (["--id", "x", "--port", "0"], "range")],
 )
-def test_a_stand_in_tells_wrong_usage(scaup: Scaup, name: str, options: list[str], says: str) -> None:
+def test_a_simulated_device_reports_wrong_usage(scaup: Scaup, name: str, options: list[str], text: str) -> None:
     result = scaup("run", name, *options)
     assert result.exit_code == 2
     assert f"Usage: scaup run {name}" in result.stderr
-    assert says in result.stderr
+    assert text in result.stderr
 
 
-def test_a_wrong_setting_is_told_with_the_fix(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_reported_with_the_fix(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAUP_CHARGER_PORT", "often")
     result = scaup("run", "sim-charger", "--id", "c1234")
     assert result.exit_code == 2

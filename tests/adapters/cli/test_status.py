@@ -36,7 +36,7 @@ def test_everything_is_online(scaup: Scaup, all_online: FakeBus) -> None:
 
 
 @pytest.mark.parametrize("state", ["offline", "nonsense"])
-def test_one_that_is_not_online_makes_the_answer_no(scaup: Scaup, all_online: FakeBus, state: str) -> None:
+def test_one_offline_component_makes_the_answer_no(scaup: Scaup, all_online: FakeBus, state: str) -> None:
     all_online.retain("components/recorder/state", f'{{"state":"{state}","boot":"b","version":"1"}}')
     result = scaup("status")
     assert result.exit_code == 1
@@ -46,13 +46,13 @@ def test_one_that_is_not_online_makes_the_answer_no(scaup: Scaup, all_online: Fa
     assert scaup("status", "broker").exit_code == 0
 
 
-def test_a_component_never_heard_of_is_unknown(scaup: Scaup, bus: FakeBus) -> None:
+def test_a_component_never_online_is_unknown(scaup: Scaup, bus: FakeBus) -> None:
     bus.kept.clear()
     result = scaup("status", "heating")
     assert (result.exit_code, states(result.stdout)) == (1, {"heating": "unknown"})
 
 
-def test_what_is_not_declared_is_shown_but_not_needed(scaup: Scaup, all_online: FakeBus) -> None:
+def test_an_undeclared_component_is_shown_but_not_required(scaup: Scaup, all_online: FakeBus) -> None:
     all_online.retain("components/visitor/state", '{"state":"offline","boot":"b","version":"1"}')
     result = scaup("status")
     assert result.exit_code == 0
@@ -72,7 +72,7 @@ def test_an_unknown_name_is_answered_with_the_list(scaup: Scaup) -> None:
         assert "heating" in result.stderr
 
 
-def test_config_says_where_each_value_comes_from(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_shows_the_origin_of_each_value(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "dotenv_values", lambda _: {"SCAUP_MQTT_HOST": "from-file", "SCAUP_MQTT_PORT": "1"})
     monkeypatch.setenv("SCAUP_MQTT_PORT", "1884")
     monkeypatch.setenv("SCAUP_MQTT_PASSWORD", "hunter2")
@@ -120,7 +120,7 @@ def test_secrets_are_masked(name: str, value: str, expected: str) -> None:
     assert config.masked(name, value) == expected
 
 
-def test_run_hands_on_what_follows_the_name(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_passes_on_the_options_after_the_name(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     module = ModuleType("controllers.heating.__main__")
     module.main = lambda: seen.append(list(sys.argv))  # type: ignore[attr-defined]

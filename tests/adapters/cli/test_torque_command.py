@@ -9,7 +9,7 @@ import pytest
 from adapters.cli.systems.fastening.lines import Line, Tone
 from adapters.cli.systems.fastening.terminal import Choice, Screen, chosen_from
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.test_torque_console import COMPLETE, WHOLE_JOB, TorqueBus, error, granted, raising, told
+from tests.adapters.cli.test_torque_console import COMPLETE, WHOLE_JOB, TorqueBus, error, event, granted, raising
 from tests.adapters.cli.test_torque_dialogue import SAMPLE_TEXT
 from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder, FakeSession
 
@@ -109,7 +109,7 @@ def test_results_of_a_serial_that_left_the_catalog(scaup: Scaup, recorder: FakeR
     assert [each["step"] for each in rows(scaup, "results", "OLD")] == [1]
 
 
-def test_history_has_what_is_void(scaup: Scaup, recorder: FakeRecorder) -> None:
+def test_history_includes_voided_results(scaup: Scaup, recorder: FakeRecorder) -> None:
     happen(recorder, "out of range", 14.091)
     happen(recorder, "reversed", None, void=True)
     happen(recorder, "in range", 10.1)
@@ -241,7 +241,7 @@ def test_exit_codes_of_a_job(scaup: Scaup, bus: TorqueBus) -> None:
     assert scaup("torque", "run", "--serial", "RP-1", stdin="").exit_code == 4
     bus.answer_with("start", granted(), raising(KeyboardInterrupt())).answer_with("pause", granted(state="paused"))
     assert scaup("torque", "run", "--serial", "RP-1", stdin="").exit_code == 130
-    bus.answer_with("start", granted(), told("driver silent")).answer_with("pause", granted(state="paused"))
+    bus.answer_with("start", granted(), event("driver silent")).answer_with("pause", granted(state="paused"))
     result = scaup("torque", "run", "--serial", "RP-1", stdin="")
     assert result.exit_code == 1
     assert "scaup torque run --serial RP-1 --driver driver-1" in result.stderr
@@ -282,7 +282,7 @@ CHOICES = [Choice("Run a job"), Choice("Look up the results"), Choice("List seri
     ("line", "chosen"),
     [("1", 0), (" 2 ", 1), ("R", 0), ("run", 0), ("look", 1), ("LI", 2), ("q", 3), ("l", None), ("0", None), ("run x", None)],
 )
-def test_what_is_chosen(line: str, chosen: int | None) -> None:
+def test_the_selected_chargers(line: str, chosen: int | None) -> None:
     found = chosen_from(CHOICES, line)
     assert found is CHOICES[chosen] if chosen is not None else isinstance(found, str)
 

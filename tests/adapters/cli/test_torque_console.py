@@ -25,8 +25,8 @@ JOB = "fastening/driver-1/job"
 _MOST_IDLE = 200
 
 Script = Callable[[], None]
-Say = tuple[str, str] | Script
-"""A message (topic, payload), or something that happens between two messages."""
+Event = tuple[str, str] | Script
+"""A message (topic, payload), or a function called between two messages."""
 
 
 def error(kind: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def granted(**job: Any) -> dict[str, Any]:
     return {"job": job_json(**job), "error": None, "connected": True}
 
 
-def told(kind: str, step: int = 1, **more: Any) -> tuple[str, str]:
+def event(kind: str, step: int = 1, **more: Any) -> tuple[str, str]:
     return EVENT, event_json(kind, step, **more)
 
 
@@ -45,21 +45,21 @@ def presence(state: str = "online", boot: str = "b1") -> str:
     return json.dumps({"state": state, "boot": boot, "version": "1"})
 
 
-WHOLE_JOB: list[Say] = [
-    told("job started"),
-    told("step sent", 1),
-    told("in range", 1, torque_nm=10.098),
-    told("step sent", 2),
-    told("out of range", 2, torque_nm=14.091),
-    told("reverse sent", 2),
-    told("reversed", 2, void=True, asked=True),
-    told("step sent", 2),
-    told("in range", 2, torque_nm=13.15),
-    told("step sent", 3),
-    told("in range", 3, torque_nm=14.01),
-    told("job complete", 3, results=[result(1, 10.098), result(2, 13.15), result(3, 14.01)]),
+WHOLE_JOB: list[Event] = [
+    event("job started"),
+    event("step sent", 1),
+    event("in range", 1, torque_nm=10.098),
+    event("step sent", 2),
+    event("out of range", 2, torque_nm=14.091),
+    event("reverse sent", 2),
+    event("reversed", 2, void=True, asked=True),
+    event("step sent", 2),
+    event("in range", 2, torque_nm=13.15),
+    event("step sent", 3),
+    event("in range", 3, torque_nm=14.01),
+    event("job complete", 3, results=[result(1, 10.098), result(2, 13.15), result(3, 14.01)]),
 ]
-COMPLETE = told("job complete", 3, results=[result(1, 19)])
+COMPLETE = event("job complete", 3, results=[result(1, 19)])
 
 
 def raising(what: BaseException) -> Script:
@@ -71,12 +71,12 @@ def raising(what: BaseException) -> Script:
 
 @dataclass
 class TorqueBus(FakeBus):
-    """A bus with a fastening controller: `answers` has for each action what it answers, in their order, and what it says then.
+    """A bus with a fastening controller: `answers` holds, per action and in order, its answers and the messages that follow.
 
-    An action without an answer left is not answered. Time passes when nobody says anything.
+    An action without an answer left is not answered. Time passes when no message is left.
     """
 
-    answers: dict[str, deque[tuple[dict[str, Any] | None, list[Say]]]] = field(default_factory=dict)
+    answers: dict[str, deque[tuple[dict[str, Any] | None, list[Event]]]] = field(default_factory=dict)
     actions: list[str] = field(default_factory=list)
     serials: list[str | None] = field(default_factory=list)
     now_s: float = 1000.0
@@ -85,13 +85,13 @@ class TorqueBus(FakeBus):
     unreachable: int = 0
     will: Publication | None = None
     keep_alive_s: int = 0
-    script: deque[Say] = field(default_factory=deque)
+    script: deque[Event] = field(default_factory=deque)
     deaf: bool = False
-    late: list[Say] = field(default_factory=list)
+    late: list[Event] = field(default_factory=list)
     idle_steps: int = 0
 
-    def answer_with(self, action: str, given: dict[str, Any] | None, *says: Say) -> "TorqueBus":
-        self.answers.setdefault(action, deque()).append((given, list(says)))
+    def answer_with(self, action: str, given: dict[str, Any] | None, *then: Event) -> "TorqueBus":
+        self.answers.setdefault(action, deque()).append((given, list(then)))
         return self
 
     def last_will(self, publication: Publication, keep_alive_s: int) -> None:
@@ -117,20 +117,20 @@ class TorqueBus(FakeBus):
             return False
         left = self.answers.get(asked["action"])
         if left:
-            given, says = left.popleft()
+            given, then = left.popleft()
             if given is not None and (response_topic := publication.response_topic) is not None:
                 payload = json.dumps(given).encode()
                 self.script.append(lambda: self.deliver(response_topic, payload, publication.correlation_data))
-            self.script.extend(says)
+            self.script.extend(then)
         return True
 
     def receive(self, timeout_s: float) -> Received | None:
         while not self.inbox and self.script:
-            said = self.script.popleft()
-            if callable(said):
-                said()
+            following = self.script.popleft()
+            if callable(following):
+                following()
             else:
-                self.deliver(said[0], said[1].encode())
+                self.deliver(following[0], following[1].encode())
         if self.inbox:
             self.idle_steps = 0
             return self.inbox.popleft()
@@ -143,7 +143,7 @@ class TorqueBus(FakeBus):
 
 
 class Typed:
-    """Lines that the operator types; None is a moment in which nothing comes, an error happens."""
+    """Lines that the operator types; None stands for no input at that moment, an error is raised."""
 
     def __init__(self, *lines: str | BaseException | None) -> None:
         self.lines = deque(lines)
@@ -182,23 +182,23 @@ def test_the_sample_dialogue_line_for_line(bus: TorqueBus, capfd: pytest.Capture
     assert (bus.actions, bus.serials) == (["start"], ["RP-1"]), "complete: nothing to let go of"
 
 
-def test_events_that_come_before_the_answer_are_shown_after_it(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_events_before_the_answer_are_shown_after_it(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.answer_with("start", None, *WHOLE_JOB[:2])
     original = bus.publish
 
     def answer_late(publication: Publication, expiry_s: int | None = None) -> bool:
-        heard = original(publication, expiry_s)
+        subscribed = original(publication, expiry_s)
         payload = json.dumps(granted()).encode()
         bus.script.append(lambda: bus.deliver(publication.response_topic or "", payload, publication.correlation_data))
         bus.script.extend(WHOLE_JOB[2:])
-        return heard
+        return subscribed
 
     bus.publish = answer_late  # type: ignore[method-assign]
     run(bus, serial="RP-1")
     assert capfd.readouterr().out == SAMPLE_TEXT
 
 
-def test_the_will_lets_go_of_the_job(bus: TorqueBus) -> None:
+def test_the_last_will_releases_the_job(bus: TorqueBus) -> None:
     bus.answer_with("start", granted(), COMPLETE)
     run(bus, serial="RP-1")
     assert bus.will is not None
@@ -223,7 +223,7 @@ def test_blank_lines_and_wrong_serials_ask_again(bus: TorqueBus, capfd: pytest.C
     ]
 
 
-def test_a_wrong_serial_option_asks_for_another(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_serial_option_prompts_for_another(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.answer_with("start", error("unknown serial")).answer_with("start", granted(), COMPLETE)
     run(bus, "RP-1", serial="RP-9")
     assert bus.serials == ["RP-9", "RP-1"]
@@ -239,7 +239,7 @@ def test_no_more_input_at_the_prompt(bus: TorqueBus, serial: str | None) -> None
     assert "detach" not in bus.actions
 
 
-def test_the_end_of_the_input_matters_only_when_it_is_asked_for(bus: TorqueBus) -> None:
+def test_the_end_of_the_input_matters_only_at_a_question(bus: TorqueBus) -> None:
     bus.answer_with("start", granted(), *WHOLE_JOB)
     run(bus, "RP-1")
 
@@ -256,17 +256,17 @@ def test_a_controller_that_does_not_answer(bus: TorqueBus) -> None:
     with pytest.raises(Unreachable, match="does not answer"):
         run(bus, serial="RP-1")
     assert bus.now_s == pytest.approx(1005), "5 s"
-    assert bus.actions == ["start", "detach"], "should it have begun a job after all, nobody holds it"
+    assert bus.actions == ["start", "detach"], "should it have begun a job after all, no console holds it"
 
 
-def test_a_controller_that_is_not_there_is_not_waited_for(bus: TorqueBus) -> None:
+def test_an_absent_controller_is_not_awaited(bus: TorqueBus) -> None:
     bus.deaf = True
     with pytest.raises(Unreachable, match="does not answer"):
         run(bus, serial="RP-1")
     assert bus.now_s == 1000
 
 
-def test_requests_carry_what_an_answer_needs(bus: TorqueBus) -> None:
+def test_requests_carry_response_topic_and_correlation(bus: TorqueBus) -> None:
     bus.answer_with("start", granted(), COMPLETE)
     run(bus, serial="RP-1")
     publication, expiry_s = bus.published[0]
@@ -283,8 +283,8 @@ def test_answers_to_other_requests_are_ignored(bus: TorqueBus, capfd: pytest.Cap
 
 
 def test_a_silent_driver_and_retry(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
-    bus.answer_with("start", granted(), told("step sent"), told("driver silent"))
-    bus.answer_with("retry", granted(), told("step sent"), COMPLETE)
+    bus.answer_with("start", granted(), event("step sent"), event("driver silent"))
+    bus.answer_with("retry", granted(), event("step sent"), COMPLETE)
     run(bus, None, "what", "", "R", serial="RP-1")
     out, err = capfd.readouterr()
     assert bus.actions == ["start", "retry"]
@@ -294,45 +294,45 @@ def test_a_silent_driver_and_retry(bus: TorqueBus, capfd: pytest.CaptureFixture[
 
 
 def test_a_silent_driver_and_cancel(bus: TorqueBus) -> None:
-    bus.answer_with("start", granted(), told("driver silent")).answer_with("cancel", granted(state="idle"))
+    bus.answer_with("start", granted(), event("driver silent")).answer_with("cancel", granted(state="idle"))
     with pytest.raises(Failed, match="cancelled"):
         run(bus, "c", serial="RP-1")
     assert bus.actions == ["start", "cancel"]
 
 
-def test_a_silent_driver_that_answers_late(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
-    bus.answer_with("start", granted(), told("step sent"), told("driver silent"))
-    bus.late += [told("in range", torque_nm=10), COMPLETE]
+def test_a_late_answer_of_a_silent_driver(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+    bus.answer_with("start", granted(), event("step sent"), event("driver silent"))
+    bus.late += [event("in range", torque_nm=10), COMPLETE]
     run(bus, *[None] * 20, "c", serial="RP-1")
     assert capfd.readouterr().out.endswith("Received 10 - In Range\n\nJob Complete:\nStep 1: 19\n")
     assert bus.actions == ["start"], "the c was typed for a question that is no more"
 
 
 def test_a_silent_driver_at_the_end_of_the_input(bus: TorqueBus) -> None:
-    bus.answer_with("start", granted(), told("driver silent")).answer_with("pause", granted(state="paused"))
+    bus.answer_with("start", granted(), event("driver silent")).answer_with("pause", granted(state="paused"))
     with pytest.raises(Failed, match="paused") as failed:
         run(bus, serial="RP-1")
     assert failed.value.fix == "go on with scaup torque run --serial RP-1 --driver driver-1"
     assert bus.actions == ["start", "pause"]
 
 
-def test_a_pause_at_the_end_of_the_input_that_nobody_confirms(bus: TorqueBus) -> None:
-    bus.answer_with("start", granted(), told("driver silent"))
+def test_an_unconfirmed_pause_at_the_end_of_the_input(bus: TorqueBus) -> None:
+    bus.answer_with("start", granted(), event("driver silent"))
     with pytest.raises(Failed, match="did not confirm"):
         run(bus, serial="RP-1")
     assert bus.actions == ["start", "pause", "detach"]
 
 
-def test_a_retry_that_is_refused_is_said_and_asked_again(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
-    bus.answer_with("start", granted(), told("driver silent")).answer_with("retry", error("no job"))
+def test_a_refused_retry_is_reported_and_asked_again(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+    bus.answer_with("start", granted(), event("driver silent")).answer_with("retry", error("no job"))
     bus.answer_with("cancel", granted(state="idle"))
     with pytest.raises(Failed):
         run(bus, "r", "c", serial="RP-1")
     assert "Error: no job: words. [r]etry or [c]ancel:" in capfd.readouterr().err
 
 
-def test_what_was_typed_before_the_question_is_no_answer(bus: TorqueBus) -> None:
-    bus.answer_with("start", granted(), told("driver silent"), COMPLETE)
+def test_input_typed_before_the_question_is_ignored(bus: TorqueBus) -> None:
+    bus.answer_with("start", granted(), event("driver silent"), COMPLETE)
     keyboard = Typed()
     keyboard.lines.extend([None] * 5)
     Console(bus, "driver-1", "me", keyboard, Clock(lambda: bus.now_s)).run("RP-1")
@@ -340,7 +340,7 @@ def test_what_was_typed_before_the_question_is_no_answer(bus: TorqueBus) -> None
 
 
 def test_an_interrupt_pauses_the_job(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
-    bus.answer_with("start", granted(), told("step sent"), raising(KeyboardInterrupt()))
+    bus.answer_with("start", granted(), event("step sent"), raising(KeyboardInterrupt()))
     bus.answer_with("pause", granted(state="paused"))
     with pytest.raises(KeyboardInterrupt):
         run(bus, serial="RP-1")
@@ -350,7 +350,7 @@ def test_an_interrupt_pauses_the_job(bus: TorqueBus, capfd: pytest.CaptureFixtur
     assert "scaup torque run --serial RP-1 --driver driver-1" in err
 
 
-def test_an_interrupt_without_an_answer_lets_go(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_without_an_answer_releases_the_job(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.answer_with("start", granted(), raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         run(bus, serial="RP-1")
@@ -359,7 +359,7 @@ def test_an_interrupt_without_an_answer_lets_go(bus: TorqueBus, capfd: pytest.Ca
     assert "did not confirm" in capfd.readouterr().err
 
 
-def test_an_interrupt_while_the_connection_is_lost_does_not_wait(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_without_a_connection_does_not_wait(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     tried: list[object] = []
 
     def lost(publication: Publication, *_: object, **__: object) -> bool:
@@ -384,9 +384,7 @@ def test_an_interrupt_at_the_prompt(bus: TorqueBus, capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(("holder", "actions"), [("busy", ["start", "attach", "detach"]), (None, ["start", "attach", "pause"])])
-def test_an_interrupt_before_the_answer_does_not_pause_another_ones_job(
-    bus: TorqueBus, holder: str | None, actions: list[str]
-) -> None:
+def test_an_interrupt_never_pauses_another_consoles_job(bus: TorqueBus, holder: str | None, actions: list[str]) -> None:
     bus.answer_with("start", None, raising(KeyboardInterrupt()))
     bus.answer_with("attach", error(holder) if holder else granted()).answer_with("pause", granted(state="paused"))
     with pytest.raises(KeyboardInterrupt):
@@ -394,12 +392,10 @@ def test_an_interrupt_before_the_answer_does_not_pause_another_ones_job(
     assert bus.actions == actions
 
 
-def test_a_controller_that_was_started_anew_is_told_who_holds_the_job(
-    bus: TorqueBus, capfd: pytest.CaptureFixture[str]
-) -> None:
-    away, anew = (STATE, presence("offline")), (STATE, presence(boot="b2"))
-    bus.answer_with("start", granted(), told("step sent"), away, anew)
-    bus.answer_with("attach", granted(at=1, results=[result(1, 10.098)]), told("step sent", 2), COMPLETE)
+def test_the_console_attaches_to_a_restarted_controller(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+    offline, restarted = (STATE, presence("offline")), (STATE, presence(boot="b2"))
+    bus.answer_with("start", granted(), event("step sent"), offline, restarted)
+    bus.answer_with("attach", granted(at=1, results=[result(1, 10.098)]), event("step sent", 2), COMPLETE)
     run(bus, serial="RP-1")
     out, err = capfd.readouterr()
     assert bus.actions == ["start", "attach"]
@@ -411,7 +407,7 @@ def test_a_controller_that_was_started_anew_is_told_who_holds_the_job(
     assert out.splitlines()[:2] == ["Sending step #1 to torque driver.", "Sending step #2 to torque driver."]
 
 
-def test_a_controller_that_has_forgotten_and_the_job_is_complete(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_controller_without_the_job_after_its_completion(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.answer_with("start", granted(), (STATE, presence(boot="b2"))).answer_with("attach", error("no job"))
     kept: dict[str, Any] = {"job": job_json(state="complete", at=2, results=[result(1, 10.1)]), "console": None, "parked": []}
     bus.retain(JOB, json.dumps(kept))
@@ -420,10 +416,10 @@ def test_a_controller_that_has_forgotten_and_the_job_is_complete(bus: TorqueBus,
 
 
 @pytest.mark.parametrize("session_kept", [True, False])
-def test_a_lost_connection_is_made_again(bus: TorqueBus, capfd: pytest.CaptureFixture[str], session_kept: bool) -> None:
+def test_a_lost_connection_is_reconnected(bus: TorqueBus, capfd: pytest.CaptureFixture[str], session_kept: bool) -> None:
     bus.session_kept, bus.unreachable = session_kept, 3
-    bus.answer_with("start", granted(), told("step sent"), raising(ConnectionLost("the connection was lost")))
-    bus.answer_with("attach", granted(at=1, results=[result(1, 10.1)]), told("step sent", 2), COMPLETE)
+    bus.answer_with("start", granted(), event("step sent"), raising(ConnectionLost("the connection was lost")))
+    bus.answer_with("attach", granted(at=1, results=[result(1, 10.1)]), event("step sent", 2), COMPLETE)
     run(bus, serial="RP-1")
     out, err = capfd.readouterr()
     assert bus.actions == ["start", "attach"]
@@ -434,16 +430,14 @@ def test_a_lost_connection_is_made_again(bus: TorqueBus, capfd: pytest.CaptureFi
     assert EVENT in bus.filters
 
 
-def test_what_happened_while_the_connection_was_lost_is_shown(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
-    bus.answer_with("start", granted(), raising(ConnectionLost("lost")), told("in range", torque_nm=10), COMPLETE)
+def test_events_during_a_lost_connection_are_shown(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+    bus.answer_with("start", granted(), raising(ConnectionLost("lost")), event("in range", torque_nm=10), COMPLETE)
     bus.answer_with("attach", granted(state="complete", results=[result(1, 10)]))
     run(bus, serial="RP-1")
     assert capfd.readouterr().out == "Received 10 - In Range\n\nJob Complete:\nStep 1: 19\n"
 
 
-def test_complete_is_found_in_the_retained_state_after_a_lost_connection(
-    bus: TorqueBus, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_completion_is_read_from_retained_state_on_reconnect(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.session_kept = False
     bus.answer_with("start", granted(), raising(ConnectionLost("lost")))
     bus.answer_with("attach", granted(state="complete", at=2, results=[result(1, 10.1), result(2, 19)]))
@@ -459,7 +453,7 @@ def test_a_connection_lost_at_the_prompt_or_at_the_start(bus: TorqueBus) -> None
     assert (bus.actions, bus.connected) == (["start", "start"], 3)
 
 
-def test_a_controller_that_is_away_is_asked_again_every_5_s(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unresponsive_controller_is_retried_every_5_s(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     def back() -> None:
         bus.deaf = False
 
@@ -476,14 +470,14 @@ def test_a_controller_that_is_away_is_asked_again_every_5_s(bus: TorqueBus, capf
     assert capfd.readouterr().err.count("The fastening controller does not answer") == 1
 
 
-def test_another_job_is_let_go_of_again(bus: TorqueBus) -> None:
+def test_another_consoles_job_is_released(bus: TorqueBus) -> None:
     bus.answer_with("start", granted(), (STATE, presence(boot="b2"))).answer_with("attach", granted(id="j2"))
     with pytest.raises(Failed, match="ended meanwhile"):
         run(bus, serial="RP-1")
     assert bus.actions == ["start", "attach", "detach"]
 
 
-def test_a_driver_that_was_taken_meanwhile(bus: TorqueBus) -> None:
+def test_a_driver_taken_by_another_console(bus: TorqueBus) -> None:
     bus.answer_with("start", granted(), (STATE, presence(boot="b2"))).answer_with("attach", error("busy"))
     with pytest.raises(Refused, match="busy"):
         run(bus, serial="RP-1")
@@ -491,15 +485,15 @@ def test_a_driver_that_was_taken_meanwhile(bus: TorqueBus) -> None:
 
 @pytest.mark.parametrize("kind", ["job paused", "job cancelled"])
 def test_another_console_ends_it(bus: TorqueBus, kind: str) -> None:
-    bus.answer_with("start", granted(), told(kind))
+    bus.answer_with("start", granted(), event(kind))
     with pytest.raises(Failed, match=kind.removeprefix("job ")):
         run(bus, serial="RP-1")
     assert bus.actions == ["start"]
 
 
-def test_a_driver_that_is_not_connected_is_said(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_disconnected_driver_is_reported(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.retain(LINK, '{"connected":false,"url":"ws://x","error":"connection refused"}')
-    bus.answer_with("start", {**granted(), "connected": False}, told("driver back"), told("step sent"), COMPLETE)
+    bus.answer_with("start", {**granted(), "connected": False}, event("driver back"), event("step sent"), COMPLETE)
     run(bus, serial="RP-1")
     assert capfd.readouterr().err.splitlines() == [
         "driver-1 is not connected (connection refused): the job begins when it is.",
@@ -507,7 +501,7 @@ def test_a_driver_that_is_not_connected_is_said(bus: TorqueBus, capfd: pytest.Ca
     ]
 
 
-def test_a_message_that_cannot_be_read_does_not_end_it(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_message_does_not_end_the_console(bus: TorqueBus, capfd: pytest.CaptureFixture[str]) -> None:
     bus.answer_with("start", granted(), (EVENT, "{"), (STATE, '"text"'), (LINK, ""), COMPLETE)
     run(bus, serial="RP-1")
     assert capfd.readouterr().err.count("Cannot read a message on") == 3
@@ -520,7 +514,7 @@ def test_a_closed_output_pauses_the_job(bus: TorqueBus, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("adapters.cli.systems.fastening.terminal.click.echo", closed)
     monkeypatch.setattr("adapters.cli.systems.fastening.terminal._discard_output", lambda: None)
-    bus.answer_with("start", granted(), told("step sent")).answer_with("pause", granted(state="paused"))
+    bus.answer_with("start", granted(), event("step sent")).answer_with("pause", granted(state="paused"))
     with pytest.raises(Failed, match="output was closed"):
         run(bus, serial="RP-1")
     assert bus.actions == ["start", "pause"]
@@ -545,7 +539,7 @@ def test_signals_interrupt_for_the_time_of_the_job(number: signal.Signals) -> No
         signal.signal(number, inherited)
 
 
-def test_who_ignores_a_hangup_still_does() -> None:
+def test_an_ignored_hangup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interruptible():
@@ -577,7 +571,7 @@ def test_lines_of_a_pipe(written: bytes, expected: list[str]) -> None:
         os.close(reading)
 
 
-def test_what_was_typed_ahead_on_a_terminal_is_forgotten() -> None:
+def test_input_typed_ahead_on_a_terminal_is_discarded() -> None:
     operator, terminal = os.openpty()
     try:
         keyboard = DescriptorKeyboard(terminal)

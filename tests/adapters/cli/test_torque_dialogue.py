@@ -1,4 +1,4 @@
-"""What the console says and asks, from literal events."""
+"""The lines and questions of the console, from literal events."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def dialogue() -> Dialogue:
     return made
 
 
-def said(lines: list[Line]) -> list[str]:
+def texts(lines: list[Line]) -> list[str]:
     return [line.text for line in lines if not line.hint]
 
 
@@ -98,33 +98,33 @@ Step 3: 14.01
 
 def test_the_sample_of_the_specification(dialogue: Dialogue) -> None:
     lines = [line for each in SAMPLE for line in dialogue.on_event(each, 1)]
-    assert "".join(f"{text}\n" for text in said(lines)) == SAMPLE_TEXT
+    assert "".join(f"{text}\n" for text in texts(lines)) == SAMPLE_TEXT
     assert hinted(lines) == ""
     assert dialogue.end == COMPLETE
 
 
 @pytest.mark.parametrize(("kind", "what"), [("step sent", "step #2"), ("reverse sent", "reverse")])
-def test_what_is_sent_once_more_says_so(dialogue: Dialogue, kind: str, what: str) -> None:
+def test_a_resent_message_is_marked_as_such(dialogue: Dialogue, kind: str, what: str) -> None:
     events = [event(kind, 2), event("driver away", 2), event("driver back", 2), event(kind, 2), event("driver silent", 2)]
     lines = [line for each in [*events, event(kind, 2)] for line in dialogue.on_event(each, 0)]
     again = f"Sending {what} to torque driver again."
-    assert said(lines) == [f"Sending {what} to torque driver.", again, again]
+    assert texts(lines) == [f"Sending {what} to torque driver.", again, again]
 
 
 @pytest.mark.parametrize("kind", ["in range", "out of range", "reversed"])
-def test_what_is_sent_after_an_answer_is_not_sent_once_more(dialogue: Dialogue, kind: str) -> None:
+def test_a_message_after_an_answer_is_not_marked_as_resent(dialogue: Dialogue, kind: str) -> None:
     events = [event("step sent"), event(kind, torque_nm=1, void=False, asked=False), event("step sent")]
     lines = [line for each in events for line in dialogue.on_event(each, 0)]
-    assert said(lines).count("Sending step #1 to torque driver.") == 2
+    assert texts(lines).count("Sending step #1 to torque driver.") == 2
 
 
 @pytest.mark.parametrize(
     ("written", "shown"),
     [("19", "19"), ("13.15", "13.15"), ("19.0", "19.0"), ("0", "0"), ("-0.5", "-0.5")],
 )
-def test_a_number_is_shown_as_it_came(written: str, shown: str) -> None:
+def test_a_number_is_shown_verbatim(written: str, shown: str) -> None:
     payload = event_json("in range", torque_nm="NUMBER").replace('"NUMBER"', written)
-    assert said(result_lines(decode(payload.encode(), FasteningEvent)))[0] == f"Received {shown} - In Range"
+    assert texts(result_lines(decode(payload.encode(), FasteningEvent)))[0] == f"Received {shown} - In Range"
 
 
 def test_good_and_bad_have_a_tone() -> None:
@@ -132,9 +132,9 @@ def test_good_and_bad_have_a_tone() -> None:
     assert {line.tone for line in result_lines(event("out of range", torque_nm=1))[:2]} == {Tone.BAD}
 
 
-def test_an_unasked_reverse_names_the_step(dialogue: Dialogue) -> None:
+def test_an_unrequested_reverse_names_the_step(dialogue: Dialogue) -> None:
     lines = dialogue.on_event(event("reversed", 2, void=True, asked=False), 0)
-    assert said(lines) == ["Received reverse - step #2 must be done again.", ""]
+    assert texts(lines) == ["Received reverse - step #2 must be done again.", ""]
 
 
 @pytest.mark.parametrize("kind", [each.value for each in Happening])
@@ -150,26 +150,26 @@ def test_events_of_another_job_are_not_shown(dialogue: Dialogue) -> None:
 
 
 @pytest.mark.parametrize(("connected", "text"), [(False, "not connected (refused)"), (None, "No torque adapter"), (True, "")])
-def test_a_driver_that_is_not_there_at_the_beginning(connected: bool | None, text: str) -> None:
+def test_a_driver_absent_at_the_beginning(connected: bool | None, text: str) -> None:
     dialogue = Dialogue("driver-1")
     dialogue.on_link(Link(connected=False, url="ws://x", error="refused"))
     hints = hinted(dialogue.begin(answer(connected=connected), 0))
     assert text in hints if text else hints == ""
 
 
-def test_a_resumed_job_says_where_it_is_once() -> None:
+def test_a_resumed_job_shows_its_progress_once() -> None:
     dialogue = Dialogue("driver-1")
     lines = dialogue.begin(answer(at=1, results=[result(1, 10.098)]), 0)
     lines += dialogue.on_event(event("job resumed", 2), 0)
     assert hinted(lines) == "Resuming RP-1 at step 2 of 3 (recorded so far: step 1: 10.098)."
-    assert said(lines) == []
+    assert texts(lines) == []
 
 
 def test_a_job_resumed_at_its_first_step(dialogue: Dialogue) -> None:
     assert "step 1 of 3 (nothing recorded so far)" in hinted(dialogue.on_event(event("job resumed"), 0))
 
 
-def test_a_silent_driver_is_asked_about_with_the_time(dialogue: Dialogue) -> None:
+def test_the_question_about_a_silent_driver_shows_the_time(dialogue: Dialogue) -> None:
     dialogue.on_event(event("step sent"), 100)
     lines = dialogue.on_event(event("driver silent"), 130.4)
     assert hinted(lines) == "The driver has not answered for 30 s. Is the screw fastened? [r]etry or [c]ancel:"
@@ -187,19 +187,19 @@ def test_a_silent_driver_is_asked_about_with_the_time(dialogue: Dialogue) -> Non
         ("driver away", False),
     ],
 )
-def test_what_makes_the_question_moot(dialogue: Dialogue, kind: str, asks: bool) -> None:
+def test_events_that_answer_the_question(dialogue: Dialogue, kind: str, asks: bool) -> None:
     dialogue.on_event(event("driver silent"), 30)
     dialogue.on_event(event(kind, torque_nm=10), 31)
     assert dialogue.asks is asks
 
 
-def test_a_voided_value_is_told_where_it_was_shown(dialogue: Dialogue) -> None:
-    assert dialogue.on_event(event("voided", reason="anew"), 0) == []
+def test_a_voided_value_is_reported_if_it_was_shown(dialogue: Dialogue) -> None:
+    assert dialogue.on_event(event("voided", reason="restarted"), 0) == []
     dialogue.on_event(event("in range", torque_nm=10), 0)
-    assert hinted(dialogue.on_event(event("voided", reason="anew"), 0)) == "Step #1 must be done again: anew."
+    assert hinted(dialogue.on_event(event("voided", reason="restarted"), 0)) == "Step #1 must be done again: restarted."
 
 
-def test_away_and_back_and_ignored_are_hints(dialogue: Dialogue) -> None:
+def test_disconnections_and_ignored_values_are_hints(dialogue: Dialogue) -> None:
     assert "driver-1 is not connected (closed)" in hinted(dialogue.on_event(event("driver away", reason="closed"), 0))
     assert "driver-1 is connected" in hinted(dialogue.on_event(event("driver back"), 0))
     assert hinted(dialogue.on_event(event("ignored", torque_nm=9.9, reason="late"), 0)) == "Ignored 9.9: late."
@@ -219,14 +219,14 @@ def test_a_cancelled_job_ends_it(dialogue: Dialogue) -> None:
     assert dialogue.on_event(event("in range", torque_nm=1), 0) == [], "nothing comes after the end"
 
 
-def test_a_component_that_goes_and_comes_is_told(dialogue: Dialogue) -> None:
+def test_offline_and_online_components_are_reported(dialogue: Dialogue) -> None:
     assert "fastening is offline" in hinted(dialogue.on_component("fastening", online(state="offline")))
     assert "fastening is online" in hinted(dialogue.on_component("fastening", online()))
     assert "torque-adapter is offline" in hinted(dialogue.on_component("torque-adapter", online(state="offline")))
     assert not dialogue.attach_due, "it is the same start of the controller"
 
 
-def test_a_new_start_of_the_controller_has_to_be_told(dialogue: Dialogue) -> None:
+def test_a_restarted_controller_needs_an_attach(dialogue: Dialogue) -> None:
     dialogue.on_component("fastening", online("b2"))
     assert dialogue.attach_due
     lines = dialogue.on_attached(answer(at=1, results=[result(1, 10.1)]), None)
@@ -238,10 +238,10 @@ def kept(*parked: dict[str, Any], job: dict[str, Any] | None = None) -> DriverSt
     return decode(json.dumps({"job": job, "console": None, "parked": parked}).encode(), DriverState)
 
 
-def test_a_job_that_was_completed_meanwhile(dialogue: Dialogue) -> None:
+def test_a_job_completed_during_a_lost_connection(dialogue: Dialogue) -> None:
     dialogue.on_connection()
     complete = kept(job=job_json(state="complete", at=2, results=[result(1, 19), result(2, 13.15)]))
-    assert said(dialogue.on_attached(answer("no job"), complete)) == ["Job Complete:", "Step 1: 19", "Step 2: 13.15"]
+    assert texts(dialogue.on_attached(answer("no job"), complete)) == ["Job Complete:", "Step 1: 19", "Step 2: 13.15"]
     assert dialogue.end == COMPLETE
 
 
@@ -255,28 +255,28 @@ def test_a_job_that_was_completed_meanwhile(dialogue: Dialogue) -> None:
         (None, "ended meanwhile"),
     ],
 )
-def test_a_job_that_was_left_meanwhile(dialogue: Dialogue, state: DriverState | None, text: str) -> None:
+def test_a_job_paused_during_a_lost_connection(dialogue: Dialogue, state: DriverState | None, text: str) -> None:
     dialogue.on_connection()
     dialogue.on_attached(answer("no job"), state)
     assert dialogue.end is not None
     assert text in dialogue.end.message
 
 
-def test_a_driver_that_was_taken_meanwhile(dialogue: Dialogue) -> None:
+def test_a_driver_taken_by_another_console(dialogue: Dialogue) -> None:
     dialogue.on_connection()
     dialogue.on_attached(answer("busy"), None)
     assert dialogue.end is not None
     assert dialogue.end.busy
 
 
-def test_a_controller_that_does_not_answer_is_waited_for_and_said_once(dialogue: Dialogue) -> None:
+def test_an_unresponsive_controller_is_reported_once(dialogue: Dialogue) -> None:
     dialogue.on_connection()
     assert "does not answer" in hinted(dialogue.on_attached(None, kept(job=job_json())))
     assert "does not answer" not in hinted(dialogue.on_attached(None, kept(job=job_json())))
     assert (dialogue.end, dialogue.attached) == (None, False)
     dialogue.on_component("fastening", online())
-    assert dialogue.attach_due, "even of the same start: it has never heard of this connection"
+    assert dialogue.attach_due, "even of the same start: this connection is new to it"
 
 
-def test_what_to_type_is_quoted_for_a_shell() -> None:
+def test_the_resume_command_is_quoted_for_a_shell() -> None:
     assert resume_command("a b", "driver-1") == "scaup torque run --serial 'a b' --driver driver-1"

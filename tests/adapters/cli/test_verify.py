@@ -1,4 +1,4 @@
-"""scaup verify: what is changed by hand in a database does not go unnoticed."""
+"""scaup verify: changes of a database by hand are detected."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from tests.adapters.cli.recording import OTHER, READING, START_AT, Recording
 
 DAY = date(2026, 1, 31)
 DEVICE = 2
-"""Numbers of messages in the recording: a reading, a device's message without type, a stamped one, a bad one, a refused one."""
+"""Numbers of messages in the recording: a reading, an untyped device message, a stamped one, a bad one, a refused one."""
 UNTYPED, STAMPED, BAD, REFUSED, PARTLY = 3, 5, 8, 10, 11
 SAMPLES = {
     "fastening/driver-1/event": """{"event":"in range","job":"j","serial":"RP-1","part_number":"10-1","revision":"A","step":1,
@@ -124,11 +124,11 @@ TYPED = [table.name for table in typed_tables()]
 
 # A check costs far more than a change, so many messages, or tables, are changed at once where each is reported by itself.
 THIRDS = [range(first, HIGHEST + 1, 3) for first in (1, 2, 3)]
-"""Every message is in one of them; no two neighbours are in the same."""
+"""Every message is in one of them; neighbours are in different ones."""
 
 
 @pytest.mark.parametrize("numbers", [[1], [HIGHEST], *THIRDS])
-def test_removed_messages_are_missed(scaup: Scaup, filled: Recording, numbers: Sequence[int]) -> None:
+def test_removed_messages_are_missing(scaup: Scaup, filled: Recording, numbers: Sequence[int]) -> None:
     filled.change(*(f"DELETE FROM live.messages WHERE number = {number}" for number in numbers))
     code, lines, result = verify(scaup, filled)
     assert code == 1
@@ -138,7 +138,7 @@ def test_removed_messages_are_missed(scaup: Scaup, filled: Recording, numbers: S
 
 
 @pytest.mark.parametrize("numbers", [[1], [HIGHEST], *THIRDS])
-def test_doubled_messages_are_seen(scaup: Scaup, filled: Recording, numbers: Sequence[int]) -> None:
+def test_doubled_messages_are_detected(scaup: Scaup, filled: Recording, numbers: Sequence[int]) -> None:
     for number in numbers:
         filled.double("messages", number)
     code, lines, _ = verify(scaup, filled)
@@ -184,7 +184,7 @@ def test_every_row_of_a_typed_table_counts(scaup: Scaup, filled: Recording, tabl
         ("rejected_message", "component = 'other'"),
     ],
 )
-def test_a_changed_typed_value_is_seen(scaup: Scaup, filled: Recording, table: str, change: str) -> None:
+def test_a_changed_typed_value_is_detected(scaup: Scaup, filled: Recording, table: str, change: str) -> None:
     filled.change(f"UPDATE live.{table} SET {change} WHERE number = (SELECT min(number) FROM live.{table})")
     code, lines, _ = verify(scaup, filled)
     assert (code, failed(lines)) == (1, {f"typed {table}": (0, 0, 1)})
@@ -205,7 +205,7 @@ def test_a_changed_typed_value_is_seen(scaup: Scaup, filled: Recording, table: s
         (PARTLY, "payload = '{\"level\":99}'", ["valve_level", "rejected_message"]),
     ],
 )
-def test_a_changed_message_of_a_typed_stream_is_seen(
+def test_a_changed_message_of_a_typed_stream_is_detected(
     scaup: Scaup, filled: Recording, number: int, change: str, tables: list[str]
 ) -> None:
     filled.change(f"UPDATE live.messages SET {change} WHERE number = {number}")
@@ -214,7 +214,7 @@ def test_a_changed_message_of_a_typed_stream_is_seen(
 
 
 @pytest.mark.parametrize(("change", "counts"), [("seq = 9", (4, 0, 0)), ("seq = 2", (1, 1, 0)), ("boot = 'b2'", (1, 0, 0))])
-def test_a_changed_stamp_is_seen(scaup: Scaup, filled: Recording, change: str, counts: tuple[int, int, int]) -> None:
+def test_a_changed_stamp_is_detected(scaup: Scaup, filled: Recording, change: str, counts: tuple[int, int, int]) -> None:
     filled.read(21)
     filled.change(f"UPDATE live.messages SET {change} WHERE number = {STAMPED}")
     with filled.closed() as session:
@@ -228,7 +228,7 @@ def test_a_changed_stamp_is_seen(scaup: Scaup, filled: Recording, change: str, c
 
 
 @pytest.mark.parametrize("change", ["payload = 'other'", "qos = 0"])
-def test_a_changed_message_without_type_cannot_be_seen(scaup: Scaup, filled: Recording, change: str) -> None:
+def test_a_changed_untyped_message_is_not_detected(scaup: Scaup, filled: Recording, change: str) -> None:
     filled.change(f"UPDATE live.messages SET {change} WHERE number = {UNTYPED}")
     assert verify(scaup, filled)[0] == 0
 
@@ -241,7 +241,9 @@ def test_a_changed_message_without_type_cannot_be_seen(scaup: Scaup, filled: Rec
         ([1, 3, 2], 0, (0, 0)),
     ],
 )
-def test_what_publishers_sent(scaup: Scaup, recording: Recording, seqs: list[int], code: int, counts: tuple[int, int]) -> None:
+def test_messages_of_publishers_balance(
+    scaup: Scaup, recording: Recording, seqs: list[int], code: int, counts: tuple[int, int]
+) -> None:
     recording.publish("heating", *seqs)
     exit_code, lines, _ = verify(scaup, recording)
     line = lines["publisher heating"]
@@ -258,7 +260,7 @@ def test_what_was_published_before_the_recording_balances(scaup: Scaup, recordin
 
 
 @pytest.mark.parametrize(("counted", "code", "counts"), [(2, 0, (0, 0)), (1, 1, (1, 0)), (3, 1, (0, 1))])
-def test_what_expired_balances_by_count(
+def test_expired_messages_balance_by_count(
     scaup: Scaup, recording: Recording, counted: int, code: int, counts: tuple[int, int]
 ) -> None:
     recording.read(1, 2, 3, 4)
@@ -287,13 +289,13 @@ def test_only_what_was_recorded_since_is_balanced(scaup: Scaup, filled: Recordin
     assert f"messages {HIGHEST + 1} to {HIGHEST + 2}" in result.stderr
 
 
-def test_the_last_message_is_missed_where_a_typed_row_tells_its_number(scaup: Scaup, filled: Recording) -> None:
+def test_a_missing_last_message_is_found_by_its_typed_row(scaup: Scaup, filled: Recording) -> None:
     filled.change(f"DELETE FROM live.messages WHERE number = {HIGHEST}")
     code, lines, _ = verify(scaup, filled)
     assert (code, failed(lines)) == (1, {"numbers messages": (1, 0, 0), "typed room_temperature": (0, 1, 0)})
 
 
-def test_a_number_far_away_is_found_quickly(scaup: Scaup, filled: Recording) -> None:
+def test_a_distant_number_is_found_quickly(scaup: Scaup, filled: Recording) -> None:
     filled.change(f"UPDATE live.messages SET number = 10 * {PIECE} WHERE number = {UNTYPED}")
     code, lines, _ = verify(scaup, filled)
     assert code == 1
@@ -313,7 +315,7 @@ def test_pieces_and_halves_give_the_same_balance(scaup: Scaup, filled: Recording
     assert found[0] == found[1]
 
 
-def test_over_the_bus_messages_that_arrive_meanwhile_are_no_difference(scaup: Scaup, filled: Recording) -> None:
+def test_messages_during_a_verification_make_no_difference(scaup: Scaup, filled: Recording) -> None:
     result = scaup("verify", session=filled.online())
     assert (result.exit_code, "everything balances" in result.stderr) == (0, True), result.stdout
     assert filled.rows("SELECT count(*) FROM messages WHERE topic = 'storage/query'")[0][0] > 5
@@ -355,7 +357,7 @@ def test_starts_that_balance_are_one_line_for_people(scaup: Scaup, recording: Re
         ),
     ],
 )
-def test_the_condition_of_a_stream_is_that_of_the_recorder(recording: Recording, topic: str) -> None:
+def test_stream_conditions_match_the_recorder(recording: Recording, topic: str) -> None:
     code = StreamCodes()[topic]
     conditions = ", ".join(family_condition(typed.stream.template) for typed in TYPED_STREAMS)
     with recording.database.cursor() as cursor:
@@ -376,7 +378,7 @@ def test_an_archived_file_with_other_rows_is_named(scaup: Scaup, filled: Recordi
 
 
 def _archive_lines(scaup: Scaup, recording: Recording) -> tuple[int, tuple[int, int], int]:
-    """The file itself is not there: with the views of before, its rows are still the live ones."""
+    """The file itself does not exist: through the earlier views, its rows are still the live ones."""
     result = scaup("verify", session=recording.online())
     (line,) = [each for each in map(json.loads, result.stdout.splitlines()) if each["check"] == "archive"]
     assert line["name"] == str(DAY)

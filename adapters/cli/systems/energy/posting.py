@@ -15,7 +15,7 @@ from broker.errors import InvalidTopic, Rejected
 from broker.message import Publication, decode
 
 PATIENCE_S = 120.0
-"""How long to wait for an answer: the normalizer looks a new ship up in the recording first."""
+"""Longest wait for an answer: the normalizer looks a new ship up in the recording first."""
 NORMALIZER = Responder("energy normalizer", "energy", "see `scaup status` and `scaup logs energy`")
 _ROW = re.compile(r"data\[(\d+)\]")
 _RETRY = "repeat the import, which changes nothing that is stored; see `scaup status` and `scaup logs energy`"

@@ -17,11 +17,11 @@ from broker.errors import Rejected
 from broker.message import decode
 
 SESSION_S = 300
-"""How long the broker queues messages while the connection is lost."""
+"""Time for which the broker queues messages while the connection is lost."""
 KEEP_ALIVE_S = 10
 _STEP_S = 1.0
 _POLL_S = 0.1
-"""How often to poll the keyboard while a question is open; messages are always shown at once."""
+"""Interval of polling the keyboard while a question is open; messages are always shown at once."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ATTACH_EVERY_S = 5.0
 _RETRY_KINDS = ("unknown serial", "no steps", "invalid")

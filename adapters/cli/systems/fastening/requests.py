@@ -23,7 +23,7 @@ CONTROLLER = Responder("fastening controller", None, "see `scaup status fastenin
 """Its state is not watched here: the console shows it."""
 PATIENCE_S = 5.0
 FAREWELL_S = 2.0
-"""How long to wait for an answer when the console ends."""
+"""Longest wait for an answer when the console ends."""
 PAUSED = "the job is paused and the driver is reset"
 PAUSED_DISCONNECTED = "the job is paused, and the driver will be reset when it is connected"
 NOT_PAUSED = "the fastening controller did not confirm that the job is paused"
