@@ -45,7 +45,7 @@ class Past:
         self.database, self._codes = database, StreamCodes()
 
     def record(self, day: date, messages: Iterable[tuple[str, bytes]], hour: float = 0, properties: bytes = b"") -> None:
-        """Commit messages that arrive 10 s apart, from an hour of a day on, each a microsecond later than its number says."""
+        """Commit messages that arrive 10 s apart, from an hour of a day on, each with its number added as microseconds."""
         start = datetime.combine(day, time(), UTC) + timedelta(hours=hour)
         first = self.database.last_number + 1
         batch = [
@@ -78,11 +78,11 @@ def direct(work: Callable[[], Any]) -> Any:
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """Hear of progress and say nothing."""
+    """Ignore progress."""
 
 
 def a_day(readings: int = 10) -> list[tuple[str, bytes]]:
-    """Return messages of every kind: typed, rejected, not UTF-8, of others."""
+    """Return messages of every kind: typed, rejected, not UTF-8, untyped."""
     room = b'{"sensorID":"s-%d","type":"temperature","value":%d.5}'
     found = [(f"/readings/room-{n % 3}/temperature", room % (n % 2, n)) for n in range(readings)]
     found += [("/actuators/room-1", b'{"level":%d}' % n) for n in range(3)]
@@ -108,7 +108,7 @@ def writer() -> Iterator[ThreadPoolExecutor]:
 
 
 class Recording:
-    """Records one message after another in the writer's thread until it is left; `count` of them are durable."""
+    """Records one message after another in the writer's thread until the block is left; `count` of them are durable."""
 
     def __init__(self, past: Past, writer: ThreadPoolExecutor, day: date) -> None:
         self._past, self._writer, self._day = past, writer, day

@@ -34,7 +34,7 @@ def test_running_queries_are_awaited_and_interrupted(connection: duckdb.DuckDBPy
         running = pool.submit(query)
         assert lent.wait(10)
         assert not cursors.wait(0)
-        while not cursors.interrupt(0.1):  # it may not have begun at the first
+        while not cursors.interrupt(0.1):  # the query may not have started at the first
             pass
         with pytest.raises(duckdb.InterruptException):
             running.result(10)
@@ -50,10 +50,10 @@ def test_new_queries_wait_while_held(connection: duckdb.DuckDBPyConnection) -> N
 
     with ThreadPoolExecutor(1) as pool:
         with cursors.held():
-            asked = pool.submit(query)
+            running = pool.submit(query)
             with pytest.raises(TimeoutError):
-                asked.result(0.1)
-        assert asked.result(10) == [(1,)]
+                running.result(0.1)
+        assert running.result(10) == [(1,)]
 
 
 def test_cursor_is_lent_after_the_timeout(connection: duckdb.DuckDBPyConnection) -> None:

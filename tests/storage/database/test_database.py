@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from broker.runtime.rejection import rejection
-from storage.database import database as commit
+from storage.database import database as database_module
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.errors import DatabaseLocked, DatabaseTooNew, NoSpace, StorageError
@@ -192,7 +192,7 @@ def test_closed_database_lends_no_cursor(database: Database) -> None:
 
 
 def test_committed_messages_survive_reopening(tmp_path: Path, deliver: Deliver) -> None:
-    path = tmp_path / "again.duckdb"
+    path = tmp_path / "reopened.duckdb"
     for payload in (b"1", b"2"):
         database = Database(path, 256, 1)
         store(database, deliver("t", payload))
@@ -238,14 +238,14 @@ def test_failed_attempt_is_repeated_as_a_whole(
     store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":0}'))
     batch = [deliver(READING, b'{"sensorID":"s","type":"temperature","value":%d}' % n) for n in (1, 2, 3)]
     table = arrow_table(batch, 1, StreamCodes())
-    original, failures = getattr(commit, step), [error] * 4
+    original, failures = getattr(database_module, step), [error] * 4
 
     def fail(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
         return original(*arguments)
 
-    monkeypatch.setattr(commit, step, fail)
+    monkeypatch.setattr(database_module, step, fail)
     while True:
         try:
             database.commit(database.remaining(table))
@@ -253,13 +253,13 @@ def test_failed_attempt_is_repeated_as_a_whole(
             continue
         break
     database.close()
-    again = Database(database.path, 256, 1)
-    numbers = rows(again, "SELECT number FROM messages ORDER BY number")
+    reopened = Database(database.path, 256, 1)
+    numbers = rows(reopened, "SELECT number FROM messages ORDER BY number")
     assert numbers == [(1,), (2,), (3,), (4,)]
     typed = "SELECT number FROM room_temperature UNION ALL SELECT number FROM rejected_message"
-    assert rows(again, f"SELECT number FROM ({typed}) ORDER BY number") == numbers
-    assert again.last_number == 4
-    again.close()
+    assert rows(reopened, f"SELECT number FROM ({typed}) ORDER BY number") == numbers
+    assert reopened.last_number == 4
+    reopened.close()
 
 
 def test_ordinary_failure_interrupts_no_query(database: Database, deliver: Deliver) -> None:
@@ -273,9 +273,9 @@ def test_ordinary_failure_interrupts_no_query(database: Database, deliver: Deliv
 
 def test_uninterruptible_query_is_reported(tmp_path: Path, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck: list[bool] = []
-    monkeypatch.setattr(commit, "QUERIES_END_S", 0.1)
+    monkeypatch.setattr(database_module, "QUERIES_END_S", 0.1)
     database = Database(tmp_path / "stuck.duckdb", 256, 1, on_stuck=lambda: stuck.append(True))
-    with database.cursor(), pytest.raises(StorageError), database._writing():  # nothing runs on it that could be interrupted
+    with database.cursor(), pytest.raises(StorageError), database._writing():  # there is no statement that could be interrupted
         raise duckdb.FatalException("the database has been invalidated")
     assert stuck == [True]
     database.close()

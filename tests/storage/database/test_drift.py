@@ -16,8 +16,8 @@ def drifts(database: Database, deliver: Deliver, *payloads: bytes) -> list[tuple
 
 
 def reading(**fields: str) -> bytes:
-    shown = {"sensorID": '"s"', "type": '"temperature"', "value": "20.5", **fields}
-    return ("{" + ",".join(f'"{key}":{value}' for key, value in shown.items()) + "}").encode()
+    fields_json = {"sensorID": '"s"', "type": '"temperature"', "value": "20.5", **fields}
+    return ("{" + ",".join(f'"{key}":{value}' for key, value in fields_json.items()) + "}").encode()
 
 
 def test_declared_payloads_are_no_drift(database: Database, deliver: Deliver) -> None:
@@ -46,10 +46,10 @@ def test_fields_with_odd_names_are_reported(database: Database, deliver: Deliver
 
 
 def test_number_of_reported_changes_is_limited(database: Database, deliver: Deliver) -> None:
-    told = 0
+    reported = 0
     for start in range(0, 3_000, 500):
-        told += len(drifts(database, deliver, *(reading(**{f"field-{start + n}": "1"}) for n in range(500))))
-    assert 500 < told <= 1_100
+        reported += len(drifts(database, deliver, *(reading(**{f"field-{start + n}": "1"}) for n in range(500))))
+    assert 500 < reported <= 1_100
 
 
 def test_drift_names_stream_and_topic(database: Database, deliver: Deliver) -> None:

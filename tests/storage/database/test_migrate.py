@@ -33,7 +33,7 @@ def unpacked(number: int, folder: Path) -> Path:
 
 
 def messages() -> list[tuple[Any, ...]]:
-    """What is to be in `messages`, whichever schema it was recorded with."""
+    """Return the expected rows of `messages`, the same for every schema."""
     found = []
     for number in range(1, COUNT + 1):
         topic, payload, properties = MESSAGES[(number - 1) % ROUND]
@@ -77,8 +77,8 @@ def test_database_of_each_schema_is_upgraded_in_place(number: int, tmp_path: Pat
     with closing(Database(unpacked(number, tmp_path), 256, 1)) as database:
         assert ask(database, MESSAGES_SQL) == messages()
         for sql, rows in TYPED_SQL.items():
-            again = [(first + ROUND, *rest) for first, *rest in rows]
-            assert ask(database, sql) == rows + again, sql
+            second = [(first + ROUND, *rest) for first, *rest in rows]
+            assert ask(database, sql) == rows + second, sql
         assert ask(database, "SELECT number FROM schema_migration ORDER BY number") == [(each,) for each in NUMBERS]
         assert ask(database, "SELECT session FROM mqtt_session") == [(1,), (2,)]
         recorded = "SELECT table_type FROM information_schema.tables WHERE table_schema = 'main' AND table_name IN (SELECT {})"

@@ -15,54 +15,54 @@ def store(database: Database, session: int, *batch: TimedDelivery) -> None:
     database.commit(arrow_table(list(batch), session, StreamCodes()))
 
 
-class Recognition:
-    """Asks for one delivery at a time."""
+class Redelivered:
+    """Checks one delivery at a time against the committed messages."""
 
     def __init__(self, database: Database, session: int = 1) -> None:
         self._database, self._committed = database, CommittedMessages(session, database.last_number)
 
-    def recognises(self, delivery: Delivery) -> bool:
+    def contains(self, delivery: Delivery) -> bool:
         return self._database.find_redelivered(self._committed, [delivery]) == [delivery]
 
 
 def test_redelivery_is_found_once(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"\xff", packet_id=8))
-    committed = Recognition(database)
-    assert committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
-    assert committed.recognises(deliver("t", b"\xff", packet_id=8, dup=True).delivery)
-    assert not committed.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    redelivered = Redelivered(database)
+    assert redelivered.contains(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    assert redelivered.contains(deliver("t", b"\xff", packet_id=8, dup=True).delivery)
+    assert not redelivered.contains(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
 def test_new_message_is_no_redelivery(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"21", packet_id=7), deliver("t", b"21", qos=0))
-    committed = Recognition(database)
-    assert not committed.recognises(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
-    assert not committed.recognises(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
-    assert not committed.recognises(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
-    assert not committed.recognises(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
+    redelivered = Redelivered(database)
+    assert not redelivered.contains(deliver("t", b"21", packet_id=7).delivery), "no DUP flag"
+    assert not redelivered.contains(deliver("t", b"22", packet_id=7, dup=True).delivery), "other payload"
+    assert not redelivered.contains(deliver("u", b"21", packet_id=7, dup=True).delivery), "other topic"
+    assert not redelivered.contains(deliver("t", b"21", packet_id=8, dup=True).delivery), "other identifier"
     stamped = deliver("t", b"21", packet_id=7, dup=True, properties=b"\x26\0\3seq\0\x019").delivery
-    assert not committed.recognises(stamped), "other number within the publisher's start"
-    other = Recognition(database, session=2)
-    assert not other.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    assert not redelivered.contains(stamped), "other number of the publisher"
+    other = Redelivered(database, session=2)
+    assert not other.contains(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
 def test_reused_identifier_matches_both_messages(database: Database, deliver: Deliver) -> None:
     store(database, 1, deliver("t", b"old", packet_id=7))
     store(database, 1, deliver("t", b"new", packet_id=7))
-    committed = Recognition(database)
-    assert committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
-    assert committed.recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
-    assert not committed.recognises(deliver("t", b"new", packet_id=7, dup=True).delivery)
+    redelivered = Redelivered(database)
+    assert redelivered.contains(deliver("t", b"new", packet_id=7, dup=True).delivery)
+    assert redelivered.contains(deliver("t", b"old", packet_id=7, dup=True).delivery)
+    assert not redelivered.contains(deliver("t", b"new", packet_id=7, dup=True).delivery)
 
 
-@pytest.mark.parametrize(("beyond", "payload", "recognised"), [(0, b"ON", True), (1, b"ON", False), (1, b"once", True)])
+@pytest.mark.parametrize(("beyond", "payload", "found"), [(0, b"ON", True), (1, b"ON", False), (1, b"once", True)])
 def test_older_redelivery_is_found_if_content_is_unique(
-    database: Database, deliver: Deliver, beyond: int, payload: bytes, recognised: bool
+    database: Database, deliver: Deliver, beyond: int, payload: bytes, found: bool
 ) -> None:
     store(database, 1, deliver("t", b"ON", packet_id=5), deliver("t", payload, packet_id=9))
     store(database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS - 1 + beyond)))
-    committed = Recognition(database)
-    assert committed.recognises(deliver("t", payload, packet_id=9, dup=True).delivery) is recognised
+    redelivered = Redelivered(database)
+    assert redelivered.contains(deliver("t", payload, packet_id=9, dup=True).delivery) is found
 
 
 def test_redelivery_matches_the_newest_of_equal_messages(database: Database, deliver: Deliver) -> None:
@@ -70,13 +70,13 @@ def test_redelivery_matches_the_newest_of_equal_messages(database: Database, del
     store(
         database, 1, *(deliver("t", b"ON", packet_id=10) for _ in range(PACKET_IDENTIFIERS)), deliver("t", b"ON", packet_id=9)
     )
-    assert Recognition(database).recognises(deliver("t", b"ON", packet_id=9, dup=True).delivery)
+    assert Redelivered(database).contains(deliver("t", b"ON", packet_id=9, dup=True).delivery)
 
 
 def test_messages_committed_later_do_not_match(database: Database, deliver: Deliver) -> None:
-    recognition = Recognition(database)
+    redelivered = Redelivered(database)
     store(database, 1, deliver("t", b"21", packet_id=7))
-    assert not recognition.recognises(deliver("t", b"21", packet_id=7, dup=True).delivery)
+    assert not redelivered.contains(deliver("t", b"21", packet_id=7, dup=True).delivery)
 
 
 def test_each_committed_message_matches_one_of_many(database: Database, deliver: Deliver) -> None:
@@ -93,10 +93,10 @@ def test_redelivery_is_found_despite_a_damaged_archive(database: Database, deliv
     archive = Archive(database, lambda work: work())
     day = datetime.fromtimestamp(1_700_000_000, UTC).date()
     assert archive.move(day, lambda *_: None) == 1
-    assert Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery), "it is in the archive"
+    assert Redelivered(database).contains(deliver("t", b"old", packet_id=7, dup=True).delivery), "it is in the archive"
     (database.archive / archive.files(day, "messages")[0].path).unlink()
-    assert Recognition(database).recognises(deliver("t", b"new", packet_id=8, dup=True).delivery)
-    assert not Recognition(database).recognises(deliver("t", b"old", packet_id=7, dup=True).delivery)
+    assert Redelivered(database).contains(deliver("t", b"new", packet_id=8, dup=True).delivery)
+    assert not Redelivered(database).contains(deliver("t", b"old", packet_id=7, dup=True).delivery)
 
 
 def test_sessions_are_numbered(database: Database) -> None:

@@ -1,1 +1,1 @@
-"""A database of each schema that was ever released, as that release wrote it, to be upgraded by a test."""
+"""A database of each released schema, as written by that release, for the test of upgrades."""

@@ -1,6 +1,6 @@
-"""Makes the file of the present schema: `python -m tests.storage.databases.make`, before a release with a new migration.
+"""Makes the sample database of the current schema: `python -m tests.storage.databases.make`, before each new migration is released.
 
-Run it with the code of that release, never again for a released number. The file of schema 1 was made so from commit 8a8348a.
+Run it with the code of that release, not later. The file of schema 1 was made with commit 8a8348a.
 """
 
 import gzip
@@ -46,7 +46,7 @@ SESSIONS = 2
 
 
 def arrived(number: int) -> int:
-    """Return when a message arrived: those of the second session on a clock that had been put back by an hour."""
+    """Return the arrival time of a message; the clock was put back by an hour before the second session."""
     return START_US + number - (number - 1) // len(MESSAGES) * HOUR_US
 
 
@@ -63,7 +63,7 @@ def fill(database: Database) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write the file of the schema that this code has."""
+    """Write the file of this code's schema."""
     number = max(
         int(entry.name[:4])
         for entry in files("storage.database").joinpath("migrations").iterdir()

@@ -1,4 +1,4 @@
-"""A recorder's database and query service in a process that may die: one request a line in, what became of it a line out."""
+"""A recorder's database and query service in a process that may die: it reads a request per line and prints its outcome."""
 
 import asyncio
 import itertools
@@ -28,8 +28,8 @@ _numbers = itertools.count(1)
 _TABLES = "SELECT format('{}.{}', schema_name, table_name) FROM duckdb_tables() WHERE NOT temporary ORDER BY 1"
 
 
-class Asker:
-    """Asks a query service, as a client of its own each time."""
+class Client:
+    """Sends queries to a query service, each as another client."""
 
     def __init__(self, database: Database) -> None:
         self._queries = Queries(database, self._send, Limits(grace_s=1.0))
@@ -63,8 +63,8 @@ def settings(database: Database) -> list[tuple[object, ...]]:
         return cursor.execute("SELECT name, value FROM duckdb_settings() ORDER BY 1").fetchall()
 
 
-async def patiently(work: Callable[[], T]) -> T:
-    """Try again like the recorder does, while a query that cannot be interrupted holds all memory."""
+async def retry(work: Callable[[], T]) -> T:
+    """Retry like the recorder, while a query that cannot be interrupted holds all memory."""
     while True:
         try:
             return work()
@@ -72,25 +72,25 @@ async def patiently(work: Callable[[], T]) -> T:
             await asyncio.sleep(0.1)
 
 
-async def attempt(database: Database, ask: Asker, request: QueryRequest) -> dict[str, object]:
-    before = await patiently(lambda: (contents(database), settings(database)))
+async def attempt(database: Database, client: Client, request: QueryRequest) -> dict[str, object]:
+    before = await retry(lambda: (contents(database), settings(database)))
     started_s = time.monotonic()
-    end = await ask(request)
+    end = await client(request)
     took_s = time.monotonic() - started_s
-    unchanged = await patiently(lambda: (contents(database), settings(database))) == before
-    await patiently(lambda: commit_one(database))
-    grown = sum(n for _, n in await patiently(lambda: contents(database))) - sum(n for _, n in before[0])
+    unchanged = await retry(lambda: (contents(database), settings(database))) == before
+    await retry(lambda: commit_one(database))
+    grown = sum(n for _, n in await retry(lambda: contents(database))) - sum(n for _, n in before[0])
     error = {"kind": end.error.kind, "message": end.error.message} if end.error else {"kind": "harmless", "message": ""}
     return {**error, "rows": end.rows, "took_s": took_s, "unchanged": unchanged, "grown": grown}
 
 
 async def main() -> None:
     database = Database(Path(sys.argv[1]), memory_mb=256, min_free_mb=1)
-    ask = Asker(database)
+    client = Client(database)
     limit_address_space(1024)
-    reading = ThreadPoolExecutor(1)  # which has its thread before memory is short
+    reading = ThreadPoolExecutor(1)  # its thread starts before memory is short
     while line := await asyncio.get_running_loop().run_in_executor(reading, sys.stdin.readline):
-        print(json.dumps(await attempt(database, ask, decode(line.encode(), QueryRequest))), flush=True)
+        print(json.dumps(await attempt(database, client, decode(line.encode(), QueryRequest))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Statements that want to change, read or stop what they may not: each has an answer, and recording goes on."""
+"""Statements that try to change, read or stop something forbidden: each is answered, and recording continues."""
 
 import json
 import select
@@ -14,13 +14,13 @@ import pytest
 pytestmark = pytest.mark.timeout(60)
 ANSWER_S = 20
 SHORT_S, LONG_S = 0.3, 10.0
-"""What a query may take: one that is to run into that limit, and any other, also on a busy machine."""
+"""Time limits: of a query that is meant to exceed it, and of any other one, even on a busy machine."""
 ENDS_S = 15
-"""Either, a second of grace for what cannot be interrupted, and room."""
+"""The longer time limit, a second of grace for queries that cannot be interrupted, and a margin."""
 
 
 class Child:
-    """Owns a database in a process that may be killed by what it is asked."""
+    """A process with a database, which a statement may kill."""
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-m", "tests.storage.query.hostile_child", str(folder / "hostile.duckdb")]
@@ -44,7 +44,7 @@ class Child:
 
 @pytest.fixture(scope="module")
 def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Child]]:
-    """The same child for many statements, as in real life; a new one after a statement that broke it."""
+    """The same child for many statements; a new one after a statement that killed it."""
     running: list[Child] = []
 
     def current() -> Child:
@@ -212,7 +212,7 @@ LONG = [
     "SELECT 1 IN (" + ",".join("1" * 100_000) + ")",
     "SELECT 1 -- " + "x" * 2_000_000,
 ]
-"""Invalid where there is no memory to read a request of a megabyte."""
+"""Invalid if there is no memory to read a request of a megabyte."""
 
 DEEP = [
     text
@@ -298,7 +298,7 @@ def test_recording_survives_hostile_statements(child: Callable[[], Child], sql: 
 
 @pytest.mark.timeout(240)
 def test_memory_and_turns_are_released(child: Callable[[], Child]) -> None:
-    deadline_s = time.monotonic() + 200  # some of what was asked above cannot be interrupted: it has to end by itself
+    deadline_s = time.monotonic() + 200  # some statements above cannot be interrupted: they have to end by themselves
     while (answer := child().ask("SELECT 1"))["kind"] != "harmless":
         assert time.monotonic() < deadline_s, answer["message"]
         time.sleep(0.5)

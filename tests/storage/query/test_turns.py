@@ -16,7 +16,7 @@ from storage.query.turns import Queries, Turns
 
 SLOW = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
 STUCK = "SELECT levenshtein(repeat('a', 12000), repeat('b', 12000)) AS d, ?::INT AS n"
-"""One call of a scalar function for a good part of a second, which DuckDB cannot interrupt."""
+"""A call of a scalar function that takes a good part of a second and cannot be interrupted by DuckDB."""
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -32,7 +32,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 class Service:
-    """The query service, with its answers' last messages by response topic."""
+    """The query service, with the final messages of its answers by response topic."""
 
     all: ClassVar[list["Service"]] = []
 

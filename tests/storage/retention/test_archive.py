@@ -119,14 +119,14 @@ def test_long_day_has_several_parts(
 ) -> None:
     monkeypatch.setattr(archives, "PART_ROWS", 8)
     before = content(database)
-    told: list[tuple[str, int, int]] = []
-    archive.move(FIRST, lambda *progress: told.append(progress))
+    reported: list[tuple[str, int, int]] = []
+    archive.move(FIRST, lambda *progress: reported.append(progress))
     parts = ask(database, "SELECT first_number, last_number, rows FROM archive_file WHERE name = 'messages' ORDER BY 1")
     assert len(parts) == 3
     assert sum(rows for *_, rows in parts) == len(a_day())
     assert all(rows == last - first + 1 <= 8 for first, last, rows in parts)
-    assert told[0] == ("archiving 2026-11-01", 0, 3)
-    assert told[-1] == ("archiving 2026-11-01", 3, 3)
+    assert reported[0] == ("archiving 2026-11-01", 0, 3)
+    assert reported[-1] == ("archiving 2026-11-01", 3, 3)
     assert content(database) == before
 
 
@@ -219,7 +219,7 @@ def test_rows_deleted_before_the_switch_stop_the_move(
 def test_database_failure_during_a_move_keeps_all_rows(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opening it again removes the files that were being written: they must not become part of the archive."""
+    """Reopening removes the files that were being written: they must not become part of the archive."""
     before, write = content(database), Archive._write_live
 
     def slow(self: Archive, *arguments: Any) -> Any:
@@ -339,8 +339,8 @@ def test_queries_name_a_damaged_file_and_recording_continues(how: str, tmp_path:
 def test_lost_file_is_neither_overwritten_nor_dropped(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     damaged, _ = damage(database, "missing")
-    again = archive.new_file("messages", archive.files(SECOND, "messages")[0].part, ("number",))
-    assert again.path != str(damaged.relative_to(database.archive))
+    other = archive.new_file("messages", archive.files(SECOND, "messages")[0].part, ("number",))
+    assert other.path != str(damaged.relative_to(database.archive))
 
 
 def test_full_disk_leaves_everything_live_and_no_file(
@@ -466,9 +466,9 @@ def test_column_missing_in_an_older_file_is_null(database: Database, archive: Ar
         )
     )
     database.close()
-    with closing(Database(database.path, 256, 1)) as again:
-        assert ask(again, "SELECT count(*), count(celsius), count(event_at) FROM room_temperature") == [(40, 40, 0)]
-        assert [name for name, *_ in ask(again, "DESCRIBE room_temperature")] == columns
+    with closing(Database(database.path, 256, 1)) as reopened:
+        assert ask(reopened, "SELECT count(*), count(celsius), count(event_at) FROM room_temperature") == [(40, 40, 0)]
+        assert [name for name, *_ in ask(reopened, "DESCRIBE room_temperature")] == columns
 
 
 def test_days_without_messages_or_without_rows(database: Database, archive: Archive, filled: Past) -> None:
@@ -481,8 +481,8 @@ def test_last_number_counts_archived_messages(database: Database, archive: Archi
     past.record(FIRST, a_day())
     archive.move(FIRST, silent)
     database.close()
-    with closing(Database(database.path, 256, 1)) as again:
-        assert again.last_number == len(a_day())
+    with closing(Database(database.path, 256, 1)) as reopened:
+        assert reopened.last_number == len(a_day())
 
 
 def test_day_is_not_restored_without_free_disk(

@@ -67,9 +67,9 @@ def test_recording_and_compacting_continue_afterwards(database: Database, filled
         assert ask(database, ROWS) == [(last, last, 1, last)]
         assert ask(database, "SELECT session FROM mqtt_session") == []
     database.close()
-    with closing(Database(database.path, 256, 1)) as again:
-        assert again.last_number == last
-        assert ask(again, ROWS) == [(last, last, 1, last)]
+    with closing(Database(database.path, 256, 1)) as reopened:
+        assert reopened.last_number == last
+        assert ask(reopened, ROWS) == [(last, last, 1, last)]
 
 
 def test_numbers_continue_when_everything_was_archived(database: Database, past: Past) -> None:
@@ -148,7 +148,7 @@ def test_query_that_does_not_end_is_interrupted(database: Database, filled: Past
 def test_slow_reader_causes_no_loss(
     checkpointed: bool, database: Database, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its cursor cannot be interrupted, since nothing runs on it: the database then has to stay, or to be really closed."""
+    """Its cursor has no statement to interrupt: the database must then stay in place, or be closed completely."""
     monkeypatch.setattr(commit, "QUERIES_END_S", 0.2)
     if checkpointed:
         with database.cursor() as cursor:
@@ -161,8 +161,8 @@ def test_slow_reader_causes_no_loss(
     filled.record(TODAY, a_day(), 5)
     database.close()
     count = 4 * len(a_day())
-    with closing(Database(database.path, 256, 1)) as again:
-        assert ask(again, ROWS) == [(count, count, 1, count)]
+    with closing(Database(database.path, 256, 1)) as reopened:
+        assert ask(reopened, ROWS) == [(count, count, 1, count)]
 
 
 def failing(original: Callable[..., Any], error: Exception) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Kill -9 before and after every call that changes the world, while days move, are compacted, forgotten and restored.
+"""Kill -9 before and after every call with an outside effect, while days are archived, compacted, deleted and restored.
 
 `SCAUP_ALL_CRASH_STEPS=1` runs all of several hundred steps, otherwise a sample of them that takes a few seconds.
 """
@@ -34,7 +34,7 @@ FOREIGN = ("notes.txt", "day=2026-11-01/mine.parquet", "day=2026-11-02/messages-
 TYPED = ("rejected_message", "component_state", "room_temperature", "valve_level")
 KEPT_WHOLE = ("mqtt_session", "schema_migration", "recorded_view")
 OF_OS = frozenset(["mkdir", "rename", "unlink", "rmdir"])
-"""`fsync` makes no difference here: what was written outlives a killed process."""
+"""`fsync` makes no difference here: written data outlives a killed process."""
 SAMPLE = 6
 ALL = os.environ.get("SCAUP_ALL_CRASH_STEPS") == "1"
 
@@ -42,7 +42,7 @@ Rows = dict[str, Counter[tuple[Any, ...]]]
 
 
 def scenario(folder: Path) -> None:
-    """Do everything that the archive can do; go on where an earlier run was killed."""
+    """Run every operation of the archive; continue where an earlier run was killed."""
     archive.PART_ROWS = 30
     database = Database(folder / "scaup.duckdb", 256, 1)
     maintenance, days = Maintenance(database, direct), Archive(database, direct)
@@ -58,7 +58,7 @@ def scenario(folder: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Record two days and a part of the running one; the clock steps back to the first day in between."""
+    """Record two days and a part of the current one; the clock is put back to the first day in between."""
     database = Database(folder / "scaup.duckdb", 256, 1)
     past = Past(database)
     database.begin_session()
@@ -78,7 +78,7 @@ def _view(connection: duckdb.DuckDBPyConnection) -> None:
 
 @dataclass(frozen=True)
 class Expected:
-    """What was recorded: the rows of each table by number, whose messages may be forgotten, and which of them are means."""
+    """The recorded rows of each table by number, the numbers that expire, and the values that go into means."""
 
     rows: dict[str, Rows]
     expired: set[int]
@@ -124,16 +124,16 @@ def check(folder: Path, expected: Expected, done: bool = False) -> None:
 
 def check_rows(database: Database, expected: Expected, done: bool) -> None:
     messages = read_rows(database, "messages")
-    forgotten = expected.rows["messages"].keys() - messages.keys()
-    assert forgotten <= expected.expired
-    assert not done or forgotten == expected.expired
+    deleted = expected.rows["messages"].keys() - messages.keys()
+    assert deleted <= expected.expired
+    assert not done or deleted == expected.expired
     for table, rows in expected.rows.items():
-        wanted = {number: digests for number, digests in rows.items() if number not in forgotten}
+        wanted = {number: digests for number, digests in rows.items() if number not in deleted}
         assert read_rows(database, table) == wanted, table
-    assert ask(database, "SELECT coalesce(sum(messages), 0) FROM expired_message") == [(len(forgotten),)]
+    assert ask(database, "SELECT coalesce(sum(messages), 0) FROM expired_message") == [(len(deleted),)]
     means = ask(database, "SELECT coalesce(sum(samples), 0), coalesce(sum(mean * samples), 0) FROM message_mean")
-    gone = [value for number, value in expected.numbers.items() if number in forgotten]
-    assert means == [(len(gone), pytest.approx(sum(gone)))]
+    values = [value for number, value in expected.numbers.items() if number in deleted]
+    assert means == [(len(values), pytest.approx(sum(values)))]
     assert database.last_number == expected.last_number
     assert {table: ask(database, f"SELECT count(*) FROM {table}")[0][0] for table in KEPT_WHOLE} == dict.fromkeys(
         KEPT_WHOLE, 1
@@ -151,7 +151,7 @@ def check_files(database: Database) -> None:
 
 
 class Steps:
-    """Counts the calls that change the world, before and after each, and kills this process at one of them.
+    """Counts the calls with an outside effect, before and after each, and kills this process at one of them.
 
     A statement changes it where it commits, or is in no transaction; files are written by COPY.
     """
@@ -160,7 +160,7 @@ class Steps:
         self._die_at, self.count, self._in_transaction = die_at, 0, False
 
     def watch(self) -> None:
-        """Begin to count, in this process and for good."""
+        """Start counting in this process; it cannot be stopped."""
         cursor: Any = duckdb.DuckDBPyConnection
         cursor.execute = self._counted(cursor.execute)
         sys.setprofile(self._on_event)
@@ -193,7 +193,7 @@ class Steps:
 
 
 def in_child(folder: Path, die_at: int = 0) -> int:
-    """Run the scenario in a forked process; return how many steps it did, 0 if it was killed."""
+    """Run the scenario in a forked process; return the number of its steps, 0 if it was killed."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -232,7 +232,7 @@ def expected(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Expect
 
 @pytest.fixture(scope="module")
 def steps(prepared: Path, tmp_path_factory: pytest.TempPathFactory, expected: Expected) -> int:
-    """The number of steps of a whole run, which also has to end as it should."""
+    """The number of steps of a complete run, whose result is checked too."""
     copy = tmp_path_factory.mktemp("whole") / "data"
     shutil.copytree(prepared, copy)
     count = in_child(copy)
@@ -241,7 +241,7 @@ def steps(prepared: Path, tmp_path_factory: pytest.TempPathFactory, expected: Ex
 
 
 def to_die_at(steps: int) -> Iterator[int]:
-    """Every step, or a sample that is spread evenly and differs from run to run."""
+    """All steps, or a sample that is spread evenly and differs from run to run."""
     if ALL:
         yield from range(1, steps + 1)
         return

@@ -25,8 +25,8 @@ def test_closed_days_are_archived_once(database: Database, maintenance: Maintena
     assert (done.days, done.moved, done.deleted) == (2, 2 * len(a_day()), 0)
     assert content(database) == before
     assert ask(database, "SELECT DISTINCT received_at::DATE FROM live.messages") == [(TODAY,)]
-    again = maintenance.run(Policy(), TODAY, silent)
-    assert (again.days, again.moved) == (0, 0)
+    second = maintenance.run(Policy(), TODAY, silent)
+    assert (second.days, second.moved) == (0, 0)
 
 
 def test_live_days_of_the_policy_stay_in_the_database(database: Database, maintenance: Maintenance) -> None:

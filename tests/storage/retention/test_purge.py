@@ -42,8 +42,8 @@ def test_purge_deletes_messages_with_their_typed_rows(database: Database, past: 
     for day in (FIRST, SECOND, THIRD):
         archived(past, archive, day)
     past.record(TODAY, a_day(), 1)
-    gone = f"(topic LIKE '/readings/room-1/%' OR topic LIKE 'noise/%') AND received_at::DATE < '{THIRD}'"
-    numbers = {number for (number,) in ask(database, f"SELECT number FROM messages WHERE {gone}")}
+    expired = f"(topic LIKE '/readings/room-1/%' OR topic LIKE 'noise/%') AND received_at::DATE < '{THIRD}'"
+    numbers = {number for (number,) in ask(database, f"SELECT number FROM messages WHERE {expired}")}
     tables = ("messages", "rejected_message", "room_temperature", "valve_level", "component_state")
     before = {table: ask(database, f"FROM {table} ORDER BY ALL") for table in tables}
     assert purge(database, "/readings/room-1/# keep 1d raw\nnoise/# keep 1d raw") == len(numbers)
@@ -62,10 +62,10 @@ def test_second_purge_deletes_nothing(database: Database, past: Past, archive: A
     assert (content(database), ask(database, "FROM expired_message")) == (before, expired)
 
 
-@pytest.mark.parametrize(("days", "gone"), [(2, 0), (3, 0), (4, 20), (5, 20)])
-def test_age_counts_in_days(days: int, gone: int, database: Database, past: Past, archive: Archive) -> None:
+@pytest.mark.parametrize(("days", "count"), [(2, 0), (3, 0), (4, 20), (5, 20)])
+def test_age_counts_in_days(days: int, count: int, database: Database, past: Past, archive: Archive) -> None:
     archived(past, archive)
-    assert purge(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == gone
+    assert purge(database, '"#" keep 3d raw', FIRST + timedelta(days=days)) == count
 
 
 def test_first_matching_line_decides(database: Database, past: Past, archive: Archive) -> None:
@@ -88,15 +88,15 @@ def test_live_and_unlimited_messages_are_not_deleted(database: Database, past: P
 
 
 def test_numbers_are_never_reused(database: Database, past: Past, archive: Archive) -> None:
-    """Although the newest messages, or all of them, are forgotten."""
+    """Even if the newest messages, or all of them, are deleted."""
     for day in (FIRST, SECOND):
         archived(past, archive, day)
     purge(database, '"#" keep 0d raw')
     assert ask(database, "SELECT count(*) FROM messages") == [(0,)]
     database.close()
-    again = Database(database.path, 256, 1)
-    last = again.last_number
-    again.close()
+    reopened = Database(database.path, 256, 1)
+    last = reopened.last_number
+    reopened.close()
     assert last == 2 * len(a_day())
 
 
@@ -136,7 +136,7 @@ PAYLOADS = (
 
 
 def plain_means(payloads: list[bytes]) -> list[tuple[Any, ...]]:
-    """The same in plain Python."""
+    """Compute the means in plain Python."""
     found = defaultdict(list)
     for payload in payloads:
         try:
@@ -214,7 +214,7 @@ def test_restored_day_with_means_stays(database: Database, past: Past, archive: 
 
 
 def no_room_until(monkeypatch: pytest.MonkeyPatch, database: Database, files: int) -> None:
-    """Pretend that the disk has room again once the archive has no more than so many files."""
+    """Simulate a full disk until the archive has at most `files` files."""
     usage = namedtuple("usage", "total used free")
 
     def free(_path: object) -> Any:
@@ -290,6 +290,6 @@ def test_failed_rewrite_leaves_only_the_old_file(
 def test_purge_reports_progress(database: Database, past: Past, archive: Archive) -> None:
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"))
-    told: list[tuple[str, int, int]] = []
-    Purge(archive, parse_policy('"#" keep 0d raw'), TODAY).run(lambda *progress: told.append(progress))
-    assert told == [("deleting expired messages", 0, 2), ("deleting expired messages", 1, 2)]
+    reported: list[tuple[str, int, int]] = []
+    Purge(archive, parse_policy('"#" keep 0d raw'), TODAY).run(lambda *progress: reported.append(progress))
+    assert reported == [("deleting expired messages", 0, 2), ("deleting expired messages", 1, 2)]
