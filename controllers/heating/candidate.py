@@ -1,23 +1,23 @@
 """One candidate model of a room, with its filters and its evidence.
 
-It says, with T the room temperature, x the heat that the radiator gives (as a share of what the fully open
-valve gives in the end), w the heat on its way there and u the valve level as a share:
+With T the room temperature, x the heat that the radiator emits (as a share of the steady state at a fully open valve),
+w the heat in transport, and u the valve level as a share:
 
     dw/dt = (u - w) / transport        dx/dt = (w - x) / lag
     dT/dt = rate * x - leak * T + disturbance
 
-The disturbance (weather, sun, people, the structure behind the air) wanders, and a Kalman filter follows it; that is the
-integral action of the law. Transport and lag differ from candidate to candidate. The rate is found by least squares on
-the filter's prediction errors: they are linear in the rate, so that two filters, one without the valve and one for the
-effect of the valve alone, give the best rate in closed form: a prediction error method, as in Ljung, System
-Identification. The covariance of both is the ordinary one of a Kalman filter with the states T and disturbance.
+The disturbance (weather, sun, people, the structure behind the air) is a random walk that a Kalman filter follows: this is the
+integral action of the law. Candidates differ in transport and lag. The rate is identified by least squares on the
+filter's prediction errors. They are linear in the rate, so two filters, one without the valve and one for the effect of the
+valve only, give the best rate in closed form: a prediction error method, as in Ljung, System Identification. Both have the
+ordinary covariance of a Kalman filter with the states T and disturbance.
 """
 
 import math
 
 HOUR_S = 3600.0
 LEAK_PER_S = 1.0 / HOUR_S
-"""How the air leans on what surrounds it; the disturbance makes up for a wrong value."""
+"""Heat loss of the air to its surroundings; the disturbance compensates for a wrong value."""
 READING_NOISE_C = 0.10
 FIRST_DRIFT_C_S = 10.0 / HOUR_S
 SLOWEST_RATE_C_S, FASTEST_RATE_C_S = 1.0 / HOUR_S, 300.0 / HOUR_S
@@ -54,7 +54,7 @@ class Candidate:
         self.covariance = (READING_NOISE_C**2, 0.0, FIRST_DRIFT_C_S**2)
 
     def advance(self, level: float, dt_s: float, wander: float) -> None:
-        """Predict `dt_s` seconds ahead; `wander` is the growth of the disturbance's variance, (K/s)²."""
+        """Predict `dt_s` seconds ahead; `wander` is the increase of the disturbance's variance, (K/s)²."""
         sent = _lag(self.sent, level, dt_s, self.transport_s)
         self.sent, sent_mean = sent
         self.heat, heat_mean = _lag(self.heat, sent_mean, dt_s, self.lag_s)
@@ -66,7 +66,7 @@ class Candidate:
         self.covariance = (p00, keep * p01 + dt_s * p11, p11 + wander)
 
     def correct(self, room_c: float) -> None:
-        """Take a measurement, and keep the prediction error and how much of it the valve answers for."""
+        """Correct the prediction by a measurement; keep the prediction error and its part that is due to the valve."""
         p00, p01, p11 = self.covariance
         gain, drift_gain = p00 / (p00 + READING_NOISE_C**2), p01 / (p00 + READING_NOISE_C**2)
         self.covariance = (p00 - gain * p00, p01 - gain * p01, p11 - drift_gain * p01)
@@ -77,24 +77,24 @@ class Candidate:
         self.effect_drift -= drift_gain * self.error_effect
 
     def learn(self, weight: float, keep: float) -> None:
-        """Add the last prediction error to the evidence, with a weight, forgetting some of the older."""
+        """Add the last prediction error to the evidence with a weight; scale earlier evidence by `keep`."""
         self.error_square_sum = keep * self.error_square_sum + weight * self.error_c**2
         self.error_effect_sum = keep * self.error_effect_sum + weight * self.error_c * self.error_effect
         self.effect_square_sum = keep * self.effect_square_sum + weight * self.error_effect**2
 
     def rate(self, prior: float, prior_information: float) -> float:
-        """Give the most likely rate, K/s, given a prior with its information, 1/(K/s)²."""
+        """Return the most likely rate, K/s, given a prior with its information, 1/(K/s)²."""
         evidence = self.error_effect_sum + prior_information * prior
         most_likely = evidence / (self.effect_square_sum + prior_information)
         return min(FASTEST_RATE_C_S, max(SLOWEST_RATE_C_S, most_likely))
 
     def cost(self, rate: float, prior: float, prior_information: float) -> float:
-        """Give the squared prediction errors with this rate, in units of their noise."""
+        """Return the squared prediction errors with this rate, in units of their noise."""
         explained = rate * (rate * self.effect_square_sum - 2 * self.error_effect_sum)
         return self.error_square_sum + explained + prior_information * (rate - prior) ** 2
 
 
 def _lag(value: float, target: float, dt_s: float, time_constant_s: float) -> tuple[float, float]:
-    """Give a first-order lag's value after `dt_s` and its mean until then."""
+    """Return a first-order lag's value after `dt_s` and its mean until then."""
     decay = math.exp(-dt_s / time_constant_s)
     return target + (value - target) * decay, target + (value - target) * (1 - decay) * time_constant_s / dt_s

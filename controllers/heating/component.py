@@ -1,4 +1,4 @@
-"""The heating controller on the bus: every room it hears from."""
+"""The heating controller: takes readings and setpoints of any number of rooms."""
 
 from dataclasses import asdict
 
@@ -14,17 +14,17 @@ from controllers.heating.room import (
 from controllers.heating.sensor import MOST_SENSORS
 
 FIRST_DECISION_AFTER_S = 60.0
-"""Long enough for the retained messages and the first readings of all sensors to arrive."""
+"""Long enough for retained messages and the first readings of all sensors to arrive."""
 INTERVAL_S = 60.0
-FORGOTTEN_AFTER_S = 24 * 3600.0
+REMOVED_AFTER_S = 24 * 3600.0
 MOST_ROOMS = 20_000
 
 
 class HeatingController:
-    """Sans-I/O component that holds every room it hears from at its setpoint.
+    """Sans-I/O component that holds every room with readings at its setpoint.
 
-    Readings are only remembered; `on_tick`, called every few plant seconds, decides for each room about once a minute, or at
-    once after its setpoint has changed. A restarted controller goes on from its own retained level and state.
+    Readings are only stored; `on_tick`, called every few plant seconds, decides for each room about once a minute, and at once
+    after its setpoint has changed. A restarted controller continues from its own retained level and state.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class HeatingController:
         self._due_s: dict[str, float] = {}
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a reading, a setpoint, or what an earlier run left on the bus.
+        """Take a reading, a setpoint, or a retained level or state of an earlier run.
 
         Raises:
             Rejected: the message cannot be used: no room in the topic, not JSON, of another shape or type, a setpoint outside
-                5 to 35 °C, more rooms or sensors than there is place for.
+                5 to 35 °C, too many rooms or sensors.
         """
         if levels := READING.parse(message.topic):
             self._take_reading(levels["room"], message, now_s)
@@ -53,7 +53,7 @@ class HeatingController:
         return []
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Decide for every room whose time has come, and forget rooms that have been silent for a day."""
+        """Decide for every room that is due, and remove rooms that have been silent for a day."""
         publications: list[Publication] = []
         for name in [name for name, due_s in self._due_s.items() if due_s <= now_s]:
             publications += self._decide(name, now_s)
@@ -67,7 +67,7 @@ class HeatingController:
     def _take_setpoint(self, name: str, message: Message, now_s: float) -> None:
         celsius = SETPOINT.decode(message).celsius
         if name not in self._setpoints and len(self._setpoints) >= MOST_ROOMS:
-            raise Rejected(f"no place for the setpoint of more than {MOST_ROOMS} rooms")
+            raise Rejected(f"there are setpoints of {MOST_ROOMS} rooms already, which is the limit")
         changed = self._setpoints.get(name, DEFAULT_SETPOINT_C) != celsius
         self._setpoints[name] = celsius
         if (room := self._rooms.get(name)) is not None:
@@ -96,15 +96,15 @@ class HeatingController:
         if (room := self._rooms.get(name)) is not None:
             return room
         if len(self._rooms) >= MOST_ROOMS:
-            raise Rejected(f"no place for more than {MOST_ROOMS} rooms")
+            raise Rejected(f"there are {MOST_ROOMS} rooms already, which is the limit")
         room = self._rooms[name] = RoomControl(now_s, self._setpoints.get(name, DEFAULT_SETPOINT_C))
         self._due_s[name] = now_s + FIRST_DECISION_AFTER_S
         return room
 
     def _decide(self, name: str, now_s: float) -> list[Publication]:
         room = self._rooms[name]
-        if now_s - room.heard_s > FORGOTTEN_AFTER_S:
-            self._forget(name)
+        if now_s - room.last_reading_s > REMOVED_AFTER_S:
+            self._remove(name)
             return []
         self._due_s[name] = now_s + INTERVAL_S
         decision = room.decide(now_s)
@@ -114,7 +114,7 @@ class HeatingController:
             publications.insert(0, VALVE_LEVEL.publication(ValveLevel(level=decision.level), room=name))
         return publications
 
-    def _forget(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         del self._rooms[name], self._due_s[name]
         self._levels.pop(name, None)
 

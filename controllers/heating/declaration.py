@@ -1,11 +1,11 @@
-"""What the heating controller does on the bus."""
+"""Declaration of the heating controller."""
 
 from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL
 from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="heating",
-    summary="holds every room it hears from at its setpoint",
+    summary="holds every room with readings at its setpoint",
     subscribes=(READING, SETPOINT, STATE, VALVE_LEVEL),
     publishes=(VALVE_LEVEL, STATE),
     tick_s=10.0,

@@ -1,8 +1,8 @@
-"""The room's temperature from the sensors that can be trusted.
+"""Sensor fusion: the room temperature from all sensors that can be trusted.
 
-Each sensor's offset from the room temperature is learned, so that one that comes or goes does not move the fused value; the
-offsets of all known sensors are pulled, slowly, to a common centre of zero, which is the best guess of the truth that
-sensors of unknown offset allow. Sensors that disagree weigh less (a Cauchy-like weight), long before they are left out.
+Each sensor's offset from the room temperature is learned, so that the fused value does not move when a sensor is added or
+removed. The offsets of all known sensors are pulled slowly to a common centre of zero, the best estimate that sensors of
+unknown offset allow. Sensors that disagree weigh less (a Cauchy-like weight), long before they are left out.
 """
 
 import statistics
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 
 from controllers.heating.sensor import DOUBT_C, LARGEST_OFFSET_C, MOST_SENSORS, Reason, Sensor
 
-FORGOTTEN_AFTER_S = 6 * 3600.0
+REMOVED_AFTER_S = 6 * 3600.0
 FIRST_AGREEMENT_C, AGREEMENT_C = 3.0, 1.2
-"""Width of the widest group of sensors that is called agreeing, before and after their offsets have been learned."""
+"""Largest spread of a group of agreeing sensors, before and after their offsets have been learned."""
 CLOSE_C, TIE_C = 0.5, 2.0
-"""Of two groups that are equal otherwise, one must be this much denser, or nearer to the room so far; else the warmer is
-safer: at worst it heats too little."""
+"""Of two otherwise equal groups, one must be this much denser, or nearer to the last room temperature. Otherwise the warmer
+one is chosen, which is safer: at worst it heats too little."""
 REJOIN_C = 0.7
-"""A sensor that was far comes back when it agrees this well with the room."""
+"""A sensor that was left out as far is used again when it agrees this well with the room."""
 OFFSET_DOUBT_C = 0.7
 UNMOVED_S = 300.0
 UNMOVED_C, UNMOVED_ALONE_C = 0.3, 1.0
-"""A sensor that has not changed for so long, while the others moved so far beyond its resolution, is stuck."""
+"""A sensor that has not changed for this long, while the others moved this far beyond its resolution, is stuck."""
 LIVELY_S = 900.0
 SETTLING_S = 600.0
-"""Until the first sensors have been heard for so long, the room forms its opinion and nothing is learned."""
+"""Time from the first reading in which no offsets are learned."""
 CENTRING_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """The room's temperature, and where it comes from."""
+    """The room temperature, and the sensors that it is based on."""
 
     room_c: float | None
-    """°C; None without a sensor to trust."""
+    """°C; None without a trusted sensor."""
     used: tuple[str, ...]
     left_out: dict[str, Reason]
     unmoved_s: float
@@ -44,7 +44,7 @@ class Fused:
 
 
 def robust_centre(values: Sequence[float], doubt: float) -> float:
-    """Give a mean of one or more values that outliers hardly move: one step of iterated weighting from the median.
+    """Return a robust mean of one or more values: one step of iterated reweighting, starting from the median.
 
     Args:
         values: at least one.
@@ -56,7 +56,7 @@ def robust_centre(values: Sequence[float], doubt: float) -> float:
 
 
 class Fusion:
-    """The sensors of one room. Pure: time comes in with every call."""
+    """The sensors of one room. Pure: time is an argument."""
 
     __slots__ = ("_room_c", "_room_s", "_sensors", "_started_s")
 
@@ -67,7 +67,7 @@ class Fusion:
         self._room_s = 0.0
 
     def read(self, name: str, value_c: float, now_s: float) -> bool:
-        """Take a reading of a sensor; false where the room has no place for another sensor.
+        """Take a reading of a sensor; return False if the room has too many sensors already.
 
         Args:
             name: the sensor.
@@ -78,26 +78,26 @@ class Fusion:
         if sensor is not None:
             sensor.read(value_c, now_s)
             return True
-        if len(self._sensors) >= MOST_SENSORS and not self._make_room(now_s):
+        if len(self._sensors) >= MOST_SENSORS and not self._remove_stale(now_s):
             return False
         self._sensors[name] = Sensor(value_c, now_s)
         if self._started_s is None:
             self._started_s = now_s
         return True
 
-    def _make_room(self, now_s: float) -> bool:
-        name, sensor = min(self._sensors.items(), key=lambda item: item[1].heard_s)
+    def _remove_stale(self, now_s: float) -> bool:
+        name, sensor = min(self._sensors.items(), key=lambda item: item[1].last_reading_s)
         if sensor.fault(now_s) is Reason.STALE:
             del self._sensors[name]
         return len(self._sensors) < MOST_SENSORS
 
     def fuse(self, now_s: float) -> Fused:
-        """Give the room's temperature now, and learn from how the sensors agree."""
-        for name in [name for name, each in self._sensors.items() if now_s - each.heard_s > FORGOTTEN_AFTER_S]:
+        """Return the present room temperature, and learn the sensors' offsets."""
+        for name in [name for name, each in self._sensors.items() if now_s - each.last_reading_s > REMOVED_AFTER_S]:
             del self._sensors[name]
         left_out = {name: reason for name, each in self._sensors.items() if (reason := each.fault(now_s))}
         left_out |= dict.fromkeys(self._unmoved(left_out, now_s), Reason.STUCK)
-        self._join([each for name, each in self._sensors.items() if name not in left_out], now_s)
+        self._set_first_offsets([each for name, each in self._sensors.items() if name not in left_out], now_s)
         left_out |= dict.fromkeys(self._far(left_out, now_s), Reason.FAR)
         trusted = {name: each for name, each in self._sensors.items() if name not in left_out}
         if trusted:
@@ -115,23 +115,23 @@ class Fusion:
         )
 
     def distrust(self, names: Sequence[str]) -> None:
-        """Call these sensors stuck until they move: the room was heated and they did not notice."""
+        """Treat these sensors as stuck until they move: the room was heated, and they did not react."""
         for name in names:
             self._sensors[name].distrusted = True
 
     def _note_gaps(self, room_c: float) -> None:
-        """Note how far each sensor was from the room when it last moved: that much is no evidence against it."""
+        """Note how far each sensor was from the room temperature when it last moved: this much is no evidence against it."""
         for each in self._sensors.values():
             if each.moved_s > self._room_s:
                 each.gap_c = each.corrected_c - room_c
 
     def _unmoved(self, left_out: dict[str, Reason], now_s: float) -> list[str]:
-        """Find the sensors that stood still while others moved away from them."""
+        """Return the sensors that stood still while others moved away from them."""
         candidates = {name: each for name, each in self._sensors.items() if name not in left_out}
         return [name for name, each in candidates.items() if _stood_still(each, candidates.values(), now_s)]
 
     def _far(self, left_out: dict[str, Reason], now_s: float) -> list[str]:
-        """Find the sensors outside the group that deserves most trust."""
+        """Return the sensors outside the most credible group."""
         values = {name: each.corrected_c for name, each in self._sensors.items() if name not in left_out}
         if not values:
             return []
@@ -148,20 +148,20 @@ class Fusion:
         return far
 
     def _credit(self, group: dict[str, float]) -> tuple[float, ...]:
-        """Rank a group: most that have ever moved, most, fewest that were far, closest together, nearest, warmest."""
+        """Rank a group: most sensors that ever moved, most sensors, fewest that were far, densest, nearest, warmest."""
         sensors = [self._sensors[name] for name in group]
-        away_c = 0.0 if self._room_c is None else min([abs(value_c - self._room_c) for value_c in group.values()])
+        distance_c = 0.0 if self._room_c is None else min([abs(value_c - self._room_c) for value_c in group.values()])
         return (
             sum([each.proven for each in sensors]),
             len(group),
             -sum([each.was_far for each in sensors]),
             -((max(group.values()) - min(group.values())) // CLOSE_C),
-            -(away_c // TIE_C),
+            -(distance_c // TIE_C),
             max(group.values()),
         )
 
-    def _join(self, sensors: Collection[Sensor], now_s: float) -> None:
-        """Give newcomers the offset that leaves the room's temperature where it is."""
+    def _set_first_offsets(self, sensors: Collection[Sensor], now_s: float) -> None:
+        """Give new sensors the offset that does not change the room temperature."""
         if self._settling(now_s):
             return
         known = self._room_c is not None and now_s - self._room_s <= SETTLING_S
@@ -171,7 +171,7 @@ class Fusion:
                 each.offset_c = max(-LARGEST_OFFSET_C, min(LARGEST_OFFSET_C, offset_c))
 
     def _learn(self, trusted: Collection[Sensor], room_c: float, now_s: float) -> None:
-        """Follow the offsets, ever more slowly, and pull them to a common centre of zero."""
+        """Learn the offsets, ever more slowly, and pull them to a common centre of zero."""
         dt_s = min(SETTLING_S, now_s - self._room_s)
         if self._settling(now_s) or dt_s <= 0:
             return
@@ -188,14 +188,14 @@ class Fusion:
 
 
 def _stood_still(sensor: Sensor, others: Collection[Sensor], now_s: float) -> bool:
-    """Tell whether a sensor kept its value while those that move moved away from it."""
+    """Return whether a sensor kept its value while the moving ones moved away from it."""
     if now_s - sensor.moved_s < UNMOVED_S:
         return False
     moving = [each for each in others if each.moved_s > sensor.moved_s and now_s - each.moved_s <= LIVELY_S]
     moving = [each for each in moving if not each.was_far] or moving
     if not moving:
         return False
-    alone = len(moving) == 1 < len(others) - 1  # one that moves, against several that do not, may be the one that drifts
-    least_c = (UNMOVED_ALONE_C if alone else UNMOVED_C) + sensor.resolution_c
-    away = [each for each in moving if abs(sensor.corrected_c - each.corrected_c - sensor.gap_c) > least_c]
-    return len(away) > len(moving) / 2
+    single = len(moving) == 1 < len(others) - 1  # a single moving sensor among several still ones may be the one that drifts
+    least_c = (UNMOVED_ALONE_C if single else UNMOVED_C) + sensor.resolution_c
+    departed = [each for each in moving if abs(sensor.corrected_c - each.corrected_c - sensor.gap_c) > least_c]
+    return len(departed) > len(moving) / 2

@@ -1,6 +1,6 @@
-"""What the room is like: a small bank of candidate models, identified as the room is heated.
+"""The model of a room: a small bank of candidates, identified as the room is heated.
 
-They differ in radiator lag and transport time. The better one has predicted, the more it weighs in what the law hears.
+They differ in radiator lag and transport time. The better a candidate has predicted, the more weight it has in the law.
 """
 
 import math
@@ -20,16 +20,16 @@ TRANSPORTS_S = (60.0, 300.0)
 FIRST_RATE_C_S = 20.0 / HOUR_S
 FIRST_HOLD = 0.3
 KNOWN_HOLD = 0.05
-"""How well an earlier run's hold level is trusted, as a share of full heat."""
+"""Uncertainty of an earlier run's hold level, as a share of full heat."""
 DISTURBANCE_PER_ROOT_HOUR = 0.2
 """Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour."""
 SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
-"""The disturbance wanders as if the rate were at least this. It must not shrink with a falling rate: walls that take ever more
-heat would then look like a valve that does nothing, the rate would fall further, and the law would swing the valve."""
+"""Least rate from which the wander of the disturbance follows. It must not shrink with a falling rate: walls that take up ever
+more heat would then look like a valve without effect, the rate would fall further, and the law would swing the valve."""
 LEAST_EFFECT_C = 0.01
-"""A prediction that owes less than this to the valve teaches nothing."""
+"""A prediction with a smaller effect of the valve is not learned from."""
 MEMORY_S = 3 * HOUR_S
-"""Time constant of forgetting, counted only while the valve teaches something."""
+"""Time constant by which evidence fades, counted only while there is an effect of the valve to learn from."""
 OUTLIER_SHARE = 0.1
 SHARPNESS = 0.3
 """How fast a candidate loses weight as it predicts worse; below one half, since errors are not white."""
@@ -38,19 +38,19 @@ LONGEST_STEP_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What has been learned about a room."""
+    """Identified parameters of a room."""
 
     rate_c_h: float
     """Rise of the room temperature at full heat if nothing were lost, K/h."""
     radiator_lag_s: float
     transport_s: float
     hold_pct: float
-    """Valve level that would hold the setpoint as things are; may lie outside 0..100."""
+    """Valve level that would hold the setpoint under the present disturbance; may lie outside 0..100."""
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """One candidate's view of the present, with its weight among the candidates (weights add up to 1)."""
+    """State estimated by one candidate, with its weight among the candidates (weights add up to 1)."""
 
     weight: float
     rate_c_s: float
@@ -72,26 +72,26 @@ class RoomModel:
     Attributes:
         started: whether it has been started.
         rate_c_s: mean rate of the candidates, K/s.
-        surprise_c: by how much the last measurement missed the best candidate's prediction, K.
+        innovation_c: last measurement less the best candidate's prediction, K.
     """
 
-    __slots__ = ("_candidates", "_prior_c_s", "_prior_information", "rate_c_s", "started", "surprise_c")
+    __slots__ = ("_candidates", "_prior_c_s", "_prior_information", "innovation_c", "rate_c_s", "started")
 
     def __init__(self) -> None:
         self._candidates = [Candidate(lag_s, transport_s) for lag_s in RADIATOR_LAGS_S for transport_s in TRANSPORTS_S]
         self._prior_c_s = self.rate_c_s = FIRST_RATE_C_S
         self._prior_information = 1 / FIRST_RATE_C_S**2
-        self.surprise_c = 0.0
+        self.innovation_c = 0.0
         self.started = False
 
     def start(self, room_c: float, setpoint_c: float, level_pct: float, identified: Identified | None = None) -> None:
-        """Begin, or begin again after a restart, as if the valve had stood at `level_pct` for long.
+        """Start, also after a restart, as if the valve had stood at `level_pct` for a long time.
 
         Args:
             room_c: room temperature, °C.
             setpoint_c: setpoint, °C.
             level_pct: valve level until now, 0..100.
-            identified: what an earlier run learned, if anything.
+            identified: parameters identified by an earlier run, if any.
         """
         self.started = True
         if identified:
@@ -103,10 +103,10 @@ class RoomModel:
             each.free_c = room_c
             each.drift_c_s = LEAK_PER_S * setpoint_c - hold * self.rate_c_s
             if identified:
-                self._recognise(each, identified)
+                self._apply_prior(each, identified)
 
-    def _recognise(self, candidate: Candidate, identified: Identified) -> None:
-        """Give a candidate the evidence that it had: a rate known to a third, and a penalty for other lags."""
+    def _apply_prior(self, candidate: Candidate, identified: Identified) -> None:
+        """Give a candidate evidence for the identified rate, known to a third, and a penalty for another lag."""
         candidate.effect_square_sum = (3 / self.rate_c_s) ** 2
         candidate.error_effect_sum = candidate.effect_square_sum * self.rate_c_s
         lags = abs(math.log(candidate.lag_s / max(60.0, identified.radiator_lag_s)))
@@ -115,7 +115,7 @@ class RoomModel:
         candidate.covariance = (READING_NOISE_C**2, 0.0, (KNOWN_HOLD * self.rate_c_s) ** 2)
 
     def advance(self, level_pct: float, dt_s: float, room_c: float | None) -> None:
-        """Let time pass with the valve at a level; then take a measurement, where there is one.
+        """Advance the time with the valve at a level; then take a measurement, if there is one.
 
         Args:
             level_pct: valve level during that time, 0..100.
@@ -139,10 +139,10 @@ class RoomModel:
     def _learn(self, dt_s: float) -> None:
         best = min(self._candidates, key=self._cost)
         effect_c = best.error_effect * self.rate_c_s
-        self.surprise_c = best.error_c - effect_c
+        self.innovation_c = best.error_c - effect_c
         if abs(effect_c) < LEAST_EFFECT_C:
             return
-        weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.surprise_c**2)
+        weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.innovation_c**2)
         keep = math.exp(-dt_s / MEMORY_S)
         for each in self._candidates:
             each.learn(weight, keep)
@@ -155,7 +155,7 @@ class RoomModel:
         return candidate.rate(self._prior_c_s, self._prior_information)
 
     def beliefs(self, setpoint_c: float) -> list[Belief]:
-        """Give every candidate's view of the present, the hold level being the one for this setpoint, °C."""
+        """Return every candidate's belief, with the hold level for this setpoint, °C."""
         costs = [self._cost(each) for each in self._candidates]
         least = min(costs)
         weights = [math.exp(-min(60.0, SHARPNESS * (cost - least))) for cost in costs]
@@ -181,26 +181,26 @@ class RoomModel:
         )
 
     def knowledge(self) -> Knowledge:
-        """Copy what the candidates believe and have learned, to go back to with `recall`."""
+        """Copy the estimates and the evidence of the candidates, for `restore`."""
         return tuple(
             (c.free_c, c.drift_c_s, c.effect_c, c.effect_drift, c.error_square_sum, c.error_effect_sum, c.effect_square_sum)
             for c in self._candidates
         )
 
-    def recall(self, knowledge: Knowledge) -> None:
-        """Go back to earlier knowledge; what is known about the radiator's heat stays."""
+    def restore(self, knowledge: Knowledge) -> None:
+        """Restore earlier knowledge; the heat of the radiator stays."""
         for c, known in zip(self._candidates, knowledge, strict=True):
             c.free_c, c.drift_c_s, c.effect_c, c.effect_drift = known[:4]
             c.error_square_sum, c.error_effect_sum, c.effect_square_sum = known[4:]
 
-    def place(self, room_c: float) -> None:
-        """Set the room temperature that every candidate believes in, and nothing else."""
+    def set_room_temperature(self, room_c: float) -> None:
+        """Set every candidate's room temperature, and nothing else."""
         for each in self._candidates:
             each.free_c = room_c - self._rate(each) * each.effect_c
 
 
 def identified(beliefs: list[Belief]) -> Identified:
-    """Give the weighted mean of what the candidates believe."""
+    """Return the weighted mean of the candidates' parameters."""
     return Identified(
         rate_c_h=HOUR_S * sum([each.weight * each.rate_c_s for each in beliefs]),
         radiator_lag_s=sum([each.weight * each.lag_s for each in beliefs]),

@@ -1,4 +1,4 @@
-"""What stands above the law: opened window, frost, no trustworthy sensor, a radiator that does not heat."""
+"""Modes that override the law: open window, frost, no trustworthy sensor, a radiator that does not heat."""
 
 import enum
 import math
@@ -11,62 +11,62 @@ from controllers.heating.model import Knowledge
 FROST_C, FROST_OVER_C = 7.0, 7.5
 FROST_SETPOINT_C = 8.0
 FROST_LEVEL_PCT = 50.0
-"""Least opening while the room is near freezing, whatever the law thinks."""
+"""Least level while the room is near freezing, regardless of the law."""
 
 WINDOW_FALL_C, WINDOW_WITHIN_S = 1.0, 600.0
-"""A fall this deep within this time, most of it not explained by the valve, is an opened window."""
+"""A fall of this much within this time, most of it not explained by the valve, means an open window."""
 WINDOW_RATE_SHARE = 0.25
-"""A room that answers quickly may fall by this share of what full heat would do in that time, and still be shut."""
+"""A room that reacts quickly may fall by this share of the effect of full heat in that time without an open window."""
 UNEXPLAINED_SHARE = 0.6
 WINDOW_LOWER_C, WINDOW_CLOSED_S = 0.05, 120.0
-"""The window has been closed, or has done its work, when the room has not become this much colder for so long."""
+"""The window counts as closed when the room has not become this much colder for this long."""
 LONGEST_WINDOW_S, WINDOW_PAUSE_S = 20 * 60.0, 30 * 60.0
 WINDOW_REBOUND_S = 25 * 60.0
-"""For so long the walls warm the air again, which says nothing about the level that holds the room."""
+"""Time in which the walls warm the air again, so that nothing is learned about the level that holds the room."""
 WINDOW_OTHER_SENSORS_C = 0.3
-"""A step this large in the minute in which other sensors are used says nothing about windows."""
+"""A larger step in the minute in which other sensors come into use does not count for windows."""
 WINDOW_ARMED_AFTER_S = 3600.0
-"""A room that has just been met may cool for reasons of its own before the radiator is hot."""
+"""A new room may cool for other reasons before the radiator is hot."""
 
 LONGEST_HOLD_S = 20 * 60.0
-"""Counted from the last decision that had a sensor to trust, or from when the stuck ones stopped moving."""
+"""Counted from the last decision with a trusted sensor, or from when the stuck ones stopped moving."""
 SAFE_HIGHEST_PCT, SAFE_LOWEST_PCT = 30.0, 10.0
 STUCK_HIGHEST_PCT = 60
-"""What is held when sensors got stuck: the level may answer to what they said."""
+"""Highest level held after sensors got stuck: it may be a response to their readings."""
 
 COLD_C = 0.3
 UNPROVEN_PCT, QUIET_PCT = 40.0, 60.0
 QUIET_S = 20 * 60.0
 UNNOTICED_UNPROVEN_S, UNNOTICED_S = 45 * 60.0, 120 * 60.0
-"""A sensor that reports cold and does not move in so long a time of heating is stuck."""
+"""A sensor that reports cold and does not move during this much heating is stuck."""
 
 FULL_PCT, NO_RISE_C, NO_RISE_AFTER_S = 95, 0.3, 2 * 3600.0
 
 
 class Mode(enum.StrEnum):
-    """What decides the valve level."""
+    """Mode of control."""
 
     HEATING = "heating"
     """The law, towards the setpoint."""
     WINDOW_OPEN = "window open"
     """Valve closed for a bounded time."""
     FROST = "frost protection"
-    """Room near freezing: heat, whatever else."""
+    """Room near freezing: heat in any case."""
     HOLDING = "holding"
-    """No trustworthy sensor: the level stays for now."""
+    """No trustworthy sensor: the level is held for now."""
     SAFE = "safe"
     """No trustworthy sensor for long: a small level."""
 
 
 class Alarm(enum.StrEnum):
-    """What a person should look at."""
+    """Conditions that a person should check."""
 
     NO_SENSOR = "no trustworthy sensor"
     NO_RISE = "valve fully open for hours without a rise"
 
 
-class WindowWatch:
-    """Notices an opened window by a fall that the valve does not explain, and when it has been closed."""
+class WindowDetector:
+    """Detects an open window by a fall that the valve does not explain, and its closing."""
 
     __slots__ = ("_armed_s", "_lowest_c", "_lowest_s", "_past", "_rebound_until_s", "opened_s")
 
@@ -78,16 +78,16 @@ class WindowWatch:
         self._rebound_until_s = -math.inf
 
     def disturbs(self, now_s: float) -> bool:
-        """Tell whether a window is open or the room still recovers from one: then nothing can be learned."""
+        """Return whether a window is open, or the room still recovers from one: then nothing can be learned."""
         return self.opened_s is not None or now_s < self._rebound_until_s
 
-    def watch(self, room_c: float, unexplained_c: float, rate_c_s: float, now_s: float) -> bool:
-        """Take a room temperature, and tell whether a window is open.
+    def update(self, room_c: float, unexplained_c: float, rate_c_s: float, now_s: float) -> bool:
+        """Take a room temperature; return whether a window is open.
 
         Args:
             room_c: room temperature, °C.
-            unexplained_c: by how much it missed the model's prediction, K; below zero for colder.
-            rate_c_s: what full heat does to the room, K/s.
+            unexplained_c: its difference from the model's prediction, K; negative for colder.
+            rate_c_s: effect of full heat on the room, K/s.
             now_s: plant time, s.
         """
         if self.opened_s is not None:
@@ -101,8 +101,8 @@ class WindowWatch:
             self.opened_s, self._lowest_c, self._lowest_s = now_s, room_c, now_s
         return self.opened_s is not None
 
-    def forget(self) -> None:
-        """Forget the past falls: what was seen came from other sensors."""
+    def clear(self) -> None:
+        """Clear the history, which came from other sensors."""
         self._past.clear()
 
     def _falls(self, deep_c: float) -> bool:
@@ -124,8 +124,8 @@ class WindowWatch:
 
 
 @dataclass(slots=True)
-class KnowledgeKeeper:
-    """Keeps what the model knew ten to twenty minutes ago: before a window that has just been noticed was opened."""
+class KnowledgeHistory:
+    """The model's knowledge of ten to twenty minutes ago: before a window that has just been detected was opened."""
 
     _older: Knowledge | None = None
     _newer: Knowledge | None = None
@@ -137,12 +137,12 @@ class KnowledgeKeeper:
             self._older, self._newer, self._kept_s = self._newer, knowledge, now_s
 
     def before(self) -> Knowledge | None:
-        """Give the older copy, None where there is none."""
+        """Return the older copy, None if there is none."""
         return self._older
 
 
-class RiseWatch:
-    """Notices a fully open valve that does not warm the room."""
+class NoRiseDetector:
+    """Detects a fully open valve that does not warm the room."""
 
     __slots__ = ("_from_c", "_from_s")
 
@@ -150,8 +150,8 @@ class RiseWatch:
         self._from_s: float | None = None
         self._from_c = 0.0
 
-    def watch(self, level: int, room_c: float, now_s: float) -> bool:
-        """Take valve level and room temperature, °C, and tell whether the valve has been open for hours in vain."""
+    def update(self, level: int, room_c: float, now_s: float) -> bool:
+        """Take valve level and room temperature, °C; return whether the valve has been open for hours without effect."""
         if level < FULL_PCT:
             self._from_s = None
         elif self._from_s is None or room_c >= self._from_c + NO_RISE_C:
@@ -160,7 +160,7 @@ class RiseWatch:
 
 
 def highest_pct(fused: Fused, setpoint_c: float) -> float:
-    """Give the highest level that the evidence allows: never full heat on sensors that may be stuck.
+    """Return the highest level that the evidence allows: no full heat by sensors that may be stuck.
 
     Args:
         fused: with a room temperature.
@@ -174,13 +174,13 @@ def highest_pct(fused: Fused, setpoint_c: float) -> float:
     return QUIET_PCT if fused.unmoved_s >= QUIET_S else 100.0
 
 
-def unnoticed(fused: Fused, setpoint_c: float, heated_s: float) -> bool:
-    """Tell whether the sensors used slept through a time of heating, and so cannot be believed.
+def is_unresponsive(fused: Fused, setpoint_c: float, heated_s: float) -> bool:
+    """Return whether the sensors used did not react to heating, and so cannot be trusted.
 
     Args:
         fused: with a room temperature.
         setpoint_c: °C.
-        heated_s: for how long the valve has been open by a third or more, s.
+        heated_s: time for which the valve has been open by a third or more, s.
     """
     cold = fused.room_c is not None and setpoint_c - fused.room_c > COLD_C
     limit_s = UNNOTICED_S if fused.proven else UNNOTICED_UNPROVEN_S
@@ -188,5 +188,5 @@ def unnoticed(fused: Fused, setpoint_c: float, heated_s: float) -> bool:
 
 
 def safe_pct(hold_pct: float) -> float:
-    """Give the level for a room whose temperature is unknown: what held it, within 10 to 30."""
+    """Return the level for a room of unknown temperature: the level that held it, within 10 to 30."""
     return min(SAFE_HIGHEST_PCT, max(SAFE_LOWEST_PCT, hold_pct))

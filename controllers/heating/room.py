@@ -1,9 +1,9 @@
-"""One room under control: sensors in, valve level out, with the reasons. Pure."""
+"""Control of one room: from sensor readings to a valve level, with the reasons. Pure."""
 
 from dataclasses import dataclass
 
 from controllers.heating.fusion import Fused, Fusion
-from controllers.heating.law import SOFT_START_PCT, SOFT_START_S, Demand, demand, settle
+from controllers.heating.law import SOFT_START_PCT, SOFT_START_S, Demand, apply_dead_band, demand
 from controllers.heating.model import Identified, RoomModel, identified
 from controllers.heating.modes import (
     FROST_C,
@@ -15,13 +15,13 @@ from controllers.heating.modes import (
     STUCK_HIGHEST_PCT,
     WINDOW_OTHER_SENSORS_C,
     Alarm,
-    KnowledgeKeeper,
+    KnowledgeHistory,
     Mode,
-    RiseWatch,
-    WindowWatch,
+    NoRiseDetector,
+    WindowDetector,
     highest_pct,
+    is_unresponsive,
     safe_pct,
-    unnoticed,
 )
 from controllers.heating.sensor import Reason
 
@@ -33,7 +33,7 @@ _NOTHING = Fused(room_c=None, used=(), left_out={}, unmoved_s=0.0, proven=False)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A valve level and why."""
+    """A valve level with its reasons."""
 
     level: int
     mode: Mode
@@ -49,45 +49,60 @@ class RoomControl:
 
     Attributes:
         setpoint_c: wanted temperature, °C, 5 to 35.
-        decided: whether it has decided yet.
+        decided: whether there was a decision yet.
         decided_s: plant time of the last decision, or of the start.
-        level: valve level now, 0..100.
+        level: present valve level, 0..100.
     """
 
     __slots__ = (
-        "_demand", "_frost", "_fused", "_fusion", "_heard_s", "_heated_s", "_keeper", "_known", "_model", "_rise", "_seen_s",
-        "_soft_until_s", "_window", "decided", "decided_s", "level", "setpoint_c",
+        "_demand",
+        "_frost",
+        "_fused",
+        "_fusion",
+        "_heated_s",
+        "_history",
+        "_known",
+        "_last_reading_s",
+        "_model",
+        "_rise",
+        "_seen_s",
+        "_soft_until_s",
+        "_window",
+        "decided",
+        "decided_s",
+        "level",
+        "setpoint_c",
     )  # fmt: skip
 
     def __init__(self, now_s: float, setpoint_c: float = DEFAULT_SETPOINT_C) -> None:
         self.setpoint_c = setpoint_c
         self.level = 0
         self.decided = False
-        self.decided_s = self._heard_s = self._seen_s = self._soft_until_s = now_s
+        self.decided_s = self._last_reading_s = self._seen_s = self._soft_until_s = now_s
         self._known: Identified | None = None
         self._fusion, self._model = Fusion(), RoomModel()
-        self._window, self._rise, self._keeper = WindowWatch(), RiseWatch(), KnowledgeKeeper()
+        self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
         self._frost = False
         self._heated_s = 0.0
         self._fused = _NOTHING
 
     @property
-    def heard_s(self) -> float:
-        """Give the plant time of the last reading, or of the start where there was none."""
-        return self._heard_s
+    def last_reading_s(self) -> float:
+        """Plant time of the last reading, or of the start if there was none."""
+        return self._last_reading_s
 
     def read(self, sensor: str, value_c: float, now_s: float) -> bool:
-        """Take a reading in °C, finite; false where the room has no place for another sensor."""
-        self._heard_s = now_s
+        """Take a reading in °C, finite; return False if the room has too many sensors already."""
+        self._last_reading_s = now_s
         return self._fusion.read(sensor, value_c, now_s)
 
     def restore(self, level: int, identified: Identified | None = None) -> None:
-        """Go on where an earlier run stopped; without effect once this one has decided.
+        """Continue where an earlier run stopped; without effect after the first decision.
 
         Args:
             level: valve level that is set, 0..100.
-            identified: what the earlier run had learned, if known.
+            identified: parameters identified by the earlier run, if known.
         """
         if self.decided:
             return
@@ -97,7 +112,7 @@ class RoomControl:
             self._demand = Demand(proportional_pct=0.0, integral_pct=identified.hold_pct)
 
     def decide(self, now_s: float) -> Decision:
-        """Decide the valve level; to be called about every minute.
+        """Decide the valve level; call it about every minute.
 
         Args:
             now_s: plant time, s, never before the last one.
@@ -105,15 +120,15 @@ class RoomControl:
         dt_s, self.decided_s, self.decided = now_s - self.decided_s, now_s, True
         self._heated_s = self._heated_s + dt_s if self.level >= HEATED_PCT else 0.0
         fused = self._fusion.fuse(now_s)
-        if unnoticed(fused, self.setpoint_c, self._heated_s):
+        if is_unresponsive(fused, self.setpoint_c, self._heated_s):
             self._fusion.distrust(fused.used)
             fused = self._fusion.fuse(now_s)
         if fused.room_c is None:
-            return self._decide_blind(fused, dt_s, now_s)
+            return self._decide_without_temperature(fused, dt_s, now_s)
         self._seen_s = now_s
-        return self._decide_seeing(fused, fused.room_c, dt_s, now_s)
+        return self._decide_with_temperature(fused, fused.room_c, dt_s, now_s)
 
-    def _decide_blind(self, fused: Fused, dt_s: float, now_s: float) -> Decision:
+    def _decide_without_temperature(self, fused: Fused, dt_s: float, now_s: float) -> Decision:
         self._model.advance(self.level, dt_s, None)
         stuck = Reason.STUCK in fused.left_out.values()
         if now_s - self._seen_s + (self._fused.unmoved_s if stuck else 0.0) < LONGEST_HOLD_S:
@@ -122,19 +137,19 @@ class RoomControl:
             mode, self.level = Mode.SAFE, round(safe_pct(self._demand.integral_pct))
         return self._decision(mode, fused, (Alarm.NO_SENSOR,))
 
-    def _decide_seeing(self, fused: Fused, room_c: float, dt_s: float, now_s: float) -> Decision:
+    def _decide_with_temperature(self, fused: Fused, room_c: float, dt_s: float, now_s: float) -> Decision:
         if fused.used != self._fused.used and abs(room_c - (self._fused.room_c or room_c)) > WINDOW_OTHER_SENSORS_C:
-            self._window.forget()
+            self._window.clear()
         self._fused = fused
-        window_open = self._follow(room_c, dt_s, now_s)
+        window_open = self._update_model(room_c, dt_s, now_s)
         self._frost = room_c < (FROST_OVER_C if self._frost else FROST_C)
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
-        self.level = settle(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
-        in_vain = self._rise.watch(self.level, room_c, now_s)
-        return self._decision(mode, fused, (Alarm.NO_RISE,) if in_vain else ())
+        self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
+        no_rise = self._rise.update(self.level, room_c, now_s)
+        return self._decision(mode, fused, (Alarm.NO_RISE,) if no_rise else ())
 
     def _wanted_pct(self, mode: Mode, fused: Fused, now_s: float) -> float:
         if mode is Mode.WINDOW_OPEN:
@@ -143,21 +158,21 @@ class RoomControl:
         wanted_pct = min(self._demand.wanted_pct, soft_pct, highest_pct(fused, self.setpoint_c))
         return max(wanted_pct, FROST_LEVEL_PCT) if mode is Mode.FROST else wanted_pct
 
-    def _follow(self, room_c: float, dt_s: float, now_s: float) -> bool:
-        """Let the model follow the room, and tell whether a window is open: then nothing is learned."""
+    def _update_model(self, room_c: float, dt_s: float, now_s: float) -> bool:
+        """Update the model, and return whether a window is open: then nothing is learned."""
         if not self._model.started:
             self._model.start(room_c, self.setpoint_c, self.level, self._known)
             self._soft_until_s = now_s if self._known else now_s + SOFT_START_S
             return False
         was_disturbed = self._window.disturbs(now_s)
         self._model.advance(self.level, dt_s, None if was_disturbed else room_c)
-        window_open = self._window.watch(room_c, self._model.surprise_c, self._model.rate_c_s, now_s)
-        if window_open and not was_disturbed and (before := self._keeper.before()):
-            self._model.recall(before)
+        window_open = self._window.update(room_c, self._model.innovation_c, self._model.rate_c_s, now_s)
+        if window_open and not was_disturbed and (before := self._history.before()):
+            self._model.restore(before)
         if window_open or was_disturbed:
-            self._model.place(room_c)
+            self._model.set_room_temperature(room_c)
         else:
-            self._keeper.keep(self._model.knowledge(), now_s)
+            self._history.keep(self._model.knowledge(), now_s)
         return window_open
 
     def _decision(self, mode: Mode, fused: Fused, alarms: tuple[Alarm, ...]) -> Decision:

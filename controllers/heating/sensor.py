@@ -1,27 +1,27 @@
-"""One temperature sensor as the room sees it: what it says, and whether it can be believed on its own evidence."""
+"""One temperature sensor: its readings, and the faults that can be found without other sensors."""
 
 import enum
 import math
 
 MOST_SENSORS = 16
-"""In one room."""
+"""Sensors in one room."""
 LOWEST_C, HIGHEST_C = -20.0, 60.0
 """Physical range of a room. Common error codes of sensors (-127, 85, 327.67 °C) lie outside."""
 STALE_AFTER_S = 300.0
-"""Five missed readings of the slowest sensor: late messages are not silence."""
+"""Five missed readings of the slowest sensor, so that late messages do not count as silence."""
 SMOOTHING_S = 60.0
 JUMP_C, JUMP_RATE_C_S = 1.5, 1.5 / 60.0
-"""A change between two readings beyond the first, plus the second times their distance, is no room temperature."""
+"""A change between two readings of more than the first, plus the second times the time between them, is not plausible."""
 LARGEST_JUMP_C = 10.0
 JUMP_CONFIRMED_AFTER, JUMP_CONFIRMED_S, JUMP_TOLERANCE_C = 5, 180.0, 1.0
 STUCK_RUNS, SHORTEST_STUCK_RUN, SHORTEST_STUCK_S = 12.0, 10, 180.0
 NOISY_STEPS = 1.5
 FEWEST_CHANGES = 20
-FOR_EVER_S = 24 * 3600.0
+LONGEST_UNMOVED_S = 24 * 3600.0
 LARGEST_OFFSET_C = 1.5
 FASTEST_LEARNING_S, SLOWEST_LEARNING_S = 600.0, 6 * 3600.0
 DOUBT_C = 0.3
-"""At this distance from the others a sensor counts a quarter."""
+"""At this distance from the others, K, a sensor weighs a quarter."""
 
 
 class Reason(enum.StrEnum):
@@ -35,18 +35,18 @@ class Reason(enum.StrEnum):
 
 
 class Sensor:
-    """What is known about one sensor.
+    """State of one sensor.
 
     Attributes:
         value_c: last accepted reading, °C.
         smooth_c: accepted readings smoothed over about a minute, °C.
-        heard_s: plant time of the last reading, accepted or not.
+        last_reading_s: plant time of the last reading, accepted or not.
         moved_s: plant time at which the value last changed (or the first reading).
-        proven: whether it has moved since it was met, or since it jumped: a stuck one has not.
+        proven: whether it has moved since its first reading, or since it jumped: a stuck one has not.
         offset_c: learned difference from the room temperature, K; None until learned.
-        learned_s: for how long it has been learned, s.
+        learned_s: time for which the offset has been learned, s.
         gap_c: corrected reading less room temperature when it last moved, K.
-        distrusted: it did not move though heated; holds until it moves.
+        distrusted: it did not move while the room was heated; until it moves.
     """
 
     __slots__ = (
@@ -61,7 +61,7 @@ class Sensor:
         "_step_c",
         "distrusted",
         "gap_c",
-        "heard_s",
+        "last_reading_s",
         "learned_s",
         "moved_s",
         "offset_c",
@@ -74,7 +74,7 @@ class Sensor:
 
     def __init__(self, value_c: float, now_s: float) -> None:
         self.value_c = self.smooth_c = value_c
-        self.heard_s = self.moved_s = now_s
+        self.last_reading_s = self.moved_s = now_s
         self.proven = False
         self._changes = 0
         self.smallest_step_c = math.inf
@@ -92,11 +92,11 @@ class Sensor:
         """Take a reading.
 
         Args:
-            value_c: what the sensor reports, °C, any finite number.
+            value_c: reading, °C, any finite number.
             now_s: plant time, s, never before the last one.
         """
-        dt_s, self.heard_s = now_s - self.heard_s, now_s
-        if dt_s > STALE_AFTER_S:  # silence is no evidence of standing still
+        dt_s, self.last_reading_s = now_s - self.last_reading_s, now_s
+        if dt_s > STALE_AFTER_S:  # after silence, an unchanged value proves nothing
             self.moved_s, self._same = now_s, 0
         was_out, self._out_of_range = self._out_of_range, not LOWEST_C <= value_c <= HIGHEST_C
         if self._out_of_range:
@@ -104,7 +104,7 @@ class Sensor:
         if was_out and self._changes == 0:
             self._restart(value_c)
         elif self._is_jump(value_c, dt_s):
-            self._doubt(value_c, now_s)
+            self._take_jump(value_c, now_s)
         else:
             self._accept(value_c, dt_s, now_s)
 
@@ -112,8 +112,8 @@ class Sensor:
         allowed_c = JUMP_C + JUMP_RATE_C_S * dt_s
         return abs(value_c - self.value_c) > allowed_c and allowed_c < LARGEST_JUMP_C
 
-    def _doubt(self, value_c: float, now_s: float) -> None:
-        """Believe a jump only once it has lasted."""
+    def _take_jump(self, value_c: float, now_s: float) -> None:
+        """Accept a jump once it has lasted."""
         if not self._pending_count or abs(value_c - self._pending_c) > JUMP_TOLERANCE_C:
             self._pending_count, self._pending_s = 0, now_s
         self._pending_c = value_c
@@ -143,7 +143,7 @@ class Sensor:
         self._run_length += 0.1 * (self._same + 1 - self._run_length)
         self._same = 0
         self.smallest_step_c = min(self.smallest_step_c, abs(step_c))
-        if step_c * self._step_c < 0:  # only noise goes back and forth; a ramp says nothing about noise
+        if step_c * self._step_c < 0:  # only noise reverses; a ramp does not
             self._reversal_c += 0.1 * (min(abs(step_c), abs(self._step_c)) - self._reversal_c)
         self._step_c = step_c
 
@@ -157,11 +157,11 @@ class Sensor:
 
     @property
     def corrected_c(self) -> float:
-        """Give the smoothed reading less the learned offset, °C."""
+        """The smoothed reading less the learned offset, °C."""
         return self.smooth_c - (self.offset_c or 0.0)
 
     def learn_offset(self, room_c: float, dt_s: float) -> None:
-        """Move the offset towards what the sensor shows now, the less the longer it is known and the odder it is.
+        """Move the offset towards the present difference; less, the longer it is learned and the larger the residual is.
 
         Args:
             room_c: room temperature, °C.
@@ -170,14 +170,14 @@ class Sensor:
         if self.offset_c is None:
             return
         self.learned_s += dt_s
-        surprise_c = self.corrected_c - room_c
+        residual_c = self.corrected_c - room_c
         time_constant_s = min(SLOWEST_LEARNING_S, max(FASTEST_LEARNING_S, self.learned_s))
-        share = dt_s / time_constant_s / (1 + (surprise_c / DOUBT_C) ** 2) ** 2
-        self.offset_c = max(-LARGEST_OFFSET_C, min(LARGEST_OFFSET_C, self.offset_c + share * surprise_c))
+        share = dt_s / time_constant_s / (1 + (residual_c / DOUBT_C) ** 2) ** 2
+        self.offset_c = max(-LARGEST_OFFSET_C, min(LARGEST_OFFSET_C, self.offset_c + share * residual_c))
 
     def fault(self, now_s: float) -> Reason | None:
-        """Give the reason for leaving the sensor out that needs no other sensor, or None."""
-        if now_s - self.heard_s > STALE_AFTER_S:
+        """Return the fault that is evident without other sensors, or None."""
+        if now_s - self.last_reading_s > STALE_AFTER_S:
             return Reason.STALE
         if self._out_of_range:
             return Reason.OUT_OF_RANGE
@@ -186,13 +186,13 @@ class Sensor:
         return Reason.STUCK if self.distrusted or self._has_frozen() else None
 
     def _has_frozen(self) -> bool:
-        """Tell whether it repeats itself far longer than its own noise ever let it.
+        """Return whether it repeats a value far longer than its own noise ever did.
 
-        Only a sensor whose noise spans several steps of its resolution can be judged so: a coarse one in a quiet room rightly
-        repeats itself for hours.
+        This applies only to sensors whose noise spans several steps of their resolution: a coarse one in a quiet room rightly
+        repeats a value for hours.
         """
-        unmoved_s = self.heard_s - self.moved_s
-        if unmoved_s > FOR_EVER_S:
+        unmoved_s = self.last_reading_s - self.moved_s
+        if unmoved_s > LONGEST_UNMOVED_S:
             return True
         noisy = self._changes >= FEWEST_CHANGES and self._reversal_c >= NOISY_STEPS * self.smallest_step_c
         long = self._same >= max(SHORTEST_STUCK_RUN, STUCK_RUNS * self._run_length) and unmoved_s >= SHORTEST_STUCK_S

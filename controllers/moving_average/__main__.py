@@ -5,8 +5,8 @@ from secrets import token_bytes
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, positive_int
 from controllers.moving_average.component import MovingAverage
-from controllers.moving_average.configuration import read_fields
 from controllers.moving_average.declaration import DECLARATION, FIELDS, WINDOW
+from controllers.moving_average.reading import read_fields
 from controllers.moving_average.window import LONGEST_WINDOW
 
 

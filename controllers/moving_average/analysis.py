@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 _ROUNDING = 1e-12
-"""Relative: a deviation that exceeds the limit by less does so by the rounding of floats only."""
+"""Relative tolerance: a deviation that exceeds the limit by less does so only by floating-point rounding."""
 
 
 def analyze_values(data: list[tuple[str, float]], anomaly_threshold: float = 0.2) -> dict[str, Any]:
@@ -14,9 +14,9 @@ def analyze_values(data: list[tuple[str, float]], anomaly_threshold: float = 0.2
     A value is an anomaly when it is farther from the average than `anomaly_threshold` (a share, 0 or more) of the average's
     absolute value; `deviation` is that distance, in the values' unit. Anomalies are in the order of `data`.
 
-    Without data the average is 0, `max` and `min` are None, and there are no anomalies. NaN and infinite values take no part
-    in average, `max` and `min`, and each of them is an anomaly whose `deviation` is None; where there is nothing else, the
-    rest is as without data. An average of 0 makes every other value an anomaly.
+    Without data the average is 0, `max` and `min` are None, and there are no anomalies. NaN and infinite values are
+    left out of average, `max` and `min`, and each of them is an anomaly whose `deviation` is None; if there are no others, the
+    rest is as without data. With an average of 0, every other value is an anomaly.
 
     Raises:
         ValueError: the threshold is negative, infinite or not a number.
@@ -45,10 +45,10 @@ def mean(numbers: list[float]) -> float:
 
 
 def _anomalies(data: list[tuple[str, float]], average: float, limit: float) -> list[dict[str, Any]]:
-    clear = limit + 2 * _ROUNDING * (limit + abs(average))  # farther away, rounding need not be asked about: that is slow
+    clear = limit + 2 * _ROUNDING * (limit + abs(average))  # beyond it rounding does not matter, and checking it is slow
     return [
         {"timestamp": timestamp, "value": value, "deviation": deviation if deviation < math.inf else None}
         for timestamp, value in data
-        if not (deviation := abs(value - average)) <= limit  # NaN is one
+        if not (deviation := abs(value - average)) <= limit  # true for NaN
         and (deviation > clear or not deviation - limit <= _ROUNDING * max(abs(value), abs(average)) or math.isinf(value))
     ]

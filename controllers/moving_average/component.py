@@ -1,4 +1,4 @@
-"""The moving average on the bus: a window for every machine heard."""
+"""The moving average: a window of readings for every machine."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,10 @@ DEFAULT_LENGTH = 5
 
 
 class MovingAverage:
-    """Sans-I/O component: after each reading of a machine, the averages over its last `length` ones.
+    """Sans-I/O component that publishes, after each reading of a machine, the averages over its last `length` ones.
 
-    `time_scale` is plant seconds per wall second: how long the recorder takes has nothing to do with the plant. `start` is a
-    token of this start, unlike those of earlier ones. The average of a machine that is only recorded, and not seen since the
-    start, is not published: it is retained.
+    `time_scale` is plant seconds per wall second, since the recorder works in wall time. `start` is a token that differs from
+    those of earlier starts. The average of a machine without a reading since the start is not published: it is retained.
     """
 
     def __init__(
@@ -32,16 +31,16 @@ class MovingAverage:
         self._length, self._fields = length, tuple(fields)
         self._windows: dict[str, Window] = {}
         self._warm_start = WarmStart(length, time_scale, start)
-        self._heard: set[str] = set()
-        """Machines that were heard while their recorded readings may still come."""
+        self._seen: set[str] = set()
+        """Machines with a reading since the start."""
         self._held: dict[str, None] = {}
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a reading, the recorder's presence, or what it has recorded.
+        """Take a reading, the recorder's presence, or recorded readings.
 
         Raises:
-            Rejected: the reading cannot be used: not JSON, no object, an `id` that is missing or is another than the topic's,
-                more machines than there is place for; or the recorder's answer cannot.
+            Rejected: the reading cannot be used: not JSON, not an object, an `id` that is missing or not that of the topic, too
+                many machines; or the recorder's answer cannot be used.
         """
         if levels := READING.parse(message.topic):
             return self._take_reading(levels["id"], message, now_s)
@@ -52,13 +51,13 @@ class MovingAverage:
         raise Rejected(f"topic {message.topic!r} names no machine")
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Ask the recorder again, and say what has waited for its answer long enough."""
+        """Repeat the query, and publish averages that have waited long enough for its answer."""
         return [*self._warm_start.tick(now_s), *self._release(now_s)]
 
     def _take_reading(self, machine: str, message: Message, now_s: float) -> list[Publication]:
         number, payload = check_reading(decode_json(message.payload))
         if str(number) != machine:
-            raise Rejected(f"the reading is of machine {number}, and its topic of {machine}")
+            raise Rejected(f"the reading is of machine {number}, but its topic of {machine}")
         self._window(machine).add(read(payload, self._fields))
         if not self._warm_start.holds(now_s):
             return [*self._release(now_s), self._publication(machine)]
@@ -69,7 +68,7 @@ class MovingAverage:
         publications = []
         for recorded in self._warm_start.take(message, now_s):
             changed = self._merge(recorded)
-            if changed and recorded.machine in self._heard and recorded.machine not in self._held:
+            if changed and recorded.machine in self._seen and recorded.machine not in self._held:
                 publications.append(self._publication(recorded.machine))
         return [*publications, *self._release(now_s)]
 
@@ -89,9 +88,9 @@ class MovingAverage:
         window = self._windows.get(machine)
         if window is None:
             if len(self._windows) >= MOST_MACHINES:
-                raise Rejected(f"no place for more than {MOST_MACHINES} machines")
+                raise Rejected(f"there are {MOST_MACHINES} machines already, which is the limit")
             window = self._windows[machine] = Window(self._length)
-        self._heard.add(machine)
+        self._seen.add(machine)
         return window
 
     def _publication(self, machine: str) -> Publication:

@@ -1,11 +1,11 @@
-"""What the moving average does on the bus."""
+"""Declaration of the moving average."""
 
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.contract.storage.topics import QUERY
 from broker.runtime.declaration import Declaration, Variable
 from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC
 
-WINDOW = Variable(name="SCAUP_AVERAGE_WINDOW", default="5", meaning="how many readings of a machine are averaged")
+WINDOW = Variable(name="SCAUP_AVERAGE_WINDOW", default="5", meaning="number of readings of a machine that are averaged")
 FIELDS = Variable(
     name="SCAUP_AVERAGE_FIELDS",
     default="temperature,fan_speed",

@@ -1,13 +1,13 @@
-"""The last readings of one machine, in the order in which they were taken, and their averages. Pure.
+"""The last readings of one machine, ordered by time, and their averages. Pure.
 
-Readings are placed by their timestamp, so their order of arrival does not matter; of two with the same timestamp the later
-arrival stands for both. One without a timestamp is placed where it arrives: after all that are there.
+Readings are ordered by timestamp, so their order of arrival does not matter; of two with the same timestamp the later arrival
+replaces the earlier one. One without a timestamp comes after all readings before it.
 
-A clock that is set back would let every new reading fall behind the window. So where `AGREEING` readings arrive one after the
+After a clock is set back, every new reading would be older than the window. So if `AGREEING` readings arrive one after the
 other, each more than `SET_BACK_S` before the newest one and each later than the one before it, the machine's clock is taken to
-say so now: what is newer than the last of them is dropped. Readings that come that late, and are old, are rare; they come in
-such a row when a machine sends what it kept while it was offline, and then its next present reading is the newest again. A
-clock that is set forward needs no rule: its readings are the newest.
+be set back, and readings newer than the last of them are dropped. Late readings of that age are rare; they arrive in such a row
+when a machine sends what it stored while it was offline, and then its next present reading is the newest again. A clock that is
+set forward needs no rule: its readings are the newest.
 """
 
 import math
@@ -20,7 +20,7 @@ from controllers.moving_average.analysis import mean
 from controllers.moving_average.reading import Field, Reading
 
 SET_BACK_S = 3600.0
-"""A reading that is so much older than the newest one is taken as late, until others agree with it."""
+"""A reading that is older than the newest one by more than this counts as late, until others agree with it."""
 AGREEING = 5
 LONGEST_WINDOW = 10_000
 
@@ -29,7 +29,7 @@ _AT_S = attrgetter("at_s")
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """Means in the order of the fields, None where no reading has a number; how many have none; the latest status."""
+    """Means in the order of the fields, None if no reading has a number; how many readings have none; the latest status."""
 
     means: tuple[float | None, ...]
     left_out: tuple[int, ...]
@@ -37,20 +37,20 @@ class Average:
     readings: int
 
     def payload(self, fields: Sequence[Field]) -> dict[str, object]:
-        """Return the message that says it, `left_out` only where something is left out.
+        """Return the payload; with `left_out` only if there is something in it.
 
-        Means have 12 significant digits: all that readings can say, without the last digits of binary fractions.
+        Means have 12 significant digits: more than readings have, without the artefacts of binary fractions.
         """
-        said: dict[str, object] = {"average_temperature": None, "average_speed": None}
-        said.update(zip((field.key for field in fields), map(_said, self.means), strict=True))
-        said["status"] = self.status
+        payload: dict[str, object] = {"average_temperature": None, "average_speed": None}
+        payload.update(zip((field.key for field in fields), map(_rounded, self.means), strict=True))
+        payload["status"] = self.status
         left_out = {field.name: count for field, count in zip(fields, self.left_out, strict=True) if count}
-        return {**said, "left_out": left_out} if left_out else said
+        return {**payload, "left_out": left_out} if left_out else payload
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A reading and its place: its timestamp in seconds, or what comes after all that were there."""
+    """A reading with its place: its timestamp in seconds, or else a value after all readings before it."""
 
     at_s: float
     reading: Reading
@@ -68,17 +68,17 @@ class Window:
         self._recorded_only = False
 
     def add(self, reading: Reading) -> bool:
-        """Place a reading that has arrived now; tell whether the window has changed."""
+        """Add a reading that has arrived now; return whether the window has changed."""
         before = self._placed
-        self._forget_the_future(reading)
+        self._drop_future(reading)
         placed = self._insert(reading)
-        self._look_behind(placed)
+        self._check_set_back(placed)
         return self._placed != before
 
     def add_recorded(self, readings: Sequence[Reading]) -> bool:
-        """Place readings of an earlier time, oldest arrival first; tell whether the window has changed.
+        """Add earlier readings, oldest arrival first; return whether the window has changed.
 
-        Those that claim to be newer than what has arrived since are of another clock: plant time begins anew with `make up`.
+        Those with a later timestamp than what has arrived since are of another clock: plant time starts over with `make up`.
         """
         before, live = self._placed, self.readings
         newest_s = max((each.taken_s for each in live if each.taken_s is not None), default=math.inf)
@@ -91,7 +91,7 @@ class Window:
         return self._placed != before
 
     def average(self) -> Average:
-        """Return the averages over what is there; at least one reading is."""
+        """Return the averages over the readings, of which there must be one at least."""
         columns = list(zip(*(placed.reading.values for placed in self._placed), strict=True))
         numbers = [[value for value in column if value is not None] for column in columns]
         return Average(
@@ -120,14 +120,14 @@ class Window:
         same = at > 0 and self._placed[at - 1].at_s == placed.at_s
         self._placed = [*self._placed[: at - same], placed, *self._placed[at:]][-self._length :]
 
-    def _forget_the_future(self, reading: Reading) -> None:
-        """Drop what was recorded under a clock that was ahead of the present one."""
+    def _drop_future(self, reading: Reading) -> None:
+        """Drop recorded readings of a clock that was ahead of the present one."""
         if self._recorded_only and reading.taken_s is not None:
             self._placed = [each for each in self._placed if each.at_s <= reading.taken_s]
         self._recorded_only = False
 
-    def _look_behind(self, placed: _Placed) -> None:
-        """Notice a clock that was set back."""
+    def _check_set_back(self, placed: _Placed) -> None:
+        """Detect a clock that was set back."""
         if placed.at_s >= self._placed[-1].at_s - SET_BACK_S:
             self._behind = []
             return
@@ -141,5 +141,5 @@ class Window:
             self._behind = []
 
 
-def _said(mean_of_all: float | None) -> float | None:
-    return None if mean_of_all is None else float(f"{mean_of_all:.12g}")
+def _rounded(mean_value: float | None) -> float | None:
+    return None if mean_value is None else float(f"{mean_value:.12g}")

@@ -14,12 +14,12 @@ from tests.bench.plants import foreign_room
 DAY_S, TICK_S = 24 * 3600, 10
 
 
-def to_message(publication: Publication) -> Message:
+def received(publication: Publication) -> Message:
     return Message(topic=publication.topic, payload=publication.payload, retain=False)
 
 
 class Plant:
-    """Both components on a bus without a broker; `restart_every_s` replaces the controller by a new one."""
+    """Both components on a bus without a broker; the controller is replaced by a new one every `restart_every_s`."""
 
     def __init__(self, household: Household, restart_every_s: float | None = None) -> None:
         self.rooms, self.controller = SimulatedRooms(household), HeatingController()
@@ -34,7 +34,7 @@ class Plant:
             if self.restart_every_s and now_s and now_s % self.restart_every_s == 0:
                 self.restart(now_s)
             for reading in self.rooms.on_tick(now_s):
-                self.controller.on_message(to_message(reading), now_s)
+                self.controller.on_message(received(reading), now_s)
             for publication in self.controller.on_tick(now_s):
                 self.deliver(publication, now_s)
             self.temperatures_c.append(self.rooms.true_temperatures()["room-1"])
@@ -42,7 +42,7 @@ class Plant:
     def deliver(self, publication: Publication, now_s: float) -> None:
         self.retained[publication.topic] = publication.payload
         if publication.topic == "/actuators/room-1":
-            self.rooms.on_message(to_message(publication), now_s)
+            self.rooms.on_message(received(publication), now_s)
             self.levels.append(orjson.loads(publication.payload)["level"])
 
     def restart(self, now_s: float) -> None:
@@ -69,7 +69,7 @@ def test_a_day_at_22_degrees(faults: tuple[Fault, ...]) -> None:
     assert sum(abs(b - a) for a, b in zip(plant.levels, plant.levels[1:], strict=False)) < 2000
 
 
-def test_a_controller_restarted_every_other_hour_still_holds() -> None:
+def test_frequent_restarts_still_hold_the_setpoint() -> None:
     plant = Plant(Household(), restart_every_s=7200)
     plant.run()
     assert plant.in_band() >= 0.97
@@ -77,7 +77,7 @@ def test_a_controller_restarted_every_other_hour_still_holds() -> None:
 
 
 @pytest.mark.parametrize(("room", "sensors"), [(701, 1), (115, 115)])
-def test_a_valve_that_does_little_when_wide_open_is_not_swung(room: int, sensors: int) -> None:
-    """Both rooms were swung all day, with false windows, while the identified rate was free to collapse."""
+def test_a_saturating_valve_is_not_swung(room: int, sensors: int) -> None:
+    """The valves of both rooms were swung all day, with false windows, while the identified rate could collapse."""
     day = play(foreign_room("hot water, quick opening", room), Shipped(), sensors, ())
     assert day.in_band >= 0.95

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from broker.contract.heating.topics import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from controllers.heating.component import FIRST_DECISION_AFTER_S, FORGOTTEN_AFTER_S, HeatingController
+from controllers.heating.component import FIRST_DECISION_AFTER_S, REMOVED_AFTER_S, HeatingController
 from controllers.heating.declaration import DECLARATION
 
 READINGS = "/readings/room-1/temperature"
@@ -50,7 +50,7 @@ def test_first_decision_after_a_minute() -> None:
     assert (state.topic, state.retain) == ("heating/room-1/state", True)
 
 
-def test_the_state_says_why() -> None:
+def test_the_state_contains_the_reasons() -> None:
     state = states(run(HeatingController(), 0.0, 30, 25.0))[-1]
     assert (state.level, state.mode, state.setpoint) == (0, "heating", 22.0)
     assert state.temperature == pytest.approx(25.0, abs=0.1)
@@ -78,7 +78,7 @@ def test_readings_alone_publish_nothing() -> None:
 
 
 @pytest.mark.parametrize("celsius", [5, 5.0, 22.5, 35])
-def test_setpoint_is_taken(celsius: float) -> None:
+def test_a_setpoint_is_used(celsius: float) -> None:
     controller = HeatingController()
     controller.on_message(Message(topic=SETPOINT, payload=orjson.dumps({"celsius": celsius}), retain=True), 0.0)
     assert states(run(controller, 0.0, 3, 20.0))[-1].setpoint == celsius
@@ -143,7 +143,7 @@ def left_behind(level: int) -> list[Message]:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_restart_goes_on_from_the_retained_level_without_publishing_it_again(backwards: bool) -> None:
+def test_a_restart_continues_from_the_retained_level(backwards: bool) -> None:
     controller = HeatingController()
     for message in reversed(left_behind(37)) if backwards else left_behind(37):
         controller.on_message(message, 0.0)
@@ -176,15 +176,15 @@ def test_own_echoes_and_late_retained_messages_are_ignored() -> None:
     assert levels(run(controller, 180.0, 3, 25.0)) == []
 
 
-def test_silent_rooms_are_forgotten() -> None:
+def test_silent_rooms_are_removed() -> None:
     controller = HeatingController()
     run(controller, 0.0, 3, 22.0)
-    assert states(controller.on_tick(120.0 + FORGOTTEN_AFTER_S))
-    assert controller.on_tick(240.0 + FORGOTTEN_AFTER_S) == []
-    assert controller.on_tick(2 * FORGOTTEN_AFTER_S) == []
+    assert states(controller.on_tick(120.0 + REMOVED_AFTER_S))
+    assert controller.on_tick(240.0 + REMOVED_AFTER_S) == []
+    assert controller.on_tick(2 * REMOVED_AFTER_S) == []
 
 
-def test_rooms_do_not_know_each_other() -> None:
+def test_rooms_are_independent() -> None:
     controller = HeatingController()
     for minute in range(60):
         for room, value_c in (("cold", 15.0), ("warm", 25.0)):
@@ -196,7 +196,7 @@ def test_rooms_do_not_know_each_other() -> None:
     assert sorted(state.level for state in states(publications)) == [0, 100], final
 
 
-def test_it_publishes_only_what_it_declares() -> None:
+def test_only_declared_topics_are_published() -> None:
     for each in run(HeatingController(), 0.0, 30, 15.0):
         assert any(stream.parse(each.topic) for stream in DECLARATION.publishes)
     assert DECLARATION.publishes == (VALVE_LEVEL, STATE)
@@ -220,7 +220,7 @@ def test_it_publishes_only_what_it_declares() -> None:
     ),
     st.booleans(),
 )
-def test_no_payload_can_crash_it(topic: str, payload: bytes, retain: bool) -> None:
+def test_any_payload_is_used_or_rejected(topic: str, payload: bytes, retain: bool) -> None:
     controller = HeatingController()
     with contextlib.suppress(Rejected):
         assert controller.on_message(Message(topic=topic, payload=payload, retain=retain), 0.0) == []

@@ -11,21 +11,21 @@ OFFSETS_C = {"a": 0.3, "b": -0.2, "c": 0.1, "d": -0.1, "e": 0.0}
 
 
 class Feed:
-    """Feeds a fusion once a minute with a room temperature, seen through offsets and a little noise."""
+    """Feeds a fusion once a minute with a room temperature, with offsets and a little noise."""
 
     def __init__(self) -> None:
         self.fusion, self.minute = Fusion(), 0
 
     def minutes(self, count: int, room_c: float, instead: dict[str, float | None] | None = None, digits: int = 2) -> Fused:
-        """Feed; `instead` replaces what a sensor says, None silences it."""
+        """Feed; `instead` replaces a sensor's reading, None silences it."""
         for _ in range(count):
             self.minute += 1
             for index, (name, offset_c) in enumerate(OFFSETS_C.items()):
                 noise_c = 0.05 * math.sin(7.3 * self.minute + index) if digits > 1 else 0.0
                 value_c = round(room_c + offset_c + noise_c, digits)
-                said_c = instead[name] if instead and name in instead else value_c
-                if said_c is not None:
-                    self.fusion.read(name, said_c, self.minute * 60.0)
+                read_c = instead[name] if instead and name in instead else value_c
+                if read_c is not None:
+                    self.fusion.read(name, read_c, self.minute * 60.0)
             fused = self.fusion.fuse(self.minute * 60.0)
         return fused
 
@@ -59,7 +59,7 @@ def test_silent_sensors_do_not_move_the_room() -> None:
     assert after.used == ("a", "c")
 
 
-def test_a_newcomer_does_not_move_the_room() -> None:
+def test_a_new_sensor_does_not_move_the_room() -> None:
     feed = Feed()
     before = feed.minutes(60, 22.0, {"a": None})
     after = feed.minutes(2, 22.0)
@@ -67,7 +67,7 @@ def test_a_newcomer_does_not_move_the_room() -> None:
     assert after.room_c == pytest.approx(before.room_c, abs=0.05)
 
 
-def test_a_far_sensor_is_left_out_and_comes_back() -> None:
+def test_a_far_sensor_is_left_out_and_used_again() -> None:
     feed = Feed()
     feed.minutes(30, 22.0)
     fused = feed.minutes(10, 22.0, {"a": 24.0 + 0.01 * 1})
@@ -168,7 +168,7 @@ def test_memory_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(("hours", "known"), [(6.0, True), (6.01, False)])
-def test_silent_sensors_are_forgotten(hours: float, known: bool) -> None:
+def test_silent_sensors_are_removed(hours: float, known: bool) -> None:
     fusion = Fusion()
     fusion.read("a", 20.0, 0.0)
     assert ("a" in fusion.fuse(hours * 3600).left_out) is known

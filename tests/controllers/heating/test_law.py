@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.heating.candidate import HOUR_S
-from controllers.heating.law import CLOSING_S, demand, settle
+from controllers.heating.law import CLOSING_S, apply_dead_band, demand
 from controllers.heating.model import Belief, Identified, RoomModel, identified
 
 
@@ -12,12 +12,12 @@ def belief(room_c: float = 22.0, hold: float = 0.4, heat: float = 0.4, rate_c_h:
 
 
 def test_at_the_setpoint_with_the_right_heat_the_level_holds() -> None:
-    asked = demand([belief()], 22.0)
-    assert asked.proportional_pct == pytest.approx(0.0)
-    assert asked.integral_pct == pytest.approx(40.0)
+    wanted = demand([belief()], 22.0)
+    assert wanted.proportional_pct == pytest.approx(0.0)
+    assert wanted.integral_pct == pytest.approx(40.0)
 
 
-def test_heat_under_way_closes_the_valve_early() -> None:
+def test_heat_in_transport_closes_the_valve_early() -> None:
     assert demand([belief(21.5, heat=1.0)], 22.0).wanted_pct < demand([belief(21.5, heat=0.4)], 22.0).wanted_pct
 
 
@@ -28,7 +28,7 @@ def test_a_warmer_room_never_opens_the_valve_further(
     cooler = demand([belief(room_c, hold, heat, rate)], 22.0)
     warmer = demand([belief(room_c + warmer_c, hold, heat, rate)], 22.0)
     assert warmer.wanted_pct <= cooler.wanted_pct + 1e-9
-    assert settle(50, warmer.wanted_pct, rate / HOUR_S) <= settle(50, cooler.wanted_pct, rate / HOUR_S)
+    assert apply_dead_band(50, warmer.wanted_pct, rate / HOUR_S) <= apply_dead_band(50, cooler.wanted_pct, rate / HOUR_S)
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_a_warmer_room_never_opens_the_valve_further(
     ],
 )
 def test_the_dead_band_of_a_weak_room(level: int, wanted_pct: float, expected: int) -> None:
-    assert settle(level, wanted_pct, 5 / HOUR_S) == expected
+    assert apply_dead_band(level, wanted_pct, 5 / HOUR_S) == expected
 
 
 @pytest.mark.parametrize(("wanted_pct", "expected"), [(50.9, 50), (51.0, 51), (49.1, 50), (49.0, 49)])
 def test_the_dead_band_of_a_strong_room_is_narrow(wanted_pct: float, expected: int) -> None:
-    assert settle(50, wanted_pct, 12 / CLOSING_S) == expected
+    assert apply_dead_band(50, wanted_pct, 12 / CLOSING_S) == expected
 
 
 @given(st.integers(0, 100), st.floats(-1e6, 1e6), st.floats(1e-4, 0.1))
 def test_the_level_is_a_percentage(level: int, wanted_pct: float, rate_c_s: float) -> None:
-    assert 0 <= settle(level, wanted_pct, rate_c_s) <= 100
+    assert 0 <= apply_dead_band(level, wanted_pct, rate_c_s) <= 100
 
 
 def step_response(rate_c_h: float, lag_s: float, minutes: int = 120) -> RoomModel:
-    """Let a model watch a room that it can describe exactly, heated in two steps."""
+    """Run a model on a room that it can describe exactly, heated in two steps."""
     model, room_c, heat = RoomModel(), 16.0, 0.0
     model.start(room_c, 22.0, 0)
     for minute in range(minutes):
@@ -81,7 +81,7 @@ def test_rate_and_lag_are_found(rate_c_h: float, lag_s: float, low_s: float, hig
     assert low_s <= found.radiator_lag_s <= high_s + 0.1
 
 
-def test_a_restarted_model_begins_where_it_stopped() -> None:
+def test_a_restarted_model_continues() -> None:
     found = Identified(rate_c_h=12.0, radiator_lag_s=660.0, transport_s=60.0, hold_pct=35.0)
     model = RoomModel()
     model.start(22.0, 22.0, 35, found)
@@ -90,12 +90,12 @@ def test_a_restarted_model_begins_where_it_stopped() -> None:
     assert identified(beliefs).rate_c_h == pytest.approx(12.0, rel=0.1)
 
 
-def test_knowledge_can_be_recalled() -> None:
+def test_knowledge_can_be_restored() -> None:
     model = step_response(15.0, 660.0)
     known, before = model.knowledge(), identified(model.beliefs(22.0))
     for _ in range(10):
         model.advance(10, 60.0, 5.0)
-    model.recall(known)
+    model.restore(known)
     after = identified(model.beliefs(22.0))
     assert after.rate_c_h == pytest.approx(before.rate_c_h, rel=0.01)
     assert after.hold_pct == pytest.approx(before.hold_pct, rel=0.01)
@@ -116,4 +116,4 @@ def test_no_history_breaks_the_model(history: list[tuple[int, float, float | Non
     model.start(20.0, 22.0, 0)
     for level, dt_s, room_c in history:
         model.advance(level, dt_s, room_c)
-        assert 0 <= settle(level, demand(model.beliefs(22.0), 22.0).wanted_pct, model.rate_c_s) <= 100
+        assert 0 <= apply_dead_band(level, demand(model.beliefs(22.0), 22.0).wanted_pct, model.rate_c_s) <= 100

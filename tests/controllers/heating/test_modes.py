@@ -1,7 +1,7 @@
 import pytest
 
 from controllers.heating.fusion import Fused
-from controllers.heating.modes import KnowledgeKeeper, RiseWatch, WindowWatch, highest_pct, safe_pct, unnoticed
+from controllers.heating.modes import KnowledgeHistory, NoRiseDetector, WindowDetector, highest_pct, is_unresponsive, safe_pct
 
 RATE_C_S = 10 / 3600
 
@@ -10,13 +10,13 @@ def fused(room_c: float = 20.0, unmoved_s: float = 0.0, proven: bool = True) -> 
     return Fused(room_c=room_c, used=("a",), left_out={}, unmoved_s=unmoved_s, proven=proven)
 
 
-def watching(fall_c_per_minute: float, minutes: int, unexplained_c: float, quiet_minutes: int = 70) -> WindowWatch:
+def watching(fall_c_per_minute: float, minutes: int, unexplained_c: float, quiet_minutes: int = 70) -> WindowDetector:
     """Watch a quiet room, then a falling one."""
-    watch = WindowWatch()
+    watch = WindowDetector()
     for minute in range(quiet_minutes):
-        watch.watch(22.0, 0.0, RATE_C_S, minute * 60.0)
+        watch.update(22.0, 0.0, RATE_C_S, minute * 60.0)
     for minute in range(1, minutes + 1):
-        watch.watch(22.0 - minute * fall_c_per_minute, unexplained_c, RATE_C_S, (quiet_minutes + minute) * 60.0)
+        watch.update(22.0 - minute * fall_c_per_minute, unexplained_c, RATE_C_S, (quiet_minutes + minute) * 60.0)
     return watch
 
 
@@ -24,55 +24,55 @@ def watching(fall_c_per_minute: float, minutes: int, unexplained_c: float, quiet
     ("fall_c", "unexplained_c", "opened"),
     [(0.3, -0.3, True), (0.25, -0.25, True), (0.24, -0.24, False), (0.3, -0.1, False), (0.05, -0.3, False), (-0.3, 0.3, False)],
 )
-def test_a_fast_fall_that_the_valve_does_not_explain_is_a_window(fall_c: float, unexplained_c: float, opened: bool) -> None:
+def test_a_fast_unexplained_fall_is_a_window(fall_c: float, unexplained_c: float, opened: bool) -> None:
     assert (watching(fall_c, 4, unexplained_c).opened_s is not None) is opened
 
 
-def test_a_room_just_met_may_cool() -> None:
+def test_a_new_room_may_cool() -> None:
     assert watching(0.5, 4, -0.5, quiet_minutes=10).opened_s is None
 
 
 def test_a_quick_room_may_fall_deeper() -> None:
-    watch = WindowWatch()
+    watch = WindowDetector()
     for minute in range(80):
-        is_open = watch.watch(22.0 - max(0, minute - 70) * 0.3, -0.3, 100 / 3600, minute * 60.0)
+        is_open = watch.update(22.0 - max(0, minute - 70) * 0.3, -0.3, 100 / 3600, minute * 60.0)
     assert not is_open
 
 
-def test_the_window_is_over_when_the_room_falls_no_further() -> None:
+def test_the_window_is_closed_when_the_fall_ends() -> None:
     watch = watching(0.3, 4, -0.3)
-    answers = [watch.watch(20.5, 0.0, RATE_C_S, (75 + minute) * 60.0) for minute in range(8)]
+    answers = [watch.update(20.5, 0.0, RATE_C_S, (75 + minute) * 60.0) for minute in range(8)]
     assert answers == [True] * 2 + [False] * 6
 
 
 def test_a_room_is_disturbed_for_25_minutes_after_the_window() -> None:
     watch = watching(0.3, 4, -0.3)
     assert watch.disturbs(75 * 60.0)
-    minute = next(minute for minute in range(75, 90) if not watch.watch(20.5, 0.0, RATE_C_S, minute * 60.0))
+    minute = next(minute for minute in range(75, 90) if not watch.update(20.5, 0.0, RATE_C_S, minute * 60.0))
     assert watch.disturbs((minute + 25) * 60.0 - 1)
     assert not watch.disturbs((minute + 25) * 60.0)
 
 
-def test_the_window_is_over_after_twenty_minutes_at_most() -> None:
+def test_a_window_ends_after_twenty_minutes_at_most() -> None:
     watch = watching(0.3, 4, -0.3)
-    open_minutes = sum(watch.watch(20 - minute * 0.3, 0.0, RATE_C_S, (75 + minute) * 60.0) for minute in range(60))
+    open_minutes = sum(watch.update(20 - minute * 0.3, 0.0, RATE_C_S, (75 + minute) * 60.0) for minute in range(60))
     assert open_minutes <= 20
 
 
 @pytest.mark.parametrize(
     ("hours", "room_c", "alarm"), [(1.99, 18.0, False), (2.0, 18.0, True), (2.0, 18.29, True), (2.0, 18.31, False)]
 )
-def test_full_heat_in_vain(hours: float, room_c: float, alarm: bool) -> None:
-    watch = RiseWatch()
-    watch.watch(100, 18.0, 0.0)
-    assert watch.watch(100, room_c, hours * 3600) is alarm
+def test_full_heat_without_a_rise(hours: float, room_c: float, alarm: bool) -> None:
+    watch = NoRiseDetector()
+    watch.update(100, 18.0, 0.0)
+    assert watch.update(100, room_c, hours * 3600) is alarm
 
 
 @pytest.mark.parametrize(("level", "alarm"), [(94, False), (95, True)])
-def test_full_heat_in_vain_needs_a_full_valve(level: int, alarm: bool) -> None:
-    watch = RiseWatch()
-    watch.watch(level, 18.0, 0.0)
-    assert watch.watch(level, 18.0, 7200.0) is alarm
+def test_no_rise_counts_only_at_full_heat(level: int, alarm: bool) -> None:
+    watch = NoRiseDetector()
+    watch.update(level, 18.0, 0.0)
+    assert watch.update(level, 18.0, 7200.0) is alarm
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_full_heat_in_vain_needs_a_full_valve(level: int, alarm: bool) -> None:
         (1200.0, True, 21.69, 60),
     ],
 )
-def test_never_full_heat_on_what_may_be_stuck(unmoved_s: float, proven: bool, room_c: float, limit_pct: float) -> None:
+def test_sensors_that_may_be_stuck_limit_the_level(unmoved_s: float, proven: bool, room_c: float, limit_pct: float) -> None:
     assert highest_pct(fused(room_c, unmoved_s, proven), 22.0) == limit_pct
 
 
@@ -102,8 +102,8 @@ def test_never_full_heat_on_what_may_be_stuck(unmoved_s: float, proven: bool, ro
         (9999.0, 9999.0, True, 21.8, False),
     ],
 )
-def test_heating_that_no_sensor_notices(unmoved_s: float, heated_s: float, proven: bool, room_c: float, expected: bool) -> None:
-    assert unnoticed(fused(room_c, unmoved_s, proven), 22.0, heated_s) is expected
+def test_unresponsive_sensors(unmoved_s: float, heated_s: float, proven: bool, room_c: float, expected: bool) -> None:
+    assert is_unresponsive(fused(room_c, unmoved_s, proven), 22.0, heated_s) is expected
 
 
 @pytest.mark.parametrize(("hold_pct", "level_pct"), [(-20, 10), (10, 10), (22, 22), (30, 30), (80, 30)])
@@ -112,7 +112,7 @@ def test_the_safe_level_is_small(hold_pct: float, level_pct: float) -> None:
 
 
 def test_knowledge_is_kept_for_ten_to_twenty_minutes() -> None:
-    keeper = KnowledgeKeeper()
+    keeper = KnowledgeHistory()
     for minute in range(31):
         keeper.keep(((float(minute),),), minute * 60.0)
     assert keeper.before() == ((20.0,),)

@@ -10,7 +10,7 @@ KNOWN = Identified(rate_c_h=10.0, radiator_lag_s=660.0, transport_s=60.0, hold_p
 
 
 def minutes(room: RoomControl, start: int, count: int, temperature_c: float | None, wiggle_c: float = 0.02) -> list[Decision]:
-    """Let minutes pass with one temperature for three sensors; None is silence."""
+    """Let minutes pass with one temperature from three sensors; None is silence."""
     decisions = []
     for minute in range(start, start + count):
         if temperature_c is not None:
@@ -44,7 +44,7 @@ def test_restoring_has_no_effect_after_the_first_decision() -> None:
     assert room.level == 0
 
 
-def test_without_sensors_it_holds_then_goes_to_a_safe_level_and_recovers() -> None:
+def test_without_sensors_it_holds_then_is_safe_then_recovers() -> None:
     room = RoomControl(0.0)
     room.restore(70, Identified(rate_c_h=10.0, radiator_lag_s=660.0, transport_s=60.0, hold_pct=70.0))
     before = minutes(room, 1, 30, 22.0)[-1]
@@ -80,7 +80,7 @@ def test_frost_protection_ends_half_a_kelvin_higher() -> None:
     assert minutes(room, 11, 10, 7.8)[-1].mode is Mode.HEATING
 
 
-def test_frost_goes_before_an_open_window() -> None:
+def test_frost_protection_overrides_an_open_window() -> None:
     room = RoomControl(0.0)
     minutes(room, 1, 90, 22.0)
     modes = [minutes(room, minute, 1, max(4.0, 22.0 - 1.0 * (minute - 90)))[-1] for minute in range(91, 111)]
@@ -131,7 +131,7 @@ def test_no_history_breaks_a_room(history: list[tuple[str, float, float, float]]
         assert 0 <= room.decide(now_s).level <= 100
 
 
-def test_a_step_that_comes_with_other_sensors_is_no_window() -> None:
+def test_a_step_by_other_sensors_is_no_window() -> None:
     room = RoomControl(0.0)
     modes = set()
     for minute in range(1, 240):
@@ -142,7 +142,7 @@ def test_a_step_that_comes_with_other_sensors_is_no_window() -> None:
     assert modes == {Mode.HEATING}
 
 
-def test_the_sensors_left_over_may_be_colder_without_a_window() -> None:
+def test_colder_remaining_sensors_are_no_window() -> None:
     room, modes = RoomControl(0.0), []
     for minute in range(1, 180):
         wiggle_c = 0.02 * (minute % 3)
@@ -157,7 +157,7 @@ def test_the_sensors_left_over_may_be_colder_without_a_window() -> None:
 
 
 @pytest.mark.parametrize("stalled", [5, 10, 20])
-def test_readings_that_come_late_all_at_once_upset_nothing(stalled: int) -> None:
+def test_a_burst_of_late_readings_changes_nothing(stalled: int) -> None:
     room = RoomControl(0.0)
     room.restore(40, KNOWN)
     before = minutes(room, 1, 90, 22.0)[-1]
@@ -171,7 +171,7 @@ def test_readings_that_come_late_all_at_once_upset_nothing(stalled: int) -> None
 
 
 @pytest.mark.parametrize("silent", [5, 10, 20])
-def test_a_silence_is_over_with_the_first_reading(silent: int) -> None:
+def test_the_first_reading_ends_a_silence(silent: int) -> None:
     room = RoomControl(0.0)
     room.restore(40, KNOWN)
     before = minutes(room, 1, 90, 22.0)[-1]
@@ -182,7 +182,7 @@ def test_a_silence_is_over_with_the_first_reading(silent: int) -> None:
     assert after.level == pytest.approx(before.level, abs=3)
 
 
-def test_the_rebound_after_a_window_does_not_change_the_holding_level() -> None:
+def test_the_rebound_does_not_change_the_hold_level() -> None:
     room = RoomControl(0.0)
     room.restore(40, KNOWN)
     before = minutes(room, 1, 90, 22.0)[-1].identified
@@ -195,7 +195,7 @@ def test_the_rebound_after_a_window_does_not_change_the_holding_level() -> None:
     assert after[-1].identified.hold_pct == pytest.approx(before.hold_pct, abs=5)
 
 
-def test_an_open_window_teaches_nothing_about_the_room() -> None:
+def test_nothing_is_learned_from_an_open_window() -> None:
     room = RoomControl(0.0)
     room.restore(40, KNOWN)
     before = minutes(room, 1, 90, 22.0)[-1].identified

@@ -10,7 +10,7 @@ MINUTE_S = 60.0
 
 
 def fed(values: list[float], every_s: float = MINUTE_S) -> tuple[Sensor, float]:
-    """Feed a sensor; give it and the time of its last reading."""
+    """Feed a sensor; return it and the time of its last reading."""
     sensor = Sensor(values[0], 0.0)
     for index, value_c in enumerate(values[1:], start=1):
         sensor.read(value_c, index * every_s)
@@ -18,7 +18,7 @@ def fed(values: list[float], every_s: float = MINUTE_S) -> tuple[Sensor, float]:
 
 
 def noisy(count: int) -> list[float]:
-    """Give a noise of ±0.05 K at a resolution of 0.01 K, without repetition and without chance."""
+    """Return a deterministic noise of ±0.05 K at a resolution of 0.01 K, without repetition."""
     return [round(22 + 0.05 * math.sin(7.3 * k), 2) for k in range(count)]
 
 
@@ -54,7 +54,7 @@ def test_a_spike_leaves_no_trace() -> None:
     assert sensor.smooth_c < 22.1
 
 
-def test_a_jump_that_lasts_is_believed_but_proves_nothing() -> None:
+def test_a_lasting_jump_is_accepted_but_proves_nothing() -> None:
     sensor, now_s = fed([22.0, 22.1, *[15.0] * 5])
     assert sensor.fault(now_s) is None
     assert sensor.value_c == 15.0
@@ -82,7 +82,7 @@ def test_a_coarse_sensor_in_a_quiet_room_is_not_stuck(resolution_c: float) -> No
 
 
 @pytest.mark.parametrize(("hours", "stuck"), [(23.9, False), (24.1, True)])
-def test_nothing_stands_still_for_ever(hours: float, stuck: bool) -> None:
+def test_a_value_that_never_moves_is_stuck(hours: float, stuck: bool) -> None:
     sensor, now_s = fed([22.0] * int(hours * 60 + 1))
     assert (sensor.fault(now_s) is Reason.STUCK) is stuck
 
@@ -99,7 +99,7 @@ def test_resolution_is_guessed_from_digits(value_c: float, resolution_c: float) 
 
 
 @given(st.lists(st.tuples(st.floats(-1e300, 1e300), st.floats(0, 1e5)), min_size=1, max_size=60))
-def test_no_reading_breaks_it(readings: list[tuple[float, float]]) -> None:
+def test_any_reading_is_handled(readings: list[tuple[float, float]]) -> None:
     sensor, now_s = Sensor(readings[0][0], 0.0), 0.0
     for value_c, dt_s in readings:
         now_s += dt_s

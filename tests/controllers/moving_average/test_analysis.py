@@ -51,7 +51,7 @@ def test_the_boundary_itself_is_no_anomaly(values: list[float], threshold: float
 
 
 @pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_an_anomaly_and_spoils_nothing(wild: float) -> None:
+def test_non_finite_values_are_anomalies_only(wild: float) -> None:
     found = analyze_values([("a", 10.0), ("b", wild), ("c", 10.0)])
     assert (found["average"], found["max"], found["min"]) == (10.0, 10.0, 10.0)
     (anomaly,) = found["anomalies"]
@@ -62,7 +62,7 @@ def test_what_is_not_finite_is_an_anomaly_and_spoils_nothing(wild: float) -> Non
     assert [each["timestamp"] for each in beyond["anomalies"]] == ["b"], "also where no number can be an anomaly"
 
 
-def test_numbers_whose_sum_is_too_large_have_an_average() -> None:
+def test_numbers_with_an_infinite_sum_have_an_average() -> None:
     assert analyze_values([("t", 1.5e308)] * 4)["average"] == 1.5e308
 
 
@@ -73,18 +73,18 @@ def test_a_threshold_is_a_share(threshold: float) -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6)), st.floats(0, 10))
-def test_it_agrees_with_a_naive_one(values: list[float], threshold: float) -> None:
+def test_it_agrees_with_a_naive_implementation(values: list[float], threshold: float) -> None:
     found = analyze_values([(str(n), value) for n, value in enumerate(values)], threshold)
     if not values:
         return
     average = statistics.fmean(values)
     assert found["average"] == pytest.approx(average, rel=1e-12, abs=1e-9)
     assert (found["max"], found["min"]) == (max(values), min(values))
-    told = {int(each["timestamp"]) for each in found["anomalies"]}
+    reported = {int(each["timestamp"]) for each in found["anomalies"]}
     for n, value in enumerate(values):
         over = abs(value - average) - threshold * abs(average)
         if abs(over) > 1e-9 * max(abs(value), abs(average)):
-            assert (n in told) == (over > 0)
+            assert (n in reported) == (over > 0)
 
 
 def test_a_million_pairs_are_quick() -> None:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import InvalidSetting, Rejected
-from controllers.moving_average.configuration import read_fields
-from controllers.moving_average.reading import DEFAULT_FIELDS, Field, Reading, check_reading, number, read, taken_s
+from controllers.moving_average.reading import DEFAULT_FIELDS, Field, Reading, check_reading, number, read, read_fields, taken_s
 from controllers.moving_average.window import AGREEING, SET_BACK_S, Window
 
 
@@ -27,7 +26,7 @@ def times(found: Window) -> list[float | None]:
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_it_is_partial_until_five_have_come(count: int) -> None:
+def test_the_window_is_partial_until_five_readings(count: int) -> None:
     found = window(*(at(n, n) for n in range(count))).average()
     kept = range(max(0, count - 5), count)
     assert found.readings == len(kept)
@@ -39,7 +38,7 @@ def test_the_status_is_the_latest_one() -> None:
     assert window(at(1), at(2, status=None)).average().status is None
 
 
-def test_what_is_missing_is_left_out_and_counted() -> None:
+def test_missing_values_are_left_out_and_counted() -> None:
     readings = [Reading(n, (float(n), None if n % 2 else 100.0 * n), "IDLE") for n in range(5)]
     found = window(*readings).average()
     assert (found.means, found.left_out) == ((2.0, 200.0), (0, 2))
@@ -51,7 +50,7 @@ def test_what_is_missing_is_left_out_and_counted() -> None:
     }
 
 
-def test_nothing_but_gaps_has_no_average() -> None:
+def test_a_window_of_gaps_has_no_average() -> None:
     found = window(at(1, None)).average()
     assert found.payload(DEFAULT_FIELDS)["average_temperature"] is None
 
@@ -68,8 +67,8 @@ def test_the_average_of_the_contract_is_exact() -> None:
 
 def test_an_average_has_no_digits_of_binary_fractions() -> None:
     readings = [Reading(n, (value, value / 3), None) for n, value in enumerate((29.11, 29.9, 28.4, 30.2, 30.68))]
-    said = window(*readings).average().payload(DEFAULT_FIELDS)
-    assert (said["average_temperature"], said["average_speed"]) == (29.658, 9.886)
+    payload = window(*readings).average().payload(DEFAULT_FIELDS)
+    assert (payload["average_temperature"], payload["average_speed"]) == (29.658, 9.886)
 
 
 @given(st.data())
@@ -85,7 +84,7 @@ def test_order_and_repetition_do_not_matter(data: st.DataObject) -> None:
     assert average.status == str(latest[-1])
 
 
-def test_a_repeated_reading_changes_nothing_and_a_corrected_one_takes_its_place() -> None:
+def test_a_corrected_reading_replaces_the_earlier_one() -> None:
     found = window(at(1, 10), at(2, 20))
     assert not found.add(at(1, 10))
     assert found.add(at(1, 30))
@@ -99,7 +98,7 @@ def test_without_timestamp_the_order_of_arrival_counts() -> None:
     assert [reading.values[0] for reading in mixed.readings] == [1, 2, 4, 3]
 
 
-def test_a_clock_that_is_set_back_is_noticed() -> None:
+def test_a_clock_that_is_set_back_is_detected() -> None:
     found = window(*(at(100_000 + n, 1) for n in range(5)))
     for n in range(AGREEING - 1):
         assert not found.add(at(n, 2)), "it may be late"
@@ -108,7 +107,7 @@ def test_a_clock_that_is_set_back_is_noticed() -> None:
     assert found.average().means[0] == 2
 
 
-def test_one_wild_timestamp_is_got_rid_of() -> None:
+def test_one_wild_timestamp_is_dropped() -> None:
     found = window(*(at(n, 1) for n in range(4)), at(1e9, 50))
     for n in range(4, 4 + AGREEING):
         found.add(at(n, 1))
@@ -130,7 +129,7 @@ def test_late_readings_that_do_not_agree_are_late(between: Reading) -> None:
     assert all((each or 0) >= 10_000 for each in times(found))
 
 
-def test_the_same_late_reading_again_and_again_does_not_agree() -> None:
+def test_a_repeated_late_reading_does_not_agree_with_itself() -> None:
     found = window(*(at(10_000 + n) for n in range(5)))
     for _ in range(3 * AGREEING):
         found.add(at(7))
@@ -142,14 +141,14 @@ def test_a_clock_that_is_set_forward_is_followed() -> None:
     assert times(found) == [1e6 + n for n in range(5)]
 
 
-def test_recorded_readings_fill_what_is_missing() -> None:
+def test_recorded_readings_fill_the_window() -> None:
     found = window(at(10), at(11))
     assert found.add_recorded([at(n) for n in (6, 7, 8, 9, 10)])
     assert times(found) == [7, 8, 9, 10, 11]
     assert not found.add_recorded([at(n) for n in (6, 7, 8, 9, 10)])
 
 
-def test_recorded_readings_of_a_clock_that_was_ahead_are_left_out() -> None:
+def test_recorded_readings_of_a_clock_ahead_are_left_out() -> None:
     later = window(at(10))
     later.add_recorded([at(n) for n in (8, 9, 500, 501)])
     assert times(later) == [8, 9, 10]
@@ -161,14 +160,14 @@ def test_recorded_readings_of_a_clock_that_was_ahead_are_left_out() -> None:
     assert times(before) == [8, 9, 9.5, 10]
 
 
-def test_recorded_readings_without_timestamp_come_before_those_heard() -> None:
+def test_recorded_readings_without_timestamp_come_first() -> None:
     found = window(at(None, 8), at(None, 9))
     found.add_recorded([at(None, n) for n in (1, 2, 3, 4, 5)])
     assert [reading.values[0] for reading in found.readings] == [3, 4, 5, 8, 9]
 
 
 @given(st.lists(st.tuples(st.none() | st.floats(-1e12, 1e12), st.none() | st.floats(allow_nan=False, allow_infinity=False))))
-def test_no_reading_crashes_it(readings: list[tuple[float | None, float | None]]) -> None:
+def test_any_reading_is_handled(readings: list[tuple[float | None, float | None]]) -> None:
     found = Window(3)
     for taken, value in readings:
         found.add(at(taken, value))
@@ -191,7 +190,7 @@ def test_no_reading_crashes_it(readings: list[tuple[float | None, float | None]]
         (10**400, None),
     ],
 )
-def test_what_is_a_number(value: Any, expected: float | None) -> None:
+def test_number(value: Any, expected: float | None) -> None:
     assert number(value) == expected
 
 
@@ -209,7 +208,7 @@ def test_what_is_a_number(value: Any, expected: float | None) -> None:
         (None, None),
     ],
 )
-def test_when_a_reading_was_taken(value: Any, expected: float | None) -> None:
+def test_taken_s(value: Any, expected: float | None) -> None:
     assert taken_s(value) == expected
 
 

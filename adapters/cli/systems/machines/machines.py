@@ -213,8 +213,8 @@ def _has_readings(session: Session, machine: int) -> bool:
 def _source_averages(session: Session, machine: int | None) -> "SourceAverages":
     from adapters.cli.systems.machines.watch import SourceAverages
     from broker.runtime.settings import positive_int
-    from controllers.moving_average.configuration import read_fields
     from controllers.moving_average.declaration import FIELDS, WINDOW
+    from controllers.moving_average.reading import read_fields
     from controllers.moving_average.window import LONGEST_WINDOW
 
     length = positive_int(WINDOW.name, session.settings.value(WINDOW), LONGEST_WINDOW)
