@@ -1,6 +1,7 @@
-"""Makes the sample database of the current schema: `python -m tests.storage.databases.make`, before each new migration is released.
+"""Makes the sample database of the current schema, before a new migration is released.
 
-Run it with the code of that release, not later. The file of schema 1 was made with commit 8a8348a.
+`python -m tests.storage.databases.make`, with the code of that release and not later. The file of schema 1 was made with commit
+8a8348a.
 """
 
 import gzip
