@@ -9,7 +9,7 @@ from broker.message import Message
 from broker.runtime.component import Service
 
 
-def test_it_is_a_service_that_listens() -> None:
+def test_component_is_a_service_that_listens() -> None:
     api = EnergyApi(Listening(("127.0.0.1",), 8000, PORT.name))
     assert isinstance(api, Service)
     assert api.on_tick(0.0) == []
@@ -22,7 +22,7 @@ def test_it_is_a_service_that_listens() -> None:
 
 @pytest.mark.parametrize("topic", [STORED_TOPIC, RECORDED_TOPIC])
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"[", b"{}", b"[]"])
-def test_answers_that_nobody_waits_for_harm_nothing(topic: str, payload: bytes) -> None:
+def test_late_replies_are_ignored(topic: str, payload: bytes) -> None:
     api = EnergyApi(Listening(("127.0.0.1",), 8000, PORT.name))
     for correlation in (None, b"", b"late"):
         assert api.on_message(Message(topic=topic, payload=payload, correlation_data=correlation), 0.0) == []

@@ -14,12 +14,12 @@ NO_SHIPS: list[object] = [True, None, 1.5, [], {}, "", " 1", "1 ", "a/b", "a+", 
 
 
 @pytest.mark.parametrize("given", SHIPS)
-def test_ships_are_those_of_the_normalizer(given: int | str) -> None:
+def test_ships_are_read_as_the_normalizer_does(given: int | str) -> None:
     assert ship_id(given) == spelled(read_ship(json.dumps({"spaceship_id": given}).encode()))
 
 
 @pytest.mark.parametrize("given", [*NO_SHIPS, "\ufdd0", "\uffff", "\ud800"])
-def test_what_is_no_ship_names_the_field(given: object) -> None:
+def test_invalid_ship_names_the_field(given: object) -> None:
     if given in NO_SHIPS:
         with pytest.raises(Rejected):
             ship_id(given)
@@ -28,7 +28,7 @@ def test_what_is_no_ship_names_the_field(given: object) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e999", "1.0", "-1e-999", "9" * 5_000])
-def test_numbers_that_are_no_ship(number: str) -> None:
+def test_numbers_that_are_not_ships(number: str) -> None:
     with pytest.raises(NotReadable, match=r"^spaceship_id: "):
         read_ship(b'{"spaceship_id":%s}' % number.encode())
 
@@ -50,18 +50,18 @@ def test_numbers_that_are_no_ship(number: str) -> None:
         b"spaceship_id=1",
     ],
 )
-def test_what_is_no_json(body: bytes) -> None:
+def test_body_that_is_not_json(body: bytes) -> None:
     with pytest.raises(NotReadable, match=r"^malformed JSON: "):
         read_ship(body)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b'[{"spaceship_id":1}]'])
-def test_what_is_no_object(body: bytes) -> None:
+def test_body_that_is_not_an_object(body: bytes) -> None:
     with pytest.raises(NotReadable, match="must be a JSON object"):
         read_ship(body)
 
 
-def test_what_only_the_normalizer_may_judge_is_passed_on() -> None:
+def test_values_are_left_to_the_normalizer() -> None:
     for rest in (b"1e999", b'"\\ud800"', b"null", b'{"a":[]}', b"1e-999"):
         assert read_ship(b'{"spaceship_id":7,"data":%s}' % rest) == "7"
     assert read_ship(b'{"spaceship_id":2,"spaceship_id":3}') == "3", "the last one, as with the normalizer"
@@ -98,7 +98,7 @@ def test_times(start: str) -> None:
     assert period(start) == Period("1", "2018-08-24T00:00:00Z", "2018-08-25T00:00:00Z")
 
 
-def test_times_that_are_far_away_are_before_or_after_everything() -> None:
+def test_distant_times_are_clamped() -> None:
     far = Period("1", "1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
     assert period("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00") == far
 
@@ -107,20 +107,20 @@ def test_times_that_are_far_away_are_before_or_after_everything() -> None:
     "text", ["", "now", "1535068800", "2018-13-01T00:00:00Z", "2018-08-24T25:00:00Z", "2018", "٢٠١٨-08-24"]
 )
 @pytest.mark.parametrize("name", ["start", "end"])
-def test_what_is_no_time_names_the_parameter(text: str, name: str) -> None:
+def test_invalid_time_names_the_parameter(text: str, name: str) -> None:
     given = {"start": "2018-08-24", "end": "2018-08-25", name: quote(text)}
     with pytest.raises(NotReadable, match=f"^{name}: must be ISO 8601"):
         period(**given)
 
 
-def test_an_end_before_the_start() -> None:
+def test_end_before_start() -> None:
     with pytest.raises(NotReadable, match=r"^end: 2018-08-24T00:00:00Z is before start, 2018-08-25T00:00:00Z"):
         period("2018-08-25", "2018-08-24")
     assert period("2018-08-25", "2018-08-25").start == "2018-08-25T00:00:00Z"
 
 
 @pytest.mark.parametrize("name", ["spaceship_id", "start", "end"])
-def test_a_parameter_that_is_missing_or_repeated_is_named(name: str) -> None:
+def test_missing_or_repeated_parameter_is_named(name: str) -> None:
     given = {"spaceship_id": "1", "start": "2018-08-24", "end": "2018-08-25"}
     for items, why in (
         (given.items() - {(name, given[name])}, "is missing"),
@@ -131,6 +131,6 @@ def test_a_parameter_that_is_missing_or_repeated_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("ship", ["", "%20", "a/b", "%23", "a%00", "x" * 101])
-def test_a_query_of_what_is_no_ship(ship: str) -> None:
+def test_query_for_an_invalid_ship(ship: str) -> None:
     with pytest.raises(NotReadable, match=r"^spaceship_id: "):
         period("2018-08-24", ship=ship)

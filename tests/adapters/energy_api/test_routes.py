@@ -1,4 +1,4 @@
-"""Every answer over HTTP, byte for byte where the specification gives it."""
+"""All answers over HTTP, byte for byte where the specification gives them."""
 
 import asyncio
 import base64
@@ -29,20 +29,20 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def posted(folder: Path, *bodies: bytes, query: str = f"spaceship_id=1&{DAY}") -> tuple[list[Any], bytes]:
-    """The answers to posts, one after the other, and what is shown then."""
+    """Return the answers to posts, one after the other, and then the quarters."""
 
-    async def asking() -> tuple[list[Any], bytes]:
+    async def send() -> tuple[list[Any], bytes]:
         async with world(folder) as made:
             answers = [await made.ask("POST", "/data", JSON, body) for body in bodies]
             shown = await made.ask("GET", f"/data?{query}")
             assert (shown.status, shown.headers["cache-control"]) == (200, "no-store")
             return [(each.status, json.loads(each.body)) for each in answers], shown.body
 
-    return asyncio.run(asking())
+    return asyncio.run(send())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_examples(tmp_path: Path, name: str) -> None:
+def test_examples(tmp_path: Path, name: str) -> None:
     units, rows, expected, quality, coverage = EXAMPLES[name]
     answers, shown = posted(tmp_path, post(1, units, rows))
     assert answers == [(201, {"spaceship_id": 1, "stored": len(rows), "skipped": []})]
@@ -57,7 +57,7 @@ def test_the_examples(tmp_path: Path, name: str) -> None:
     ]
 
 
-def test_the_bytes_of_an_answer(tmp_path: Path) -> None:
+def test_bytes_of_an_answer(tmp_path: Path) -> None:
     _, shown = posted(tmp_path, post(1, "kW", POWER))
     assert shown == (
         b'{"spaceship_id":1,"units":"kWh","data":['
@@ -77,7 +77,7 @@ def test_numbers_negative_tiny_large_and_zero(tmp_path: Path) -> None:
     assert b'"value":1000000000000,' in shown
 
 
-def test_the_period_is_half_open(tmp_path: Path) -> None:
+def test_period_is_half_open(tmp_path: Path) -> None:
     units, rows, *_ = EXAMPLES["quarterly"]
     for start, end, expected in [
         ("00:15", "00:45", [5, 2]),
@@ -92,7 +92,7 @@ def test_the_period_is_half_open(tmp_path: Path) -> None:
         assert [row["value"] for row in json.loads(shown)["data"]] == expected
 
 
-def test_a_period_over_years_is_in_order(tmp_path: Path) -> None:
+def test_period_over_years_is_in_order(tmp_path: Path) -> None:
     rows = [(f"{year}-01-01T00:00:00Z", 1) for year in (2020, 2018, 2019)]
     _, shown = posted(
         tmp_path, post(1, "kWh", rows, interval_minutes=15), query="spaceship_id=1&start=2000-01-01&end=2100-01-01"
@@ -101,7 +101,7 @@ def test_a_period_over_years_is_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ship", "spelled"), [("1", b"1"), ("-2", b"-2"), ("01", b'"01"'), ("Titanic", b'"Titanic"')])
-def test_an_unknown_ship_has_no_rows(tmp_path: Path, ship: str, spelled: bytes) -> None:
+def test_unknown_ship_has_no_rows(tmp_path: Path, ship: str, spelled: bytes) -> None:
     answered, _ = ask(tmp_path, "GET", f"/data?spaceship_id={ship}&{DAY}")
     assert (answered.status, answered.body) == (200, b'{"spaceship_id":%s,"units":"kWh","data":[]}' % spelled)
 
@@ -115,7 +115,7 @@ def test_text_ships_and_what_is_posted_later(tmp_path: Path) -> None:
     assert [row["value"] for row in json.loads(shown)["data"]] == [2, 7, 2, 6]
 
 
-def test_what_is_skipped_is_listed(tmp_path: Path) -> None:
+def test_skipped_values_are_listed(tmp_path: Path) -> None:
     garbage = [None, "", "n/a", "NaN", True, "1e999"]
     rows = [(f"{n // 4:02}:{n % 4 * 15:02}", value) for n, value in enumerate([1, "2", *garbage])]
     body = post(1, "kWh", rows)[:-2] + b',{"datetime":"2018-08-24T05:00:00Z","value":1e999}]}'
@@ -140,7 +140,7 @@ def test_what_is_skipped_is_listed(tmp_path: Path) -> None:
         (b'{"spaceship_id":1,"units":"kW","data":[{"datetime":"2018-08-24T00:00:00Z"}]}', "data[0].value: "),
     ],
 )
-def test_what_the_normalizer_refuses_is_400_and_nothing_is_stored(tmp_path: Path, body: bytes, begins: str) -> None:
+def test_post_refused_by_the_normalizer_is_400_and_not_stored(tmp_path: Path, body: bytes, begins: str) -> None:
     answers, shown = posted(tmp_path, body)
     assert answers[0][0] == 400
     assert list(answers[0][1]) == ["error"]
@@ -165,27 +165,29 @@ def test_what_the_normalizer_refuses_is_400_and_nothing_is_stored(tmp_path: Path
         (JSON, b'{"spaceship_id":"a/b"}', 400, "spaceship_id: "),
     ],
 )
-def test_what_is_refused_here_is_kept(tmp_path: Path, headers: dict[str, str], body: bytes, status: int, begins: str) -> None:
+def test_refused_body_is_published_as_rejected(
+    tmp_path: Path, headers: dict[str, str], body: bytes, status: int, begins: str
+) -> None:
     answered, made = ask(tmp_path, "POST", "/data", headers, body)
     assert answered.status == status
     assert answered.error.startswith(begins)
     (kept,) = made.delivered
     assert kept.topic == "rejected/energy-api"
-    said = json.loads(kept.payload)
-    assert (said["topic"], said["reason"]) == ("POST /data", answered.error)
-    if said["encoding"] == "utf-8":
-        assert said["payload"].encode() == body
+    rejected = json.loads(kept.payload)
+    assert (rejected["topic"], rejected["reason"]) == ("POST /data", answered.error)
+    if rejected.get("encoding", "utf-8") == "utf-8":
+        assert rejected["payload"].encode() == body
 
 
 @pytest.mark.parametrize(("fill", "encoding"), [(b"x", "utf-8"), (b"\xff", "base64")])
-def test_large_refused_body_is_kept_up_to_8_mib(tmp_path: Path, fill: bytes, encoding: str) -> None:
+def test_large_refused_body_is_published_up_to_8_mib(tmp_path: Path, fill: bytes, encoding: str) -> None:
     size = 9 * 1024 * 1024
     answered, made = ask(tmp_path, "POST", "/data", {"content-type": "text/plain"}, fill * size)
     assert answered.status == 415
     (kept,) = made.delivered
     rejected = json.loads(kept.payload)
     payload = rejected["payload"].encode() if encoding == "utf-8" else base64.b64decode(rejected["payload"])
-    assert (rejected["encoding"], rejected["size"], len(payload)) == (encoding, size, 8 * 1024 * 1024)
+    assert (rejected.get("encoding", "utf-8"), rejected["size"], len(payload)) == (encoding, size, 8 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"])
@@ -195,7 +197,7 @@ def test_json_with_parameters_is_taken(tmp_path: Path, content_type: str) -> Non
     assert answered.status == 201
 
 
-def test_what_is_too_large(tmp_path: Path) -> None:
+def test_too_large_body(tmp_path: Path) -> None:
     for headers, body in (
         ({**JSON, "content-length": str(LARGEST_BODY_BYTES + 1)}, b""),
         (JSON, [b" " * (LARGEST_BODY_BYTES // 2), b" " * (LARGEST_BODY_BYTES // 2 + 1)]),
@@ -208,7 +210,7 @@ def test_what_is_too_large(tmp_path: Path) -> None:
         assert made.delivered == []
 
 
-def test_a_wrong_query_asks_nobody(tmp_path: Path) -> None:
+def test_wrong_query_is_not_published(tmp_path: Path) -> None:
     for query in ("", DAY, f"spaceship_id=1&{DAY}&end=2019-01-01", "spaceship_id=1&start=2018-08-25&end=2018-08-24"):
         folder = tmp_path / str(len(query))
         folder.mkdir()
@@ -218,7 +220,7 @@ def test_a_wrong_query_asks_nobody(tmp_path: Path) -> None:
         assert made.delivered == []
 
 
-def away(made: World, what: str) -> None:
+def disable(made: World, what: str) -> None:
     if what == "broker":
         made.there = False
     elif what == "frozen broker":
@@ -231,18 +233,18 @@ def away(made: World, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["broker", "frozen broker", "recorder", "normalizer"])
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_away_is_503_in_time(tmp_path: Path, what: str, known: bool) -> None:
+def test_unreachable_part_is_503_in_time(tmp_path: Path, what: str, known: bool) -> None:
     units, rows, *_ = EXAMPLES["quarterly"]
 
     async def check() -> None:
         async with world(tmp_path) as made:
             if known:
                 assert (await made.ask("POST", "/data", JSON, post(1, units, rows))).status == 201
-            away(made, what)
+            disable(made, what)
             made.api._routes._within_s = WITHIN_S
             requests = [("POST", "/data", JSON, post(1, units, rows))]
             requests += [] if what == "normalizer" else [("GET", f"/data?spaceship_id=1&{DAY}", {}, b"")] * 6
-            async with asyncio.timeout(30):  # what is away is never there by itself
+            async with asyncio.timeout(30):  # a disabled part stays disabled
                 answers = await asyncio.gather(*(made.ask(*each) for each in requests))
             for answered in answers:
                 assert (answered.status, bool(answered.error)) == (503, True)
@@ -250,15 +252,15 @@ def test_what_is_away_is_503_in_time(tmp_path: Path, what: str, known: bool) -> 
             made.there = made.recorder_there = made.normalizer_there = True
             made.thaw()
             made.api._routes._within_s = 20
-            if known or what != "recorder":  # the normalizer asks again after a minute, or when the recorder says it is there
+            if known or what != "recorder":  # the normalizer repeats a query after a minute, or when the recorder is online
                 assert (await made.ask("POST", "/data", JSON, post(1, units, rows))).status == 201
 
     asyncio.run(check())
 
 
 @pytest.mark.parametrize("lost", ["/raw", "/interval", "energy/answer/"])
-def test_what_a_broker_forgot_is_not_answered_201(tmp_path: Path, lost: str) -> None:
-    """The recorder answers, but has not got everything."""
+def test_message_lost_by_the_broker_is_not_answered_201(tmp_path: Path, lost: str) -> None:
+    """The recorder answers, but did not receive every message."""
     units, rows, *_ = EXAMPLES["quarterly"]
 
     async def check() -> None:
@@ -274,7 +276,7 @@ def test_what_a_broker_forgot_is_not_answered_201(tmp_path: Path, lost: str) -> 
     asyncio.run(check())
 
 
-def test_many_posts_at_once_share_questions(tmp_path: Path) -> None:
+def test_posts_at_the_same_time_share_queries(tmp_path: Path) -> None:
     units, rows, *_ = EXAMPLES["mean"]
 
     async def check() -> None:
@@ -288,7 +290,7 @@ def test_many_posts_at_once_share_questions(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_the_body_is_passed_on_as_it_is(tmp_path: Path) -> None:
+def test_body_is_passed_on_unchanged(tmp_path: Path) -> None:
     body = b' {"units" : "kW", "extra":1, "interval_minutes":15,'
     body += b'"data":[{"datetime":"2018-08-24T00:00:00Z","value":1.50,"x":"\xc3\xa9"}] , "spaceship_id":1}\n'
     answered, made = ask(tmp_path, "POST", "/data", JSON, body)
@@ -297,7 +299,7 @@ def test_the_body_is_passed_on_as_it_is(tmp_path: Path) -> None:
     assert (forwarded.payload, forwarded.response_topic, forwarded.retain) == (body, "energy/answer/energy-api", False)
 
 
-def test_a_normalizer_without_room_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_normalizer_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controllers.energy.component.MOST_HELD", 0)
     answered, _ = ask(tmp_path, "POST", "/data", JSON, post(1, *EXAMPLES["mean"][:2]))
     assert (answered.status, "no room" in answered.error) == (503, True)

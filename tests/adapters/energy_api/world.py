@@ -1,4 +1,4 @@
-"""The API with a normalizer and a recorder that the test plays: the real normalizer, and a database in memory."""
+"""The API on a fake bus, with the real normalizer and the queries of a real recorder."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ JSON = {"content-type": "application/json"}
 
 
 class World(FakeBus):
-    """A bus on which everything is answered at once, unless something is away."""
+    """A bus on which everything is answered at once, unless a part of it is disabled."""
 
     def __init__(self, folder: Path, port: int = 8000) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class World(FakeBus):
         self.normalizer = EnergyNormalizer()
         self.recorder_there = self.normalizer_there = True
         self.forgets: Callable[[Publication], bool] = lambda publication: False
-        """What the recorder never gets."""
+        """Publications that the recorder never receives."""
         self.seqs = {"energy-api": 0, "energy": 0}
         self.recorded: list[Publication] = []
 
@@ -107,7 +107,7 @@ def _text(text: str) -> bytes:
 
 @asynccontextmanager
 async def world(folder: Path, port: int = 8000) -> AsyncIterator[World]:
-    """A world in which all is there."""
+    """Make a world in which every part works."""
     made = World(folder, port)
     try:
         yield made
@@ -116,16 +116,16 @@ async def world(folder: Path, port: int = 8000) -> AsyncIterator[World]:
 
 
 def ask(folder: Path, method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> tuple[Answer, World]:
-    """One request in a new world."""
+    """Send one request in a new world."""
 
-    async def asking() -> tuple[Answer, World]:
+    async def send() -> tuple[Answer, World]:
         async with world(folder) as made:
             return await made.ask(method, path, headers, body), made
 
-    return asyncio.run(asking())
+    return asyncio.run(send())
 
 
 def post(ship: Any, units: Any, rows: list[tuple[str, Any]], **more: Any) -> bytes:
-    """A post; times of five characters are of 2018-08-24."""
+    """Return the body of a post; times of five characters are on 2018-08-24."""
     data = [{"datetime": f"2018-08-24T{at}:00Z" if len(at) == 5 else at, "value": value} for at, value in rows]
     return json.dumps({"spaceship_id": ship, "units": units, **more, "data": data}).encode()

@@ -1,4 +1,4 @@
-"""A bus that answers or does not, a caller of ASGI applications, and requests byte by byte over a socket."""
+"""A fake bus, a caller of ASGI applications, and requests byte by byte over a socket."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ JSON = {"content-type": "application/json"}
 
 
 class FakeBus:
-    """A broker that is `there` or not; `frozen` neither answers nor refuses, until the time is over."""
+    """A bus whose broker can be unreachable (`there` is False) or frozen: then it times out."""
 
     def __init__(self) -> None:
         self.there, self.frozen = True, asyncio.Event()
@@ -56,7 +56,7 @@ class FakeBus:
 
 @dataclass
 class Answer:
-    """What came back."""
+    """An HTTP answer."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -64,12 +64,12 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The text of an error; fails where it is none, or has not the one form of errors."""
+        """The text of an error; fails if the answer does not have the form of an error."""
         assert self.headers["content-type"] == "application/json"
-        said = json.loads(self.body)
-        assert list(said) == ["error"]
-        assert said["error"]
-        return str(said["error"])
+        body = json.loads(self.body)
+        assert list(body) == ["error"]
+        assert body["error"]
+        return str(body["error"])
 
 
 async def call(
@@ -116,7 +116,7 @@ async def call(
 
 @asynccontextmanager
 async def running(work: Awaitable[None]) -> AsyncIterator["asyncio.Future[None]"]:
-    """Run something beside the test; it is cancelled at the end."""
+    """Run something in the background of a test; cancel it at the end."""
     task = asyncio.ensure_future(work)
     try:
         yield task
@@ -140,7 +140,7 @@ class Wire:
         self._writer.write_eof()
 
     async def answer(self, head: bool = False) -> Answer:
-        """The next answer; `head`: to a HEAD, which has no body."""
+        """Return the next answer; `head`: it answers a HEAD, and has no body."""
         async with asyncio.timeout(TIMEOUT_S):
             lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines[1:-2])}
@@ -148,7 +148,7 @@ class Wire:
         return Answer(int(lines[0].split()[1]), headers, body)
 
     async def ended(self) -> bytes:
-        """Wait for the end of the connection; return what came before it."""
+        """Wait for the end of the connection; return the bytes before it."""
         async with asyncio.timeout(TIMEOUT_S):
             with suppress(ConnectionResetError):
                 return await self._reader.read()
@@ -171,14 +171,14 @@ async def wire(port: int, host: str = "127.0.0.1") -> AsyncIterator[Wire]:
 
 
 async def fetch(port: int, raw: bytes, host: str = "127.0.0.1") -> Answer:
-    """Send these bytes on a connection of their own and return the answer."""
+    """Send these bytes on a new connection and return the answer."""
     async with wire(port, host) as connected:
         connected.write(raw)
         return await connected.answer()
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return a request as bytes on the wire."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: test",

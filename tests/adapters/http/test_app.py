@@ -1,4 +1,4 @@
-"""What every HTTP adapter answers, without a server."""
+"""The answers common to all HTTP adapters, without a server."""
 
 import asyncio
 import json
@@ -43,32 +43,32 @@ def app(watch: BrokerWatch | None = None, most_at_once: int = 10) -> ASGIApp:
 
 
 def ask(method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> Answer:
-    async def asking() -> Answer:
+    async def send() -> Answer:
         return await call(app(), method, path, headers, body)
 
-    return asyncio.run(asking())
+    return asyncio.run(send())
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/echo/", "/ECHO", "//echo", "/\u00e4"])
-def test_another_path_is_404_and_names_those_that_there_are(path: str) -> None:
+def test_other_path_is_404_and_names_the_known_ones(path: str) -> None:
     answered = ask("GET", path)
     assert answered.status == 404
     assert answered.error.endswith(f": try {EVERYTHING}")
 
 
-def test_a_long_path_is_not_repeated_whole() -> None:
+def test_long_path_is_shortened_in_the_error() -> None:
     assert len(ask("GET", "/" + "x" * 5000).error) < 400
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"])
-def test_another_method_is_405_with_allow(method: str) -> None:
+def test_other_method_is_405_with_allow(method: str) -> None:
     answered = ask(method, "/echo")
     assert answered.status == 405
     assert answered.headers["allow"] == "OPTIONS, POST"
     assert answered.error == f"/echo has no {method}: it allows OPTIONS, POST"
 
 
-def test_options_tell_what_there_is() -> None:
+def test_options_lists_the_methods() -> None:
     answered = ask("OPTIONS", "/docs")
     assert (answered.status, answered.headers["allow"], answered.body) == (204, "GET, HEAD, OPTIONS", b"")
     assert ask("OPTIONS", "/nothing").status == 404
@@ -87,14 +87,14 @@ def test_options_tell_what_there_is() -> None:
         ({"content-length": "10"}, b"0123456789", 200),
     ],
 )
-def test_a_body_is_taken_up_to_the_limit(headers: dict[str, str], body: Any, status: int) -> None:
+def test_body_is_accepted_up_to_the_limit(headers: dict[str, str], body: Any, status: int) -> None:
     answered = ask("POST", "/echo", headers, body)
     assert answered.status == status
     if status == 413:
         assert answered.error == "the body is too large: at most 10 bytes are taken"
 
 
-def test_a_body_without_end_is_not_read_on() -> None:
+def test_endless_body_is_not_read_further() -> None:
     taken = iter([b"01234"] * 1000)
 
     async def check() -> None:
@@ -108,7 +108,7 @@ def test_a_body_without_end_is_not_read_on() -> None:
     assert len(list(taken)) == 997
 
 
-def test_a_client_that_leaves_within_the_body_is_no_bug() -> None:
+def test_disconnect_within_the_body_is_not_a_bug() -> None:
     async def check() -> None:
         async def receive() -> dict[str, Any]:
             return {"type": "http.disconnect"}
@@ -119,7 +119,7 @@ def test_a_client_that_leaves_within_the_body_is_no_bug() -> None:
     asyncio.run(check())
 
 
-def test_a_bug_is_500_without_its_traceback_and_reaches_the_log() -> None:
+def test_bug_is_500_without_a_traceback() -> None:
     async def check() -> None:
         answers: list[dict[str, Any]] = []
 
@@ -138,7 +138,7 @@ def test_a_bug_is_500_without_its_traceback_and_reaches_the_log() -> None:
     asyncio.run(check())
 
 
-def test_beyond_the_limit_requests_are_503_with_retry_after() -> None:
+def test_requests_beyond_the_limit_are_503_with_retry_after() -> None:
     async def check() -> None:
         served = app(most_at_once=2)
         tasks = [asyncio.create_task(call(served, "GET", "/slow")) for _ in range(2)]
@@ -155,7 +155,7 @@ def test_beyond_the_limit_requests_are_503_with_retry_after() -> None:
     asyncio.run(check())
 
 
-def test_health_is_what_the_broker_is() -> None:
+def test_health_follows_the_broker() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(period_s=0.01)
         served = app(watch)
@@ -172,15 +172,15 @@ def test_health_is_what_the_broker_is() -> None:
     asyncio.run(check())
 
 
-def test_the_document_is_served_with_what_every_adapter_has() -> None:
+def test_document_includes_the_common_paths() -> None:
     answered = ask("GET", "/openapi.json")
     assert answered.headers["content-type"] == "application/json"
-    said = json.loads(answered.body)
-    assert list(said["paths"]) == ["/echo", "/health", "/openapi.json", "/docs"]
-    assert list(said["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "408", "431", "503"]
+    document = json.loads(answered.body)
+    assert list(document["paths"]) == ["/echo", "/health", "/openapi.json", "/docs"]
+    assert list(document["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "408", "431", "503"]
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> None:
+def test_page_is_self_contained_and_escaped() -> None:
     answered = ask("GET", "/docs")
     text = answered.body.decode()
     assert answered.headers["content-type"] == "text/html; charset=utf-8"
@@ -204,5 +204,5 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> No
         (None, False),
     ],
 )
-def test_what_counts_as_json(content_type: str | None, expected: bool) -> None:
+def test_json_content_types(content_type: str | None, expected: bool) -> None:
     assert is_json(content_type) is expected

@@ -1,4 +1,4 @@
-"""The server on real sockets: its start, its stop, and clients that do not keep to HTTP."""
+"""The server on real sockets: start, stop, and clients that violate HTTP."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ VARIABLE = "SCAUP_TEST_PORT"
 
 
 class Slow:
-    """A path that answers when the test says."""
+    """A path that answers when the test allows it."""
 
     def __init__(self) -> None:
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
@@ -53,7 +53,7 @@ async def bug(_request: Request) -> Response:
 
 
 class Served:
-    """A server that runs."""
+    """A running server."""
 
     def __init__(self, *addresses: str, port: int | None = None) -> None:
         self.port = port or free_ports(1)[0]
@@ -81,7 +81,7 @@ async def served(*addresses: str, port: int | None = None) -> AsyncIterator[Serv
         await started.stop()
 
 
-def test_it_answers_on_every_address() -> None:
+def test_server_answers_on_every_address() -> None:
     async def check() -> None:
         addresses = mosquitto.addresses(("127.0.0.2",), mosquitto.has_ipv6())
         async with served(*addresses) as it:
@@ -92,7 +92,7 @@ def test_it_answers_on_every_address() -> None:
     asyncio.run(check())
 
 
-def test_it_listens_on_all_addresses_of_the_machine() -> None:
+def test_server_listens_on_all_addresses_of_the_machine() -> None:
     async def check() -> None:
         ipv6 = mosquitto.has_ipv6()
         async with served(*mosquitto.addresses(("0.0.0.0", "::"), ipv6)) as it:
@@ -102,7 +102,7 @@ def test_it_listens_on_all_addresses_of_the_machine() -> None:
     asyncio.run(check())
 
 
-def test_a_port_that_is_taken_names_the_fix_and_is_not_half_open() -> None:
+def test_port_in_use_names_the_fix_and_leaves_nothing_open() -> None:
     async def check() -> None:
         async with served("127.0.0.2") as it:
             async with served("127.0.0.1", "127.0.0.2", port=it.port) as second:
@@ -117,12 +117,12 @@ def test_a_port_that_is_taken_names_the_fix_and_is_not_half_open() -> None:
     asyncio.run(check())
 
 
-def test_an_address_of_another_machine_names_the_setting() -> None:
+def test_address_of_another_machine_names_the_setting() -> None:
     with pytest.raises(CannotStart, match=r"cannot be used on 192\.0\.2\.1 .*correct SCAUP_TEST_PORT or SCAUP_BIND"):
         listen(Listening(("192.0.2.1",), 5000, VARIABLE))
 
 
-def test_it_starts_again_at_once_on_the_same_port() -> None:
+def test_server_restarts_at_once_on_the_same_port() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("GET", "/docs"))
@@ -134,7 +134,7 @@ def test_it_starts_again_at_once_on_the_same_port() -> None:
     asyncio.run(check())
 
 
-def test_a_stop_waits_for_the_request_that_runs_and_takes_no_more() -> None:
+def test_stop_waits_for_running_requests_and_accepts_no_more() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as busy, wire(it.port) as idle:
             busy.write(request("GET", "/slow"))
@@ -152,7 +152,7 @@ def test_a_stop_waits_for_the_request_that_runs_and_takes_no_more() -> None:
     asyncio.run(check())
 
 
-def test_a_stop_gives_up_what_takes_too_long_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_answers_requests_that_take_too_long_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STOP_TIMEOUT_S", 0.2)
 
     async def check() -> None:
@@ -171,7 +171,7 @@ def test_a_stop_gives_up_what_takes_too_long_and_says_so(monkeypatch: pytest.Mon
     asyncio.run(check())
 
 
-def test_the_signals_stay_with_the_runtime() -> None:
+def test_signals_stay_with_the_runtime() -> None:
     import signal
 
     async def check() -> None:
@@ -202,7 +202,7 @@ def test_the_signals_stay_with_the_runtime() -> None:
         b"CONNECT example.org:443 HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_400_in_json(garbage: bytes) -> None:
+def test_invalid_http_is_400_in_json(garbage: bytes) -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(garbage)
@@ -216,7 +216,7 @@ def test_what_is_no_http_is_400_in_json(garbage: bytes) -> None:
     asyncio.run(check())
 
 
-def test_pipelined_requests_are_answered_in_order_and_garbage_after_them_ends_the_connection() -> None:
+def test_pipelined_requests_are_answered_in_order() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("GET", "/slow") + request("GET", "/nothing") + b"garbage\r\n\r\n" + request("GET", "/docs"))
@@ -247,7 +247,7 @@ def test_keep_alive_serves_one_request_after_the_other() -> None:
     asyncio.run(check())
 
 
-def test_answers_do_not_wait_for_acknowledgements_of_tcp() -> None:
+def test_answers_do_not_wait_for_tcp_acknowledgements() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             began_s = time.monotonic()
@@ -259,7 +259,7 @@ def test_answers_do_not_wait_for_acknowledgements_of_tcp() -> None:
     asyncio.run(check())
 
 
-def test_a_client_that_closes_its_side_gets_the_answer() -> None:
+def test_half_closed_connection_gets_its_answer() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("GET", "/slow"))
@@ -272,7 +272,7 @@ def test_a_client_that_closes_its_side_gets_the_answer() -> None:
     asyncio.run(check())
 
 
-def test_an_upgrade_is_not_taken() -> None:
+def test_upgrade_is_ignored() -> None:
     async def check() -> None:
         async with served() as it:
             raw = request("GET", "/health", Connection="Upgrade", Upgrade="websocket", Sec_WebSocket_Key="x")
@@ -282,7 +282,7 @@ def test_an_upgrade_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 40, -1])
-def test_an_upgrade_with_a_body_does_not_lose_the_body(cut: int) -> None:
+def test_upgrade_with_a_body_keeps_the_body(cut: int) -> None:
     h2c = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}  # curl --http2 -d
     chunked = request("POST", "/echo", b"", **h2c, Transfer_Encoding="chunked") + b"2\r\nab\r\n0\r\n\r\n"
     raw = request("POST", "/echo", request("GET", "/bug"), **h2c)
@@ -301,7 +301,7 @@ def test_an_upgrade_with_a_body_does_not_lose_the_body(cut: int) -> None:
 
 
 @pytest.mark.parametrize("endless", [b"0\r\n" + b"X: y\r\n" * 20_000, b"0\r\nX: " + b"y" * 100_000, b"1;" + b"x" * 100_000])
-def test_trailers_and_chunk_extensions_without_end_are_431(endless: bytes) -> None:
+def test_endless_trailers_and_chunk_extensions_are_431(endless: bytes) -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + endless)
@@ -311,7 +311,7 @@ def test_trailers_and_chunk_extensions_without_end_are_431(endless: bytes) -> No
     asyncio.run(check())
 
 
-def test_small_chunks_and_trailers_are_taken() -> None:
+def test_small_chunks_and_trailers_are_accepted() -> None:
     head = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     async def check() -> None:
@@ -323,7 +323,7 @@ def test_small_chunks_and_trailers_are_taken() -> None:
     asyncio.run(check())
 
 
-def test_more_pipelined_requests_than_may_wait_end_the_connection_after_those() -> None:
+def test_too_many_pipelined_requests_end_the_connection() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("GET", "/slow") + request("GET", "/nothing") * 500)
@@ -339,7 +339,7 @@ def test_more_pipelined_requests_than_may_wait_end_the_connection_after_those() 
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_a_head_that_is_too_large_is_431(in_pieces: bool) -> None:
+def test_too_large_head_is_431(in_pieces: bool) -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(b"GET /health HTTP/1.1\r\nX: " + b"x" * 20_000)
@@ -355,7 +355,7 @@ def test_a_head_that_is_too_large_is_431(in_pieces: bool) -> None:
     asyncio.run(check())
 
 
-def test_a_client_that_writes_a_huge_body_first_still_gets_413() -> None:
+def test_client_that_writes_a_huge_body_first_gets_413() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("POST", "/echo", b"x" * (LARGEST_BYTES * 4)))
@@ -367,7 +367,7 @@ def test_a_client_that_writes_a_huge_body_first_still_gets_413() -> None:
     asyncio.run(check())
 
 
-def test_a_client_that_writes_more_than_the_largest_body_first_still_gets_413() -> None:
+def test_client_that_writes_beyond_the_largest_body_gets_413() -> None:
     async def check() -> None:
         async with served() as it, wire(it.port) as connected:
             connected.write(request("POST", "/echo", b"x" * (33 * 1024 * 1024)))
@@ -378,7 +378,7 @@ def test_a_client_that_writes_more_than_the_largest_body_first_still_gets_413() 
     asyncio.run(check())
 
 
-def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_DISCARDED_BYTES", 8 * 1024 * 1024)
 
     async def check() -> None:
@@ -392,7 +392,7 @@ def test_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(check())
 
 
-def test_a_body_of_the_announced_size_is_not_invited() -> None:
+def test_too_large_announced_body_gets_no_100_continue() -> None:
     async def check() -> None:
         async with served() as it:
             raw = f"POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {LARGEST_BYTES + 1}\r\n\r\n"
@@ -405,7 +405,7 @@ def test_a_body_of_the_announced_size_is_not_invited() -> None:
     "begun",
     [b"GET /hea", b"GET /health HTTP/1.1\r\nX: y\r\n", b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n1234"],
 )
-def test_a_request_that_does_not_come_whole_is_408(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_request_is_408(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
 
     async def check() -> None:
@@ -418,7 +418,7 @@ def test_a_request_that_does_not_come_whole_is_408(begun: bytes, monkeypatch: py
     asyncio.run(check())
 
 
-def test_drops_do_not_win_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_bytes_do_not_extend_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
 
     async def check() -> None:
@@ -436,7 +436,7 @@ def test_drops_do_not_win_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(check())
 
 
-def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
 
     async def check() -> None:
@@ -447,7 +447,7 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("before", [b"", request("GET", "/health"), request("POST", "/echo", b"x" * (LARGEST_BYTES * 2))])
-def test_line_ends_are_no_request_and_win_no_time(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_ends_do_not_extend_the_deadline(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.3)
 
     async def check() -> None:
@@ -467,7 +467,7 @@ def test_line_ends_are_no_request_and_win_no_time(before: bytes, monkeypatch: py
     asyncio.run(check())
 
 
-def test_a_client_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "READ_TIMEOUT_S", 0.2)
 
     async def check() -> None:
@@ -483,7 +483,7 @@ def test_a_client_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(check())
 
 
-def test_a_request_that_is_answered_late_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.1)
 
     async def check() -> None:
@@ -513,7 +513,7 @@ def test_too_many_connections_are_503(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(check())
 
 
-def test_a_bug_is_500_in_json_and_its_traceback_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_bug_is_500_in_json_with_a_logged_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         async with served() as it:
             answered = await fetch(it.port, request("GET", "/bug"))
@@ -526,7 +526,7 @@ def test_a_bug_is_500_in_json_and_its_traceback_is_in_the_log(caplog: pytest.Log
     assert "ZeroDivisionError: secret" in caplog.text
 
 
-def test_a_client_that_leaves_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+def test_disconnected_client_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         async with served() as it:
             for raw in (b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n1", request("GET", "/slow")):

@@ -14,14 +14,14 @@ async def refused(watch: BrokerWatch) -> str:
     return caught.value.text
 
 
-def test_before_the_broker_was_heard_nothing_is_answered() -> None:
+def test_no_request_is_answered_before_the_first_ping() -> None:
     async def check() -> None:
         assert await refused(BrokerWatch()) == "the broker has not answered yet"
 
     asyncio.run(check())
 
 
-def test_a_request_waits_for_a_ping_that_began_after_it_came() -> None:
+def test_request_waits_for_a_ping_begun_after_it_arrived() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(period_s=60)
         async with running(watch.run(bus)):
@@ -34,7 +34,7 @@ def test_a_request_waits_for_a_ping_that_began_after_it_came() -> None:
     asyncio.run(check())
 
 
-def test_requests_that_come_together_share_a_ping() -> None:
+def test_simultaneous_requests_share_a_ping() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(period_s=60)
         async with running(watch.run(bus)):
@@ -45,7 +45,7 @@ def test_requests_that_come_together_share_a_ping() -> None:
     asyncio.run(check())
 
 
-def test_a_frozen_broker_answers_those_that_wait_and_those_that_come_while_it_does() -> None:
+def test_frozen_broker_fails_waiting_and_new_requests() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(timeout_s=0.1, period_s=60)
         async with running(watch.run(bus)):
@@ -60,7 +60,7 @@ def test_a_frozen_broker_answers_those_that_wait_and_those_that_come_while_it_do
     asyncio.run(check())
 
 
-def test_once_it_is_known_to_be_away_nobody_waits_for_long() -> None:
+def test_requests_hardly_wait_for_an_unreachable_broker() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(timeout_s=0.5, period_s=0.01)
         bus.freeze()
@@ -77,7 +77,7 @@ def test_once_it_is_known_to_be_away_nobody_waits_for_long() -> None:
     asyncio.run(check())
 
 
-def test_a_broker_that_came_back_is_noticed_by_the_next_request() -> None:
+def test_next_request_notices_a_broker_that_returned() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(period_s=60)
         bus.there = False
@@ -89,7 +89,7 @@ def test_a_broker_that_came_back_is_noticed_by_the_next_request() -> None:
     asyncio.run(check())
 
 
-def test_without_requests_a_broker_that_came_back_is_noticed_too() -> None:
+def test_returned_broker_is_noticed_without_requests() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(timeout_s=0.05, period_s=0.01)
         async with running(watch.run(bus)):
@@ -104,7 +104,7 @@ def test_without_requests_a_broker_that_came_back_is_noticed_too() -> None:
     asyncio.run(check())
 
 
-def test_a_client_that_left_does_not_stop_the_others() -> None:
+def test_cancelled_request_does_not_stop_the_others() -> None:
     async def check() -> None:
         bus, watch = FakeBus(), BrokerWatch(period_s=60)
         async with running(watch.run(bus)):

@@ -9,7 +9,7 @@ from broker.contract.machines.topics import AVERAGE, READING, STATUS, Status
 from broker.errors import Rejected
 from broker.message import Message
 from broker.runtime.component import Service
-from tests.adapters.machine_api.messages import average, raw_reading, reading
+from tests.adapters.machine_api.world import average, raw_reading, reading
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def api() -> MachineApi:
     return MachineApi(Listening(("127.0.0.1",), 5000, PORT.name))
 
 
-def test_it_is_a_service_that_listens(api: MachineApi) -> None:
+def test_component_is_a_service_that_listens(api: MachineApi) -> None:
     assert isinstance(api, Service)
     assert api.on_tick(0.0) == []
     assert DECLARATION.listens == DECLARATION.variables == (PORT,)
@@ -25,19 +25,19 @@ def test_it_is_a_service_that_listens(api: MachineApi) -> None:
     assert {*DECLARATION.subscribes, *DECLARATION.publishes} == {READING, AVERAGE, STATUS}
 
 
-def test_it_says_nothing_to_what_it_hears(api: MachineApi) -> None:
+def test_messages_are_not_answered_on_the_bus(api: MachineApi) -> None:
     assert api.on_message(reading(), 0.0) == []
     assert api.on_message(average(), 0.0) == []
 
 
 @pytest.mark.parametrize("message", [raw_reading(b"[]"), average(b"[]")])
-def test_what_it_cannot_use_is_rejected(api: MachineApi, message: Message) -> None:
+def test_unusable_message_is_rejected(api: MachineApi, message: Message) -> None:
     with pytest.raises(Rejected):
         api.on_message(message, 0.0)
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_documented_pattern_is_what_is_taken(status: Status) -> None:
+def test_documented_pattern_matches_accepted_statuses(status: Status) -> None:
     import re
 
     pattern = any_case([each.value for each in Status])

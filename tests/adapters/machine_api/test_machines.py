@@ -5,14 +5,14 @@ import pytest
 from adapters.machine_api.machines import LARGEST_BYTES, MAX_LATE, Machines
 from broker.errors import Rejected
 from broker.message import Message
-from tests.adapters.machine_api.messages import AVERAGE, READING, average, compact, raw_reading, reading
+from tests.adapters.machine_api.world import AVERAGE, READING, average, compact, raw_reading, reading
 
 WITHOUT = b'"average_temperature":null,"average_speed":null}'
 WITH = b'"average_temperature":20.18,"average_speed":899.64}'
 FULL = compact(READING)[:-1] + b","
 
 
-def heard(*messages: Message) -> Machines:
+def taken(*messages: Message) -> Machines:
     machines = Machines()
     for each in messages:
         (machines.on_average if each.topic.endswith("average") else machines.on_reading)(each)
@@ -25,31 +25,31 @@ def shown(machines: Machines, number: int = 1) -> dict[str, object]:
     return dict(json.loads(answer))
 
 
-def test_the_answer_is_the_reading_byte_for_byte_then_the_averages() -> None:
-    assert heard(reading()).answer(1) == FULL + WITHOUT
-    assert heard(reading(), average()).answer(1) == FULL + WITH
-    assert heard(average(), reading()).answer(1) == FULL + WITH
+def test_answer_is_the_reading_followed_by_the_averages() -> None:
+    assert taken(reading()).answer(1) == FULL + WITHOUT
+    assert taken(reading(), average()).answer(1) == FULL + WITH
+    assert taken(average(), reading()).answer(1) == FULL + WITH
 
 
-def test_values_stay_as_they_came_in_the_order_of_the_contract_and_what_is_absent_stays_absent() -> None:
+def test_values_are_unchanged_and_in_contract_order() -> None:
     odd = b' {"timestamp" : null, "extra":1, "temperature":30.10 , "id":1,"fan_speed":"8e2","name":{"a": [1, 2]}}'
     expected = b'{"id":1,"name":{"a": [1, 2]},"temperature":30.10,"fan_speed":"8e2","timestamp":null,' + WITHOUT
-    assert heard(raw_reading(odd)).answer(1) == expected
-    assert heard(raw_reading(b'{"id":1}')).answer(1) == b'{"id":1,' + WITHOUT
+    assert taken(raw_reading(odd)).answer(1) == expected
+    assert taken(raw_reading(b'{"id":1}')).answer(1) == b'{"id":1,' + WITHOUT
 
 
-def test_averages_that_are_not_known_are_null() -> None:
-    machines = heard(reading(), average(b'{"average_temperature":null,"average_speed":1.0,"status":null,"left_out":{"a":1}}'))
+def test_unknown_averages_are_null() -> None:
+    machines = taken(reading(), average(b'{"average_temperature":null,"average_speed":1.0,"status":null,"left_out":{"a":1}}'))
     assert machines.answer(1) == FULL + b'"average_temperature":null,"average_speed":1.0}'
 
 
-def test_averages_that_are_taken_back_are_null_again() -> None:
-    assert heard(reading(), average(), average(b"")).answer(1) == FULL + WITHOUT
-    assert 1 not in heard(average(b""))
+def test_removed_averages_are_null_again() -> None:
+    assert taken(reading(), average(), average(b"")).answer(1) == FULL + WITHOUT
+    assert 1 not in taken(average(b""))
 
 
-def test_a_machine_of_which_only_averages_came_is_known_and_has_no_answer() -> None:
-    machines = heard(average())
+def test_machine_with_averages_only_is_known_without_an_answer() -> None:
+    machines = taken(average())
     assert 1 in machines
     assert machines.answer(1) is None
     assert 2 not in machines
@@ -57,7 +57,7 @@ def test_a_machine_of_which_only_averages_came_is_known_and_has_no_answer() -> N
 
 
 def test_machines_are_kept_apart() -> None:
-    machines = heard(reading(1), reading(7, status="IDLE"), reading(-7, status="ERROR"))
+    machines = taken(reading(1), reading(7, status="IDLE"), reading(-7, status="ERROR"))
     assert [shown(machines, number)["status"] for number in (1, 7, -7)] == ["COMPLETED", "IDLE", "ERROR"]
 
 
@@ -75,31 +75,31 @@ def at(second: int, zone: str = "Z") -> str:
         ([at(20), "2024-11-03T14:40:10+01:00"], 0),
         ([at(20), None], 1),
         ([at(20), "yesterday"], 1),
-        ([at(20), at(10, "")], 1),  # without an offset it is no instant
+        ([at(20), at(10, "")], 1),  # without an offset it is not an instant
         ([at(20), 5], 1),
-        ([at(20), None, at(10)], 1),  # what had no time does not make the clock forget
+        ([at(20), None, at(10)], 1),  # a reading without a time does not reset the clock
         ([None, at(10)], 1),
     ],
 )
-def test_the_latest_reading_is_the_one_with_the_latest_time(timestamps: list[object], latest: int) -> None:
-    machines = heard(*(reading(timestamp=each, temperature=number) for number, each in enumerate(timestamps)))
+def test_latest_reading_has_the_latest_timestamp(timestamps: list[object], latest: int) -> None:
+    machines = taken(*(reading(timestamp=each, temperature=number) for number, each in enumerate(timestamps)))
     assert shown(machines)["temperature"] == latest
 
 
-def test_a_clock_that_was_set_back_is_believed_after_a_while() -> None:
+def test_clock_that_was_set_back_is_accepted_after_a_while() -> None:
     messages = [reading(timestamp=at(50)), *(reading(timestamp=at(second), temperature=second) for second in range(MAX_LATE))]
-    assert shown(heard(*messages[:MAX_LATE]))["temperature"] == 30.21
-    machines = heard(*messages)
+    assert shown(taken(*messages[:MAX_LATE]))["temperature"] == 30.21
+    machines = taken(*messages)
     assert shown(machines)["temperature"] == MAX_LATE - 1
     machines.on_reading(reading(timestamp=at(MAX_LATE), temperature=99))
     assert shown(machines)["temperature"] == 99
 
 
-def test_single_late_readings_among_others_never_count_as_a_clock_set_back() -> None:
+def test_single_late_readings_are_not_a_clock_set_back() -> None:
     messages = [
         each for second in range(10, 30) for each in (reading(timestamp=at(second)), reading(timestamp=at(5), name="late"))
     ]
-    assert shown(heard(*messages))["name"] == "DELL G450"
+    assert shown(taken(*messages))["name"] == "DELL G450"
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_single_late_readings_among_others_never_count_as_a_clock_set_back() -> 
         b'{"id":1,"name":"' + b"x" * LARGEST_BYTES + b'"}',
     ],
 )
-def test_what_is_no_reading_is_rejected_and_changes_nothing(payload: bytes) -> None:
-    machines = heard(reading())
+def test_invalid_reading_is_rejected_and_changes_nothing(payload: bytes) -> None:
+    machines = taken(reading())
     with pytest.raises(Rejected):
         machines.on_reading(raw_reading(payload))
     assert machines.answer(1) == FULL + WITHOUT
@@ -132,26 +132,26 @@ def test_what_is_no_reading_is_rejected_and_changes_nothing(payload: bytes) -> N
     "payload",
     [b"{", b"null", b"{}", b'{"average_temperature":"x","average_speed":1,"status":null}', b" " * LARGEST_BYTES + b"1"],
 )
-def test_what_has_no_averages_is_rejected_and_changes_nothing(payload: bytes) -> None:
-    machines = heard(reading(), average())
+def test_invalid_averages_are_rejected_and_change_nothing(payload: bytes) -> None:
+    machines = taken(reading(), average())
     with pytest.raises(Rejected):
         machines.on_average(average(payload))
     assert machines.answer(1) == FULL + WITH
 
 
-def test_a_reading_on_the_topic_of_another_machine_is_rejected() -> None:
+def test_reading_on_another_machines_topic_is_rejected() -> None:
     with pytest.raises(Rejected, match="a reading of machine 2 on the topic of machine 1"):
-        heard(raw_reading(b'{"id":2}'))
+        taken(raw_reading(b'{"id":2}'))
 
 
 @pytest.mark.parametrize("level", ["one", "01", "+1", "-0", "1.0", "١", "9" * 30, " 1"])
-def test_a_topic_that_names_no_machine_is_rejected(level: str) -> None:
-    for hear in (lambda: heard(raw_reading(b'{"id":1}', level)), lambda: heard(average(AVERAGE, level))):
+def test_topic_without_a_machine_is_rejected(level: str) -> None:
+    for hear in (lambda: taken(raw_reading(b'{"id":1}', level)), lambda: taken(average(AVERAGE, level))):
         with pytest.raises(Rejected, match="names no machine"):
             hear()
 
 
-def test_no_more_machines_are_remembered_than_there_is_room_for() -> None:
+def test_number_of_machines_is_limited() -> None:
     machines = Machines(max_machines=2)
     machines.on_reading(reading(1))
     machines.on_average(average(machine="2"))

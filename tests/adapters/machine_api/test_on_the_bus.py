@@ -1,4 +1,4 @@
-"""The API as a process, on a real broker that stops, freezes and comes back."""
+"""The API as a process, with a real broker that stops, freezes and returns."""
 
 import http.client
 import json
@@ -16,19 +16,19 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.runtime.settings import ROOT
-from tests.adapters.machine_api.messages import READING, compact
+from tests.adapters.machine_api.world import READING, compact
 from tests.real_broker import LocalMosquitto, RealBroker, free_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 WITHIN_S = 8.0
-"""5 s are promised; this machine may be busy."""
+"""The promise is 5 s; the machine that runs the tests may be busy."""
 TIMEOUT_S = 40.0
-"""A broker that was away for long is tried every 30 s."""
+"""A broker that has been unreachable for long is tried every 30 s."""
 SHOWN = compact({**READING, "average_temperature": None, "average_speed": None})
 
 
 class Api:
-    """The API in a process of its own."""
+    """The API in its own process."""
 
     def __init__(self, broker: RealBroker) -> None:
         (self.port,) = free_ports(1)
@@ -49,14 +49,14 @@ class Api:
             connection.close()
 
     def status(self, path: str) -> int:
-        """Of a GET; 0 while nobody listens."""
+        """Return the status of a GET; 0 while the port is closed."""
         try:
             return self.ask("GET", path)[0]
         except ConnectionRefusedError:
             return 0
 
     def refuses(self, first: str = "GET") -> None:
-        """Every request is 503, within 5 s each."""
+        """Assert that every request is answered with 503 within 5 s."""
         asked: list[tuple[str, str, bytes | None]] = [
             ("GET", "/data", None),
             ("POST", "/status", b'{"status":"IDLE"}'),
@@ -87,10 +87,10 @@ def started(broker: RealBroker) -> Iterator[Api]:
 
 
 @contextmanager
-def device(broker: RealBroker, heard: list[paho.MQTTMessage]) -> Iterator[paho.Client]:
-    """A client without an account, which hears what machines hear."""
+def device(broker: RealBroker, received: list[paho.MQTTMessage]) -> Iterator[paho.Client]:
+    """Connect a client without an account, which receives the messages for machines."""
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.on_message = lambda _client, _userdata, message: heard.append(message)
+    client.on_message = lambda _client, _userdata, message: received.append(message)
 
     def subscribe(*_: Any) -> None:
         client.subscribe("machines/+/status", 1)
@@ -126,20 +126,20 @@ def signal_broker(broker: RealBroker, number: int) -> None:
 
 def test_started_before_the_broker_then_frozen_then_killed(own_broker: RealBroker) -> None:
     own_broker.stop()
-    heard: list[paho.MQTTMessage] = []
+    received: list[paho.MQTTMessage] = []
     with started(own_broker) as api:
         until(lambda: api.status("/health"))
         api.refuses()
         own_broker.start()
         until(lambda: api.status("/health") == 200)
         assert api.ask("GET", "/data")[0] == 404
-        with device(own_broker, heard) as machine:
+        with device(own_broker, received) as machine:
             publish_reading(machine)
             until(lambda: api.status("/data") == 200)
             assert api.ask("POST", "/status", b'{"status":"completed"}')[::2] == (200, b'{"message":"Status updated"}')
-            until(lambda: heard)
-            assert (heard[0].topic, heard[0].payload) == ("machines/1/status", b'{"status":"COMPLETED"}')
-            assert ("source", "machine-api") in heard[0].properties.UserProperty  # type: ignore[union-attr]
+            until(lambda: received)
+            assert (received[0].topic, received[0].payload) == ("machines/1/status", b'{"status":"COMPLETED"}')
+            assert ("source", "machine-api") in received[0].properties.UserProperty  # type: ignore[union-attr]
         for first in ("GET", "POST"):
             assert api.ask("GET", "/data")[::2] == (200, SHOWN)
             signal_broker(own_broker, signal.SIGSTOP)
@@ -161,7 +161,7 @@ def test_started_before_the_broker_then_frozen_then_killed(own_broker: RealBroke
         assert "Traceback" not in api.log.read_text()
 
 
-def test_a_second_one_on_the_same_port_says_what_to_do(own_broker: RealBroker) -> None:
+def test_second_api_on_the_same_port_names_the_fix(own_broker: RealBroker) -> None:
     with started(own_broker) as api:
         until(lambda: api.status("/health") == 200)
         environment = {**own_broker.environment, "SCAUP_MACHINE_API_PORT": str(api.port)}

@@ -1,4 +1,4 @@
-"""Every answer, byte for byte where the specification gives it."""
+"""All answers, byte for byte where the specification gives them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from adapters.machine_api.document import DOCUMENT
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.routes import LARGEST_BODY_BYTES, Routes
 from tests.adapters.http.fakes import JSON, Answer, FakeBus, call, running, until
-from tests.adapters.machine_api.messages import READING, average, compact, reading
+from tests.adapters.machine_api.world import READING, average, compact, reading
 
 UPDATED = b'{"message":"Status updated"}'
 INVALID = b'{"error":"Invalid status. Allowed statuses: STARTED, ERROR, IDLE, COMPLETED"}'
@@ -22,7 +22,7 @@ MISSING = b'{"error":"Missing \'status\' field in request data"}'
 
 @dataclass
 class Api:
-    """The API over machines 1 and 7."""
+    """The API with machines 1 and 7."""
 
     app: ASGIApp
     bus: FakeBus
@@ -43,15 +43,15 @@ def api() -> Api:
 
 
 def ask(method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> tuple[Answer, Api]:
-    """One request while the broker is there."""
+    """Send one request while the broker answers."""
 
-    async def asking() -> tuple[Answer, Api]:
+    async def send() -> tuple[Answer, Api]:
         made = api()
         async with running(made.watch.run(made.bus)):
             await until(lambda: made.bus.pings)
             return await made.ask(method, path, headers, body), made
 
-    return asyncio.run(asking())
+    return asyncio.run(send())
 
 
 def test_data_of_machine_1() -> None:
@@ -73,7 +73,7 @@ def test_data_of_another_machine() -> None:
 @pytest.mark.parametrize(
     "text", ["", "seven", "1.0", "1e0", "+1", "%201", "1_0", "0x1", "--1", "\u0661", str(2**63), "9" * 5000]
 )
-def test_an_id_that_is_no_whole_number_is_400(method: str, path: str, text: str) -> None:
+def test_id_that_is_not_a_whole_number_is_400(method: str, path: str, text: str) -> None:
     answered, _ = ask(method, f"{path}?id={text}", JSON, b'{"status":"IDLE"}')
     assert answered.status == 400
     assert answered.error.startswith("id is to be a whole number")
@@ -85,7 +85,7 @@ def test_two_ids_are_400() -> None:
 
 
 @pytest.mark.parametrize("number", [2, 0, -1, 2**63 - 1])
-def test_an_unknown_machine_is_404(number: int) -> None:
+def test_unknown_machine_is_404(number: int) -> None:
     expected = f"machine {number} is unknown: nothing has come from it since this API was started"
     for answered, made in (ask("GET", f"/data?id={number}"), ask("POST", f"/status?id={number}", JSON, b'{"status":"IDLE"}')):
         assert (answered.status, answered.error) == (404, expected)
@@ -93,7 +93,7 @@ def test_an_unknown_machine_is_404(number: int) -> None:
 
 
 @pytest.mark.parametrize("given", ["STARTED", "ERROR", "IDLE", "COMPLETED", "completed", "Idle", "sTaRtEd"])
-def test_a_status_is_set(given: str) -> None:
+def test_status_is_set(given: str) -> None:
     answered, made = ask("POST", "/status", JSON, compact({"status": given}))
     assert (answered.status, answered.body) == (200, UPDATED)
     (published,) = made.bus.delivered
@@ -102,7 +102,7 @@ def test_a_status_is_set(given: str) -> None:
     assert (published.qos, published.retain, published.plant) == (1, False, False)
 
 
-def test_a_status_of_another_machine_is_set() -> None:
+def test_status_of_another_machine_is_set() -> None:
     _, made = ask("POST", "/status?id=7", JSON, b'{"status":"ERROR"}')
     assert [each.topic for each in made.bus.delivered] == ["machines/7/status"]
 
@@ -129,7 +129,7 @@ def test_a_status_of_another_machine_is_set() -> None:
         {},
     ],
 )
-def test_a_wrong_status(given: Any) -> None:
+def test_wrong_status(given: Any) -> None:
     answered, made = ask("POST", "/status", JSON, compact({"status": given}))
     assert (answered.status, answered.body) == (400, INVALID)
     assert made.bus.delivered == []
@@ -138,7 +138,7 @@ def test_a_wrong_status(given: Any) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b" \r\n\t", b"{}", b'{"Status":"IDLE"}', b'{"state":"IDLE"}', b"null", b"[]", b"5", b'"IDLE"', b'["status"]']
 )
-def test_a_missing_field(body: bytes) -> None:
+def test_missing_field(body: bytes) -> None:
     answered, made = ask("POST", "/status", JSON, body)
     assert (answered.status, answered.body) == (400, MISSING)
     assert made.bus.delivered == []
@@ -147,7 +147,7 @@ def test_a_missing_field(body: bytes) -> None:
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json", "text/json", "\xff"]
 )
-def test_a_wrong_content_type(content_type: str | None) -> None:
+def test_wrong_content_type(content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
     for body in (b'{"status":"IDLE"}', b"", b"{"):
         answered, _ = ask("POST", "/status", headers, body)
@@ -184,17 +184,17 @@ def test_malformed_json(body: bytes) -> None:
     assert answered.error.startswith("Malformed JSON in request data: ")
 
 
-def test_bytes_that_are_not_utf_8_are_malformed() -> None:
+def test_body_that_is_not_utf_8_is_malformed() -> None:
     answered, _ = ask("POST", "/status", JSON, b'{"status":"\xff"}')
     assert (answered.status, answered.error) == (400, "Malformed JSON in request data: byte 12 is not UTF-8")
 
 
-def test_of_a_repeated_field_the_last_one_counts_and_others_do_not() -> None:
+def test_last_one_of_a_repeated_field_counts() -> None:
     _, made = ask("POST", "/status", JSON, b'{"status":5,"x":"y","status":"IDLE"}')
     assert [each.payload for each in made.bus.delivered] == [b'{"status":"IDLE"}']
 
 
-def test_a_huge_body_is_413() -> None:
+def test_huge_body_is_413() -> None:
     answered, _ = ask("POST", "/status", JSON, [b'{"status":"IDLE"}', b" " * LARGEST_BODY_BYTES])
     assert (answered.status, answered.error) == (413, "the body is too large: at most 65536 bytes are taken")
     answered, _ = ask("POST", "/status", JSON, b'{"status":"IDLE"}' + b" " * (LARGEST_BODY_BYTES - 17))
@@ -215,9 +215,7 @@ def test_a_huge_body_is_413() -> None:
         ("/data?id=2", {}, b"", 503, "there is no connection"),
     ],
 )
-def test_the_first_thing_that_is_wrong_is_what_the_answer_says(
-    path: str, headers: dict[str, str], body: bytes, status: int, error: str
-) -> None:
+def test_answer_names_the_first_mistake(path: str, headers: dict[str, str], body: bytes, status: int, error: str) -> None:
     async def check() -> None:
         made = api()
         made.bus.there = False
@@ -230,7 +228,7 @@ def test_the_first_thing_that_is_wrong_is_what_the_answer_says(
     asyncio.run(check())
 
 
-def test_what_was_posted_is_shown_with_the_next_reading() -> None:
+def test_posted_status_is_in_the_next_reading() -> None:
     async def check() -> None:
         made = api()
         async with running(made.watch.run(made.bus)):
@@ -245,12 +243,12 @@ def test_what_was_posted_is_shown_with_the_next_reading() -> None:
 
 
 async def recovered(bus: FakeBus) -> None:
-    """Wait for a ping that began now."""
+    """Wait for a ping that begins now."""
     pings = bus.pings
     await until(lambda: bus.pings > pings + 1)
 
 
-def test_a_frozen_broker_is_503_at_the_first_request_and_at_the_next_ones_and_then_it_recovers() -> None:
+def test_frozen_broker_is_503_until_it_recovers() -> None:
     async def check() -> None:
         made = api()
         async with running(made.watch.run(made.bus)):
@@ -269,7 +267,7 @@ def test_a_frozen_broker_is_503_at_the_first_request_and_at_the_next_ones_and_th
     asyncio.run(check())
 
 
-def test_a_broker_that_freezes_before_it_acknowledges_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broker_that_freezes_before_the_ack_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.machine_api.routes.DELIVER_TIMEOUT_S", 0.05)
 
     async def check() -> None:

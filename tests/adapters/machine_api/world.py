@@ -1,9 +1,17 @@
-"""Messages of machines, as they come."""
+"""Messages of machines, and the API on a real socket with a fake bus."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from adapters.listening import Listening
+from adapters.machine_api.component import MachineApi
+from adapters.machine_api.declaration import PORT
 from broker.message import Message
+from tests.adapters.http.fakes import FakeBus, running, until
+from tests.real_broker import free_ports
 
 READING: dict[str, Any] = {
     "id": 1,
@@ -31,3 +39,16 @@ def raw_reading(payload: bytes, machine: str = "1") -> Message:
 
 def average(payload: bytes = AVERAGE, machine: str = "1") -> Message:
     return Message(topic=f"machines/{machine}/average", payload=payload, retain=True)
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[int, FakeBus]]:
+    """Serve machine 1; gives the port and the bus."""
+    (port,) = free_ports(1)
+    api, bus, working = MachineApi(Listening(("127.0.0.1",), port, PORT.name)), FakeBus(), list[bool]()
+    for each in (reading(), average()):
+        api.on_message(each, 0.0)
+    async with running(api.serve(bus, working.append)) as task:
+        await until(lambda: (working and bus.pings) or task.done())
+        yield port, bus
+        await asyncio.sleep(0)
