@@ -12,7 +12,7 @@ from tests.crash.trial import Cause, Load, Options, Trial, run
 
 @pytest.mark.system
 @pytest.mark.timeout(120)
-def test_killed_and_frozen_under_load_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_doubled_under_load(tmp_path: Path) -> None:
     def inflict(trial: Trial) -> int:
         return kill_recorder(trial) + freeze_broker_once(trial, 1.5)
 
@@ -43,27 +43,27 @@ def _count(sent: set[Sending], acknowledged: set[Sending], rows: list[tuple[str,
         ([(FIRST.payload, 5), (FIRST.payload, 8), (SECOND.payload, 9)], "delivered_anew"),
     ],
 )
-def test_the_count_finds_what_is_wrong(rows: list[tuple[str, int]], field: str) -> None:
+def test_the_count_finds_faults(rows: list[tuple[str, int]], field: str) -> None:
     counted = _count({FIRST, SECOND}, {FIRST, SECOND}, rows)
     assert getattr(counted, field) == 1
     assert not counted.exact
     assert counted.oldest_lost_s == (KILLED_S - ACKNOWLEDGED_S if field == "lost" else None)
 
 
-def test_what_a_publisher_sent_twice_is_no_fault() -> None:
+def test_a_message_sent_twice_is_no_fault() -> None:
     again = FIRST.again()
     counted = _count({FIRST, again}, {again}, [(FIRST.payload, 5), (again.payload, 6)])
     assert counted.sent_twice == 1
     assert counted.exact
 
 
-def test_a_payload_that_nobody_sent_is_a_fault() -> None:
+def test_a_payload_that_was_never_sent_is_a_fault() -> None:
     counted = _count({FIRST}, {FIRST}, [(FIRST.payload, 5), (FIRST.payload[:-1], 6)])
     assert counted.strange == 1
     assert not counted.sound
 
 
-def test_what_is_lost_without_a_kill_of_the_broker_has_no_age() -> None:
+def test_a_loss_without_a_broker_kill_has_no_age() -> None:
     counted = count(Record({FIRST}, {FIRST: 5.0}), [], [], untyped=0, recognised=0)
     assert counted.lost == 1
     assert counted.oldest_lost_s is None

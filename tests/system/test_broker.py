@@ -71,18 +71,18 @@ def received(made: paho.Client, topic: str, trigger: Any = lambda: None, count: 
 
 
 @pytest.mark.parametrize("topic", ["/readings/room-1/temperature", "machines/7/reading", "machines/7/status", "energy/3/raw"])
-def test_anybody_may_publish_what_a_device_would(broker: RealBroker, topic: str) -> None:
+def test_anonymous_publications_of_devices_are_accepted(broker: RealBroker, topic: str) -> None:
     with client(broker) as anonymous:
         assert publish(anonymous, topic) < 0x80
 
 
 @pytest.mark.parametrize("topic", ["/actuators/room-1", "heating/room-1/setpoint", "storage/query", "components/heating/state"])
-def test_anonymous_publication_elsewhere_is_refused_with_the_reason(broker: RealBroker, topic: str) -> None:
+def test_other_anonymous_publications_are_refused(broker: RealBroker, topic: str) -> None:
     with client(broker) as anonymous:
         assert publish(anonymous, topic) == NOT_AUTHORIZED
 
 
-def test_operator_may_set_a_setpoint_and_no_valve(broker: RealBroker) -> None:
+def test_operator_may_set_a_setpoint_but_no_valve(broker: RealBroker) -> None:
     with client(broker, "operator") as operator:
         assert publish(operator, "heating/room-broker-test/setpoint") < 0x80
         assert publish(operator, "/actuators/room-broker-test") == NOT_AUTHORIZED
@@ -102,7 +102,7 @@ def test_wrong_password_is_refused(broker: RealBroker) -> None:
         made.loop_stop()
 
 
-def test_everybody_reads_everything(broker: RealBroker) -> None:
+def test_anonymous_clients_may_read_everything(broker: RealBroker) -> None:
     topic = "heating/room-read-test/setpoint"
     with client(broker) as reader, client(broker, "operator") as operator:
         assert [each.payload for each in received(reader, "#", lambda: publish(operator, topic), 1)]
@@ -190,7 +190,7 @@ def test_listens_on_loopback_only(own_broker: RealBroker) -> None:
     assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
 
 
-def test_configuration_is_accepted_without_a_complaint(own_broker: RealBroker) -> None:
+def test_configuration_is_accepted_without_a_warning(own_broker: RealBroker) -> None:
     log = own_broker.process.log()
     assert "Warning: Mosquitto should not be run as root" in log or "Warning" not in log
     assert "Error" not in log

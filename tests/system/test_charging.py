@@ -178,7 +178,7 @@ def test_from_the_charger_to_the_widget_and_the_tables(system: Booths) -> None:
     ]
 
 
-def test_what_cannot_be_used_is_kept_and_the_connection_stays(system: Booths) -> None:
+def test_bad_frames_are_recorded_and_keep_the_connection(system: Booths) -> None:
     charger, widget = system.charger("c2"), system.widget("w2")
     bad = [
         soc(101),
@@ -200,13 +200,13 @@ def test_what_cannot_be_used_is_kept_and_the_connection_stays(system: Booths) ->
 
 
 @pytest.mark.parametrize("path", ["/chargers/c999", "/widgets/w2", "/", "/chargers/"])
-def test_strangers_are_refused_before_there_is_a_websocket(system: Booths, path: str) -> None:
+def test_unknown_paths_are_refused_with_404(system: Booths, path: str) -> None:
     with pytest.raises(InvalidStatus) as caught, connect(f"ws://localhost:{system.charger_port}{path}"):
         pass
     assert caught.value.response.status_code == 404
 
 
-def test_pairs_are_read_again_while_it_runs(system: Booths) -> None:
+def test_pairs_are_reloaded_while_it_runs(system: Booths) -> None:
     gone, stays = system.charger("c3"), system.charger("c2")
     with pytest.raises(InvalidStatus):
         system.charger("c4")
@@ -229,7 +229,7 @@ def test_pairs_are_read_again_while_it_runs(system: Booths) -> None:
     system.pairs_file.write_text(json.dumps(PAIRS))
 
 
-def test_a_charger_that_goes_is_offline_and_its_widget_is_told(system: Booths) -> None:
+def test_a_disconnected_charger_is_reported_to_its_widget(system: Booths) -> None:
     widget, charger = system.widget("w2"), system.charger("c2")
     charger.send(soc(30))
     wait_for(widget, "charging")
@@ -242,7 +242,7 @@ def test_a_charger_that_goes_is_offline_and_its_widget_is_told(system: Booths) -
     assert told(widget) == "charging"
 
 
-def test_the_stand_ins_do_what_devices_do(system: Booths) -> None:
+def test_interactive_charger_and_widget_work_together(system: Booths) -> None:
     ports = {"charger": str(system.charger_port), "widget": str(system.widget_port)}
     widget = subprocess.Popen(
         [*SCAUP, "run", "sim-widget", "--id", "wABCD", "--port", ports["widget"]],
@@ -280,7 +280,7 @@ def test_two_adapters_share_the_work(system: Booths) -> None:
     assert system.processes.pop("charger-adapter--number2").wait(20) == 0
 
 
-def test_an_adapter_that_is_killed_comes_back_under_its_clients(system: Booths) -> None:
+def test_clients_reconnect_to_a_restarted_adapter(system: Booths) -> None:
     widget, charger = system.widget("w2"), system.charger("c2")
     charger.send(soc(90))
     wait_for(widget, "charging80")
@@ -304,7 +304,7 @@ def test_an_adapter_that_is_killed_comes_back_under_its_clients(system: Booths) 
     assert told(system.widget("w2")) == "charged"
 
 
-def test_a_controller_that_is_killed_loses_nothing(system: Booths) -> None:
+def test_a_killed_controller_loses_nothing(system: Booths) -> None:
     widget, charger = system.widget("w2"), system.charger("c2")
     before = len(system.query("SELECT 1 FROM charging_session WHERE charger = 'c2'"))
     charger.send(soc(10))
@@ -323,7 +323,7 @@ def test_a_controller_that_is_killed_loses_nothing(system: Booths) -> None:
     assert (rows[-1]["soc_start"], rows[-1]["soc_end"], rows[-1]["ended_by"]) == (10, 100, "charged")
 
 
-def test_what_a_charger_says_while_the_broker_is_away_comes_in_its_order(own_broker: RealBroker) -> None:
+def test_socs_sent_during_a_broker_outage_keep_their_order(own_broker: RealBroker) -> None:
     with booths(own_broker) as running:
         widget, charger = running.widget(), running.charger()
         charger.send(soc(10))

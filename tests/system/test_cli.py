@@ -127,7 +127,7 @@ def test_a_large_answer_in_many_parts(plant: RealBroker, tmp_path: Path) -> None
         ("SELECT * FROM nothing", 2, "nothing"),
     ],
 )
-def test_what_cannot_be_asked(plant: RealBroker, sql: str, code: int, text: str) -> None:
+def test_refused_and_invalid_queries(plant: RealBroker, sql: str, code: int, text: str) -> None:
     result = scaup(plant, "query", sql)
     assert (result.returncode, result.stdout) == (code, "")
     assert text in result.stderr
@@ -273,7 +273,7 @@ def publish_until_seen(broker: RealBroker, room: str, tail: Tail, numbers: Itera
         time.sleep(0.2)
 
 
-def test_wrong_logins_and_refusals_end_with_4(plant: RealBroker, room: str, tmp_path: Path) -> None:
+def test_wrong_logins_and_refusals_exit_with_4(plant: RealBroker, room: str, tmp_path: Path) -> None:
     wrong = scaup(plant, "status", SCAUP_MQTT_USERNAME="operator", SCAUP_MQTT_PASSWORD="wrong")
     assert (wrong.returncode, "refused the login" in wrong.stderr) == (4, True)
     nobody = {"SCAUP_DATA_DIR": str(tmp_path)}
@@ -288,7 +288,7 @@ def test_a_held_file_without_a_broker_names_the_process(plant: RealBroker) -> No
     assert re.search(r"process \d+", result.stderr)
 
 
-def test_doctor_is_content_with_what_runs(plant: RealBroker) -> None:
+def test_doctor_finds_no_fault_in_a_running_system(plant: RealBroker) -> None:
     result = scaup(plant, "doctor", SCAUP_COMPONENTS="recorder")
     found = {each["check"]: each for each in map(json.loads, result.stdout.splitlines())}
     assert not [each for each in found.values() if each["result"] == "failed"]
@@ -303,7 +303,7 @@ def test_doctor_leaves_nothing_behind(plant: RealBroker) -> None:
         assert not [topic for topic in bus.retained("/#") if "doctor" in topic]
 
 
-def test_more_retained_messages_than_a_broker_sends_without_an_acknowledgement(own_broker: RealBroker) -> None:
+def test_retained_messages_beyond_the_receive_maximum(own_broker: RealBroker) -> None:
     count = 25_000
     with connected(own_broker.settings.broker_address("operator")) as bus:
         for number in range(count):
@@ -312,7 +312,7 @@ def test_more_retained_messages_than_a_broker_sends_without_an_acknowledgement(o
         assert len(bus.retained(SETPOINT.template.filter, "components/+/state")) == count
 
 
-def test_asking_for_retained_messages_leaves_live_ones_alone(plant: RealBroker, room: str) -> None:
+def test_reading_retained_messages_keeps_live_ones(plant: RealBroker, room: str) -> None:
     setpoint = SETPOINT.publication(Setpoint(celsius=21.0), room=room)
     with (
         connected(plant.settings.broker_address("operator")) as bus,
@@ -339,7 +339,7 @@ def test_status_is_light_enough_for_a_health_check(plant: RealBroker) -> None:
     assert min(spent_s) < 0.5, "0.2 s on a quiet machine"
 
 
-def test_after_a_clean_stop_the_file_answers(tmp_path_factory: pytest.TempPathFactory, room: str) -> None:
+def test_queries_read_the_file_after_a_clean_stop(tmp_path_factory: pytest.TempPathFactory, room: str) -> None:
     broker = real_broker.create(tmp_path_factory.mktemp("cli-file"))
     try:
         broker.start()
@@ -353,7 +353,7 @@ def test_after_a_clean_stop_the_file_answers(tmp_path_factory: pytest.TempPathFa
     assert values(scaup(broker, "tail", f"/readings/{room}/#").stdout) == [1, 2, 3]
 
 
-def test_a_recorder_that_waits_for_the_broker_does_not_have_to_be_started(own_broker: RealBroker) -> None:
+def test_a_recorder_without_a_broker_is_named_in_the_error(own_broker: RealBroker) -> None:
     with recording(own_broker):
         own_broker.stop()
         result = scaup(own_broker, "query", "SELECT 1")
@@ -362,7 +362,7 @@ def test_a_recorder_that_waits_for_the_broker_does_not_have_to_be_started(own_br
     assert "Fix: start it with `make up`, or set its address with SCAUP_MQTT_HOST" in result.stderr
 
 
-def test_the_bus_tells_what_happened(plant: RealBroker) -> None:
+def test_the_bus_raises_errors_with_their_cause(plant: RealBroker) -> None:
     with connected(device(plant)) as bus, pytest.raises(Refused, match=r"/actuators/x without a login.*0x87"):
         bus.publish(Publication(topic="/actuators/x", payload=b"{}"))
     with pytest.raises(Unreachable, match="no broker at"):

@@ -173,7 +173,7 @@ def test_the_examples_over_mqtt(service: Service, name: str) -> None:
     until(lambda: service.values(ship) == dict(zip(times(len(expected)), expected, strict=True)), "the quarters did not come")
 
 
-def test_what_is_wrong_names_its_place_and_stores_nothing(service: Service) -> None:
+def test_an_invalid_post_names_the_place_and_stores_nothing(service: Service) -> None:
     status, said = service.post(50, "kWh", [("00:00", 1), ("never", 2)])
     assert (status, said["error"].partition(":")[0]) == (400, "data[1].datetime")
     status, said = service.post(50, "kWh", [("00:00", 1)])
@@ -225,7 +225,7 @@ def test_two_posts_of_the_same_quarter_at_the_same_moment(service: Service) -> N
 
 @pytest.mark.parametrize("name", NAMES[:2])
 @pytest.mark.parametrize("how", ["frozen", "away"])
-def test_without_recorder_or_normalizer_it_is_503_in_time_and_later_all_is_well(service: Service, name: str, how: str) -> None:
+def test_503_in_time_without_recorder_or_normalizer(service: Service, name: str, how: str) -> None:
     ship = f"{how} {name}"
     assert service.post(ship, "kWh", [("00:00", 1), ("00:15", 1)])[0] == 201
     if how == "frozen":
@@ -248,7 +248,7 @@ def test_without_recorder_or_normalizer_it_is_503_in_time_and_later_all_is_well(
     assert service.values(ship) == {"00:00": 1, "00:15": 1, "00:30": 2, "00:45": 3}
 
 
-def test_what_is_posted_while_the_normalizer_is_not_connected_becomes_quarters(service: Service) -> None:
+def test_posts_missed_by_the_normalizer_become_quarters(service: Service) -> None:
     ship = "not connected"
     assert service.post(ship, "kWh", [("00:00", 1), ("00:15", 1)])[0] == 201
     service.processes["energy"].send_signal(signal.SIGSTOP)
@@ -261,7 +261,7 @@ def test_what_is_posted_while_the_normalizer_is_not_connected_becomes_quarters(s
 
 
 @pytest.mark.parametrize("name", [*NAMES, "broker"])
-def test_nothing_is_lost_that_was_answered_201_whoever_is_killed(service: Service, name: str) -> None:
+def test_posts_answered_201_survive_any_kill(service: Service, name: str) -> None:
     """Each post is of a ship of its own: it is there whole, or, where it was not answered 201, whole or not at all."""
     answers: dict[str, int] = {}
     ending, lock = threading.Event(), threading.Lock()

@@ -185,7 +185,7 @@ def test_a_controller_killed_in_any_state(recording: RealBroker, state: str) -> 
         ] * 3
 
 
-def test_a_console_that_is_killed_lets_go_and_the_next_one_goes_on(recording: RealBroker) -> None:
+def test_the_next_console_continues_for_a_killed_one(recording: RealBroker) -> None:
     with line(recording, scripted(10.0)) as running:
         console = running.console("RP-000121")
         until(lambda: running.driver.set_to[-1:] == ["13.0"], "step 2 was not set")
@@ -201,7 +201,7 @@ def test_a_console_that_is_killed_lets_go_and_the_next_one_goes_on(recording: Re
         assert running.stored("RP-000121") == STEPS
 
 
-def test_a_driver_that_is_lost_in_the_middle_of_a_step(recording: RealBroker) -> None:
+def test_a_driver_that_disconnects_during_a_step(recording: RealBroker) -> None:
     with line(recording, lambda message: []) as running:
         console = running.console("RP-000122")
         until(lambda: running.driver.set_to[-1:] == ["10.0"], "step 1 was not set")
@@ -224,7 +224,7 @@ def test_a_silent_driver_at_the_end_of_input(recording: RealBroker) -> None:
         assert again.returncode == 0, again.stderr
 
 
-def test_frames_of_every_kind_are_kept_and_harm_nothing(recording: RealBroker) -> None:
+def test_bad_frames_are_recorded_and_harmless(recording: RealBroker) -> None:
     def noisy(message: dict[str, Any]) -> list[Any]:
         answers = good(message)
         stray = [forward(99.0, 99.0), forward(10.0, 10.001)] if answers and answers[0] is not REVERSED else []
@@ -238,7 +238,7 @@ def test_frames_of_every_kind_are_kept_and_harm_nothing(recording: RealBroker) -
         assert {row["payload"] for row in rejected} >= {"not JSON", "[1,2]"}
 
 
-def test_a_screw_that_is_loosened_while_the_controller_is_dead(recording: RealBroker) -> None:
+def test_a_screw_loosened_while_the_controller_is_dead(recording: RealBroker) -> None:
     with line(recording, scripted(6.0)) as running:
         console = running.console("RP-000119")
         until(lambda: running.driver.set_to[-1:] == ["8.5"], "step 2 was not set")

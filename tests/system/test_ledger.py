@@ -66,7 +66,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
         real_broker.remove(broker)
 
 
-def test_it_balances_while_recording_goes_on_and_afterwards(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_ledger_balances_during_and_after_recording(tmp_path_factory: pytest.TempPathFactory) -> None:
     with running(tmp_path_factory) as broker:
         with Publisher(broker, "one") as one, Publisher(broker, "two") as two:
             wait_until(lambda: min(one.sent, two.sent) > 300)

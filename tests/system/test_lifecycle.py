@@ -113,7 +113,7 @@ def own_plant(tmp_path: Path) -> Iterator[Plant]:
     made.make("down")
 
 
-def test_up_reports_what_runs_where_and_what_to_try(plant: Plant) -> None:
+def test_up_lists_components_and_commands_to_try(plant: Plant) -> None:
     again = plant.make("up")
     assert again.returncode == 0
     for name in ("broker", *STARTED):
@@ -140,7 +140,7 @@ def test_every_component_has_the_same_plant_time(plant: Plant) -> None:
         assert environment["SCAUP_TIME_SCALE"] == "60"
 
 
-def test_up_with_other_settings_says_what_to_do(plant: Plant) -> None:
+def test_up_with_other_settings_names_the_fix(plant: Plant) -> None:
     other = plant.make("up", SCAUP_TIME_SCALE="7")
     assert other.returncode == 1
     assert "make down" in other.stderr
@@ -168,7 +168,7 @@ def test_files_with_secrets_are_private(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("name", ["broker", "guardian", *STARTED])
-def test_killed_program_is_back_and_nothing_else_is_disturbed(plant: Plant, name: str) -> None:
+def test_a_killed_program_is_restarted_and_no_other(plant: Plant, name: str) -> None:
     before = plant.pids()
     plant.kill(name)
     assert eventually(lambda: plant.pids().get(name, before[name]) != before[name])
@@ -179,7 +179,7 @@ def test_killed_program_is_back_and_nothing_else_is_disturbed(plant: Plant, name
     }
 
 
-def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
+def test_a_killed_supervisor_is_restarted_with_everything(plant: Plant) -> None:
     before = plant.left()
     old = plant.kill("supervisord")
     assert eventually(lambda: plant.pids().get("supervisord", old) != old)
@@ -188,7 +188,7 @@ def test_killed_supervisor_is_back_with_everything(plant: Plant) -> None:
     assert set(plant.pids()) == {"supervisord", "guardian", "broker", *STARTED}
 
 
-def test_supervisor_that_does_not_start_at_first_is_tried_again(plant: Plant) -> None:
+def test_the_start_of_the_supervisor_is_retried(plant: Plant) -> None:
     log = plant.place.logs / "guardian.log"
     aside = plant.place.configuration.rename(plant.place.configuration.with_suffix(".aside"))
     try:
@@ -200,7 +200,7 @@ def test_supervisor_that_does_not_start_at_first_is_tried_again(plant: Plant) ->
     assert eventually(plant.healthy)
 
 
-def test_only_a_program_whose_place_was_taken_is_not_restarted(tmp_path: Path) -> None:
+def test_only_a_replaced_program_is_not_restarted(tmp_path: Path) -> None:
     codes = {"said-0": 0, "said-1": 1, "said-75": TAKEN_OVER_EXIT}
     place = Place(data_dir=tmp_path.resolve())
     place.logs.mkdir()
@@ -233,7 +233,7 @@ def _program(name: str, code: str) -> Program:
     return Program(name=name, command=(sys.executable, "-c", code), directory=ROOT, group=orphans.COMPONENTS)
 
 
-def test_a_component_whose_place_was_taken_gives_way_until_the_next_up(plant: Plant) -> None:
+def test_a_replaced_component_stays_stopped_until_up(plant: Plant) -> None:
     name = next(each for each in STARTED if each != "recorder")
     other = subprocess.Popen(
         [sys.executable, "-m", "adapters.cli.main", "run", name],
@@ -272,7 +272,7 @@ def test_retained_messages_survive_a_broker_that_is_killed(plant: Plant) -> None
         assert bus.retained(topic)[topic].payload == setpoint.payload
 
 
-def test_two_ups_at_once_start_one_system_and_down_leaves_nothing(own_plant: Plant) -> None:
+def test_two_concurrent_ups_start_one_system(own_plant: Plant) -> None:
     command = [sys.executable, "-m", "adapters.cli.main", "up"]
     ups = [
         subprocess.Popen(command, cwd=ROOT, env=own_plant.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -286,7 +286,7 @@ def test_two_ups_at_once_start_one_system_and_down_leaves_nothing(own_plant: Pla
     assert not (own_plant.settings.data_dir / "plant-epoch").exists()
 
 
-def test_down_finds_what_a_killed_supervisor_and_guardian_left(own_plant: Plant) -> None:
+def test_down_stops_orphans_of_a_killed_supervisor(own_plant: Plant) -> None:
     assert own_plant.make("up").returncode == 0
     pids = own_plant.pids()
     os.kill(pids["guardian"], signal.SIGSTOP)  # so that it cannot heal in between
@@ -298,7 +298,7 @@ def test_down_finds_what_a_killed_supervisor_and_guardian_left(own_plant: Plant)
     assert own_plant.ports_are_free()
 
 
-def test_up_replaces_what_a_killed_supervisor_and_guardian_left(own_plant: Plant) -> None:
+def test_up_replaces_orphans_of_a_killed_supervisor(own_plant: Plant) -> None:
     assert own_plant.make("up").returncode == 0
     before = own_plant.left()
     pids = own_plant.pids()
@@ -310,13 +310,13 @@ def test_up_replaces_what_a_killed_supervisor_and_guardian_left(own_plant: Plant
     assert own_plant.healthy()
 
 
-def test_down_where_nothing_runs_is_fine(own_plant: Plant) -> None:
+def test_down_where_nothing_runs_succeeds(own_plant: Plant) -> None:
     down = own_plant.make("down")
     assert down.returncode == 0
     assert "nothing runs" in down.stderr
 
 
-def test_taken_port_is_named_with_its_owner_and_the_fix(own_plant: Plant) -> None:
+def test_a_taken_port_is_named_with_its_process_and_the_fix(own_plant: Plant) -> None:
     with socket.create_server(("127.0.0.1", own_plant.settings.mqtt_port)):
         up = own_plant.make("up")
     assert up.returncode == 1

@@ -125,7 +125,7 @@ def test_the_recorder_uses_the_same_duckdb_as_its_tests(recorder: RecorderProces
         assert Asker(client, "me")("SELECT version() AS v").rows == [{"v": f"v{duckdb.__version__}"}]
 
 
-def test_hostile_queries_harm_neither_recording_nor_other_askers(recorder: RecorderProcess) -> None:
+def test_hostile_queries_harm_neither_recording_nor_others(recorder: RecorderProcess) -> None:
     assert recorder.running
     done = threading.Event()
     with ThreadPoolExecutor(PUBLISHERS + ASKERS) as pool:
@@ -152,7 +152,7 @@ def test_hostile_queries_harm_neither_recording_nor_other_askers(recorder: Recor
     recorder.start()
 
 
-def test_one_client_with_many_long_queries_keeps_nobody_waiting(recorder: RecorderProcess) -> None:
+def test_many_long_queries_do_not_delay_other_clients(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as greedy, connected_to(recorder.broker, "operator") as other:
         busy, ask = Asker(greedy, "greedy"), Asker(other, "other")
         numbers = [busy.put(HOSTILE[3], timeout_s=4) for _ in range(20)]

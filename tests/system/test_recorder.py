@@ -184,7 +184,7 @@ def test_killed_under_load_it_records_each_message_once(recorder: RecorderProces
     recorder.start()
 
 
-def test_a_broker_restart_loses_nothing_and_records_nothing_twice(recorder: RecorderProcess) -> None:
+def test_a_broker_restart_neither_loses_nor_doubles(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
         publish(client, "heating/room-1/setpoint", '{"celsius":21}')
         for n in range(100):
@@ -214,7 +214,7 @@ def test_a_second_recorder_refuses_to_start(recorder: RecorderProcess) -> None:
         assert Asking(client)("SELECT 1 AS one")[0] == [{"one": 1}]
 
 
-def test_a_second_recorder_with_another_database_refuses_to_start(recorder: RecorderProcess, tmp_path: Path) -> None:
+def test_a_second_recorder_on_another_database_is_refused(recorder: RecorderProcess, tmp_path: Path) -> None:
     environment = {**recorder.broker.environment, "SCAUP_DATA_DIR": str(tmp_path / "other")}
     second = subprocess.run(
         [sys.executable, "-m", "storage"], env=environment, capture_output=True, text=True, timeout=30, check=False
@@ -228,7 +228,7 @@ def test_a_second_recorder_with_another_database_refuses_to_start(recorder: Reco
     assert recorder.running.poll() is None
 
 
-def test_a_recorder_whose_last_word_was_online_is_not_waited_for_long(own_broker: RealBroker) -> None:
+def test_a_stale_online_state_delays_the_start_only_briefly(own_broker: RealBroker) -> None:
     with connected_to(own_broker, "recorder") as client:
         client.publish("components/recorder/state", '{"state":"online","boot":"gone","version":"1"}', 1, True).wait_for_publish(
             5

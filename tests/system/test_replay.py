@@ -121,7 +121,7 @@ def test_a_replay_keeps_order_and_spacing_and_is_marked(plant: RealBroker) -> No
     assert len(rows(plant, "SELECT * FROM room_temperature WHERE room = 'spaced'")) == 1
 
 
-def test_a_replay_of_everything_leaves_out_replays_and_the_recorder(plant: RealBroker) -> None:
+def test_a_replay_of_everything_omits_replays_and_recorder(plant: RealBroker) -> None:
     with device(plant) as bus:
         post(bus, "/readings/wide/temperature", b"1")
     assert scaup(plant, "replay", "/readings/wide/#", "--all", "--speed", "max").returncode == 0
@@ -131,7 +131,7 @@ def test_a_replay_of_everything_leaves_out_replays_and_the_recorder(plant: RealB
     assert not [each for each in topics if each.startswith(("replay/", "storage/", "$"))]
 
 
-def test_where_the_account_may_not_publish_is_told(plant: RealBroker) -> None:
+def test_a_refused_replay_names_topic_and_account(plant: RealBroker) -> None:
     with device(plant) as bus:
         post(bus, "/readings/refused/temperature", b"1")
         post(bus, "/readings/refused/temperature", b"2", 2)
@@ -142,7 +142,7 @@ def test_where_the_account_may_not_publish_is_told(plant: RealBroker) -> None:
     assert "Fix: " in done.stderr
 
 
-def test_the_original_topics_take_a_replay_where_a_device_may_publish(plant: RealBroker) -> None:
+def test_a_replay_to_the_original_topics_is_not_typed(plant: RealBroker) -> None:
     topic = "/readings/original/temperature"
     with device(plant) as bus:
         post(bus, topic, b'{"sensorID":"s","type":"temperature","value":20.5}')
@@ -157,7 +157,7 @@ def test_the_original_topics_take_a_replay_where_a_device_may_publish(plant: Rea
     assert json.loads(scaup(plant, "replay", topic, "--since", "1h", "--dry-run").stdout)["messages"] == 1
 
 
-def test_ctrl_c_stops_and_says_how_far_it_came(plant: RealBroker) -> None:
+def test_ctrl_c_stops_a_replay_with_its_progress(plant: RealBroker) -> None:
     topic = "/readings/stopped/temperature"
     with device(plant) as bus:
         post(bus, topic, b"1")
@@ -176,7 +176,7 @@ def test_ctrl_c_stops_and_says_how_far_it_came(plant: RealBroker) -> None:
 COUNT = 120_000  # more than one page of the export
 
 
-def test_an_export_while_recording_is_what_is_in_messages(plant: RealBroker, tmp_path: Path) -> None:
+def test_an_export_while_recording_equals_messages(plant: RealBroker, tmp_path: Path) -> None:
     ended = threading.Event()
     publisher = threading.Thread(target=_publish_until, args=(plant, ended))
     _publish_many(plant, COUNT)
@@ -222,7 +222,7 @@ def _publish_until(broker: RealBroker, ended: threading.Event) -> None:
             bus.settle()
 
 
-def test_the_file_alone_can_be_exported(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+def test_export_reads_the_file_without_a_recorder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     broker = real_broker.create(tmp_path_factory.mktemp("export-file"))
     path = tmp_path / "all.jsonl"
     try:

@@ -152,7 +152,7 @@ def levels(watcher: Watcher) -> list[int]:
     return [msgspec.json.decode(delivery.payload)["level"] for delivery in watcher.on("/actuators/runtime")]
 
 
-def test_a_component_runs_answers_and_leaves(own_broker: RealBroker) -> None:
+def test_a_component_starts_answers_and_stops(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         async with Watcher(own_broker) as watcher, Device(own_broker) as device:
             async with running(Echo(), own_broker.settings):
@@ -185,7 +185,7 @@ def test_publications_are_stamped_and_numbered(own_broker: RealBroker) -> None:
 @pytest.mark.parametrize(
     "payload", [b"", b"x", b"\xff\xfe", b"null", b"[" * 10_000, b'{"sensorID":"s"}', b"x" * 1_000_000, reading(2000)]
 )
-def test_what_cannot_be_used_is_published_whole_and_work_goes_on(own_broker: RealBroker, payload: bytes) -> None:
+def test_a_rejected_payload_is_published_whole(own_broker: RealBroker, payload: bytes) -> None:
     async def scenario() -> None:
         async with Watcher(own_broker) as watcher, Device(own_broker) as device, running(Echo(), own_broker.settings):
             await until(lambda: presence(watcher))
@@ -215,7 +215,7 @@ def test_a_broker_restart_is_survived(own_broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
-def test_what_was_published_while_the_broker_was_away_arrives_in_order(own_broker: RealBroker) -> None:
+def test_queued_publications_arrive_in_order(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         async with running(Echo(), own_broker.settings) as runtime:
             async with Watcher(own_broker) as watcher:
@@ -241,7 +241,7 @@ def test_a_killed_connection_publishes_the_will(own_broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
-def test_of_two_instances_the_later_one_goes_on(own_broker: RealBroker) -> None:
+def test_of_two_instances_the_later_one_continues(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         async with Watcher(own_broker) as watcher, Device(own_broker) as device:
             first = asyncio.create_task(Runtime(HEATING, Echo(), own_broker.settings).run())
@@ -297,7 +297,7 @@ def test_a_publication_outside_the_declaration_is_refused(own_broker: RealBroker
     asyncio.run(scenario())
 
 
-def test_who_waits_for_a_publication_hears_what_became_of_it(own_broker: RealBroker) -> None:
+def test_deliver_raises_where_a_publication_failed(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         level = heating.VALVE_LEVEL.publication(heating.ValveLevel(7), room="runtime")
         async with Watcher(own_broker) as watcher, running(Echo(), own_broker.settings) as runtime:
@@ -317,7 +317,7 @@ def test_who_waits_for_a_publication_hears_what_became_of_it(own_broker: RealBro
     asyncio.run(scenario())
 
 
-def test_a_broker_that_is_frozen_does_not_answer(own_broker: RealBroker) -> None:
+def test_a_frozen_broker_times_out(own_broker: RealBroker) -> None:
     if not isinstance(own_broker.process, LocalMosquitto):
         pytest.skip("a broker in a container is frozen otherwise")
     broker = own_broker.process
@@ -340,7 +340,7 @@ def test_a_broker_that_is_frozen_does_not_answer(own_broker: RealBroker) -> None
     asyncio.run(scenario())
 
 
-def test_what_came_while_a_component_was_dead_is_handed_over_after_what_is_retained(own_broker: RealBroker) -> None:
+def test_missed_messages_come_after_the_retained_ones(own_broker: RealBroker) -> None:
     """A session that is kept: nothing is missed, and a component knows its own retained state before it hears of news."""
 
     class Listener(Echo):
@@ -381,7 +381,7 @@ def test_what_came_while_a_component_was_dead_is_handed_over_after_what_is_retai
     asyncio.run(scenario())
 
 
-def test_a_bug_that_a_missed_message_meets_ends_the_component(own_broker: RealBroker) -> None:
+def test_a_bug_in_handling_a_missed_message_is_fatal(own_broker: RealBroker) -> None:
     class Faulty(Echo):
         def on_message(self, message: Message, now_s: float) -> list[Publication]:
             raise ZeroDivisionError
@@ -402,7 +402,7 @@ def test_a_bug_that_a_missed_message_meets_ends_the_component(own_broker: RealBr
     asyncio.run(scenario())
 
 
-def test_a_service_is_online_only_when_it_works_and_may_finish(own_broker: RealBroker) -> None:
+def test_a_service_is_online_only_while_it_works(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         service = Service()
         async with Watcher(own_broker) as watcher:
@@ -428,7 +428,7 @@ def test_plant_time_is_scaled_once(own_broker: RealBroker) -> None:
     asyncio.run(scenario())
 
 
-def test_without_a_broker_it_waits_and_stops_at_once_when_asked(own_broker: RealBroker) -> None:
+def test_it_stops_at_once_while_waiting_for_a_broker(own_broker: RealBroker) -> None:
     async def scenario() -> None:
         own_broker.stop()
         async with running(Echo(), own_broker.settings):
@@ -438,7 +438,7 @@ def test_without_a_broker_it_waits_and_stops_at_once_when_asked(own_broker: Real
     asyncio.run(scenario())
 
 
-def test_a_wrong_password_is_refused_and_tried_again(own_broker: RealBroker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_password_is_retried(own_broker: RealBroker, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         settings = dataclasses.replace(own_broker.settings, mqtt_username="heating", mqtt_password="wrong")
         async with running(Echo(), settings):

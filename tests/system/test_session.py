@@ -71,7 +71,7 @@ def recorded(database: Database) -> int:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_what_was_committed_and_not_acknowledged_is_recognised(own_broker: RealBroker, tmp_path: Path, qos: int) -> None:
+def test_committed_but_unacknowledged_is_not_doubled(own_broker: RealBroker, tmp_path: Path, qos: int) -> None:
     async def scenario() -> None:
         database = Database(tmp_path / "session.duckdb", 256, 1)
         async with Recording(own_broker.settings, database) as crashing:
@@ -90,7 +90,7 @@ def test_what_was_committed_and_not_acknowledged_is_recognised(own_broker: RealB
     asyncio.run(scenario())
 
 
-def test_a_commit_that_failed_after_it_was_durable_is_not_repeated(
+def test_a_durable_commit_that_failed_is_not_repeated(
     own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
@@ -129,9 +129,7 @@ def test_large_messages_are_committed_in_small_batches(own_broker: RealBroker, t
     asyncio.run(scenario())
 
 
-def test_a_full_disk_holds_back_the_acknowledgement_and_loses_nothing(
-    own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_delays_acknowledgements(own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         database = Database(tmp_path / "full.duckdb", 256, 1)
         async with Recording(own_broker.settings, database) as recording:
@@ -154,7 +152,7 @@ def test_a_full_disk_holds_back_the_acknowledgement_and_loses_nothing(
     asyncio.run(scenario())
 
 
-def test_retained_messages_are_recorded_once_whatever_reconnects(own_broker: RealBroker, tmp_path: Path) -> None:
+def test_retained_messages_are_recorded_once(own_broker: RealBroker, tmp_path: Path) -> None:
     async def retained(settings: Settings) -> None:
         connection = Connection(settings.broker_address("operator"), Options(client_id="operator"), ConnectionListener())
         task = asyncio.create_task(connection.run())

@@ -31,7 +31,7 @@ def statuses(publications: list[Publication]) -> list[Any]:
     return [orjson.loads(each.payload)["status"] for each in publications]
 
 
-def test_the_payload_is_exactly_the_given_one() -> None:
+def test_the_payload_matches_the_contract_exactly() -> None:
     (first,) = simulated().on_tick(0.0)
     assert (first.topic, first.retain, first.plant) == ("machines/1/reading", False, True)
     assert re.fullmatch(
@@ -41,12 +41,12 @@ def test_the_payload_is_exactly_the_given_one() -> None:
     )
 
 
-def test_the_timestamp_is_plant_time_with_microseconds_also_on_the_second() -> None:
+def test_the_timestamp_always_has_microseconds() -> None:
     hall = SimulatedMachines(Hall(), lambda now_s: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=now_s))
     assert orjson.loads(hall.on_tick(0.0)[0].payload)["timestamp"] == "2026-01-01T00:00:00.000000+00:00"
 
 
-def test_every_machine_every_ten_seconds() -> None:
+def test_every_machine_publishes_every_ten_seconds() -> None:
     publications = ticks(simulated(4), 0, 600)
     assert Counter(each.topic for each in publications) == {f"machines/{n}/reading": 60 for n in range(1, 5)}
 
@@ -57,7 +57,7 @@ def test_machines_are_spread_over_the_period() -> None:
     assert {len(hall.on_tick(float(now_s))) for now_s in range(1, 101)} == {10}
 
 
-def test_the_status_follows_the_machine_until_it_is_set_and_then_stays() -> None:
+def test_a_status_that_was_set_stays() -> None:
     hall = simulated()
     assert set(statuses(ticks(hall, 0, 4 * 3600))) >= {"IDLE", "STARTED", "COMPLETED"}
     hall.on_message(status("ERROR"), 4 * 3600.0)
@@ -76,7 +76,7 @@ def test_the_next_reading_has_the_status() -> None:
     ]
 
 
-def test_machines_that_are_elsewhere_are_none_of_ours() -> None:
+def test_statuses_of_other_machines_are_ignored() -> None:
     assert simulated().on_message(status("ERROR", "99"), 0.0) == []
 
 
@@ -86,7 +86,7 @@ def test_a_bad_status_is_rejected(payload: bytes) -> None:
         simulated().on_message(Message(topic="machines/1/status", payload=payload), 0.0)
 
 
-def test_a_long_pause_is_made_up_for_at_once() -> None:
+def test_a_long_pause_is_caught_up_at_once() -> None:
     hall = simulated()
     hall.on_tick(0.0)
     assert len(hall.on_tick(36_000.0)) == 1

@@ -17,12 +17,12 @@ def play(machine: Machine, hours: float, dt_s: float = 10.0) -> list[tuple[Phase
     return found
 
 
-def test_it_begins_idle_and_as_warm_as_its_surroundings() -> None:
+def test_it_starts_idle_at_ambient_temperature() -> None:
     machine = Machine(QUIET)
     assert (machine.phase, machine.temperature_c, machine.fan_rpm) == (Phase.IDLE, QUIET.ambient_c, QUIET.slowest_rpm)
 
 
-def test_all_phases_come_in_their_order() -> None:
+def test_phases_follow_their_order() -> None:
     phases = [phase for phase, _, _ in play(Machine(QUIET), 48)]
     steps = {(a, b) for a, b in itertools.pairwise(phases) if a is not b}
     assert steps == {
@@ -35,7 +35,7 @@ def test_all_phases_come_in_their_order() -> None:
     }
 
 
-def test_a_phase_lasts_as_long_as_it_may() -> None:
+def test_phases_last_within_their_limits() -> None:
     phases = [phase for phase, _, _ in play(Machine(QUIET), 48)]
     runs: list[tuple[Phase, int]] = []
     for phase in phases:
@@ -44,7 +44,7 @@ def test_a_phase_lasts_as_long_as_it_may() -> None:
         assert CONDUCT[phase].shortest_s <= lasted_s <= CONDUCT[phase].longest_s + 10
 
 
-def test_work_is_warm_a_fault_is_hot_and_the_fan_follows() -> None:
+def test_temperature_and_fan_follow_the_phase() -> None:
     found = play(Machine(QUIET), 48)
     warm = statistics.fmean(temperature for phase, temperature, _ in found if phase is Phase.WORK)
     cool = statistics.fmean(temperature for phase, temperature, _ in found if phase is Phase.IDLE)
@@ -56,7 +56,7 @@ def test_work_is_warm_a_fault_is_hot_and_the_fan_follows() -> None:
     assert hottest > max(temperature for phase, temperature, _ in found if phase is Phase.WORK)
 
 
-def test_it_moves_like_a_body_and_not_like_noise() -> None:
+def test_temperature_changes_are_continuous() -> None:
     temperatures = [temperature for _, temperature, _ in play(Machine(QUIET), 24)]
     steps = [abs(b - a) for a, b in itertools.pairwise(temperatures)]
     assert max(steps) < 4
@@ -70,7 +70,7 @@ def test_sensors_have_noise_and_two_decimals() -> None:
     assert all(round(value, 2) == value for pair in found for value in pair)
 
 
-def test_a_step_of_nothing_changes_nothing() -> None:
+def test_a_step_of_zero_changes_nothing() -> None:
     machine = Machine(QUIET, seed=3)
     machine.step(0.0)
     assert (machine.temperature_c, machine.fan_rpm) == (QUIET.ambient_c, QUIET.slowest_rpm)

@@ -17,7 +17,7 @@ def ticks(rooms: SimulatedRooms, start_s: int, end_s: int) -> list[Publication]:
     return [each for now_s in range(start_s, end_s, 5) for each in rooms.on_tick(now_s)]
 
 
-def test_the_payload_is_exactly_the_given_one() -> None:
+def test_the_payload_matches_the_contract_exactly() -> None:
     first = SimulatedRooms(Household()).on_tick(0.0)[0]
     assert first.topic == "/readings/room-1/temperature"
     value = orjson.loads(first.payload)["value"]
@@ -25,7 +25,7 @@ def test_the_payload_is_exactly_the_given_one() -> None:
     assert not first.retain
 
 
-def test_every_sensor_once_a_minute() -> None:
+def test_every_sensor_reports_once_a_minute() -> None:
     publications = ticks(SimulatedRooms(Household(rooms=4)), 0, 600)
     assert len(publications) == 4 * 5 * 10
     assert {each.topic for each in publications} == {f"/readings/room-{n}/temperature" for n in range(1, 5)}
@@ -44,7 +44,7 @@ def test_an_open_valve_warms_the_room() -> None:
     assert heated.true_temperatures()["room-1"] > cold.true_temperatures()["room-1"] + 2
 
 
-def test_levels_of_other_rooms_are_none_of_ours() -> None:
+def test_levels_of_other_rooms_are_ignored() -> None:
     assert SimulatedRooms(Household()).on_message(level(100, "kitchen"), 0.0) == []
 
 
@@ -55,14 +55,14 @@ def test_faults_are_given_to_the_first_sensors() -> None:
     assert names == {f"sensor-{n}" for n in range(2, 6)}
 
 
-def test_the_shipped_room_is_the_same_whatever_the_number_of_rooms() -> None:
+def test_the_shipped_room_does_not_depend_on_the_others() -> None:
     alone, among = SimulatedRooms(Household()), SimulatedRooms(Household(rooms=3))
     ticks(alone, 0, 3600)
     ticks(among, 0, 3600)
     assert alone.true_temperatures()["room-1"] == among.true_temperatures()["room-1"]
 
 
-def test_a_long_pause_is_made_up_for_at_once() -> None:
+def test_a_long_pause_is_caught_up_at_once() -> None:
     rooms = SimulatedRooms(Household())
     rooms.on_tick(0.0)
     assert len(rooms.on_tick(36_000.0)) == 5

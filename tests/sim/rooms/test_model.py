@@ -29,7 +29,7 @@ def test_the_radiator_lags() -> None:
 
 
 @pytest.mark.parametrize("dt_s", [1.0, 10.0, 30.0, 60.0, 3600.0])
-def test_the_step_hardly_matters(dt_s: float) -> None:
+def test_step_size_hardly_changes_the_result(dt_s: float) -> None:
     room = Room(DARK)
     room.level_pct = 60
     for _ in range(round(6 * HOUR_S / dt_s)):
@@ -38,7 +38,7 @@ def test_the_step_hardly_matters(dt_s: float) -> None:
     assert room.time_s == pytest.approx(6 * HOUR_S)
 
 
-def test_a_step_of_nothing_changes_nothing() -> None:
+def test_a_step_of_zero_changes_nothing() -> None:
     room = Room(SHIPPED_ROOM)
     room.step(0.0)
     assert (room.air_c, room.time_s) == (17.0, 0.0)
@@ -66,7 +66,7 @@ def test_an_open_window_cools_fast() -> None:
     assert after(opened, 0, 0.25, 22.0).air_c < after(DARK, 0, 0.25, 22.0).air_c - 1
 
 
-def test_people_warm() -> None:
+def test_people_warm_the_room() -> None:
     visited = dataclasses.replace(DARK, people=(Spell(0.0, DAY_S, 2.0),))
     assert after(visited, 0, 1).air_c > after(DARK, 0, 1).air_c + 0.2
 

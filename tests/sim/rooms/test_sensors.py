@@ -35,7 +35,7 @@ def test_stuck_repeats_its_last_value() -> None:
     assert set(values[9:]) == {values[8]}
 
 
-def test_drift_grows() -> None:
+def test_drift_grows_with_time() -> None:
     values = read(faulty(Fault.DRIFT, fault_rate_c_h=1.0, noise_c=0.0), 70)
     assert values[8] == 22.0
     assert values[-1] == pytest.approx(23.0)

@@ -35,14 +35,14 @@ def times(post: Any) -> list[datetime]:
 
 
 @pytest.mark.parametrize(("number", "units"), [(1, "kWh"), (2, "kW"), (3, "kWh"), (4, "kWh")])
-def test_the_three_shapes_in_turn(number: int, units: str) -> None:
+def test_ships_have_the_three_meters_in_turn(number: int, units: str) -> None:
     found = posts(hours(fleet(4), 12), number)
     assert {each["units"] for each in found} == {units}
     minutes = {(b - a).seconds / 60 for post in found for a, b in pairwise(times(post))}
     assert minutes == {MINUTES[number]}
 
 
-def test_every_ship_posts_every_hour_the_last_hour() -> None:
+def test_every_ship_posts_the_last_hour_every_hour() -> None:
     publications = hours(fleet(), 12)
     assert Counter(each.topic for each in publications)["energy/2/raw"] >= 10
     for post in posts(publications, 2)[1:]:
@@ -51,13 +51,13 @@ def test_every_ship_posts_every_hour_the_last_hour() -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_an_hourly_ship_repeats_the_hour_before_since_one_reading_shows_no_interval() -> None:
+def test_an_hourly_ship_repeats_the_hour_before() -> None:
     found = posts(hours(fleet(), 8), 1)
     assert [len(post["data"]) for post in found] == [2] * len(found)
     assert found[0]["data"][1] == found[1]["data"][0]
 
 
-def test_readings_are_over_when_they_are_posted() -> None:
+def test_only_complete_intervals_are_posted() -> None:
     ships = fleet()
     for minute in range(600):
         for each in ships.on_tick(minute * 60.0):
@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_posts() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_normalizer_can_use_all_of_it_also_with_faults(number: int) -> None:
+def test_the_normalizer_accepts_posts_with_faults(number: int) -> None:
     series = Series()
     for each in hours(fleet(3, faults=0.05), 72):
         if each.topic == f"energy/{number}/raw":
@@ -98,11 +98,11 @@ def test_the_normalizer_can_use_all_of_it_also_with_faults(number: int) -> None:
     assert len(series.quarters) > 260
 
 
-def test_messages_are_none_of_theirs() -> None:
+def test_messages_are_ignored() -> None:
     assert fleet().on_message(Message(topic="energy/1/raw", payload=b""), 0.0) == []
 
 
-def test_without_faults_nothing_is_unusual_about_any_ship() -> None:
+def test_ships_without_faults_have_no_anomalies() -> None:
     ships = fleet(6, days=20)
     publications = ships.on_tick(0.0) + ships.on_tick(3600.0)
     for number in range(1, 7):

@@ -13,7 +13,7 @@ def sent(share: float, posts: int = 500, seed: int = 1) -> list[list[Reading]]:
     return [post for n in range(posts) for post in wire.send([(at_s + 12 * n, value + 1) for at_s, value in READINGS])]
 
 
-def test_without_faults_everything_arrives_as_it_is() -> None:
+def test_without_faults_readings_arrive_unchanged() -> None:
     assert Wire(0.0, 1).send(READINGS) == [READINGS]
 
 
@@ -31,7 +31,7 @@ def test_every_fault_occurs() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
-def test_the_share_is_that_of_the_readings(share: float) -> None:
+def test_the_share_counts_readings(share: float) -> None:
     wrong = 1 - sum(post == sorted(post) and len(post) == 12 for post in sent(share) if _plain(post)) / 500
     assert wrong == pytest.approx(1 - (1 - share) ** 12, abs=0.1)
 
@@ -40,6 +40,6 @@ def _plain(post: list[Reading]) -> bool:
     return all(isinstance(value, float) and math.isclose(value, at_s % 12 + 1) for at_s, value in post)
 
 
-def test_the_same_seed_spoils_the_same() -> None:
+def test_the_same_seed_gives_the_same_faults() -> None:
     assert sent(0.1, seed=3) == sent(0.1, seed=3)
     assert sent(0.1, seed=3) != sent(0.1, seed=4)

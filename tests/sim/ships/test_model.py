@@ -24,12 +24,12 @@ def test_all_meters_read_the_same_energy() -> None:
 
 
 @pytest.mark.parametrize(("late_s", "first_s"), [(0.0, 0), (0.5, 300), (299.0, 300), (300.0, 300)])
-def test_it_begins_with_a_whole_interval(late_s: float, first_s: int) -> None:
+def test_readings_start_with_a_whole_interval(late_s: float, first_s: int) -> None:
     assert Ship(QUIET, METERS[1], START_S + late_s).step(3600)[0][0] == START_S + first_s
 
 
 @pytest.mark.parametrize(("hour", "under_way"), [(3, False), (5.9, False), (7, True), (10, False), (12, True), (22, False)])
-def test_the_timetable_shows(hour: float, under_way: bool) -> None:
+def test_the_load_follows_the_timetable(hour: float, under_way: bool) -> None:
     ship = Ship(QUIET, METERS[0], START_S)
     assert (ship.load_kw(START_S + hour * 3600) > 200) is under_way
 
@@ -47,13 +47,13 @@ def test_power_ramps_at_both_ends_of_a_leg() -> None:
 
 
 @given(st.lists(st.floats(0, 4000), max_size=20), st.integers(0, 2))
-def test_however_it_is_cut_into_steps_the_readings_are_the_same(steps: list[float], meter: int) -> None:
+def test_step_size_does_not_change_the_readings(steps: list[float], meter: int) -> None:
     cut, whole = (Ship(ShipParameters(), METERS[meter], START_S, seed=7) for _ in range(2))
     found = [each for dt_s in steps for each in cut.step(dt_s)]
     assert found == whole.step(cut.now_s - START_S)
 
 
-def test_ships_differ_and_are_the_same_again() -> None:
+def test_ships_differ_and_are_reproducible() -> None:
     assert random_ship(1) == random_ship(1)
     assert random_ship(1) != random_ship(2)
     for seed in range(200):

@@ -61,7 +61,7 @@ async def received(connection: ClientConnection) -> str:
     return frame
 
 
-def test_it_is_a_service_without_a_place_on_the_bus() -> None:
+def test_it_is_a_service_that_does_not_use_the_bus() -> None:
     drivers = SimulatedTorqueDrivers(("127.0.0.1",), 1, Behaviour())
     assert isinstance(drivers, Service)
     assert drivers.on_tick(0.0) == drivers.on_message(Message(topic="x", payload=b""), 0.0) == []
@@ -89,7 +89,7 @@ def test_each_connection_is_a_driver_of_its_own() -> None:
     asyncio.run(scenario())
 
 
-def test_frames_that_are_no_json_are_answered() -> None:
+def test_frames_that_are_not_json_are_answered() -> None:
     async def scenario() -> None:
         async with serving() as url, connect(url, proxy=None) as client:
             for frame in ("", "no json", b"\xff"):
@@ -113,7 +113,7 @@ def test_a_set_while_another_is_pending_replaces_it() -> None:
     asyncio.run(scenario())
 
 
-def test_disconnect_closes_the_connection_and_no_other() -> None:
+def test_disconnect_closes_only_its_connection() -> None:
     async def scenario() -> None:
         async with serving(Fault.DISCONNECT) as url, connect(url, proxy=None) as client, connect(url, proxy=None) as other:
             await client.send(SET_19)
@@ -126,7 +126,7 @@ def test_disconnect_closes_the_connection_and_no_other() -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_vanishes_leaves_the_others_alone() -> None:
+def test_a_lost_client_does_not_affect_the_others() -> None:
     async def scenario() -> None:
         async with serving() as url, connect(url, proxy=None) as other:
             client = await connect(url, proxy=None)
@@ -138,7 +138,7 @@ def test_a_client_that_vanishes_leaves_the_others_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_a_port_that_is_taken_is_told_with_the_fix() -> None:
+def test_a_taken_port_is_an_error_with_the_fix() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_told_with_the_fix() -> None:
     asyncio.run(scenario())
 
 
-def test_an_address_that_is_not_here_is_told_with_the_fix() -> None:
+def test_a_foreign_address_is_an_error_with_the_fix() -> None:
     async def scenario() -> None:
         drivers = SimulatedTorqueDrivers(("127.0.0.1", "192.0.2.1"), free_ports(1)[0], Behaviour())
         with pytest.raises(CannotStart, match=rf"cannot be used on 192\.0\.2\.1 .* correct {PORT.name} or SCAUP_BIND"):
@@ -158,7 +158,7 @@ def test_an_address_that_is_not_here_is_told_with_the_fix() -> None:
     asyncio.run(scenario())
 
 
-def test_the_settings_say_where_to_listen() -> None:
+def test_settings_choose_the_address_and_port() -> None:
     built = _drivers(Settings.load({"SCAUP_BIND": "192.0.2.1", PORT.name: "9601"}), Behaviour(), 1)
     assert built._port == 9601
     assert {"192.0.2.1", "127.0.0.1"} <= set(built._addresses)
@@ -176,7 +176,7 @@ def test_the_settings_say_where_to_listen() -> None:
         (["--delay", "-1"], "range"),
     ],
 )
-def test_wrong_options_are_told(arguments: list[str], says: str) -> None:
+def test_wrong_options_are_refused(arguments: list[str], says: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert says in " ".join(result.output.split())

@@ -45,7 +45,7 @@ def test_one_operation_after_a_plausible_delay() -> None:
     assert sim.next_due_s is None
 
 
-def test_a_decimal_torque_stays_one() -> None:
+def test_a_decimal_torque_stays_decimal() -> None:
     (frame,) = after(driver(), SET_12)
     assert data(frame)["configuredValue"] == 12.1
 
@@ -100,13 +100,13 @@ def test_status_is_answered_at_once() -> None:
     assert frame == '{"type":"status","data":{"state":"ready","configuredValue":19}}'
 
 
-def test_duplicate() -> None:
+def test_duplicate_sends_the_operation_twice() -> None:
     first, second = after(driver(Fault.DUPLICATE), SET_19)
     assert first == second
     assert data(first)["configuredValue"] == 19
 
 
-def test_late_comes_after_the_next_set_too() -> None:
+def test_late_comes_even_after_the_next_set() -> None:
     sim = driver(Fault.LATE)
     assert after(sim, SET_19) == []
     sim.receive(SET_12, 2.0)
@@ -115,7 +115,7 @@ def test_late_comes_after_the_next_set_too() -> None:
     assert data(sim.take_due(2.0 + LATEST_S + LATE_S)[-1])["configuredValue"] == 12.1
 
 
-def test_silent() -> None:
+def test_silent_sends_no_operation() -> None:
     assert after(driver(Fault.SILENT), SET_19, until_s=1e9) == []
     assert after(driver(Fault.SILENT), REVERSE, until_s=1e9) == []
 
@@ -152,7 +152,7 @@ def test_disconnect_instead_of_an_answer() -> None:
     assert after(driver(Fault.DISCONNECT), SET_19) == [None]
 
 
-def test_a_share_is_a_share() -> None:
+def test_a_fault_occurs_with_its_share() -> None:
     sim = driver(Fault.SILENT, share=0.3)
     answered = sum(len(after(sim, SET_19, 10.0 * n)) for n in range(1000))
     assert answered == pytest.approx(700, abs=50)
@@ -177,7 +177,7 @@ def test_a_share_is_a_share() -> None:
         b'{"type":"setTorque","data":{"direction":"up","value":1}}',
     ],
 )
-def test_what_cannot_be_used_is_answered_with_an_error(frame: bytes) -> None:
+def test_bad_frames_are_answered_with_an_error(frame: bytes) -> None:
     sim = driver()
     sim.receive(SET_19, 0.0)
     (answer,) = after(sim, frame, 0.1, 0.0)
