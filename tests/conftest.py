@@ -1,4 +1,4 @@
-"""Fixtures for everybody's tests."""
+"""Fixtures and markers for all tests."""
 
 import signal
 import sys
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @cache
 def _leads_outside(name: str) -> bool:
-    """Tell whether a module is one of `_OUTSIDE`, or a module of the tests that uses one."""
+    """Return whether a module is one of `_OUTSIDE`, or a module of the tests that uses one."""
     if name.startswith(_OUTSIDE):
         return True
     if not name.startswith("tests."):
@@ -85,7 +85,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
-    """One real broker for the whole session, on free ports: use topics of your own, leave it running."""
+    """One real broker for the whole session, on free ports: use your own topics and leave it running."""
     yield from _running(real_broker.create(tmp_path_factory.mktemp("broker")))
 
 

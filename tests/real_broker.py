@@ -25,7 +25,7 @@ START_TIMEOUT_S = 20.0
 
 
 class Process(Protocol):
-    """What runs the broker."""
+    """A process or container that runs the broker."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -59,7 +59,7 @@ class RealBroker:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment for a component in a process of its own."""
+        """Environment for a component in its own process."""
         return {**os.environ, **self.settings.environment}
 
     def start(self) -> None:
@@ -72,11 +72,11 @@ class RealBroker:
         self.process.stop()
 
     def kill(self) -> None:
-        """SIGKILL: what was not saved yet is lost."""
+        """Send SIGKILL: everything not yet saved is lost."""
         self.process.kill()
 
     def restart(self) -> None:
-        """Stop, if it runs, and start again on the same ports with what was saved."""
+        """Stop, if it runs, and restart on the same ports with everything it saved."""
         self.stop()
         self.start()
 
@@ -188,7 +188,7 @@ def remove(broker: RealBroker) -> None:
 
 
 def own_ports() -> dict[str, str]:
-    """Return settings with a free port for everything that listens, so that systems do not meet."""
+    """Return settings with a free port for everything that listens, so that systems do not collide."""
     variables = ["SCAUP_MQTT_PORT", "SCAUP_MQTT_WS_PORT"]
     variables += [variable.name for each in components().values() for variable in each.listens]
     given = {name: str(port) for name, port in zip(variables, free_ports(len(variables)), strict=True)}
@@ -230,7 +230,7 @@ def _reserve(port: int) -> bool:
 
 
 def engine_answers() -> bool:
-    """Tell whether a container engine answers within three seconds."""
+    """Return whether a container engine answers within three seconds."""
     docker = shutil.which("docker")
     if docker is None:
         return False
@@ -241,7 +241,7 @@ def engine_answers() -> bool:
 
 
 def answers(host: str, port: int, timeout_s: float = START_TIMEOUT_S) -> bool:
-    """Wait until a broker answers CONNECT; tell whether it did in time."""
+    """Wait until a broker answers CONNECT; return whether it did in time."""
     # MQTT 5 CONNECT: clean start, keep alive 10 s, no properties, client id of the broker's choice.
     connect = bytes([0x10, 13, 0, 4, *b"MQTT", 5, 2, 0, 10, 0, 0, 0])
     deadline_s = time.monotonic() + timeout_s

@@ -1,4 +1,4 @@
-"""A torque driver that knows nothing of Scaup: a websocket server, the maker's messages, and a script."""
+"""A torque driver without any code of Scaup: a websocket server, the maker's messages and a script."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ REVERSED = {"type": "operation", "data": {"direction": "reverse", "configuredVal
 
 @dataclass
 class IndependentDriver:
-    """Answers each set with what `answer` says for it; frames that are text are sent as they are."""
+    """Answers each `setTorque` with the frames from `answer`; text and bytes are sent unchanged."""
 
     answer: Answer
     received: list[dict[str, Any]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class IndependentDriver:
 
     @property
     def set_to(self) -> list[str]:
-        """What it was told, in short: `10.0`, `reverse`, `reset`."""
+        """The received messages in short: `10.0`, `reverse`, `reset`."""
         data = [(each["type"], each.get("data", {})) for each in self.received]
         return [str(setting.get("value", setting.get("direction", kind))) for kind, setting in data]
 
@@ -73,7 +73,7 @@ def driver(answer: Answer) -> Iterator[IndependentDriver]:
 
 
 def scripted(*torques_nm: float) -> Answer:
-    """Answer each forward set with the next of these torques, and each reverse with its confirmation; then with silence."""
+    """Answer each forward set with the next of these torques, and each reverse with its confirmation; then with nothing."""
     left = list(torques_nm)
 
     def answer(message: dict[str, Any]) -> list[Any]:

@@ -129,7 +129,7 @@ def test_clean_stop_keeps_retained_messages_and_queues(own_broker: RealBroker) -
     with client(own_broker, "operator") as operator:
         publish(operator, topic, "kept", retain=True)
     with client(own_broker) as device:
-        # Twice Mosquitto's default limit for a client that is away.
+        # Twice Mosquitto's default limit for a disconnected client.
         infos = [device.publish(queued, str(number), qos=1) for number in range(2000)]
         for info in infos:
             info.wait_for_publish(10)

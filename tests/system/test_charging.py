@@ -1,4 +1,4 @@
-"""Charging as one uses it: adapter, controller, recorder and broker as processes, with clients that are none of ours."""
+"""Charging end to end: adapter, controller, recorder and broker as processes, with independent clients."""
 
 import json
 import signal
@@ -81,7 +81,7 @@ class Booths:
         return client
 
     def retained(self, topic: str) -> dict[str, Any]:
-        """Return what is retained on a topic, nothing where nothing is."""
+        """Return the message retained on a topic; empty where there is none."""
         found: list[bytes] = []
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         client.on_message = lambda _client, _userdata, message: found.append(bytes(message.payload))
@@ -98,7 +98,7 @@ def soc(percent: float) -> str:
     return json.dumps({"event": "StateOfCharge", "data": {"soc": percent}})
 
 
-def told(widget: ClientConnection, timeout_s: float = 20) -> str:
+def next_status(widget: ClientConnection, timeout_s: float = 20) -> str:
     event = json.loads(widget.recv(timeout_s))
     assert set(event) == {"event", "data"}
     assert event["event"] == "chargingStatus"
@@ -107,13 +107,13 @@ def told(widget: ClientConnection, timeout_s: float = 20) -> str:
 
 
 def wait_for(widget: ClientConnection, status: str) -> None:
-    """Wait until a widget is told this, whatever it is told before."""
+    """Wait until a widget receives this status, after any others."""
     deadline_s = time.monotonic() + 20
-    while told(widget) != status:
-        assert time.monotonic() < deadline_s, f"never told {status}"
+    while next_status(widget) != status:
+        assert time.monotonic() < deadline_s, f"{status} was not received"
 
 
-def nothing_told(widget: ClientConnection, for_s: float = 0.5) -> bool:
+def receives_nothing(widget: ClientConnection, for_s: float = 0.5) -> bool:
     with suppress(TimeoutError):
         widget.recv(for_s)
         return False
@@ -159,10 +159,10 @@ def test_from_the_charger_to_the_widget_and_the_tables(system: Booths) -> None:
     for percent in (5, 40, 80, 99.9, 100, 40):
         charger.send(soc(percent))
         if percent not in (40, 99.9) or statuses[-1] == "charged":
-            statuses.append(told(widget))
+            statuses.append(next_status(widget))
     assert statuses == ["charging", "charging80", "charged", "charging"]
-    assert nothing_told(widget)
-    assert told(system.widget()) == "charging"  # one that comes later, or again
+    assert receives_nothing(widget)
+    assert next_status(system.widget()) == "charging"  # one that connects later
     rows = system.query("SELECT soc FROM charger_soc WHERE charger = 'c1234' ORDER BY received_at, soc")
     assert sorted(row["soc"] for row in rows) == [5, 40, 40, 80, 99.9, 100]
     rows = system.query("SELECT status FROM widget_status WHERE widget = 'wABCD'")
@@ -191,7 +191,7 @@ def test_bad_frames_are_recorded_and_keep_the_connection(system: Booths) -> None
         charger.send(text)
     charger.send(b"\x00\xff")
     charger.send(soc(81))
-    assert told(widget) == "charging80"
+    assert next_status(widget) == "charging80"
     sql = "SELECT payload, payload_raw IS NOT NULL AS raw, topic FROM rejected_message WHERE component = 'charger-adapter'"
     until(lambda: len(system.query(sql)) == len(bad) + 1, "not all are kept")
     rows = system.query(sql)
@@ -207,7 +207,7 @@ def test_unknown_paths_are_refused_with_404(system: Booths, path: str) -> None:
 
 
 def test_pairs_are_reloaded_while_it_runs(system: Booths) -> None:
-    gone, stays = system.charger("c3"), system.charger("c2")
+    removed, kept = system.charger("c3"), system.charger("c2")
     with pytest.raises(InvalidStatus):
         system.charger("c4")
     pairs = {**PAIRS, "c4": "w4"}
@@ -222,10 +222,10 @@ def test_pairs_are_reloaded_while_it_runs(system: Booths) -> None:
 
     until(admitted, "the new pair is not let in")
     with pytest.raises(ConnectionClosed):
-        gone.recv(10)
+        removed.recv(10)
     system.pairs_file.write_text('{"c1234": ')
-    stays.send(soc(50))
-    assert told(system.widget("w2")) in ("charging", "charging80")
+    kept.send(soc(50))
+    assert next_status(system.widget("w2")) in ("charging", "charging80")
     system.pairs_file.write_text(json.dumps(PAIRS))
 
 
@@ -235,11 +235,11 @@ def test_a_disconnected_charger_is_reported_to_its_widget(system: Booths) -> Non
     wait_for(widget, "charging")
     charger.close()
     until(lambda: system.retained("chargers/c2/state").get("state") == "offline", "not offline")
-    assert told(widget) == "unavailable"
-    again = system.charger("c2")
+    assert next_status(widget) == "unavailable"
+    second = system.charger("c2")
     until(lambda: system.retained("chargers/c2/state").get("state") == "online", "not online")
-    again.send(soc(31))
-    assert told(widget) == "charging"
+    second.send(soc(31))
+    assert next_status(widget) == "charging"
 
 
 def test_interactive_charger_and_widget_work_together(system: Booths) -> None:
@@ -268,7 +268,7 @@ def test_two_adapters_share_the_work(system: Booths) -> None:
     second = "charger-adapter-2"
     until(lambda: system.retained(f"components/{second}/state").get("state") == "online", "the second is not online")
     deadline_s, holders = time.monotonic() + 20, set[str]()
-    while len(holders) < 2 and time.monotonic() < deadline_s:  # the system spreads the connections as it likes
+    while len(holders) < 2 and time.monotonic() < deadline_s:  # the kernel distributes the connections
         widget, charger = system.widget("w2"), system.charger("c2")
         for percent in (20, 85):
             charger.send(soc(percent))
@@ -297,11 +297,11 @@ def test_clients_reconnect_to_a_restarted_adapter(system: Booths) -> None:
 
     until(back, "no connection after the restart")
     widget = system.clients[-1]
-    assert told(widget) == "charging80"
-    again = system.charger("c2")
-    again.send(soc(100))
-    assert told(widget) == "charged"
-    assert told(system.widget("w2")) == "charged"
+    assert next_status(widget) == "charging80"
+    second = system.charger("c2")
+    second.send(soc(100))
+    assert next_status(widget) == "charged"
+    assert next_status(system.widget("w2")) == "charged"
 
 
 def test_a_killed_controller_loses_nothing(system: Booths) -> None:
@@ -327,13 +327,13 @@ def test_socs_sent_during_a_broker_outage_keep_their_order(own_broker: RealBroke
     with booths(own_broker) as running:
         widget, charger = running.widget(), running.charger()
         charger.send(soc(10))
-        assert told(widget) == "charging"
+        assert next_status(widget) == "charging"
         own_broker.stop()
         for percent in range(11, 100):
             charger.send(soc(percent))
         own_broker.start()
         charger.send(soc(100))
-        assert [told(widget), told(widget)] == ["charging80", "charged"]
+        assert [next_status(widget), next_status(widget)] == ["charging80", "charged"]
         until(lambda: running.scaup("status", "recorder").returncode == 0, "the recorder is not back")
         wanted = [{"soc": float(percent)} for percent in range(10, 101)]
         sql = "SELECT soc FROM charger_soc ORDER BY number"

@@ -1,4 +1,4 @@
-"""The command line as one types it: real processes, a real broker, the real recorder."""
+"""The command line with real processes, a real broker and the real recorder."""
 
 import json
 import os
@@ -147,7 +147,7 @@ def test_a_closed_pipe_is_quiet(plant: RealBroker) -> None:
 
 
 class Tail:
-    """`scaup tail -f` in a process of its own, read while it runs."""
+    """`scaup tail -f` as a process, read while it runs."""
 
     def __init__(self, broker: RealBroker, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -276,9 +276,9 @@ def publish_until_seen(broker: RealBroker, room: str, tail: Tail, numbers: Itera
 def test_wrong_logins_and_refusals_exit_with_4(plant: RealBroker, room: str, tmp_path: Path) -> None:
     wrong = scaup(plant, "status", SCAUP_MQTT_USERNAME="operator", SCAUP_MQTT_PASSWORD="wrong")
     assert (wrong.returncode, "refused the login" in wrong.stderr) == (4, True)
-    nobody = {"SCAUP_DATA_DIR": str(tmp_path)}
+    no_login = {"SCAUP_DATA_DIR": str(tmp_path)}
     for arguments in (["heating", "setpoint", room, "20"], ["query", "SELECT 1"]):
-        refused = scaup(plant, *arguments, **nobody)
+        refused = scaup(plant, *arguments, **no_login)
         assert (refused.returncode, "0x87" in refused.stderr) == (4, True), refused.stderr
 
 

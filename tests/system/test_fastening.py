@@ -1,4 +1,4 @@
-"""Fastening as one uses it: console, controller, adapter and recorder as processes, with a driver that is none of ours."""
+"""Fastening end to end: console, controller, adapter and recorder as processes, with an independent driver."""
 
 import json
 import os
@@ -92,7 +92,7 @@ class Line:
         assert len({row["step"] for row in rows}) == len(rows), "two current values for a step"
         return {row["step"]: row["torque_nm"] for row in rows}
 
-    def told(self, text: str) -> bool:
+    def recorded_event(self, text: str) -> bool:
         return bool(self.query(f"SELECT 1 FROM messages WHERE topic = 'fastening/driver-1/event' AND payload LIKE '%{text}%'"))
 
 
@@ -155,7 +155,7 @@ def test_the_dialogue_through_a_pipe(recording: RealBroker) -> None:
 
 @pytest.mark.parametrize("state", ["fastening", "reversing", "paused", "paused out of range", "complete", "cancelled"])
 def test_a_controller_killed_in_any_state(recording: RealBroker, state: str) -> None:
-    """The job goes on from the bus; every step has one current value in the end, and none of a screw that was loosened."""
+    """The job continues from the retained state. In the end each step has one current value, none of a loosened screw."""
     serial = "RP-000120"
     wrong = "out of range" in state or state == "reversing"
     first: Answer = lambda message: [forward(20.0, 10.0)] if wrong and message.get("data", {}).get("value") == 10.0 else []  # noqa: E731
@@ -191,7 +191,7 @@ def test_the_next_console_continues_for_a_killed_one(recording: RealBroker) -> N
         until(lambda: running.driver.set_to[-1:] == ["13.0"], "step 2 was not set")
         second = running.scaup("torque", "run", "--serial", "RP-000122")
         assert second.returncode == 4
-        assert f":{console.pid}" in second.stderr, "who holds it"
+        assert f":{console.pid}" in second.stderr, "the holder is not named"
         os.kill(console.pid, signal.SIGKILL)
         console.communicate()
         running.driver.answer = good
@@ -220,8 +220,8 @@ def test_a_silent_driver_at_the_end_of_input(recording: RealBroker) -> None:
         assert "scaup torque run --serial RP-000123" in done.stderr
         assert running.driver.set_to[-2:] == ["10.0", "reset"]
         running.driver.answer = good
-        again = running.scaup("torque", "run", typed="RP-000123\nr\n")
-        assert again.returncode == 0, again.stderr
+        retried = running.scaup("torque", "run", typed="RP-000123\nr\n")
+        assert retried.returncode == 0, retried.stderr
 
 
 def test_bad_frames_are_recorded_and_harmless(recording: RealBroker) -> None:

@@ -1,4 +1,4 @@
-"""The ledger against a real recorder: it balances while messages arrive, and tells what did not."""
+"""The ledger against a real recorder: it balances while messages arrive, and names those that are missing."""
 
 import json
 import threading

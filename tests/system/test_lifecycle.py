@@ -1,4 +1,4 @@
-"""`make up` and `make down` in the native runtime, with every component there is, on free ports."""
+"""`make up` and `make down` in the native runtime, on free ports."""
 
 import json
 import os
@@ -29,12 +29,12 @@ HEALED_WITHIN_S = 20.0
 SECOND_UP_WITHIN_S = 15.0
 
 STARTED = ("recorder", "heating", "sim-rooms")
-"""Some components are enough here; `test_readme` starts all of them."""
+"""A few components suffice here; `test_readme` starts all of them."""
 
 
 @dataclass
 class Plant:
-    """One system, started and stopped as a user would."""
+    """One system, started and stopped as a user does it."""
 
     settings: Settings
 
@@ -107,20 +107,20 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
 @pytest.fixture
 def own_plant(tmp_path: Path) -> Iterator[Plant]:
-    """A system of one test, not started."""
+    """A system for one test, not started."""
     made = new_plant(tmp_path.resolve())
     yield made
     made.make("down")
 
 
 def test_up_lists_components_and_commands_to_try(plant: Plant) -> None:
-    again = plant.make("up")
-    assert again.returncode == 0
+    up = plant.make("up")
+    assert up.returncode == 0
     for name in ("broker", *STARTED):
-        assert f"{name} " in again.stdout
-    assert again.stdout.count("online") == len(STARTED) + 1
-    assert "mosquitto_sub" in again.stdout
-    assert "scaup query" in again.stdout
+        assert f"{name} " in up.stdout
+    assert up.stdout.count("online") == len(STARTED) + 1
+    assert "mosquitto_sub" in up.stdout
+    assert "scaup query" in up.stdout
 
 
 def test_second_up_changes_nothing_and_is_quick(plant: Plant) -> None:
@@ -201,7 +201,7 @@ def test_the_start_of_the_supervisor_is_retried(plant: Plant) -> None:
 
 
 def test_only_a_replaced_program_is_not_restarted(tmp_path: Path) -> None:
-    codes = {"said-0": 0, "said-1": 1, "said-75": TAKEN_OVER_EXIT}
+    codes = {"exits-0": 0, "exits-1": 1, "exits-75": TAKEN_OVER_EXIT}
     place = Place(data_dir=tmp_path.resolve())
     place.logs.mkdir()
     programs = [_program(name, f"import sys, time; time.sleep(1.5); sys.exit({code})") for name, code in codes.items()]
@@ -219,11 +219,11 @@ def test_only_a_replaced_program_is_not_restarted(tmp_path: Path) -> None:
                 seen[name] |= {each.pid} - {0}
             if known["killed"].state == "RUNNING" and len(seen["killed"]) < 3:
                 os.kill(known["killed"].pid, signal.SIGKILL)
-            return all(len(pids) >= 3 for name, pids in seen.items() if name != "said-75")
+            return all(len(pids) >= 3 for name, pids in seen.items() if name != "exits-75")
 
         assert eventually(each_started_three_times)
-        assert len(seen["said-75"]) == 1
-        assert supervisor.processes()["said-75"].state == "EXITED"
+        assert len(seen["exits-75"]) == 1
+        assert supervisor.processes()["exits-75"].state == "EXITED"
     finally:
         supervisor.shut_down()
         orphans.stop(mark)
@@ -244,7 +244,7 @@ def test_a_replaced_component_stays_stopped_until_up(plant: Plant) -> None:
     )
     try:
         assert eventually(lambda: Supervisor(plant.place).processes()[name].state == "EXITED")
-        assert eventually(plant.healthy), "the other one is there"
+        assert eventually(plant.healthy), "the other instance is online"
         assert name not in plant.pids()
         assert other.poll() is None
     finally:

@@ -1,4 +1,4 @@
-"""The recorder under full ingest, asked by many at the same time, and not by friends only."""
+"""The recorder under full ingest, with many concurrent queries, hostile ones among them."""
 
 import json
 import threading
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.system, pytest.mark.quiet, pytest.mark.timeout(120)]
 
 PUBLISHERS, EACH = 3, 7_000
 GROUP = 500
-ASKERS = 8
+CLIENTS = 8
 TIMEOUT_S = 1.5
 ANSWER_S = TIMEOUT_S + 5
-"""What the command line waits for."""
+"""The time for which the command line waits."""
 
 GOOD = [
     "SELECT count(*) AS n FROM messages",
@@ -61,8 +61,8 @@ class Answer:
     kind: str
 
 
-class Asker:
-    """A client with a response topic of its own."""
+class QueryClient:
+    """A client with its own response topic."""
 
     def __init__(self, client: paho.Client, name: str) -> None:
         self._client, self._topic = client, f"storage/answer/{name}"
@@ -108,10 +108,10 @@ def publish_all(broker: RealBroker, publisher: int) -> None:
                 each.wait_for_publish(60)
 
 
-def ask_until(broker: RealBroker, number: int, done: threading.Event) -> Counter[str]:
+def query_until(broker: RealBroker, number: int, done: threading.Event) -> Counter[str]:
     kinds: Counter[str] = Counter()
     with connected_to(broker, "operator") as client:
-        ask = Asker(client, f"asker-{number}")
+        ask = QueryClient(client, f"client-{number}")
         statements = GOOD if number < 2 else GOOD[:1] + HOSTILE[number:] + HOSTILE[:number]
         turn = 0
         while not done.is_set() or turn < len(statements):
@@ -122,26 +122,26 @@ def ask_until(broker: RealBroker, number: int, done: threading.Event) -> Counter
 
 def test_the_recorder_uses_the_same_duckdb_as_its_tests(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client:
-        assert Asker(client, "me")("SELECT version() AS v").rows == [{"v": f"v{duckdb.__version__}"}]
+        assert QueryClient(client, "me")("SELECT version() AS v").rows == [{"v": f"v{duckdb.__version__}"}]
 
 
 def test_hostile_queries_harm_neither_recording_nor_others(recorder: RecorderProcess) -> None:
     assert recorder.running
     done = threading.Event()
-    with ThreadPoolExecutor(PUBLISHERS + ASKERS) as pool:
-        asking = [pool.submit(ask_until, recorder.broker, number, done) for number in range(ASKERS)]
+    with ThreadPoolExecutor(PUBLISHERS + CLIENTS) as pool:
+        queries = [pool.submit(query_until, recorder.broker, number, done) for number in range(CLIENTS)]
         publishing = [pool.submit(publish_all, recorder.broker, number) for number in range(PUBLISHERS)]
         try:
             for each in as_completed(publishing, timeout=60):
                 each.result()
         finally:
             done.set()
-        kinds = [each.result() for each in asking]
+        kinds = [each.result() for each in queries]
     assert {kind for each in kinds for kind in each} <= {"answered", "refused", "limit", "invalid"}
     assert all(each["answered"] for each in kinds[:2]), kinds
     assert all(each["limit"] for each in kinds[2:]), kinds
     with connected_to(recorder.broker, "operator") as client:
-        ask = Asker(client, "afterwards")
+        ask = QueryClient(client, "afterwards")
         counting = "SELECT count(*) AS n FROM messages WHERE topic LIKE '/readings/%'"
         until(lambda: any(row["n"] == PUBLISHERS * EACH for row in ask(counting).rows))
     assert recorder.running.poll() is None, "the recorder died"
@@ -154,7 +154,7 @@ def test_hostile_queries_harm_neither_recording_nor_others(recorder: RecorderPro
 
 def test_many_long_queries_do_not_delay_other_clients(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as greedy, connected_to(recorder.broker, "operator") as other:
-        busy, ask = Asker(greedy, "greedy"), Asker(other, "other")
+        busy, ask = QueryClient(greedy, "greedy"), QueryClient(other, "other")
         numbers = [busy.put(HOSTILE[3], timeout_s=4) for _ in range(20)]
-        assert [ask(GOOD[0]).kind for _ in range(5)] == ["answered"] * 5  # the recorder has given each its time at most
+        assert [ask(GOOD[0]).kind for _ in range(5)] == ["answered"] * 5  # the recorder gives each its time at most
         assert {busy.wait(number, 10).kind for number in numbers} == {"limit"}

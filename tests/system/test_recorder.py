@@ -92,12 +92,12 @@ def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-class Asking:
-    """A client of the query protocol that was not written with the recorder's code."""
+class QueryClient:
+    """A client of the query protocol, independent of the recorder's code."""
 
     def __init__(self, client: paho.Client) -> None:
         self._client = client
-        self._topic = "storage/answer/asking"
+        self._topic = "storage/answer/query-client"
         self._messages: list[paho.MQTTMessage] = []
         self._final = threading.Event()
         subscribed = threading.Event()
@@ -125,31 +125,31 @@ class Asking:
 
 def test_records_everything_and_answers_while_recording(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
-        ask = Asking(client)
+        query = QueryClient(client)
         bad = [b"garbage", b"\xff\xfe", b"x" * 1_000_000, b"", b"[" * 10_000, b'{"sensorID":"s","value":NaN}']
         publish(device, "/readings/room-1/temperature", b'{"sensorID":"s","type":"temperature","value":21.5}')
         for payload in bad:
             publish(device, "/readings/room-1/temperature", payload)
-        rows, end = ask("SELECT room, sensor, celsius FROM room_temperature")
+        rows, end = query("SELECT room, sensor, celsius FROM room_temperature")
         assert rows == [{"room": "room-1", "sensor": "s", "celsius": 21.5}]
         assert end["rows"] == 1
-        rows, _ = ask(
+        rows, _ = query(
             "SELECT count(*) AS n, max(octet_length(coalesce(payload_raw, encode(payload)))) AS largest FROM rejected_message"
         )
         assert rows == [{"n": len(bad), "largest": 1_000_000}]
-        assert ask("DELETE FROM messages")[1]["error"]["kind"] == "refused"
-        assert ask("SELECT nope FROM messages")[1]["error"]["position"] == 7
-        many, end = ask("SELECT range AS n, repeat('x', 50) AS t FROM range(50000)")
+        assert query("DELETE FROM messages")[1]["error"]["kind"] == "refused"
+        assert query("SELECT nope FROM messages")[1]["error"]["position"] == 7
+        many, end = query("SELECT range AS n, repeat('x', 50) AS t FROM range(50000)")
         assert [row["n"] for row in many] == list(range(50_000))
         assert end["chunks"] > 2
 
 
 def test_a_query_sees_every_message_before_it(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
-        ask = Asking(client)
+        query = QueryClient(client)
         for n in range(20):
             device.publish("/readings/own/temperature", json.dumps({"sensorID": "s", "type": "temperature", "value": n}), qos=1)
-            rows, _ = ask("SELECT max(celsius) AS last, count(*) AS n FROM room_temperature WHERE room = 'own'")
+            rows, _ = query("SELECT max(celsius) AS last, count(*) AS n FROM room_temperature WHERE room = 'own'")
             assert rows == [{"last": n, "n": n + 1}]
 
 
@@ -170,9 +170,9 @@ def test_killed_under_load_it_records_each_message_once(recorder: RecorderProces
         until(
             lambda: (
                 int(
-                    Asking(client)("SELECT count(DISTINCT payload) AS n FROM messages WHERE topic LIKE '/readings/load/%'")[0][
-                        0
-                    ]["n"]
+                    QueryClient(client)(
+                        "SELECT count(DISTINCT payload) AS n FROM messages WHERE topic LIKE '/readings/load/%'"
+                    )[0][0]["n"]
                 )
                 == count
             )
@@ -193,9 +193,9 @@ def test_a_broker_restart_neither_loses_nor_doubles(recorder: RecorderProcess) -
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
         for n in range(100, 200):
             publish(device, "/readings/a/temperature", str(n))
-        ask = Asking(client)
-        until(lambda: ask("SELECT count(*) AS n FROM messages WHERE topic = '/readings/a/temperature'")[0][0]["n"] >= 200)
-        rows, _ = ask(
+        query = QueryClient(client)
+        until(lambda: query("SELECT count(*) AS n FROM messages WHERE topic = '/readings/a/temperature'")[0][0]["n"] >= 200)
+        rows, _ = query(
             "SELECT count(*) AS n, count(DISTINCT payload) AS d FROM messages WHERE topic = '/readings/a/temperature'"
         )
         assert rows == [{"n": 200, "d": 200}]
@@ -203,7 +203,7 @@ def test_a_broker_restart_neither_loses_nor_doubles(recorder: RecorderProcess) -
 
 def test_a_second_recorder_refuses_to_start(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client:
-        Asking(client)("SELECT 1")
+        QueryClient(client)("SELECT 1")
         second = subprocess.run(
             [sys.executable, "-m", "storage"], env=recorder.broker.environment, capture_output=True, text=True
         )
@@ -211,7 +211,7 @@ def test_a_second_recorder_refuses_to_start(recorder: RecorderProcess) -> None:
         assert recorder.running is not None
         assert f"process {recorder.running.pid}" in second.stderr
         assert "Traceback" not in second.stderr
-        assert Asking(client)("SELECT 1 AS one")[0] == [{"one": 1}]
+        assert QueryClient(client)("SELECT 1 AS one")[0] == [{"one": 1}]
 
 
 def test_a_second_recorder_on_another_database_is_refused(recorder: RecorderProcess, tmp_path: Path) -> None:
@@ -230,9 +230,9 @@ def test_a_second_recorder_on_another_database_is_refused(recorder: RecorderProc
 
 def test_a_stale_online_state_delays_the_start_only_briefly(own_broker: RealBroker) -> None:
     with connected_to(own_broker, "recorder") as client:
-        client.publish("components/recorder/state", '{"state":"online","boot":"gone","version":"1"}', 1, True).wait_for_publish(
-            5
-        )
+        client.publish(
+            "components/recorder/state", '{"state":"online","boot":"earlier","version":"1"}', 1, True
+        ).wait_for_publish(5)
     process = RecorderProcess(own_broker)
     process.start()
     until(lambda: b"as scaup-recorder" in (own_broker.data_dir / "recorder.log").read_bytes())
@@ -246,22 +246,26 @@ def test_a_query_without_a_usable_response_topic_is_rejected(recorder: RecorderP
         if response_topic:
             vars(properties)["ResponseTopic"] = response_topic  # paho would refuse a wildcard, other clients may not
         odd.publish("storage/query", '{"sql":"SELECT 1"}', qos=1, properties=properties).wait_for_publish(30)
-        ask = Asking(client)
-        until(lambda: ask("SELECT count(*) AS n FROM rejected_message WHERE component = 'recorder'")[0][0]["n"] == 1)
-        rows, _ = ask("SELECT topic, reason FROM rejected_message")
+        query = QueryClient(client)
+        until(lambda: query("SELECT count(*) AS n FROM rejected_message WHERE component = 'recorder'")[0][0]["n"] == 1)
+        rows, _ = query("SELECT topic, reason FROM rejected_message")
         assert rows[0]["topic"] == "storage/query"
         assert "response topic" in rows[0]["reason"]
 
 
 def test_stopping_during_a_query_is_quick_and_clean(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
-        Asking(client)("SELECT 1")
+        QueryClient(client)("SELECT 1")
         properties = Properties(PacketTypes.PUBLISH)
-        properties.ResponseTopic, properties.CorrelationData = "storage/answer/asking", b"slow"
+        properties.ResponseTopic, properties.CorrelationData = "storage/answer/query-client", b"slow"
         sql = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
         client.publish("storage/query", json.dumps({"sql": sql}), qos=1, properties=properties).wait_for_publish(10)
         publish(device, "/readings/stop/temperature", "x")
-        until(lambda: "x" in str(Asking(client)("SELECT payload FROM messages WHERE topic = '/readings/stop/temperature'")[0]))
+        until(
+            lambda: (
+                "x" in str(QueryClient(client)("SELECT payload FROM messages WHERE topic = '/readings/stop/temperature'")[0])
+            )
+        )
         started_s = time.monotonic()
         assert recorder.stop() == 0
         assert time.monotonic() - started_s < 15  # the query would run for a minute
@@ -272,11 +276,11 @@ def test_stopping_during_a_query_is_quick_and_clean(recorder: RecorderProcess) -
 
 def test_stopping_commits_what_arrived(recorder: RecorderProcess) -> None:
     with connected_to(recorder.broker, "operator") as client, connected_to(recorder.broker) as device:
-        ask = Asking(client)
+        query = QueryClient(client)
         for n in range(500):
             device.publish("/readings/stop/temperature", str(n), qos=1)
         device.publish("/readings/stop/temperature", "last", qos=1).wait_for_publish(30)
-        seen = ask("SELECT count(*) AS n FROM messages WHERE topic = '/readings/stop/temperature'")[0][0]["n"]
+        seen = query("SELECT count(*) AS n FROM messages WHERE topic = '/readings/stop/temperature'")[0][0]["n"]
         assert recorder.stop() == 0
     kept = recorder.rows("SELECT count(*), count(DISTINCT payload) FROM messages WHERE topic = '/readings/stop/temperature'")
     assert seen == 501

@@ -59,7 +59,7 @@ def rows(broker: RealBroker, sql: str) -> list[dict[str, Any]]:
 @contextmanager
 def listening(broker: RealBroker, topic_filter: str) -> Iterator[list[Received]]:
     """Collect what is published below a filter."""
-    heard: list[Received] = []
+    replayed: list[Received] = []
     ended = threading.Event()
     with connected(broker.settings.broker_address("operator")) as bus:
         bus.subscribe(topic_filter)
@@ -68,23 +68,23 @@ def listening(broker: RealBroker, topic_filter: str) -> Iterator[list[Received]]
             while not ended.is_set():
                 received = bus.receive(0.2)
                 if received is not None:
-                    heard.append(received)
+                    replayed.append(received)
 
         thread = threading.Thread(target=listen)
         thread.start()
         try:
-            yield heard
+            yield replayed
         finally:
             ended.set()
             thread.join(10)
 
 
-def wait_for(heard: list[Received], count: int) -> list[Received]:
+def wait_for(replayed: list[Received], count: int) -> list[Received]:
     deadline_s = time.monotonic() + 20
-    while len(heard) < count:
-        assert time.monotonic() < deadline_s, heard
+    while len(replayed) < count:
+        assert time.monotonic() < deadline_s, replayed
         time.sleep(0.05)
-    return heard
+    return replayed
 
 
 @pytest.mark.quiet
@@ -96,22 +96,22 @@ def test_a_replay_keeps_order_and_spacing_and_is_marked(plant: RealBroker) -> No
             post(bus, source, payload, qos, source="thermometer", boot="b1", seq=str(number))
             time.sleep(1.0)
     before = rows(plant, f"SELECT * FROM messages WHERE topic = '{source}' ORDER BY number")
-    with listening(plant, "replay/#") as heard:
+    with listening(plant, "replay/#") as replayed:
         done = scaup(plant, "replay", "/readings/spaced/#", "--since", "1h", "--speed", "10")
-        wait_for(heard, 5)
+        wait_for(replayed, 5)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["published"], told["skipped"]) == (5, 0)
-    assert 0.3 < told["elapsed_s"] < 3, "4 s of recording at ten times its speed"
-    assert [each.payload for each in heard] == payloads
-    assert {each.topic for each in heard} == {f"replay/{source}"}
-    assert not any(each.retain for each in heard)
-    assert [each.property("replayed-seq") for each in heard] == ["1", "2", "3", "4", "5"]
-    assert {each.property("replayed-source") for each in heard} == {"thermometer"}
-    assert {each.property("source") for each in heard} == {"replay"}
-    said = [datetime.fromisoformat(each.property("replayed") or "") for each in heard]
-    assert said == [datetime.fromisoformat(each["received_at"]) for each in before]
-    assert all((later.at - earlier.at).total_seconds() > 0.02 for earlier, later in pairwise(heard))
+    summary = json.loads(done.stdout)
+    assert (summary["published"], summary["skipped"]) == (5, 0)
+    assert 0.3 < summary["elapsed_s"] < 3, "4 s of recording at ten times its speed"
+    assert [each.payload for each in replayed] == payloads
+    assert {each.topic for each in replayed} == {f"replay/{source}"}
+    assert not any(each.retain for each in replayed)
+    assert [each.property("replayed-seq") for each in replayed] == ["1", "2", "3", "4", "5"]
+    assert {each.property("replayed-source") for each in replayed} == {"thermometer"}
+    assert {each.property("source") for each in replayed} == {"replay"}
+    times = [datetime.fromisoformat(each.property("replayed") or "") for each in replayed]
+    assert times == [datetime.fromisoformat(each["received_at"]) for each in before]
+    assert all((later.at - earlier.at).total_seconds() > 0.02 for earlier, later in pairwise(replayed))
     again = rows(plant, f"SELECT * FROM messages WHERE topic = 'replay/{source}' ORDER BY number")
     assert [(each["payload"], each["payload_raw"], each["qos"]) for each in again] == [
         (each["payload"], each["payload_raw"], each["qos"]) for each in before
@@ -146,14 +146,14 @@ def test_a_replay_to_the_original_topics_is_not_typed(plant: RealBroker) -> None
     topic = "/readings/original/temperature"
     with device(plant) as bus:
         post(bus, topic, b'{"sensorID":"s","type":"temperature","value":20.5}')
-    with listening(plant, topic) as heard:
+    with listening(plant, topic) as replayed:
         done = scaup(plant, "replay", topic, "--since", "1h", "--to-prefix", "")
-        wait_for(heard, 1)
+        wait_for(replayed, 1)
     assert done.returncode == 0, done.stderr
     assert len(rows(plant, f"SELECT * FROM messages WHERE topic = '{topic}'")) == 2
-    assert len(rows(plant, "SELECT * FROM room_temperature WHERE room = 'original'")) == 1, "not taken for a new reading"
+    assert len(rows(plant, "SELECT * FROM room_temperature WHERE room = 'original'")) == 1, "recorded as a new reading"
     assert "original topics" in done.stderr
-    assert heard[0].property("replayed") is not None
+    assert replayed[0].property("replayed") is not None
     assert json.loads(scaup(plant, "replay", topic, "--since", "1h", "--dry-run").stdout)["messages"] == 1
 
 
@@ -164,9 +164,9 @@ def test_ctrl_c_stops_a_replay_with_its_progress(plant: RealBroker) -> None:
         time.sleep(0.5)
         post(bus, topic, b"2")
     command = [*SCAUP, "replay", topic, "--since", "1h", "--speed", "0.001"]
-    with listening(plant, f"replay/{topic}") as heard:
+    with listening(plant, f"replay/{topic}") as replayed:
         process = subprocess.Popen(command, env=plant.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait_for(heard, 1)
+        wait_for(replayed, 1)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout) == (130, "")
@@ -203,8 +203,8 @@ def test_an_export_while_recording_equals_messages(plant: RealBroker, tmp_path: 
         reader.execute("SET TimeZone = 'UTC'")
         assert reader.execute(f"{digest} '{exports['parquet']}'").fetchall() == [tuple(expected.values())]
         for path in (exports["csv"], exports["jsonl.gz"]):
-            told = reader.execute(f"SELECT count(*), count(DISTINCT number), max(payload) FROM '{path}'").fetchall()[0]
-            assert told[0] == told[1] >= COUNT
+            summary = reader.execute(f"SELECT count(*), count(DISTINCT number), max(payload) FROM '{path}'").fetchall()[0]
+            assert summary[0] == summary[1] >= COUNT
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -234,9 +234,9 @@ def test_export_reads_the_file_without_a_recorder(tmp_path_factory: pytest.TempP
         assert [json.loads(line)["topic"] for line in path.read_text().splitlines()] == ["/readings/file/temperature"] * 5
         done = scaup(broker, "export", "--table", "room_temperature", "-o", "csv")
         assert [line.split(",")[-1] for line in done.stdout.splitlines()] == ["celsius", "0.0", "1.0", "2.0", "3.0", "4.0"]
-        with listening(broker, "replay/#") as heard:
+        with listening(broker, "replay/#") as replayed:
             assert scaup(broker, "replay", "/readings/#", "--since", "1h", "--speed", "max").returncode == 0
-            wait_for(heard, 5)
+            wait_for(replayed, 5)
     finally:
         real_broker.remove(broker)
 

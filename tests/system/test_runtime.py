@@ -42,7 +42,7 @@ EVEN_EARLIER, EARLIER = "0000000000010badc0de", "0000000000020badc0de"
 
 
 class Echo:
-    """A component of this test: a reading becomes a level, a tick nothing."""
+    """A component that answers a reading with a level, and a tick with nothing."""
 
     def __init__(self) -> None:
         self.ticks: list[float] = []
@@ -60,7 +60,7 @@ class Echo:
 
 
 class Service(Echo):
-    """The same with work of its own, which is ready when the test says so."""
+    """An `Echo` with a service that works as soon as `may_work` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,18 +77,18 @@ class Service(Echo):
 
 
 class Watcher(ConnectionListener):
-    """A bystander that hears everything."""
+    """A client that receives everything."""
 
     def __init__(self, broker: RealBroker, account: str = "recorder", client_id: str = "watcher") -> None:
-        self.heard: list[Delivery] = []
+        self.received: list[Delivery] = []
         options = Options(client_id=client_id, subscriptions=(Subscription(filter="#", retain_as_published=True),))
         self.connection = Connection(broker.settings.broker_address(account), options, self)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        self.heard += deliveries
+        self.received += deliveries
 
     def on(self, topic: str) -> list[Delivery]:
-        return [delivery for delivery in self.heard if delivery.topic == topic]
+        return [delivery for delivery in self.received if delivery.topic == topic]
 
     async def __aenter__(self) -> Self:
         self.task = asyncio.create_task(self.connection.run())
@@ -118,7 +118,7 @@ async def until(condition: Callable[[], object], timeout_s: float = 25) -> None:
 
 
 class Device(Watcher):
-    """A device: no account, publishes readings."""
+    """A device without an account that publishes readings."""
 
     def __init__(self, broker: RealBroker) -> None:
         super().__init__(broker)
@@ -172,7 +172,7 @@ def test_publications_are_stamped_and_numbered(own_broker: RealBroker) -> None:
             for celsius in (1, 2, 3):
                 await device.reads(reading(celsius))
             await until(lambda: len(levels(watcher)) == 3)
-        ours = [each for each in watcher.heard if not each.topic.startswith("/readings")]
+        ours = [each for each in watcher.received if not each.topic.startswith("/readings")]
         stamps = [read_stamp(parse_properties(each.properties).user) for each in ours]
         assert [stamp.seq for stamp in stamps] == [1, 2, 3, 4, 5]
         assert {stamp.source for stamp in stamps} == {"heating"}
@@ -271,7 +271,7 @@ def test_states_of_earlier_starts_are_ignored(own_broker: RealBroker, restored: 
             assert await leftover.connection.flush(10)
             async with running(Echo(), own_broker.settings) as runtime:
                 own = runtime._publisher.boot
-                await until(lambda: own == read_boot(watcher.heard[-1]))
+                await until(lambda: own == read_boot(watcher.received[-1]))
                 abort(runtime)
                 await until(lambda: presence(watcher)[-1] is Presence.OFFLINE)
                 leftover.connection.publish(state_of(restored))
@@ -341,15 +341,15 @@ def test_a_frozen_broker_times_out(own_broker: RealBroker) -> None:
 
 
 def test_missed_messages_come_after_the_retained_ones(own_broker: RealBroker) -> None:
-    """A session that is kept: nothing is missed, and a component knows its own retained state before it hears of news."""
+    """A kept session misses nothing, and a component receives its own retained state before newer messages."""
 
     class Listener(Echo):
         def __init__(self) -> None:
             super().__init__()
-            self.heard: list[tuple[bytes, bool]] = []
+            self.received: list[tuple[bytes, bool]] = []
 
         def on_message(self, message: Message, now_s: float) -> list[Publication]:
-            self.heard.append((message.payload, message.retain))
+            self.received.append((message.payload, message.retain))
             return []
 
     declaration = dataclasses.replace(HEATING, subscribes=(heating.READING, heating.SETPOINT), session_s=60)
@@ -372,9 +372,9 @@ def test_missed_messages_come_after_the_retained_ones(own_broker: RealBroker) ->
             assert await operator.connection.flush(10)
         listener = Listener()
         runtime, task = await start(listener)
-        await until(lambda: len(listener.heard) >= 4)
-        assert listener.heard[0] == (b'{"celsius":20}', True)
-        assert [payload for payload, retain in listener.heard if not retain] == [reading(20), reading(21), b'{"celsius":20}']
+        await until(lambda: len(listener.received) >= 4)
+        assert listener.received[0] == (b'{"celsius":20}', True)
+        assert [payload for payload, retain in listener.received if not retain] == [reading(20), reading(21), b'{"celsius":20}']
         runtime.stop()
         await asyncio.wait_for(task, 20)
 

@@ -1,4 +1,4 @@
-"""The recording session in this process, so that it can be interrupted exactly between commit and acknowledgement."""
+"""The recording session in this process, so that a test can interrupt it between commit and acknowledgement."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ COUNT = 300
 
 
 class Recording:
-    """One run of the recording session; leaving it without `finish` is what a crash looks like to the broker."""
+    """One run of the recording session. Leaving it without `finish` looks like a crash to the broker."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.stats = Stats()
@@ -79,12 +79,12 @@ def test_committed_but_unacknowledged_is_not_doubled(own_broker: RealBroker, tmp
             await publish(own_broker.settings, COUNT, qos)
             await until(lambda: crashing.stats.committed >= COUNT)
         assert recorded(database) == COUNT
-        async with Recording(own_broker.settings, database) as again:
-            await until(lambda: again.stats.duplicates >= COUNT)
+        async with Recording(own_broker.settings, database) as second:
+            await until(lambda: second.stats.duplicates >= COUNT)
             await publish(own_broker.settings, COUNT, qos)
             await until(lambda: recorded(database) >= 2 * COUNT)
         assert recorded(database) == 2 * COUNT
-        assert again.stats.duplicates >= COUNT
+        assert second.stats.duplicates >= COUNT
         database.close()
 
     asyncio.run(scenario())
@@ -146,7 +146,7 @@ def test_a_full_disk_delays_acknowledgements(own_broker: RealBroker, tmp_path: P
             assert recording.stats.acknowledged == acknowledged
             monkeypatch.setattr(database, "commit", commit)
             await until(lambda: recorded(database) == COUNT)
-            await until(lambda: recording.stats.last_error is None)  # said once the writer's thread has told the loop
+            await until(lambda: recording.stats.last_error is None)  # cleared when the writer thread reports to the loop
         database.close()
 
     asyncio.run(scenario())
