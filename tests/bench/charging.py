@@ -1,8 +1,8 @@
 """Measure charging: `python -m tests.bench.charging [--pairs 10000] [--rounds 6]`.
 
-10,000 chargers and 10,000 widgets, each with a websocket of its own to one adapter, or as many as the limit of open files
+10,000 chargers and 10,000 widgets, each with its own websocket to one adapter, or as many as the limit of open files
 allows; every charger sends once in 10 s, and each message changes the status of its widget. Adapter, controller, recorder and
-broker are processes of their own. Counted end to end: what was sent, what widgets were told, what is in `charger_soc`.
+broker are processes. Counted end to end: messages sent, statuses at the widgets, rows in `charger_soc`.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from typing import Any
 import psutil
 
 from broker.runtime.settings import ROOT, Settings
-from tests.bench.figures import Figure, at_least, below, exactly, quantile, say, table
+from tests.bench.figures import Figure, at_least, below, exactly, progress, quantile, table
 from tests.bench.machines import busy_s, component
 from tests.bench.recorder_world import broker_process, running_broker
 from tests.real_broker import RealBroker, free_ports
 
 CROWDS = 2
-"""Processes that the clients are spread over."""
+"""Processes that run the clients."""
 PERIOD_S = 10.0
 KEPT_FREE = 200
 
@@ -36,7 +36,7 @@ def pairs_that_fit(wanted: int) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     fit = wanted if hard == resource.RLIM_INFINITY else min(wanted, (hard - KEPT_FREE) // 2)
     if fit < wanted:
-        say(f"{fit} pairs instead of {wanted}: this user may not open more than {hard} files per process (ulimit -Hn)")
+        progress(f"{fit} pairs instead of {wanted}: this user may not open more than {hard} files per process (ulimit -Hn)")
     return fit - fit % CROWDS
 
 
@@ -97,45 +97,45 @@ def crowd(broker: RealBroker, first: int, pairs: int, rounds: int) -> "subproces
 def measure(pairs: int, rounds: int) -> list[Figure]:
     """Run the bench once."""
     with ExitStack() as stack:
-        processes, told = stack.enter_context(system(stack.enter_context(running_broker()), pairs))
+        processes, broker = stack.enter_context(system(stack.enter_context(running_broker()), pairs))
         empty_mib = _mib(processes["adapter"])
         share = pairs // CROWDS
-        crowds = [crowd(told, number * share, share, rounds) for number in range(CROWDS)]
+        crowds = [crowd(broker, number * share, share, rounds) for number in range(CROWDS)]
         connecting_s = max(float(_line(each).split()[1]) for each in crowds)
-        say(f"{pairs} chargers and {pairs} widgets connected in {connecting_s:.1f} s")
+        progress(f"{pairs} chargers and {pairs} widgets connected in {connecting_s:.1f} s")
         time.sleep(5)
         full_mib = _mib(processes["adapter"])
         busy, began_s = {name: busy_s(each) for name, each in processes.items()}, time.monotonic()
-        results = [json.loads(each) for each in _ask(crowds, "send")]
+        results = [json.loads(each) for each in _request(crowds, "send")]
         took_s = time.monotonic() - began_s
         shares = {name: (busy_s(each) - busy[name]) / took_s for name, each in processes.items()}
         for name, part in shares.items():
-            say(f"{name}: {100 * part:.0f} % of one core, {_mib(processes[name]):.0f} MiB")
-        say(f"clients: {100 * sum(each['busy_s'] for each in results) / took_s:.0f} % of one core, connecting included")
-        storm = _storm(stack, processes, told, crowds)
+            progress(f"{name}: {100 * part:.0f} % of one core, {_mib(processes[name]):.0f} MiB")
+        progress(f"clients: {100 * sum(each['busy_s'] for each in results) / took_s:.0f} % of one core, connecting included")
+        storm = _storm(stack, processes, broker, crowds)
         sent = sum(each["sent"] for each in results)
-        recorded = _recorded(processes["recorder"], told.data_dir, sent)
+        recorded = _recorded(processes["recorder"], broker.data_dir, sent)
     return [*_figures(pairs, connecting_s, full_mib - empty_mib, results, recorded), *storm]
 
 
 def _storm(
-    stack: ExitStack, processes: dict[str, psutil.Process], told: RealBroker, crowds: "list[subprocess.Popen[str]]"
+    stack: ExitStack, processes: dict[str, psutil.Process], broker: RealBroker, crowds: "list[subprocess.Popen[str]]"
 ) -> list[Figure]:
-    """Kill the adapter and start it again, under clients that all connect again at once."""
+    """Kill and restart the adapter while all clients reconnect at once."""
     for each in crowds:
-        _say(each, "storm")
+        _send(each, "storm")
     processes["adapter"].kill()
     processes["adapter"].wait(20)
-    stack.enter_context(component(told, "adapters.chargers"))
+    stack.enter_context(component(broker, "adapters.chargers"))
     results = [json.loads(_line(each)) for each in crowds]
     return [
-        Figure("after kill -9 of the adapter: all connected again after", max(each["took_s"] for each in results), "s"),
+        Figure("after kill -9 of the adapter: all reconnected after", max(each["took_s"] for each in results), "s"),
         Figure("handshakes that failed", sum(each["failed"] for each in results)),
     ]
 
 
 def _figures(pairs: int, connecting_s: float, grown_mib: float, results: list[dict[str, Any]], recorded: int) -> list[Figure]:
-    told_s = [each for result in results for each in result["told_s"]]
+    delays_s = [each for result in results for each in result["delays_s"]]
     sent = sum(each["sent"] for each in results)
     return [
         Figure("pairs connected to one adapter", pairs, "", at_least(10_000)),
@@ -143,22 +143,22 @@ def _figures(pairs: int, connecting_s: float, grown_mib: float, results: list[di
         Figure("memory per connection", grown_mib * 1024 / (2 * pairs), "KiB"),
         Figure("messages sent", sent),
         Figure("statuses that did not reach the widget", sum(each["owed"] for each in results), "", exactly(0)),
-        Figure("statuses nobody expected", sum(each["unexpected"] for each in results), "", exactly(0)),
+        Figure("unexpected statuses", sum(each["unexpected"] for each in results), "", exactly(0)),
         Figure("connections lost", sum(sum(each["closed"].values()) for each in results), "", exactly(0)),
         Figure("messages not recorded once", abs(sent - recorded), "", exactly(0)),
-        Figure("charger → widget, median", 1000 * quantile(told_s, 0.5), "ms", below(50, "ms")),
-        Figure("charger → widget, p99", 1000 * quantile(told_s, 0.99), "ms"),
-        Figure("charger → widget, longest", 1000 * max(told_s), "ms"),
+        Figure("charger → widget, median", 1000 * quantile(delays_s, 0.5), "ms", below(50, "ms")),
+        Figure("charger → widget, p99", 1000 * quantile(delays_s, 0.99), "ms"),
+        Figure("charger → widget, longest", 1000 * max(delays_s), "ms"),
     ]
 
 
-def _ask(crowds: "list[subprocess.Popen[str]]", what: str) -> list[str]:
+def _request(crowds: "list[subprocess.Popen[str]]", what: str) -> list[str]:
     for each in crowds:
-        _say(each, what)
+        _send(each, what)
     return [_line(each) for each in crowds]
 
 
-def _say(process: "subprocess.Popen[str]", what: str) -> None:
+def _send(process: "subprocess.Popen[str]", what: str) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{what}\n")
     process.stdin.flush()
@@ -170,7 +170,7 @@ def _line(process: "subprocess.Popen[str]") -> str:
 
 
 def _recorded(recorder: psutil.Process, data_dir: Path, wanted: int) -> int:
-    """Stop the recorder, which commits all it has, and count the rows."""
+    """Stop the recorder, which commits everything, and count the rows."""
     import duckdb
 
     recorder.terminate()
@@ -178,7 +178,7 @@ def _recorded(recorder: psutil.Process, data_dir: Path, wanted: int) -> int:
     with duckdb.connect(str(data_dir / "scaup.duckdb"), read_only=True) as database:
         row = database.execute("SELECT count(*) FROM charger_soc").fetchone()
     assert row is not None
-    say(f"{row[0]} of {wanted} recorded")
+    progress(f"{row[0]} of {wanted} recorded")
     return int(row[0])
 
 

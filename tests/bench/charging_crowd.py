@@ -1,9 +1,9 @@
-"""A crowd of chargers and widgets for the bench, on plain asyncio: it must take less of the machine than what it measures.
+"""Many chargers and widgets for the bench, on plain asyncio, so that they load the machine less than the adapter does.
 
-It runs in processes of its own, and answers lines on standard input: `send` with a JSON object about what widgets were told,
-`storm` with one about connecting again, all at once, as soon as the server is gone. Each charger's state of charge changes its
-widget's status every time, 79, 80 and again, so that each message can be followed to the widget; one point is noise, and begins
-no new session.
+They run in their own processes, which answer lines on standard input: `send` with a JSON object about the statuses that
+widgets received, `storm` with one about reconnecting, all at once, as soon as the server is gone. Each state of charge, 79 and
+80 in turn, changes the widget's status, so that each message can be followed to the widget; one point is noise, and begins no
+new session.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Socket(asyncio.Protocol):
         self._path, self._closed = path, closed
         self._received = b""
         self.open = asyncio.get_running_loop().create_future()
-        self.gone = asyncio.Event()
+        self.disconnected = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -61,9 +61,9 @@ class Socket(asyncio.Protocol):
         if opcode == 9:
             self.send(payload, 0x8A)
         elif opcode == 1:
-            self.heard(payload)
+            self.on_text(payload)
 
-    def heard(self, payload: bytes) -> None:
+    def on_text(self, payload: bytes) -> None:
         """Take a text frame."""
 
     def send(self, payload: bytes, first: int = 0x81) -> None:
@@ -76,24 +76,24 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed[type(self).__name__] += 1
-        self.gone.set()
+        self.disconnected.set()
         if not self.open.done():
             self.open.set_exception(error or ConnectionError("closed"))
 
 
 class Widget(Socket):
-    """Notes when it was told what."""
+    """Notes each status and its delay."""
 
-    def __init__(self, path: str, closed: Counter[str], told_s: list[float]) -> None:
+    def __init__(self, path: str, closed: Counter[str], delays_s: list[float]) -> None:
         super().__init__(path, closed)
         self.awaited: deque[tuple[float, str]] = deque()
         self.unexpected: list[str] = []
-        self._told_s = told_s
+        self._delays_s = delays_s
 
-    def heard(self, payload: bytes) -> None:
+    def on_text(self, payload: bytes) -> None:
         status = json.loads(payload)["data"]["status"]
         if self.awaited and self.awaited[0][1] == status:
-            self._told_s.append(time.monotonic() - self.awaited.popleft()[0])
+            self._delays_s.append(time.monotonic() - self.awaited.popleft()[0])
         else:
             self.unexpected.append(status)
 
@@ -103,13 +103,13 @@ class Crowd:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self._given = given
-        self.told_s: list[float] = []
+        self.delays_s: list[float] = []
         self.closed: Counter[str] = Counter()
         self.pairs: list[tuple[Socket, Widget]] = []
         self.sent = 0
 
     async def connect(self) -> float:
-        """Connect everybody; return how long it took, in s."""
+        """Connect all clients; return how long it took, in s."""
         began_s = time.monotonic()
         gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
         numbers = range(self._given.first, self._given.first + self._given.pairs)
@@ -125,7 +125,7 @@ class Crowd:
     async def _widget(self, number: int) -> Widget:
         loop, path = asyncio.get_running_loop(), f"/widgets/w{number}"
         _, made = await loop.create_connection(
-            lambda: Widget(path, self.closed, self.told_s), "127.0.0.1", self._given.widget_port
+            lambda: Widget(path, self.closed, self.delays_s), "127.0.0.1", self._given.widget_port
         )
         return made
 
@@ -135,8 +135,8 @@ class Crowd:
         return made
 
     async def storm(self) -> dict[str, float]:
-        """Wait until the server is gone, and let everybody connect again at once; sum up."""
-        await self.pairs[0][0].gone.wait()
+        """Wait until the server is gone, and reconnect all clients at once; sum up."""
+        await self.pairs[0][0].disconnected.wait()
         began_s = time.monotonic()
         numbers = range(self._given.first, self._given.first + self._given.pairs)
         makers = [make for number in numbers for make in (lambda n=number: self._charger(n), lambda n=number: self._widget(n))]
@@ -150,7 +150,7 @@ class Crowd:
             try:
                 await (await make()).open
             except ConnectionRefusedError:
-                await asyncio.sleep(0.2)  # nobody listens yet
+                await asyncio.sleep(0.2)  # nothing listens yet
             except OSError:
                 failed += 1
                 await asyncio.sleep(0.2)
@@ -172,7 +172,7 @@ class Crowd:
                 self.sent += 1
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait until every widget was told everything; return how many are still owed."""
+        """Wait until every widget has received all its statuses; return how many are missing."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s and self._owed():
             await asyncio.sleep(0.1)
@@ -183,7 +183,7 @@ class Crowd:
 
 
 async def run(given: argparse.Namespace) -> None:
-    """Connect, and do what the caller says."""
+    """Connect, and serve the commands on standard input."""
     crowd = Crowd(given)
     print(f"connected {await crowd.connect():.2f}", flush=True)
     while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
@@ -201,7 +201,7 @@ async def _send(crowd: Crowd, rounds: int) -> dict[str, object]:
         "unexpected": sum(len(widget.unexpected) for _, widget in crowd.pairs),
         "closed": dict(crowd.closed),
         "busy_s": usage.ru_utime + usage.ru_stime,
-        "told_s": [round(each, 5) for each in crowd.told_s],
+        "delays_s": [round(each, 5) for each in crowd.delays_s],
     }
 
 

@@ -22,7 +22,7 @@ from broker.runtime.settings import ROOT
 from controllers.energy.anomaly import anomalies
 from controllers.energy.post import read_post
 from controllers.energy.quarters import to_quarters
-from tests.bench.figures import Figure, at_least, below, say, table
+from tests.bench.figures import Figure, at_least, below, progress, table
 
 ROUNDS = 9
 DAYS = 365
@@ -63,7 +63,7 @@ def ours(body: bytes, _: Shape) -> Any:
 
 
 def with_pandas(body: bytes, shape: Shape) -> Any:
-    """Resample with pandas, which is told the interval and checks nothing."""
+    """Resample with pandas, which is given the interval and checks nothing."""
     frame = pd.DataFrame(orjson.loads(body)["data"])
     frame["datetime"] = pd.to_datetime(frame["datetime"], utc=True, format="%Y-%m-%dT%H:%M:%SZ")
     series = frame.set_index("datetime")["value"]
@@ -77,7 +77,7 @@ def with_pandas(body: bytes, shape: Shape) -> Any:
 
 
 def plainly(body: bytes, shape: Shape) -> Any:
-    """Loop over the rows, told the interval too."""
+    """Loop over the rows, given the interval too."""
     quarters: dict[int, list[float]] = defaultdict(list)
     parts = max(1, shape.minutes // 15)
     for row in orjson.loads(body)["data"]:
@@ -102,7 +102,7 @@ def as_energy(result: Any) -> Energy:
 
 
 def same(first: Energy, second: Energy) -> bool:
-    """Tell whether both have the same quarters, and the same values to 1e-9 kWh."""
+    """Return whether both have the same quarters, and the same values to 1e-9 kWh."""
     return first.keys() == second.keys() and all(abs(first[at] - second[at]) <= TOLERANCE for at in first)
 
 
@@ -131,7 +131,7 @@ def medians(shape: Shape) -> dict[str, float]:
 def figures(shape: Shape) -> list[Figure]:
     """Measure one shape."""
     found = medians(shape)
-    say(f"{shape.name}: " + ", ".join(f"{name} {1000 * took_s:.1f} ms" for name, took_s in found.items()))
+    progress(f"{shape.name}: " + ", ".join(f"{name} {1000 * took_s:.1f} ms" for name, took_s in found.items()))
     target = at_least(3, "×") if shape.units == "kW" else None
     return [
         Figure(f"a year of {shape.name}: body → quarters", 1000 * found["scaup"], "ms"),

@@ -2,7 +2,7 @@
 
 Real broker, recorder, controller, adapter and console as processes; the driver is none of ours and lives in this one. Each
 screw's operation is sent once the machine has been idle for a moment. Measured, each from the driver's `send`: the line of the
-console in a pipe, and the row in `fastening` (asked for again and again over MQTT: the answer's own time is part of it).
+console in a pipe, and the row in `fastening` (polled over MQTT: the time of the answer is included).
 """
 
 import json
@@ -61,7 +61,7 @@ def write_catalog(folder: Path, screws: int) -> None:
 
 
 def console_lines(running: Line) -> list[float]:
-    """Run a job to its end; return when the console said what it had received."""
+    """Run a job to its end; return when the console printed each received torque."""
     command = [*SCAUP, "torque", "run", "--serial", SERIAL]
     with subprocess.Popen(command, env=running.broker.environment, stdout=subprocess.PIPE, text=True) as console:
         assert console.stdout
@@ -69,7 +69,7 @@ def console_lines(running: Line) -> list[float]:
 
 
 def rows_seen(running: Line, screws: int) -> list[float]:
-    """Run a job again; return when the row of each step was first seen."""
+    """Repeat a job; return when the row of each step was first seen."""
     session = Session()
     session.settings = running.broker.settings
     known = "SELECT count(*) AS n FROM fastening_event WHERE torque_nm IS NOT NULL"

@@ -1,4 +1,4 @@
-"""What a bench says at its end: figures held against the spec's targets, and the table of the recorder's peers."""
+"""Results of a bench: figures compared with the targets of the spec, and the table of the recorder's peers."""
 
 import operator
 import sys
@@ -11,24 +11,24 @@ _BEGAN_S = time.monotonic()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound from the spec; `text` says it with its unit."""
+    """A bound from the spec; `text` gives it with its unit."""
 
     text: str
     met: Callable[[float], bool]
 
 
 def at_least(bound: float, unit: str = "") -> Target:
-    """Ask for no less than `bound`."""
+    """Require at least `bound`."""
     return Target(f"≥ {bound:,g} {unit}".rstrip(), lambda value: value >= bound)
 
 
 def below(bound: float, unit: str = "") -> Target:
-    """Ask for less than `bound`."""
+    """Require less than `bound`."""
     return Target(f"< {bound:,g} {unit}".rstrip(), lambda value: value < bound)
 
 
 def exactly(bound: float) -> Target:
-    """Ask for `bound` itself."""
+    """Require exactly `bound`."""
     return Target(f"= {bound:,g}", lambda value: operator.eq(value, bound))
 
 
@@ -43,21 +43,21 @@ class Figure:
 
     @property
     def missed(self) -> bool:
-        """Tell whether the target is not reached."""
+        """Whether the target is not reached."""
         return self.target is not None and not self.target.met(self.value)
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """Figure, target, measured, reached."""
+        """The cells figure, target, measured and reached."""
         reached = "" if self.target is None else "NO" if self.missed else "yes"
         return self.name, self.target.text if self.target else "", f"{number(self.value)} {self.unit}".rstrip(), reached
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How fast one client drained its backlog: messages per second, and as a multiple of `mosquitto_sub`'s rate.
+    """The rate at which one client drained its backlog: messages per second, and as a multiple of `mosquitto_sub`'s rate.
 
-    Beside it the processor time per message that the client and the broker took, in µs.
+    Also the processor time per message that client and broker took, µs.
     """
 
     name: str
@@ -99,6 +99,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def say(text: str) -> None:
-    """Tell on standard error how far the bench is."""
+def progress(text: str) -> None:
+    """Print progress on standard error."""
     print(f"[{time.monotonic() - _BEGAN_S:5.0f} s] {text}", file=sys.stderr, flush=True)

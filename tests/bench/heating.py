@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What came of one room on one day."""
+    """The results of one room on one day."""
 
     in_band: float
     """Share of the time after the first three hours with the true temperature within ±0.5 K."""
@@ -54,7 +54,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rooms that are judged together: a name, and the makers of those that have the power to reach the setpoint."""
+    """Rooms that are judged together: a name, and factories of those with the power to reach the setpoint."""
 
     name: str
     rooms: tuple[Callable[[], Plant], ...]
@@ -92,7 +92,7 @@ def _read(sensors: Sequence[Sensor], room_c: float) -> dict[str, float]:
 
 
 def has_power(room: Plant) -> bool:
-    """Tell whether full heat keeps the room at the setpoint or above for 97 % of the time after three hours."""
+    """Return whether full heat keeps the room at the setpoint or above for 97 % of the time after three hours."""
     room.level_pct = 100
     warm = 0
     for minute in range(MINUTES):
@@ -154,7 +154,7 @@ def compare() -> list[str]:
 
 
 def verdict(group: str, faults: str, days: list[Day], two_point: list[Day]) -> list[str]:
-    """Hold the days against the spec's targets, which name the shipped room and the family."""
+    """Compare the days with the targets of the spec, which name the shipped room and the family."""
     least = {"shipped room": 0.97, "family of 50": 0.90}.get(group)
     if least is None:
         return []

@@ -34,7 +34,7 @@ class Proportional:
     """40 percent of valve level per kelvin."""
 
     def level(self, readings: Mapping[str, float], now_s: float) -> int:
-        """Answer to the error alone."""
+        """Respond to the error only."""
         return round(min(100.0, max(0.0, 40 * _error_c(readings))))
 
 
@@ -48,7 +48,7 @@ class FixedPi:
         self._level, self._integral_pct = 0, 0.0
 
     def level(self, readings: Mapping[str, float], now_s: float) -> int:
-        """Answer to the error and to its sum; the sum stands still while the valve is at an end."""
+        """Respond to the error and to its sum; the sum stays the same while the valve is at an end."""
         proportional_pct = 25 * _error_c(readings)
         wanted_pct = proportional_pct + self._integral_pct
         if 0 < wanted_pct < 100 or (wanted_pct > 50) != (proportional_pct > 0):
@@ -60,7 +60,7 @@ class FixedPi:
 
 
 class Shipped:
-    """What `controllers/heating` does, fusion and all."""
+    """The shipped law of `controllers/heating`, with fusion."""
 
     def __init__(self) -> None:
         self._room: RoomControl | None = None

@@ -1,8 +1,8 @@
-"""How fast the machine API answers: `python -m tests.bench.machine_api` (needs `mosquitto`, and `wrk` for its second part).
+"""Response times of the machine API: `python -m tests.bench.machine_api` (needs `mosquitto`, and `wrk` for its second part).
 
-The API is a process of its own on a real broker, a second process asks, and meanwhile readings of 100 machines come at
-100 a second. First 2,000 GET /data a second for 30 s, evenly: a request's time counts from when it was due, so that a
-stall is seen by every request that it delays. Then `wrk`, which asks as fast as it is answered.
+The API runs in its own process on a real broker, a second process sends requests, and meanwhile readings of 100 machines
+arrive at 100 a second. First 2,000 GET /data a second for 30 s, evenly: a request's time counts from when it was due, so that a
+stall is seen by every request that it delays. Then `wrk`, which sends requests as fast as they are answered.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.runtime.settings import ROOT
-from tests.bench.figures import Figure, at_least, below, exactly, say, table
+from tests.bench.figures import Figure, at_least, below, exactly, progress, table
 from tests.bench.recorder_world import processor_s, running_broker
 from tests.real_broker import RealBroker, free_ports
 
@@ -41,8 +41,8 @@ _REQUEST = b"GET /data HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the paced client measured."""
+class Measured:
+    """Measurements of the paced client."""
 
     answered: int
     errors: int
@@ -64,9 +64,9 @@ def main() -> int:
     duration_s, load = QUICK_S if arguments.quick else DURATION_S, os.getloadavg()[0]
     with running_broker() as broker, running_api(broker) as (process, port), traffic(broker):
         wait_for_data(port)
-        say(f"{PER_S} GET /data a second for {duration_s:g} s")
+        progress(f"{PER_S} GET /data a second for {duration_s:g} s")
         figures = paced(process, port, duration_s)
-        say("as fast as it goes")
+        progress("as fast as possible")
         figures += fastest(process, port, duration_s)
     print(table(("figure", "target", "measured", "reached"), [each.row for each in figures]))
     print(f"\n{os.cpu_count()} processors, load before: {load:.1f}")
@@ -74,44 +74,44 @@ def main() -> int:
 
 
 def paced(process: psutil.Process, port: int, duration_s: float) -> list[Figure]:
-    """Ask evenly, from a process of its own."""
+    """Send requests evenly, from another process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         before_s, began_s = processor_s(process), time.monotonic()
-        asked = pool.apply(ask_evenly, (port, duration_s))
+        measured = pool.apply(request_evenly, (port, duration_s))
         share = (processor_s(process) - before_s) / (time.monotonic() - began_s)
     return [
-        Figure("paced: answered per second", asked.answered / asked.took_s, "", at_least(PER_S * 0.99)),
-        Figure("paced: errors", asked.errors, "", exactly(0)),
-        Figure("paced: p50", asked.percentile_ms(0.5), "ms"),
-        Figure("paced: p99", asked.percentile_ms(0.99), "ms", below(50, "ms")),
-        Figure("paced: longest", asked.times_ms[-1], "ms"),
+        Figure("paced: answered per second", measured.answered / measured.took_s, "", at_least(PER_S * 0.99)),
+        Figure("paced: errors", measured.errors, "", exactly(0)),
+        Figure("paced: p50", measured.percentile_ms(0.5), "ms"),
+        Figure("paced: p99", measured.percentile_ms(0.99), "ms", below(50, "ms")),
+        Figure("paced: longest", measured.times_ms[-1], "ms"),
         Figure("paced: processor share of the API", 100 * share, "%"),
     ]
 
 
 def fastest(process: psutil.Process, port: int, duration_s: float) -> list[Figure]:
-    """Ask with wrk, where there is one."""
+    """Send requests with wrk, where it is installed."""
     if shutil.which("wrk") is None:
-        say("skipped: apt-get install wrk")
+        progress("skipped: apt-get install wrk")
         return []
     before_s, began_s = processor_s(process), time.monotonic()
     url = f"http://127.0.0.1:{port}/data"
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{duration_s:g}s", "--latency", url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     share = (processor_s(process) - before_s) / (time.monotonic() - began_s)
     return [
-        Figure("wrk: answered per second", float(_told(r"Requests/sec:\s+([\d.]+)", told)), "", at_least(PER_S)),
-        Figure("wrk: errors", _wrk_errors(told), "", exactly(0)),
-        Figure("wrk: p50", _ms(_told(r"50%\s+(\S+)", told)), "ms"),
-        Figure("wrk: p99", _ms(_told(r"99%\s+(\S+)", told)), "ms"),
+        Figure("wrk: answered per second", float(_found(r"Requests/sec:\s+([\d.]+)", output)), "", at_least(PER_S)),
+        Figure("wrk: errors", _wrk_errors(output), "", exactly(0)),
+        Figure("wrk: p50", _ms(_found(r"50%\s+(\S+)", output)), "ms"),
+        Figure("wrk: p99", _ms(_found(r"99%\s+(\S+)", output)), "ms"),
         Figure("wrk: processor share of the API", 100 * share, "%"),
     ]
 
 
-def _told(pattern: str, text: str) -> str:
+def _found(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     if found is None:
-        raise ValueError(f"wrk said something else:\n{text}")
+        raise ValueError(f"unexpected output of wrk:\n{text}")
     return found[1]
 
 
@@ -120,7 +120,7 @@ def _ms(text: str) -> float:
     for unit, factor in (("us", 1e-3), ("ms", 1.0), ("s", 1e3)):
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * factor
-    raise ValueError(f"{text!r} is no duration")
+    raise ValueError(f"{text!r} is not a duration")
 
 
 def _wrk_errors(text: str) -> int:
@@ -130,23 +130,23 @@ def _wrk_errors(text: str) -> int:
     return int(failed[1] if failed else 0) + sum(map(int, re.findall(r"\d+", broken[1]) if broken else []))
 
 
-def ask_evenly(port: int, duration_s: float) -> Asked:
-    """Ask from here; runs in a process of its own."""
-    return asyncio.run(_ask_evenly(port, duration_s))
+def request_evenly(port: int, duration_s: float) -> Measured:
+    """Send requests evenly from this process."""
+    return asyncio.run(_request_evenly(port, duration_s))
 
 
-async def _ask_evenly(port: int, duration_s: float) -> Asked:
+async def _request_evenly(port: int, duration_s: float) -> Measured:
     """Each of the connections takes every 32nd request."""
     began_s = asyncio.get_running_loop().time() + 0.2
     count = round(PER_S * duration_s)
     dues = [[began_s + number / PER_S for number in range(first, count, CONNECTIONS)] for first in range(CONNECTIONS)]
-    results = await asyncio.gather(*(_ask_when_due(port, each) for each in dues))
+    results = await asyncio.gather(*(_request_when_due(port, each) for each in dues))
     took_s = asyncio.get_running_loop().time() - began_s
     times_ms = sorted(time_ms for times_ms, _ in results for time_ms in times_ms)
-    return Asked(len(times_ms), sum(errors for _, errors in results), took_s, times_ms)
+    return Measured(len(times_ms), sum(errors for _, errors in results), took_s, times_ms)
 
 
-async def _ask_when_due(port: int, dues_s: list[float]) -> tuple[list[float], int]:
+async def _request_when_due(port: int, dues_s: list[float]) -> tuple[list[float], int]:
     """Return the times in ms, and how many answers were not 200."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -155,7 +155,7 @@ async def _ask_when_due(port: int, dues_s: list[float]) -> tuple[list[float], in
         await asyncio.sleep(max(0.0, due_s - loop.time()))
         writer.write(_REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(int(_told(r"content-length: (\d+)", head.decode())))
+        await reader.readexactly(int(_found(r"content-length: (\d+)", head.decode())))
         times_ms.append(1000 * (loop.time() - due_s))
         errors += not head.startswith(b"HTTP/1.1 200 ")
     writer.close()

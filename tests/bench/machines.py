@@ -26,7 +26,7 @@ PERIOD_S = 10.0
 
 @contextmanager
 def component(broker: RealBroker, *arguments: str) -> Iterator[psutil.Process]:
-    """Run a component in a process of its own until the block is left."""
+    """Run a component in its own process until the block is left."""
     command = [sys.executable, "-m", *arguments]
     with (broker.data_dir / f"{arguments[0]}.log").open("ab") as log:
         running = subprocess.Popen(command, cwd=ROOT, env=broker.environment, stderr=log)
@@ -84,7 +84,7 @@ def measure_controller() -> None:
         time.sleep(MEASURED_S)
         took_s, counted = time.monotonic() - began_s, averages.count - counted
         print(f"{MACHINES} machines, {counted / took_s:.0f} averages/s (wanted {MACHINES / PERIOD_S:.0f})", end="")
-        print(f", heard of {len(averages.latest)} machines")
+        print(f", received {len(averages.latest)} machines")
         for name, each in processes.items():
             print(f"  {name}: {100 * (busy_s(each) - before[name]) / took_s:.1f} % of one core, {_mib(each):.0f} MiB")
         averages.close()

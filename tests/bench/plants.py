@@ -1,4 +1,4 @@
-"""Rooms that share no code and little structure with `sim/rooms`: the law must hold them too.
+"""Rooms that share no code and little structure with `sim/rooms`: the law must control them too.
 
 Each has `air_c` (true room temperature, °C), `level_pct` (valve level, to be set) and `step(dt_s)`.
 """
@@ -123,7 +123,7 @@ class HotWater:
 
 
 class LateHeat(HotWater):
-    """The hot-water room behind a pipe: what the valve does arrives minutes later."""
+    """The hot-water room behind a pipe: changes of the valve arrive minutes later."""
 
     def __init__(self, rng: random.Random, valve: Callable[[float], float] = linear) -> None:
         super().__init__(rng, valve)

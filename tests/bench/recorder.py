@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench.figures import PEER_COLUMNS, Figure, markdown, say, table
+from tests.bench.figures import PEER_COLUMNS, Figure, markdown, progress, table
 from tests.bench.recorder_drain import drains
 from tests.bench.recorder_load import latency, sustained
 from tests.bench.recorder_queries import queries
@@ -34,7 +34,7 @@ def main() -> int:
     began_s, load = time.monotonic(), os.getloadavg()[0]
     figures: list[Figure] = []
     for name in chosen:
-        say(name)
+        progress(name)
         if name == DRAIN:
             measured, peers = drains(scale)
             form = markdown if arguments.markdown else table

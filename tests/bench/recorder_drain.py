@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench import recorder_peers as peers
-from tests.bench.figures import Figure, Peer, at_least, exactly, say
+from tests.bench.figures import Figure, Peer, at_least, exactly, progress
 from tests.bench.recorder_backlog import Fleet, publish_all
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_world import Gate, Job, broker_process, processor_s, running_broker, running_recorder
@@ -131,7 +131,7 @@ class Meter:
         """Return the result of a client that drained `count` messages in `took_s`; it may have ended, but is not reaped yet."""
         spent_s = [processor_s(each) - began_s for each, began_s in zip(self._processes, self._began_s, strict=True)]
         client_us, broker_us = (1e6 * each / count for each in spent_s)
-        say(f"{name}: {count / took_s:,.0f} msg/s; µs per message: {client_us:.1f}, broker {broker_us:.1f}")
+        progress(f"{name}: {count / took_s:,.0f} msg/s; µs per message: {client_us:.1f}, broker {broker_us:.1f}")
         return Drained(count / took_s, client_us, broker_us)
 
 

@@ -1,4 +1,4 @@
-"""Live traffic: a steady 30,000 messages a second while everything shares two cores, and the latency of a quiet plant."""
+"""Live traffic: a steady 30,000 messages a second on two shared cores, and the latency of a quiet plant."""
 
 import time
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from statistics import fmean
 
 import psutil
 
-from tests.bench.figures import Figure, at_least, below, exactly, quantile, say
+from tests.bench.figures import Figure, at_least, below, exactly, progress, quantile
 from tests.bench.recorder_backlog import Device, Fleet, publish_evenly
 from tests.bench.recorder_operator import Operator
 from tests.bench.recorder_world import Job, broker_process, processor_s, running_broker, running_recorder
@@ -76,7 +76,7 @@ def _watch(jobs: "list[Job[tuple[float, float]]]", pids: list[int]) -> list[Samp
         resident = recorder.memory_info().rss
         samples.append(Sample(time.monotonic(), resident, processor_s(broker), processor_s(recorder), spent_s))
         if len(samples) % 10 == 0:
-            say(f"sustained: {len(samples)} s, recorder has {resident / _MIB:,.0f} MiB")
+            progress(f"sustained: {len(samples)} s, recorder has {resident / _MIB:,.0f} MiB")
         time.sleep(1)
     return samples
 
@@ -105,7 +105,7 @@ def _shares(samples: list[Sample]) -> list[Figure]:
 
 
 def latency(scale: float) -> list[Figure]:
-    """Ask for single readings right after they were published, while the plant sends a hundred messages a second."""
+    """Query single readings right after they were published, while the plant sends a hundred messages a second."""
     duration_s = QUIET_S * max(scale, 0.2)
     with running_broker() as broker, running_recorder(broker), Operator(broker) as operator:
         operator.wait_until_online()
@@ -127,7 +127,7 @@ def latency(scale: float) -> list[Figure]:
 
 
 def _probe(device: Device, operator: Operator, number: int) -> float:
-    """Publish a reading of a room of its own; return the seconds until an answer of the recorder has it."""
+    """Publish a reading of a new room; return the seconds until an answer of the recorder has it."""
     room = 1_000_000 + number
     began_s = time.monotonic()
     device.send(list(Fleet(1, first=0, named_from=room).packets(1)))

@@ -1,4 +1,4 @@
-"""A client of the query protocol that was not written with the recorder's code, and that reads `storage/stats`."""
+"""A client of the query protocol, independent of the recorder's code, which also reads `storage/stats`."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ ANSWER_TOPIC = "storage/answer/bench"
 
 
 class Operator:
-    """Asks one question at a time, with the operator's account."""
+    """Sends one query at a time, with the operator's account."""
 
     def __init__(self, broker: RealBroker) -> None:
         self.stats: list[dict[str, Any]] = []
@@ -44,11 +44,11 @@ class Operator:
         self._client.loop_stop()
 
     def wait_until_online(self) -> None:
-        """Wait until the recorder says that it records."""
+        """Wait until the recorder reports that it records."""
         _wait(self._online, "the recorder to be online")
 
     def post(self, sql: str, parameters: dict[str, Any] | None = None, form: str = "json") -> float:
-        """Publish a question and return when, in seconds of the monotonic clock; `answer` has what comes of it."""
+        """Publish a query and return when, in seconds of the monotonic clock; `answer` waits for its answer."""
         self._final.clear()
         self._messages = []
         self._asked += 1
@@ -60,7 +60,7 @@ class Operator:
         return began_s
 
     def answer(self) -> tuple[list[dict[str, Any]], float]:
-        """Wait for the answer to the last question; return its rows, where they are JSON, and when it was complete (s)."""
+        """Wait for the answer to the last query; return its rows, where they are JSON, and when it was complete (s)."""
         _wait(self._final, "an answer")
         *chunks, end = self._messages
         closing = orjson.loads(end.payload)
@@ -70,7 +70,7 @@ class Operator:
         return rows, self._answered_s
 
     def ask(self, sql: str, parameters: dict[str, Any] | None = None, form: str = "json") -> tuple[list[dict[str, Any]], float]:
-        """Return the rows, and the seconds from the question to the end of its answer."""
+        """Return the rows, and the seconds from the query to the end of its answer."""
         asked_s = self.post(sql, parameters, form)
         rows, answered_s = self.answer()
         return rows, answered_s - asked_s
@@ -97,12 +97,12 @@ class Operator:
 
 
 def _send_at_once(_client: object, _data: object, opened: Any) -> None:
-    """Without this a question waits up to 40 ms behind the acknowledgements of the last answer (Nagle's algorithm)."""
+    """Without this a query waits up to 40 ms behind the acknowledgements of the last answer (Nagle's algorithm)."""
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def create_session(broker: RealBroker) -> None:
-    """Let the recorder be there once, so that the broker keeps messages for it from now on."""
+    """Connect as the recorder once, so that the broker queues messages for it from now on."""
     with running_recorder(broker), Operator(broker) as operator:
         operator.wait_until_online()
 

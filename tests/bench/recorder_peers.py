@@ -1,4 +1,4 @@
-"""Who else could record: paho-mqtt with one transaction per batch, acknowledged after the commit, into SQLite or DuckDB."""
+"""Other recorders to compare with: paho-mqtt, a transaction per batch, acknowledged after the commit; SQLite or DuckDB."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Questions to a month of a thousand sensors: inside DuckDB, through the recorder, and while the recorder drains a backlog."""
+"""Queries on a month of a thousand sensors: inside DuckDB, through the recorder, and while the recorder drains a backlog."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from broker.contract.sql import selection
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
 from storage.query.sandbox import open_read_only
-from tests.bench.figures import Figure, Target, below, say
+from tests.bench.figures import Figure, Target, below, progress
 from tests.bench.recorder_backlog import Fleet, publish_all
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_world import running_broker, running_recorder
@@ -65,12 +65,12 @@ def queries(scale: float) -> list[Figure]:
         inside = [_inside(broker.settings.database, each) for each in _questions()]
         with running_recorder(broker), Operator(broker) as operator:
             operator.wait_until_online()
-            asked = [_over_mqtt(operator, each) for each in _questions()]
+            queries = [_over_mqtt(operator, each) for each in _questions()]
             command_s = median(_command_s(broker) for _ in range(3))
         return [
             Figure(f"queries: database of {count:,} messages", size_mb, "MB"),
             *inside,
-            *asked,
+            *queries,
             Figure("queries: the whole command `scaup tail`", 1000 * command_s, "ms"),
             *_under_load(broker, scale),
         ]
@@ -109,7 +109,7 @@ def _inside(path: Path, question: Question) -> Figure:
 
 
 def _over_mqtt(operator: Operator, question: Question) -> Figure:
-    """Give the median of some runs from the question to the complete answer, in Arrow as the command line asks."""
+    """Give the median of some runs from the query to the complete answer, in Arrow as for the command line."""
     times_ms = [1000 * operator.ask(question.sql, question.parameters, "arrow")[1] for _ in range(_REPEATS)]
     return Figure(f"queries: {question.name}, over MQTT", median(times_ms), "ms", question.target)
 
@@ -125,30 +125,30 @@ def _under_load(broker: RealBroker, scale: float) -> list[Figure]:
     """Drain equal backlogs into the same database, the second of three with queries in it."""
     count = round(BACKLOG * scale)
     create_session(broker)
-    rates = [_drain(broker, count, asked) for asked in (0, INTERLEAVED, 0)]
-    alone = (rates[0] + rates[2]) / 2
+    rates = [_drain(broker, count, queries) for queries in (0, INTERLEAVED, 0)]
+    without_queries = (rates[0] + rates[2]) / 2
     return [
-        Figure("under load: drain without queries", alone, "msg/s"),
+        Figure("under load: drain without queries", without_queries, "msg/s"),
         Figure(f"under load: drain with {INTERLEAVED} queries for the last value per topic", rates[1], "msg/s"),
-        Figure("under load: what the queries leave of the rate", rates[1] / alone, "×"),
+        Figure("under load: what the queries leave of the rate", rates[1] / without_queries, "×"),
     ]
 
 
-def _drain(broker: RealBroker, count: int, asked: int) -> float:
+def _drain(broker: RealBroker, count: int, queries: int) -> float:
     """Return messages per second, from the arrival of the first message to that of the last one in the recorder.
 
     The queries lie in the backlog, evenly: a query waits until what came before it is committed.
     """
     since_us = time.time_ns() // 1000
     with Operator(broker) as operator:
-        for part in range(asked or 1):
+        for part in range(queries or 1):
             fleet = Fleet(10, first=part * count, prefix="drained-")
-            publish_all(broker.host, broker.port, fleet, count // (asked or 1))
-            operator.post(_LAST_TYPED if asked else "SELECT 1")
+            publish_all(broker.host, broker.port, fleet, count // (queries or 1))
+            operator.post(_LAST_TYPED if queries else "SELECT 1")
         with running_recorder(broker):
             operator.answer()
             rows, _ = operator.ask(_DRAINED, {"since_us": since_us})
-    say(f"drain with {asked} queries: {rows[0]['messages']} messages in {rows[0]['took_s']:.2f} s")
+    progress(f"drain with {queries} queries: {rows[0]['messages']} messages in {rows[0]['took_s']:.2f} s")
     return float(rows[0]["messages"] / rows[0]["took_s"])
 
 
@@ -158,7 +158,7 @@ def generate(path: Path, count: int) -> None:
     with duckdb.connect(str(path), config={"memory_limit": "2GB", "checkpoint_threshold": "1GB"}) as connection:
         for first in range(0, count, _STEP):
             insert(connection, first, min(first + _STEP, count), DAYS * 86_400 / count)
-            say(f"generated {min(first + _STEP, count):,} messages")
+            progress(f"generated {min(first + _STEP, count):,} messages")
         connection.execute("CHECKPOINT")
 
 
@@ -186,7 +186,7 @@ def insert(connection: duckdb.DuckDBPyConnection, first: int, end: int, every_s:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[str, set[str]]:
-    """Tell in which schema the rows of a table lie, and its columns."""
+    """Return the schema with the rows of a table, and its columns."""
     rows = connection.execute(
         "SELECT table_schema, column_name FROM information_schema.columns JOIN information_schema.tables "
         "USING (table_schema, table_name) WHERE table_name = ? AND table_type = 'BASE TABLE'",

@@ -1,4 +1,4 @@
-"""How soon a recorder that was killed records again: the time that its write-ahead log costs."""
+"""The time until a killed recorder records again, which its write-ahead log determines."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from statistics import median
 
 import duckdb
 
-from tests.bench.figures import Figure, below, say
+from tests.bench.figures import Figure, below, progress
 from tests.bench.recorder_operator import Operator, create_session
 from tests.bench.recorder_queries import insert
 from tests.bench.recorder_world import Job, running_broker, running_recorder
@@ -42,7 +42,7 @@ def start(wal_bytes: int) -> tuple[float, int]:
             began_s = time.monotonic()
             with running_recorder(broker):
                 _, answered_s = operator.answer()
-    say(f"start over {size / 1e6:.0f} MB: {answered_s - began_s:.2f} s")
+    progress(f"start over {size / 1e6:.0f} MB: {answered_s - began_s:.2f} s")
     return answered_s - began_s, size
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 120.0
 _SAVED_S = 2.2
-"""Longer than the broker's autosave interval: the next save is due at once after such a pause, for every client alike."""
+"""Longer than the broker's autosave interval: after such a pause the next save is due at once, for every client alike."""
 
 os.environ["SCAUP_TEST_BROKER"] = "local"
 
@@ -46,7 +46,7 @@ def broker_process(broker: RealBroker) -> psutil.Process:
 
 
 class Recorder:
-    """The recorder as `make up` runs it, in a process of its own."""
+    """The recorder as `make up` runs it, in its own process."""
 
     def __init__(self, broker: RealBroker) -> None:
         self._broker = broker
@@ -81,7 +81,7 @@ def running_recorder(broker: RealBroker) -> Iterator[Recorder]:
 
 
 class Job(Generic[T]):
-    """One function in an interpreter of its own."""
+    """One function in its own interpreter."""
 
     def __init__(self, target: Callable[..., T], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,7 +93,7 @@ class Job(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Tell whether there is a result, or the end of the process."""
+        """Whether there is a result, or the process has ended."""
         return self._receiving.poll()
 
     def result(self) -> T:
@@ -103,7 +103,7 @@ class Job(Generic[T]):
             EOFError: the process ended without one; its error is on standard error.
         """
         if not self._receiving.poll(2 * PATIENCE_S):
-            raise TimeoutError("a process of the bench does not come to its end")
+            raise TimeoutError("a process of the bench does not end")
         result: T = self._receiving.recv()
         return result
 
@@ -124,9 +124,9 @@ def _report(sending: Any, target: Callable[..., T], arguments: tuple[Any, ...]) 
 
 
 class Gate:
-    """Holds the broker's process back while a client starts, and lets it go on when the client's connections wait for it.
+    """Suspends the broker while a client starts, and resumes it when the client's connections wait for it.
 
-    So what comes before CONNECT, most of it the start of an interpreter, counts for no client.
+    So the time before CONNECT, mostly the start of an interpreter, counts for no client.
     """
 
     def __init__(self, broker: RealBroker) -> None:
@@ -139,7 +139,7 @@ class Gate:
         return self
 
     def open(self, pid: int, connections: int = 1) -> float:
-        """Wait for the connections of a process, let the broker go on, and return when (s of the monotonic clock)."""
+        """Wait for the connections of a process, resume the broker, and return the time (s of the monotonic clock)."""
         until_connected(pid, self._port, connections)
         time.sleep(max(0.0, self._stopped_s + _SAVED_S - time.monotonic()))
         self._process.resume()

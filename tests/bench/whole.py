@@ -15,7 +15,7 @@ import psutil
 
 from adapters.launcher import orphans
 from broker.runtime.settings import ROOT
-from tests.bench.figures import Figure, below, say, table
+from tests.bench.figures import Figure, below, progress, table
 from tests.bench.machines import busy_s
 from tests.real_broker import own_ports
 
@@ -31,7 +31,7 @@ def measure(data_dir: Path) -> list[Figure]:
     try:
         subprocess.run([*SCAUP, "up"], cwd=ROOT, env=environment, check=True, capture_output=True)
         up_s = time.monotonic() - began_s
-        say(f"healthy after {up_s:.1f} s; letting it settle")
+        progress(f"healthy after {up_s:.1f} s; letting it settle")
         time.sleep(SETTLE_S)
         processes = {each.process: _name(each.process) for each in orphans.find(orphans.mark_prefix(data_dir))}
         return [Figure("everything healthy after", up_s, "s", below(30, "s")), *_at_rest(processes)]
@@ -46,7 +46,7 @@ def _at_rest(processes: dict[psutil.Process, str]) -> list[Figure]:
     shares = {each: 100 * (busy_s(each) - before[each]) / took_s for each in processes}
     memory = {each: each.memory_info().rss / 2**20 for each in processes}
     for each in sorted(processes, key=lambda process: -shares[process]):
-        say(f"{shares[each]:5.1f} % of a core, {memory[each]:4.0f} MiB  {processes[each]}")
+        progress(f"{shares[each]:5.1f} % of a core, {memory[each]:4.0f} MiB  {processes[each]}")
     return [
         Figure("idle processor time, all processes", sum(shares.values()), "% of a core", below(40, "%")),
         Figure("resident memory, all processes", sum(memory.values()), "MiB"),

@@ -13,7 +13,7 @@ import click
 from tests.crash.causes import CAUSES
 from tests.crash.table import markdown as markdown_table
 from tests.crash.table import text
-from tests.crash.trial import Cause, Options, Outcome, run, say
+from tests.crash.trial import Cause, Options, Outcome, report, run
 
 
 @click.command()
@@ -30,7 +30,7 @@ def main(only: tuple[str, ...], kills: int, broker_kills: int, messages: int, se
     """
     signal.signal(signal.SIGTERM, _interrupt)
     options = Options(kills=kills, broker_kills=broker_kills, messages=messages, seed=_seed(seed))
-    say(f"seed {options.seed}")
+    report(f"seed {options.seed}")
     folder = Path(tempfile.mkdtemp(prefix="scaup-crash-"))
     failed = True
     try:
@@ -43,9 +43,9 @@ def main(only: tuple[str, ...], kills: int, broker_kills: int, messages: int, se
 
 
 def _trial(cause: Cause, options: Options, folder: Path) -> Outcome:
-    say(cause.name)
+    report(cause.name)
     outcome = run(cause, options, folder / cause.name)
-    say(text([outcome]).partition("\n\n")[0])
+    report(text([outcome]).partition("\n\n")[0])
     return outcome
 
 
@@ -55,7 +55,7 @@ def _seed(given: int | None) -> int:
 
 def _clean_up(folder: Path, failed: bool) -> None:
     if failed:
-        say(f"logs and databases: {folder}")
+        report(f"logs and databases: {folder}")
     else:
         shutil.rmtree(folder)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, one function each: it does the harm while publishers publish, and returns how often."""
+"""Causes of loss, one function each: it does the harm while publishers publish, and returns how often."""
 
 import subprocess
 
@@ -6,22 +6,22 @@ from tests.crash.child import Child, until
 from tests.crash.count import STRAGGLERS_S
 from tests.crash.disk import MIB, SmallDisk
 from tests.crash.errors import Broken
-from tests.crash.trial import Cause, Load, Trial, say
+from tests.crash.trial import Cause, Load, Trial, report
 from tests.crash.world import ANSWER_S, logged
 
 KEEP_ALIVE_ENDS_S = 17.0
-"""Longer than 1.5 times the recorder's keep-alive: the broker gives up a connection that is silent so long."""
+"""Longer than 1.5 times the recorder's keep-alive: the broker ends a connection that is silent for so long."""
 FRESH_BACKOFF = 4
-"""Broker kills after which the recorder is started anew: the pauses between its attempts to connect grow with each."""
+"""Broker kills after which the recorder is restarted: with each kill its pauses before reconnecting grow."""
 FLOOR_MB = 8
 CONNECTED = "as scaup-recorder"
-"""What the recorder logs when its recording session is connected."""
+"""The recorder logs it when its recording session is connected."""
 CATCHING_UP_S, KEEPING_UP_S = (0.0, 0.2), (0.3, 1.5)
-"""From when to when after that, about."""
+"""Ranges of seconds after that, roughly."""
 
 
 def kill_recorder(trial: Trial) -> int:
-    """SIGKILL, in turn at any moment from its first on, while it catches up with what was queued, and while it keeps up."""
+    """SIGKILL, in turn: at a random moment after its start, while it drains its queue, and while it keeps up."""
     recorder, logged_before = trial.world.recorder, 0
     caught = 0
     for kill in range(1, trial.options.kills + 1):
@@ -35,7 +35,7 @@ def kill_recorder(trial: Trial) -> int:
         recorder.kill()
         recorder.start()
         if kill % 10 == 0:
-            say(f"  {kill} kills")
+            report(f"  {kill} kills")
     trial.notes.append(f"{caught} kills came shortly after the recorder had connected")
     return trial.options.kills
 
@@ -48,12 +48,12 @@ def kill_broker(trial: Trial) -> int:
         if kill % FRESH_BACKOFF == 0:
             trial.world.restart_recorder()
         trial.world.wait_until_recording()
-        say(f"  {kill} kills")
+        report(f"  {kill} kills")
     return trial.options.broker_kills
 
 
 def kill_broker_without_recorder(trial: Trial) -> int:
-    """SIGKILL while the recorder is away: what was acknowledged after the last save is nowhere."""
+    """SIGKILL while the recorder is stopped: messages acknowledged after the last save are lost."""
     kills = _half(trial.options.broker_kills)
     for kill in range(1, kills + 1):
         trial.world.recorder.terminate()
@@ -61,12 +61,12 @@ def kill_broker_without_recorder(trial: Trial) -> int:
         _kill_and_start_broker(trial)
         trial.world.recorder.start()
         trial.world.wait_until_recording()
-        say(f"  {kill} kills")
+        report(f"  {kill} kills")
     return kills
 
 
 def kill_broker_while_draining(trial: Trial) -> int:
-    """SIGKILL while the recorder takes what was queued for it: the last save still has all of that as not delivered."""
+    """SIGKILL while the recorder drains its queue: the last save still has all of it as undelivered."""
     kills = _half(trial.options.broker_kills)
     for kill in range(1, kills + 1):
         trial.world.recorder.terminate()
@@ -77,12 +77,12 @@ def kill_broker_while_draining(trial: Trial) -> int:
         trial.pause(0.0, 1.0)
         _kill_and_start_broker(trial)
         trial.world.wait_until_recording()
-        say(f"  {kill} kills")
+        report(f"  {kill} kills")
     return kills
 
 
 def freeze_recorder(trial: Trial) -> int:
-    """SIGSTOP for some seconds, once for so long that the broker ends the connection."""
+    """SIGSTOP for some seconds, once until the broker ends the connection."""
     freezes = [trial.random.uniform(1.0, 4.0) for _ in range(3)] + [KEEP_ALIVE_ENDS_S]
     return _freeze(trial, trial.world.recorder, freezes)
 
@@ -106,12 +106,12 @@ def restart_broker(trial: Trial) -> int:
         trial.pause(0.0, 0.5)
         trial.world.start_broker()
         trial.world.wait_until_recording()
-        say(f"  {restart} restarts")
+        report(f"  {restart} restarts")
     return restarts
 
 
 def mix(trial: Trial) -> int:
-    """One or two of all this at a time, in no order, without waiting for the recorder in between."""
+    """Do one or two of these at a time, in random order, mostly without waiting for the recorder in between."""
     world, times = trial.world, max(1, trial.options.kills // 3)
     for time in range(1, times + 1):
         trial.pause(0.0, 1.5)
@@ -119,15 +119,15 @@ def mix(trial: Trial) -> int:
         trial.random.choice(_MIXED)(trial)
         if time % 8 == 0:
             world.wait_until_recording()
-            say(f"  {time} times")
+            report(f"  {time} times")
     return times
 
 
 def fill_disk(trial: Trial) -> int:
-    """Below the floor of free space first, then until DuckDB itself finds no space; killed while it is so."""
+    """Fill the disk below the floor of free space, then completely; kill the recorder meanwhile."""
     disk = trial.disk
     if disk is None:
-        raise Broken("fill_disk needs a disk of its own: give its cause a disk_mb")
+        raise Broken("fill_disk needs a separate disk: give its cause a disk_mb")
     _reach_the_floor(trial, disk)
     kills = _leave_nothing(trial, disk)
     disk.free()
@@ -137,19 +137,19 @@ def fill_disk(trial: Trial) -> int:
 
 
 def start_second_recorder(trial: Trial) -> int:
-    """A second recorder on the same database must give up and name the first."""
+    """Start a second recorder on the same database: it must exit and name the first."""
     trial.pause(0.5, 1.0)
     first = trial.world.recorder
     command = [str(part) for part in first.command]
     second = subprocess.run(
         command, cwd=first.directory, env=first.environment, capture_output=True, text=True, timeout=ANSWER_S, check=False
     )
-    said = second.stderr.strip().splitlines()[-1:]
+    last_line = second.stderr.strip().splitlines()[-1:]
     if second.returncode == 0 or str(first.pid) not in second.stderr:
-        raise Broken(f"a second recorder ended with {second.returncode} and did not name process {first.pid}: {said}")
+        raise Broken(f"a second recorder ended with {second.returncode} and did not name process {first.pid}: {last_line}")
     _still_runs(first)
     trial.pause(0.5, 1.0)
-    trial.notes.append(f"the second recorder said: {said[0].partition('ERROR ')[2]}")
+    trial.notes.append(f"the second recorder logged: {last_line[0].partition('ERROR ')[2]}")
     return 0
 
 
@@ -157,7 +157,7 @@ def _half(kills: int) -> int:
     return (kills + 1) // 2
 
 
-def _kill_alone(trial: Trial) -> None:
+def _kill_and_restart_recorder(trial: Trial) -> None:
     trial.world.recorder.kill()
     trial.world.recorder.start()
 
@@ -165,10 +165,10 @@ def _kill_alone(trial: Trial) -> None:
 def _kill_frozen(trial: Trial) -> None:
     trial.world.recorder.freeze()
     trial.pause(0.5, 2.0)
-    _kill_alone(trial)
+    _kill_and_restart_recorder(trial)
 
 
-def _restart_broker_alone(trial: Trial) -> None:
+def _restart_broker(trial: Trial) -> None:
     trial.world.broker.terminate()
     trial.world.start_broker()
 
@@ -176,18 +176,18 @@ def _restart_broker_alone(trial: Trial) -> None:
 def _restart_broker_while_frozen(trial: Trial) -> None:
     trial.world.recorder.freeze()
     trial.pause(0.1, 1.0)
-    _restart_broker_alone(trial)
+    _restart_broker(trial)
     trial.pause(0.0, 0.5)
     trial.world.recorder.thaw()
 
 
 def _kill_and_restart_broker(trial: Trial) -> None:
     trial.world.recorder.kill()
-    _restart_broker_alone(trial)
+    _restart_broker(trial)
     trial.world.recorder.start()
 
 
-_MIXED = (_kill_alone, _kill_frozen, _restart_broker_alone, _restart_broker_while_frozen, _kill_and_restart_broker)
+_MIXED = (_kill_and_restart_recorder, _kill_frozen, _restart_broker, _restart_broker_while_frozen, _kill_and_restart_broker)
 
 
 def _kill_and_start_broker(trial: Trial) -> None:
@@ -203,7 +203,7 @@ def _freeze(trial: Trial, child: Child, freezes: list[float]) -> int:
         trial.pause(seconds, seconds)
         child.thaw()
         trial.world.wait_until_recording()
-        say(f"  frozen for {seconds:.1f} s")
+        report(f"  frozen for {seconds:.1f} s")
     return len(freezes)
 
 
@@ -213,16 +213,16 @@ def _reach_the_floor(trial: Trial, disk: SmallDisk) -> None:
     disk.fill(FLOOR_MB * MIB // 2)
     if not logged(recorder, "make room", 10):
         raise Broken(f"the recorder did not notice that its floor of free space was reached; its log: {recorder.log_file}")
-    say("  below the floor of free space")
+    report("  below the floor of free space")
     trial.pause(1.0, 2.0)
     disk.free()
     trial.world.wait_until_recording()
 
 
 def _leave_nothing(trial: Trial, disk: SmallDisk) -> int:
-    """Leave a bit more than the smallest floor (1 MiB), let a backlog larger than that arrive at once, then leave nothing.
+    """Leave a little more than the smallest floor (1 MiB), let a larger backlog arrive at once, then leave nothing.
 
-    Whether the guard notices first or DuckDB runs out of space depends on how much comes in the first batch.
+    Whether the guard notices first or DuckDB runs out of space depends on the size of the first batch.
     """
     recorder = trial.world.recorder
     recorder.terminate()
@@ -237,9 +237,9 @@ def _leave_nothing(trial: Trial, disk: SmallDisk) -> int:
     if not logged(recorder, "not acknowledging", 10, logged_before):
         raise Broken(f"the recorder did not notice that the disk is full; its log: {recorder.log_file}")
     disk.fill(0)
-    said = next(each for each in recorder.log()[logged_before:].splitlines() if "not acknowledging" in each)
-    trial.notes.append(f"on the full disk the recorder said: {said.partition('ERROR ')[2]}")
-    say("  no space left")
+    last_line = next(each for each in recorder.log()[logged_before:].splitlines() if "not acknowledging" in each)
+    trial.notes.append(f"on the full disk the recorder logged: {last_line.partition('ERROR ')[2]}")
+    report("  no space left")
     return _kill_on_full_disk(trial)
 
 
@@ -252,7 +252,7 @@ def _kill_on_full_disk(trial: Trial) -> int:
         trial.world.recorder.kill()
         trial.world.recorder.start()
     exits += _supervise(trial.world.recorder, 3.0)
-    trial.notes.append(f"on the full disk the recorder was killed {kills} times and gave up by itself {exits} times")
+    trial.notes.append(f"on the full disk the recorder was killed {kills} times and exited by itself {exits} times")
     return kills
 
 
@@ -260,7 +260,7 @@ _MOST_RESTARTS = 5
 
 
 def _supervise(recorder: Child, seconds: float) -> int:
-    """Start it again whenever it ends, as the supervisor would; return how often."""
+    """Restart it whenever it ends, as the supervisor does; return how often."""
     exits = 0
     while exits < _MOST_RESTARTS and until(lambda: not recorder.runs, seconds):
         exits += 1

@@ -10,12 +10,12 @@ from pathlib import Path
 from tests.crash.errors import Broken
 
 STOP_S = 30.0
-"""How long a clean stop may take."""
+"""Time for a clean stop."""
 
 
 @dataclass
 class Child:
-    """A process that can be started again and again; what it writes to standard error is appended to `log_file`."""
+    """A process that can be started repeatedly; its standard error is appended to `log_file`."""
 
     command: Sequence[str | Path]
     directory: Path
@@ -80,7 +80,7 @@ class Child:
         self._ended()
 
     def dispose(self) -> None:
-        """End it however it is: for the clean-up."""
+        """Kill it if it still runs, for the clean-up."""
         if self.runs:
             self.kill()
         if self._running is not None and self._running.stdin:
@@ -106,7 +106,7 @@ class Child:
 
 
 def until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait for a condition; tell whether it came true in time."""
+    """Wait for a condition; return whether it came true in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:

@@ -1,4 +1,4 @@
-"""What was lost and doubled: the publishers' own records against the database."""
+"""Counts of lost and doubled messages: the publishers' own records against the database."""
 
 from bisect import bisect
 from collections import Counter
@@ -24,7 +24,7 @@ SELECT coalesce(sum(most), 0)::BIGINT FROM (
 """
 
 STRAGGLERS_S = 0.2
-"""How long the recorder may take to read what a broker had sent when it was killed; it is not started again before."""
+"""Time for the recorder to read the last messages of a killed broker, which is restarted only afterwards."""
 
 Row = tuple[str, int]
 """Payload of a recorded message and the microsecond of its arrival."""
@@ -40,22 +40,22 @@ class Count:
     """Those of them that are in the database."""
     doubled: int
     """Second and further rows of one sending."""
-    delivered_anew: int
-    """The same, where the broker was killed in between and came back with an older state.
+    delivered_as_new: int
+    """The same, where the broker was killed in between and restored an older state.
 
-    Mosquitto then delivers as new messages, without the DUP flag, what it had saved as queued and had delivered since.
+    Mosquitto then delivers messages that it had saved as queued, and delivered since, as new: without the DUP flag.
     """
     sent_twice: int
-    """Messages that a publisher sent again, for want of an acknowledgement, although the first attempt is recorded."""
-    strange: int
-    """Recorded messages that nobody sent: an altered payload would be one."""
+    """Messages that a publisher resent for want of an acknowledgement, although the first attempt is recorded."""
+    unknown: int
+    """Recorded messages that were never sent, such as an altered payload."""
     untyped: int
-    """Messages whose number of rows in the typed table is another than in `messages`."""
+    """Messages whose rows in the typed table differ in number from those in `messages`."""
     recognised: int
-    """Redeliveries that the recorder recognised, as far as it could say so before it was killed."""
+    """Redeliveries that the recorder recognised, as far as it reported them before it was killed."""
 
     oldest_lost_s: float | None
-    """Of what was lost: the longest time from its acknowledgement to the next kill of the broker, None where neither was."""
+    """The longest time from the acknowledgement of a lost message to the next kill of the broker; None where there is none."""
 
     @property
     def lost(self) -> int:
@@ -63,17 +63,17 @@ class Count:
 
     @property
     def exact(self) -> bool:
-        """Nothing lost and nothing doubled, by anyone but a publisher."""
-        return not (self.lost or self.doubled or self.delivered_anew)
+        """Whether nothing was lost, and nothing doubled except by a publisher."""
+        return not (self.lost or self.doubled or self.delivered_as_new)
 
     @property
     def sound(self) -> bool:
-        """What no cause excuses: nothing altered, raw and typed tables in agreement."""
-        return not (self.strange or self.untyped)
+        """Whether nothing was altered, and raw and typed tables agree: no cause excuses that."""
+        return not (self.unknown or self.untyped)
 
 
 def count(record: Record, rows: Iterable[Row], killed_s: Sequence[float], untyped: int, recognised: int) -> Count:
-    """Compare what publishers know with the rows of a database.
+    """Compare the publishers' records with the rows of a database.
 
     `killed_s` are the wall times in seconds, oldest first, at which the broker was killed.
     """
@@ -86,9 +86,9 @@ def count(record: Record, rows: Iterable[Row], killed_s: Sequence[float], untype
         published=len(record.acknowledged),
         recorded=len(record.acknowledged.keys() & recorded),
         doubled=deliveries.total() - len(deliveries),
-        delivered_anew=copies.total() - len(copies),
+        delivered_as_new=copies.total() - len(copies),
         sent_twice=len(recorded) - len(messages),
-        strange=sum(payload not in sent for payload in copies),
+        unknown=sum(payload not in sent for payload in copies),
         untyped=untyped,
         recognised=recognised,
         oldest_lost_s=_oldest({at_s for each, at_s in record.acknowledged.items() if each not in recorded}, killed_s),
@@ -96,7 +96,7 @@ def count(record: Record, rows: Iterable[Row], killed_s: Sequence[float], untype
 
 
 def count_in(database: Path, record: Record, killed_s: Sequence[float]) -> Count:
-    """Compare what publishers know with the database of a recorder that has stopped."""
+    """Compare the publishers' records with the database of a stopped recorder."""
     with open_read_only(database) as connection:
         rows = connection.execute(_ROWS).fetchall()
         untyped, recognised = (int(connection.execute(sql).fetchall()[0][0]) for sql in (_UNTYPED, _RECOGNISED))

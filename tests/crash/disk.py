@@ -20,7 +20,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def fill(self, left_bytes: int) -> None:
-        """Let the ballast take the free space but for `left_bytes`."""
+        """Fill the free space with ballast, except for `left_bytes`."""
         taken = self._ballast.stat().st_size if self._ballast.exists() else 0
         more = shutil.disk_usage(self.folder).free - left_bytes
         if more <= 0:
@@ -29,7 +29,7 @@ class SmallDisk:
             os.posix_fallocate(file.fileno(), taken, more)
 
     def free(self) -> None:
-        """Take the ballast away."""
+        """Remove the ballast."""
         self._ballast.unlink(missing_ok=True)
 
 

@@ -1,8 +1,8 @@
 """Errors of the crash test.
 
 CrashTestError
-├── Broken   something that nobody killed does not work; the text says what and where its log is
-└── Skipped  this machine cannot run a cause; the text says why
+├── Broken   a process that was not killed does not work; the text names it and its log
+└── Skipped  this machine cannot run a cause; the text gives the reason
 """
 
 
@@ -11,7 +11,7 @@ class CrashTestError(Exception):
 
 
 class Broken(CrashTestError):
-    """A process that nobody killed ended, or does not do its work."""
+    """A process that was not killed has ended, or does not work."""
 
 
 class Skipped(CrashTestError):

@@ -1,4 +1,4 @@
-"""An independent client (paho) that asks the recorder, over whatever breaks in between."""
+"""An independent client (paho) that queries the recorder and survives broken connections."""
 
 import json
 import threading
@@ -15,11 +15,11 @@ from paho.mqtt.properties import Properties
 
 ANSWERS = "storage/answer/crash"
 ONE_ANSWER_S = 3.0
-"""How long to wait for an answer before asking again: either message may have been in a broker that was killed."""
+"""Time to wait for an answer before a retry: a killed broker may have lost request or answer."""
 
 
 class Observer:
-    """Asks for one number at a time. The recorder answers after everything that the broker had for it before the question."""
+    """Queries one number at a time. The recorder answers after everything that the broker had for it before the query."""
 
     def __init__(self, client: paho.Client) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class Observer:
         client.on_connect = self._on_connect
         client.on_message = self._on_message
 
-    def ask(self, sql: str, timeout_s: float) -> int | None:
+    def query(self, sql: str, timeout_s: float) -> int | None:
         """Return the number that a query gives, None if no answer came in time."""
         deadline_s = time.monotonic() + timeout_s
         while (left_s := deadline_s - time.monotonic()) > 0:
@@ -50,10 +50,10 @@ class Observer:
         client.subscribe(ANSWERS, qos=1)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        said = json.loads(message.payload)
-        if isinstance(said, list):  # a chunk of rows, not the closing message
+        answer = json.loads(message.payload)
+        if isinstance(answer, list):  # a chunk of rows, not the closing message
             with self._arrived:
-                self._answers[getattr(message.properties, "CorrelationData", b"")] = said
+                self._answers[getattr(message.properties, "CorrelationData", b"")] = answer
                 self._arrived.notify_all()
 
 

@@ -1,4 +1,4 @@
-"""One publisher, a process of its own with an independent client (paho): groups of QoS 1, each waited for.
+"""One publisher in its own process, with an independent client (paho): groups at QoS 1, each awaited.
 
 It ends when its standard input does, after the broker has acknowledged everything.
 """
@@ -43,7 +43,7 @@ class Connection:
         """Wall time of the last acknowledgement."""
 
     def open(self, host: str, port: int) -> bool:
-        """Connect; tell whether that worked."""
+        """Connect; return whether that succeeded."""
         try:
             self._client.connect(host, port)
         except OSError:
@@ -54,7 +54,7 @@ class Connection:
             return self._connected and not self._lost
 
     def publish(self, group: Sequence[Sending]) -> list[Sending]:
-        """Publish a group and wait; return what was acknowledged, which is all of it unless the connection was lost."""
+        """Publish a group and wait; return the acknowledged messages: all, unless the connection was lost."""
         with self._changed:
             self._acknowledged.clear()
         numbers = {self._client.publish(each.topic, each.payload, qos=1).mid: each for each in group}
@@ -65,7 +65,7 @@ class Connection:
             return [each for number, each in numbers.items() if number in self._acknowledged]
 
     def close(self) -> None:
-        """Disconnect, if the connection still stands."""
+        """Disconnect if still connected."""
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -107,9 +107,9 @@ class Publisher:
             self._connection.close()
 
     def _next_group(self, fresh: bool) -> list[Sending]:
-        again = [each.again() for each in self._unacknowledged]
-        room = max(0, self._random.randint(1, LARGEST_GROUP) - len(again)) if fresh else 0
-        return again + [Sending(self._name, next(self._numbers), 1, self._padding) for _ in range(room)]
+        retries = [each.retry() for each in self._unacknowledged]
+        room = max(0, self._random.randint(1, LARGEST_GROUP) - len(retries)) if fresh else 0
+        return retries + [Sending(self._name, next(self._numbers), 1, self._padding) for _ in range(room)]
 
     def _send(self, group: list[Sending]) -> tuple[list[Sending], float]:
         connection = self._connection = self._connection or self._connected()

@@ -1,7 +1,7 @@
-"""What a publisher sends, and its own record of what it sent and what the broker acknowledged.
+"""Messages of a publisher, and its own record of those it sent and those the broker acknowledged.
 
-Each sending goes over the wire once: a message whose acknowledgement did not come is sent again as another attempt. So a
-sending that is recorded twice was doubled by the broker or the recorder, never by its publisher.
+Each sending goes over the wire once: a message without acknowledgement is resent as another attempt. So a sending that is
+recorded twice was doubled by the broker or the recorder, never by its publisher.
 """
 
 import json
@@ -24,7 +24,7 @@ class Sending(NamedTuple):
 
     @property
     def topic(self) -> str:
-        """A topic that is recorded in a typed table too."""
+        """A topic that has a typed table."""
         return f"/readings/crash-{self.publisher}/temperature"
 
     @property
@@ -36,20 +36,20 @@ class Sending(NamedTuple):
             f'"type":"temperature","value":{15 + number % 100 / 10},"padding":"{"x" * padding}"}}'
         )
 
-    def again(self) -> "Sending":
+    def retry(self) -> "Sending":
         """Return the next attempt."""
         return self._replace(attempt=self.attempt + 1)
 
 
 @dataclass(slots=True)
 class Record:
-    """What publishers know: everything they sent, and the wall time in seconds at which the broker had acknowledged it."""
+    """The publishers' records: everything they sent, and the wall time in seconds at which the broker acknowledged it."""
 
     sent: set[Sending] = field(default_factory=set)
     acknowledged: dict[Sending, float] = field(default_factory=dict)
 
     def add_file(self, path: Path) -> None:
-        """Add what a publisher wrote down, one line for each group."""
+        """Add the file of a publisher, one line for each group."""
         with path.open() as lines:
             for line in lines:
                 group = json.loads(line)

@@ -44,7 +44,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     seconds, count = f"{outcome.seconds:.0f}", outcome.count
     if count is None:
         return (outcome.cause.name, *["-"] * (len(_HEAD) - 3), seconds, "skipped" if outcome.skipped else "FAILED")
-    numbers = (outcome.kills, count.published, count.recorded, count.lost, count.doubled, count.delivered_anew)
+    numbers = (outcome.kills, count.published, count.recorded, count.lost, count.doubled, count.delivered_as_new)
     more = (count.sent_twice, count.recognised)
     return (outcome.cause.name, *(f"{each:,}" for each in (*numbers, *more)), seconds, _verdict(outcome))
 
@@ -63,15 +63,15 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
 def _age(outcome: Outcome) -> list[str]:
     if outcome.count is None or outcome.count.oldest_lost_s is None:
         return []
-    return [f"what was lost had been acknowledged at most {outcome.count.oldest_lost_s:.1f} s before the broker was killed"]
+    return [f"lost messages had been acknowledged at most {outcome.count.oldest_lost_s:.1f} s before the broker was killed"]
 
 
 def _unsound(outcome: Outcome) -> list[str]:
     if outcome.count is None or outcome.count.sound:
         return []
     return [
-        f"{outcome.count.strange} recorded messages that nobody sent, "
-        f"{outcome.count.untyped} that the typed table has not as often as `messages`"
+        f"{outcome.count.unknown} recorded messages that were never sent, "
+        f"{outcome.count.untyped} whose rows in the typed table differ in number from `messages`"
     ]
 
 

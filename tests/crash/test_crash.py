@@ -1,4 +1,4 @@
-"""A small crash test for every run of the tests, and a check that the count can find fault."""
+"""A small crash test for every test run, and tests that the count finds faults."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def _count(sent: set[Sending], acknowledged: set[Sending], rows: list[tuple[str,
         ([(FIRST.payload, 5)], "lost"),
         ([(FIRST.payload, 5), (FIRST.payload, 5), (SECOND.payload, 9)], "doubled"),
         ([(FIRST.payload, 8), (FIRST.payload, 9), (SECOND.payload, 9)], "doubled"),
-        ([(FIRST.payload, 5), (FIRST.payload, 8), (SECOND.payload, 9)], "delivered_anew"),
+        ([(FIRST.payload, 5), (FIRST.payload, 8), (SECOND.payload, 9)], "delivered_as_new"),
     ],
 )
 def test_the_count_finds_faults(rows: list[tuple[str, int]], field: str) -> None:
@@ -51,15 +51,15 @@ def test_the_count_finds_faults(rows: list[tuple[str, int]], field: str) -> None
 
 
 def test_a_message_sent_twice_is_no_fault() -> None:
-    again = FIRST.again()
-    counted = _count({FIRST, again}, {again}, [(FIRST.payload, 5), (again.payload, 6)])
+    second = FIRST.retry()
+    counted = _count({FIRST, second}, {second}, [(FIRST.payload, 5), (second.payload, 6)])
     assert counted.sent_twice == 1
     assert counted.exact
 
 
 def test_a_payload_that_was_never_sent_is_a_fault() -> None:
     counted = _count({FIRST}, {FIRST}, [(FIRST.payload, 5), (FIRST.payload[:-1], 6)])
-    assert counted.strange == 1
+    assert counted.unknown == 1
     assert not counted.sound
 
 

@@ -1,4 +1,4 @@
-"""One trial: a world under load, a cause that does it harm, and the count afterwards."""
+"""One trial: a system under load, a cause that harms it, and the count afterwards."""
 
 import random
 import time
@@ -17,7 +17,7 @@ from tests.crash.world import Load, World, world
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How much of everything; `kills` of the recorder, `broker_kills` of the broker, both per cause."""
+    """Amounts, per cause: `kills` of the recorder, `broker_kills` of the broker, at least so many `messages`."""
 
     kills: int = 50
     broker_kills: int = 10
@@ -27,7 +27,7 @@ class Options:
 
 @dataclass
 class Trial:
-    """What a cause works with. `notes` are printed below the table."""
+    """The objects that a cause works with. `notes` are printed below the table."""
 
     world: World
     options: Options
@@ -42,20 +42,20 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What goes wrong. `inflict` does it and returns how often; `exact` says that nothing may be lost or doubled by it."""
+    """One cause. `inflict` does the harm and returns how often; with `exact` nothing may be lost or doubled."""
 
     name: str
     inflict: Callable[[Trial], int]
     exact: bool = True
     load: Load = field(default_factory=Load)
     disk_mb: int = 0
-    """Size of a file system of its own for the database, 0 for none."""
+    """Size of a separate file system for the database; 0 for none."""
     recorder_settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A line of the table; without a `count` the cause was skipped or broke off, and a note says why."""
+    """A line of the table; without a `count` the cause was skipped or broke off, and a note has the reason."""
 
     cause: Cause
     seconds: float
@@ -84,8 +84,8 @@ def run(cause: Cause, options: Options, folder: Path) -> Outcome:
     return replace(outcome, seconds=time.monotonic() - began_s)
 
 
-def say(text: str) -> None:
-    """Tell how far it is, on standard error."""
+def report(text: str) -> None:
+    """Print progress on standard error."""
     click.echo(text, err=True)
 
 
@@ -96,7 +96,7 @@ def _run(cause: Cause, options: Options, folder: Path) -> Outcome:
         here.publish(replace(cause.load, least=options.messages), seed)
         kills = cause.inflict(trial)
         record = here.stop_publishing()
-        say(f"  {len(record.acknowledged)} messages acknowledged, waiting until they are recorded")
+        report(f"  {len(record.acknowledged)} messages acknowledged, waiting until they are recorded")
         here.drain(len(record.acknowledged))
         counted = count_in(here.stop(), record, here.killed_s)
     return Outcome(cause=cause, seconds=0, kills=kills, count=counted, notes=tuple(trial.notes))

@@ -1,4 +1,4 @@
-"""Broker, recorder and publishers of one trial: real processes on free ports with a data directory of their own."""
+"""Broker, recorder and publishers of one trial: real processes on free ports with their own data directory."""
 
 import os
 import sys
@@ -20,14 +20,14 @@ from tests.crash.sending import TOPICS, Record
 from tests.real_broker import answers, free_ports
 
 ANSWER_S = 60.0
-"""How long the recorder may take to answer, whatever was done to it."""
+"""Time for the recorder to answer, whatever was done to it."""
 DRAIN_S = 60.0
 _RECORDED = f"SELECT count(DISTINCT payload) AS n FROM messages WHERE topic LIKE '{TOPICS}'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the publishers do together: `least` messages at least, `rate` messages a second, `padding` bytes more in each."""
+    """The load of all publishers: `least` messages at least, `rate` messages a second, `padding` bytes more in each."""
 
     publishers: int = 3
     least: int = 0
@@ -65,7 +65,7 @@ class World:
             publisher.start()
 
     def stop_publishing(self) -> Record:
-        """Let the publishers end, each after its last acknowledgement, and return what they know."""
+        """Let the publishers end, each after its last acknowledgement, and return their records."""
         record = Record()
         for publisher in self._publishers:
             publisher.end_input()
@@ -94,7 +94,7 @@ class World:
         Raises:
             Broken: it does not answer.
         """
-        if self._observer.ask("SELECT 1 AS n", ANSWER_S) is None:
+        if self._observer.query("SELECT 1 AS n", ANSWER_S) is None:
             raise self._broken(f"the recorder does not answer within {ANSWER_S:g} s")
 
     def drain(self, expected: int) -> None:
@@ -105,8 +105,8 @@ class World:
         """
         deadline_s, before = time.monotonic() + DRAIN_S, -1
         while time.monotonic() < deadline_s:
-            if (recorded := self._observer.ask(_RECORDED, ANSWER_S)) is None:
-                raise self._broken("the recorder does not say how much it recorded")
+            if (recorded := self._observer.query(_RECORDED, ANSWER_S)) is None:
+                raise self._broken("the recorder does not answer how much it recorded")
             if recorded >= expected or recorded == before:
                 return
             before = recorded
@@ -129,7 +129,7 @@ class World:
 
 @contextmanager
 def world(folder: Path, recorder_settings: Mapping[str, str]) -> Iterator[World]:
-    """Start broker and recorder with everything below `folder`, and stop at the end whatever of it still runs."""
+    """Start broker and recorder with everything below `folder`, and stop at the end whatever still runs."""
     settings, passwords = _prepared(folder)
     broker = Child(
         [mosquitto.require(), "-c", mosquitto.CONFIGURATION], settings.data_dir, os.environ, folder / "mosquitto.log"
@@ -163,12 +163,12 @@ def database(recorder: Child) -> Path:
 
 
 def logged(child: Child, text: str, timeout_s: float, after: int = 0) -> bool:
-    """Wait until a process logs a text beyond the first `after` characters of its log; tell whether it did in time."""
+    """Wait until a process logs a text beyond the first `after` characters of its log; return whether it did in time."""
     return until(lambda: text in child.log()[after:], timeout_s)
 
 
 def _prepared(folder: Path) -> tuple[Settings, dict[str, str]]:
-    """Prepare the broker as `make up` would."""
+    """Prepare the broker as `make up` does."""
     port, ws_port = free_ports(2)
     given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(folder / "var")}
     settings = Settings.load(given)
