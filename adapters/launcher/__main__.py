@@ -1,9 +1,11 @@
 """Steps that the Makefile and `docker-compose.yml` run: `python -m adapters.launcher prepare | need-broker | runs`."""
 
 import os
+import sys
 
 import click
 
+from adapters.client.errors import ClientError
 from adapters.launcher import lifecycle, preflight
 from adapters.launcher.compose import prepare_volume
 
@@ -32,5 +34,14 @@ def runs() -> None:
     raise SystemExit(not lifecycle.is_up(lifecycle.load_settings()))
 
 
+def main() -> None:
+    """Run a step; an error ends it with its fix and exit code 1."""
+    try:
+        steps()
+    except ClientError as error:
+        click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    steps()
+    main()

@@ -86,7 +86,7 @@ def numbers(event: Event) -> Iterator[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 9), st.sampled_from([2, 3, 1_000]))
-def test_nothing_is_missing_and_nothing_is_shown_twice(seed: int, before: int, most_rows: int) -> None:
+def test_every_message_is_shown_exactly_once(seed: int, before: int, most_rows: int) -> None:
     plant = Plant(seed, most_rows)
     plant.recorder.database.execute("CREATE OR REPLACE MACRO now() AS TIMESTAMPTZ '2026-01-31 08:00:00+00'")
     for _ in range(before):
@@ -100,13 +100,13 @@ def test_nothing_is_missing_and_nothing_is_shown_twice(seed: int, before: int, m
     assert plant.shown == list(range(1, plant.count + 1))
 
 
-def test_it_says_when_the_history_is_complete() -> None:
+def test_end_of_the_history_is_reported() -> None:
     sorter = follower(History(topic_filter="#", lines=0, cut="c"))
     events = list(sorter.take(_end(sorter)))
     assert events == [Caught()]
 
 
-def test_own_question_and_answers_are_not_shown_live() -> None:
+def test_own_query_and_its_replies_are_not_shown() -> None:
     sorter = follower(History(topic_filter="#", cut="c"))
     echo = Received(topic="storage/query", payload=b"", at=START_AT, correlation_data=sorter.request.correlation_data)
     assert list(sorter.take(echo)) == []
@@ -117,7 +117,7 @@ def test_own_question_and_answers_are_not_shown_live() -> None:
     assert list(sorter.take(others)) == [Live(others)]
 
 
-def test_a_recorder_that_stops_before_the_history_is_there_is_an_error() -> None:
+def test_recorder_that_stops_during_the_history_is_an_error() -> None:
     sorter = follower(History(topic_filter="#", cut="c"))
     said = b'{"state":"offline","boot":"b","version":"1"}'
     with pytest.raises(Unreachable, match="stopped"):
@@ -125,7 +125,7 @@ def test_a_recorder_that_stops_before_the_history_is_there_is_an_error() -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 50])
-def test_the_backlog_keeps_order_beyond_memory(count: int) -> None:
+def test_backlog_keeps_order_beyond_memory(count: int) -> None:
     backlog = Backlog(most_in_memory=3)
     messages = [
         Received(topic=f"t/{n}", payload=bytes([n]), at=START_AT, correlation_data=b"\xff", properties=(("a", "b"),))
@@ -137,7 +137,7 @@ def test_the_backlog_keeps_order_beyond_memory(count: int) -> None:
     assert list(backlog.drain()) == []
 
 
-def test_the_history_ends_with_the_question_itself() -> None:
+def test_history_ends_with_its_own_query() -> None:
     request = History(topic_filter="#", cut="text-of-its-own").request()
     assert "text-of-its-own" in json.dumps(request.parameters)
     assert "text-of-its-own" not in request.sql

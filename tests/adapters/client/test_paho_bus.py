@@ -30,7 +30,7 @@ def received(bus: PahoBus) -> list[bytes]:
     return [each.payload for each in bus._inbox]
 
 
-def test_what_comes_again_in_a_resumed_session_is_taken_once(bus: PahoBus) -> None:
+def test_redelivery_in_a_resumed_session_is_taken_once(bus: PahoBus) -> None:
     connack(bus, session_present=False)
     arrives(bus, 5, b"a")
     connack(bus, session_present=True)
@@ -39,7 +39,7 @@ def test_what_comes_again_in_a_resumed_session_is_taken_once(bus: PahoBus) -> No
     assert received(bus) == [b"a", b"b"]
 
 
-def test_a_new_session_has_new_packet_identifiers(bus: PahoBus) -> None:
+def test_new_session_forgets_packet_identifiers(bus: PahoBus) -> None:
     connack(bus, session_present=False)
     arrives(bus, 5, b"a")
     connack(bus, session_present=False)
@@ -47,7 +47,7 @@ def test_a_new_session_has_new_packet_identifiers(bus: PahoBus) -> None:
     assert received(bus) == [b"a", b"b"]
 
 
-def test_messages_without_a_packet_identifier_push_nothing_out_of_the_memory(bus: PahoBus) -> None:
+def test_qos_0_does_not_displace_known_packet_identifiers(bus: PahoBus) -> None:
     connack(bus, session_present=False)
     arrives(bus, 5, b"a")
     for _ in range(2_000):
@@ -84,7 +84,7 @@ def posting(bus: PahoBus, reason: int = 0) -> Line:
     return line
 
 
-def test_what_is_posted_does_not_wait_for_each_acknowledgement(bus: PahoBus) -> None:
+def test_post_does_not_wait_for_each_acknowledgement(bus: PahoBus) -> None:
     line = posting(bus)
     for number in range(2_000):
         bus.post(Publication(topic="t", payload=b"%d" % number), 1)
@@ -93,7 +93,7 @@ def test_what_is_posted_does_not_wait_for_each_acknowledgement(bus: PahoBus) -> 
     assert (len(line.sent), line.unacknowledged) == (2_000, [])
 
 
-def test_no_more_is_posted_than_the_broker_can_receive(bus: PahoBus) -> None:
+def test_post_respects_the_receive_maximum(bus: PahoBus) -> None:
     bus._on_connect(
         None, None, SimpleNamespace(session_present=False), SimpleNamespace(value=0), SimpleNamespace(ReceiveMaximum=20)
     )
@@ -103,14 +103,14 @@ def test_no_more_is_posted_than_the_broker_can_receive(bus: PahoBus) -> None:
     assert line.most_unacknowledged == 20
 
 
-def test_large_messages_are_not_gathered_in_memory(bus: PahoBus) -> None:
+def test_post_limits_unacknowledged_bytes(bus: PahoBus) -> None:
     line = posting(bus)
     for _ in range(100):
         bus.post(Publication(topic="t", payload=bytes(1024 * 1024)), 1)
     assert line.most_unacknowledged <= 17
 
 
-def test_what_follows_a_message_of_qos_2_waits_until_the_broker_has_it(bus: PahoBus) -> None:
+def test_message_after_qos_2_waits_for_its_handshake(bus: PahoBus) -> None:
     line = posting(bus)
     for qos in (1, 2, 2):
         bus.post(Publication(topic="t", payload=b""), qos)
@@ -119,7 +119,7 @@ def test_what_follows_a_message_of_qos_2_waits_until_the_broker_has_it(bus: Paho
     assert line.unacknowledged == [4]
 
 
-def test_a_posted_message_that_is_refused_is_named(bus: PahoBus) -> None:
+def test_refused_post_names_its_topic(bus: PahoBus) -> None:
     posting(bus, reason=0x87)
     bus.post(Publication(topic="some/topic", payload=b""), 1)
     with pytest.raises(Refused, match=r"some/topic.*0x87"):
@@ -127,13 +127,13 @@ def test_a_posted_message_that_is_refused_is_named(bus: PahoBus) -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.text())))
-def test_user_properties_are_read_as_they_were_packed(user: list[tuple[str, str]]) -> None:
+def test_packed_user_properties_can_be_parsed(user: list[tuple[str, str]]) -> None:
     packed = pack_user_properties(tuple(user))
     length = sum(5 + len(name.encode()) + len(value.encode()) for name, value in user)
     assert parse_properties(packed[len(packed) - length :]).user == tuple(user)
 
 
-def test_what_is_too_long_for_a_packet_is_not_packed() -> None:
+def test_property_too_long_for_a_packet_is_refused() -> None:
     assert len(pack_user_properties((("a", "x" * 65_535),))) == 3 + 5 + 1 + 65_535
     with pytest.raises(MalformedPacket):
         pack_user_properties((("a", "x" * 65_536),))

@@ -39,19 +39,19 @@ def recorded(seconds: float = 0.0, topic: str = TOPIC, payload: bytes = b"1", qo
     ],
     ids=["original", "faster", "slower", "max", "ties", "clock set back", "a night", "nothing", "one"],
 )
-def test_when_messages_are_due(speed: float | None, seconds: list[float], due: list[float]) -> None:
+def test_due_times(speed: float | None, seconds: list[float], due: list[float]) -> None:
     timeline = Timeline(speed)
     assert [timeline.at_s(at(each)) for each in seconds] == pytest.approx(due)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_speed_is_positive_and_finite(speed: float) -> None:
+def test_speed_is_positive_and_finite(speed: float) -> None:
     with pytest.raises(ValueError, match="a speed is a positive number"):
         Timeline(speed)
 
 
 @given(st.lists(st.integers(-(10**12), 10**12)), st.floats(0.01, 1000))
-def test_nothing_is_due_before_what_came_before_it(microseconds: list[int], speed: float) -> None:
+def test_due_times_never_decrease(microseconds: list[int], speed: float) -> None:
     timeline = Timeline(speed)
     due = [timeline.at_s(START_AT + timedelta(microseconds=each)) for each in microseconds]
     assert due == sorted(due)
@@ -59,7 +59,7 @@ def test_nothing_is_due_before_what_came_before_it(microseconds: list[int], spee
 
 
 @given(st.lists(st.integers(0, 10**9)), st.floats(0.01, 1000))
-def test_the_spacing_is_the_original_one_divided_by_the_speed(pauses_us: list[int], speed: float) -> None:
+def test_spacing_is_the_original_divided_by_the_speed(pauses_us: list[int], speed: float) -> None:
     timeline, now_at = Timeline(speed), START_AT
     due = [timeline.at_s(now_at)]
     for pause in pauses_us:
@@ -69,7 +69,7 @@ def test_the_spacing_is_the_original_one_divided_by_the_speed(pauses_us: list[in
     assert spacing == pytest.approx([pause / 1e6 / speed for pause in pauses_us], abs=1e-6, rel=1e-6)
 
 
-def test_a_replayed_message_is_the_original_with_marks_of_its_own() -> None:
+def test_replayed_message_is_the_original_with_marks() -> None:
     due = Replay("r1", "replay/", 10).next(recorded(payload=b"\xff", qos=2))
     assert (due.at_s, due.qos) == (0.0, 2)
     publication = due.publication
@@ -86,12 +86,12 @@ def test_a_replayed_message_is_the_original_with_marks_of_its_own() -> None:
     )
 
 
-def test_a_message_without_a_stamp_gets_no_stamp_of_an_original() -> None:
+def test_message_without_a_stamp_gets_no_original_stamp() -> None:
     plain = Recorded(received_at=START_AT, topic="a", payload=b"")
     assert marks(plain) == (("replayed", "2026-01-31T08:00:00.000000Z"),)
 
 
-def test_replayed_messages_are_numbered_so_that_a_missing_one_is_noticed() -> None:
+def test_replayed_messages_are_numbered() -> None:
     replay = Replay("r1")
     stamps = [read_stamp(replay.next(recorded(each)).publication.properties) for each in range(3)]
     assert [(each.source, each.boot, each.seq) for each in stamps] == [
@@ -101,7 +101,7 @@ def test_replayed_messages_are_numbered_so_that_a_missing_one_is_noticed() -> No
     ]
 
 
-def test_what_cannot_be_published_has_no_number() -> None:
+def test_unpublishable_message_gets_no_number() -> None:
     replay = Replay("r1")
     for wrong in ("a\nb", "a" * 65_535):
         with pytest.raises(InvalidTopic):
@@ -115,13 +115,13 @@ def test_prefixes(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["replay", "$SYS/", "a/+/", "#/", "a\n/", "x" * 65_536 + "/"])
-def test_what_cannot_go_before_a_topic(prefix: str) -> None:
+def test_invalid_prefixes(prefix: str) -> None:
     with pytest.raises(InvalidTopic):
         valid_prefix(prefix)
 
 
 @given(st.lists(st.text("ab/", min_size=1), unique=True))
-def test_no_two_topics_become_one(topics: list[str]) -> None:
+def test_prefix_keeps_topics_distinct(topics: list[str]) -> None:
     replay = Replay("r1", "replay/", None)
     replayed = [replay.next(recorded(topic=each)).publication.topic for each in topics]
     assert all(each.startswith("replay/") for each in replayed)

@@ -35,7 +35,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h-", "h1", "1 hour", "today", "1h 2", "99999999999999d"])
-def test_what_is_no_duration(text: str) -> None:
+def test_text_that_is_no_duration(text: str) -> None:
     assert parse_duration(text) is None
 
 
@@ -67,6 +67,6 @@ def test_refusals_name_what_is_accepted_or_why(text: str) -> None:
 
 
 @given(st.text(max_size=20))
-def test_no_text_can_crash_it(text: str) -> None:
+def test_parsing_never_crashes(text: str) -> None:
     with suppress(ValueError, OverflowError):
         assert parse_instant(text, NOW).tzinfo is UTC

@@ -24,13 +24,13 @@ def test_volume_is_prepared_for_every_account(tmp_path: Path) -> None:
     assert read_password(tmp_path, "operator")
 
 
-def test_volume_of_an_open_port_wants_accounts(tmp_path: Path) -> None:
+def test_volume_of_an_open_port_requires_accounts(tmp_path: Path) -> None:
     compose.prepare_volume(Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_BIND": "0.0.0.0"}))
     assert "allow_anonymous false" in (tmp_path / "broker" / "mosquitto.conf").read_text()
     assert read_password(tmp_path, "device")
 
 
-def test_a_broker_elsewhere_is_for_the_native_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_broker_needs_the_native_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_MQTT_HOST": "plant.example"})
     with pytest.raises(Failed, match=r"plant\.example") as caught:

@@ -53,13 +53,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def test_new_supervisor_gets_its_own_mark_and_nothing_of_the_old_one() -> None:
+def test_new_supervisor_inherits_nothing_of_the_old_one() -> None:
     old = {"SUPERVISOR_GROUP_NAME": "guardian", "SUPERVISOR_ENABLED": "1", MARK: "old", AUTOSTART: "false", "PATH": "/bin"}
     assert supervisor_environment(old, "new", autostart=True) == {"PATH": "/bin", MARK: "new", AUTOSTART: "true"}
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
-def test_what_fails_is_tried_again_after_stopping_what_it_left(machine: Machine, tmp_path: Path, failure: Exception) -> None:
+def test_failed_start_is_repeated_after_stopping_its_leftovers(machine: Machine, tmp_path: Path, failure: Exception) -> None:
     machine.failures = [failure]
     heal(tmp_path / "supervisord.conf")
     assert len(machine.started) == 2
@@ -67,7 +67,7 @@ def test_what_fails_is_tried_again_after_stopping_what_it_left(machine: Machine,
     assert machine.started[0] != machine.started[1]
 
 
-def test_the_pause_between_attempts_grows_to_ten_seconds(machine: Machine, tmp_path: Path) -> None:
+def test_pause_between_attempts_grows_to_ten_seconds(machine: Machine, tmp_path: Path) -> None:
     machine.failures = [*FAILURES] * 3
     heal(tmp_path / "supervisord.conf")
     assert machine.pauses_s == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0]
@@ -80,9 +80,7 @@ def test_make_down_ends_the_attempts(machine: Machine, tmp_path: Path) -> None:
     assert len(machine.started) == 4
 
 
-def test_orphans_that_cannot_be_looked_for_now_are_later(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_search_for_orphans_is_repeated(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = [OSError(24, "Too many open files")]
 
     def stop(mark: str) -> int:
@@ -95,13 +93,13 @@ def test_orphans_that_cannot_be_looked_for_now_are_later(
     assert (machine.stopped, len(machine.started)) == (["old"], 1)
 
 
-def test_make_down_at_work_starts_nothing(machine: Machine, tmp_path: Path) -> None:
+def test_nothing_starts_while_make_down_runs(machine: Machine, tmp_path: Path) -> None:
     machine.epoch.unlink()
     heal(tmp_path / "supervisord.conf")
     assert (machine.stopped, machine.started) == (["old"], [])
 
 
-def test_the_log_says_what_the_supervisor_said(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_has_the_output_of_the_supervisor(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     machine.failures = [FAILURES[0]]
     with caplog.at_level(logging.ERROR):
         heal(tmp_path / "supervisord.conf")

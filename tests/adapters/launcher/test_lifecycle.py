@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from adapters.cli.commands.down import down
-from adapters.client.errors import WrongUsage
-from adapters.launcher import lifecycle
-from adapters.launcher.__main__ import runs
+from adapters.client.errors import Failed, WrongUsage
+from adapters.launcher import lifecycle, preflight
+from adapters.launcher.__main__ import main, runs
 from adapters.launcher.runtime import columns
 from broker.runtime.settings import Settings
 
@@ -65,6 +65,18 @@ def test_runs_exits_with_0_only_while_the_system_is_up(tmp_path: Path, monkeypat
     assert CliRunner().invoke(runs).exit_code == 1
     (tmp_path / "plant-epoch").touch()
     assert CliRunner().invoke(runs).exit_code == 0
+
+
+def test_failed_step_names_the_fix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise Failed("no broker", "install it")
+
+    monkeypatch.setenv("SCAUP_TEST_BROKER", "local")
+    monkeypatch.setattr(preflight, "ensure_broker", fail)
+    monkeypatch.setattr("sys.argv", ["launcher", "need-broker"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err == "Error: no broker\nFix: install it\n"
 
 
 def test_columns_are_aligned() -> None:

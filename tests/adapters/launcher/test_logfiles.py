@@ -4,7 +4,7 @@ from adapters.launcher import logfiles
 from adapters.launcher.logfiles import _Follower
 
 
-def test_shows_the_last_lines_with_names_where_there_are_several(tmp_path: Path) -> None:
+def test_last_lines_are_prefixed_where_there_are_several_files(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("1\n2\n3\n")
     (tmp_path / "bb.log").write_text("4\n")
     written: list[str] = []
@@ -12,7 +12,7 @@ def test_shows_the_last_lines_with_names_where_there_are_several(tmp_path: Path)
     assert written == ["a  | 2", "a  | 3", "bb | 4"]
 
 
-def test_follows_through_rotation(tmp_path: Path) -> None:
+def test_log_is_followed_through_rotation(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     follower = _Follower("", path)
     assert follower.new() == []

@@ -23,7 +23,7 @@ def parsed(text: str) -> configparser.RawConfigParser:
     return parser
 
 
-def test_programs_are_the_broker_every_component_and_the_guardian(tmp_path: Path) -> None:
+def test_programs_are_broker_components_and_guardian(tmp_path: Path) -> None:
     programs = native(tmp_path).programs()
     assert [each.name for each in programs] == ["broker", *components(), "guardian"]
     assert {each.name: each.group for each in programs if each.name in ("broker", "recorder", "guardian")}.items() <= {
@@ -41,24 +41,24 @@ def test_components_run_as_modules_from_the_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("host", "ours"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("plant.example", False)])
-def test_a_broker_elsewhere_is_not_started(tmp_path: Path, host: str, ours: bool) -> None:
+def test_remote_broker_is_not_started(tmp_path: Path, host: str, ours: bool) -> None:
     names = [each.name for each in native(tmp_path, SCAUP_MQTT_HOST=host).programs()]
     assert ("broker" in names) is ours
 
 
-def test_an_address_of_scaup_bind_is_this_machine(tmp_path: Path) -> None:
+def test_address_of_scaup_bind_is_this_machine(tmp_path: Path) -> None:
     programs = native(tmp_path, SCAUP_MQTT_HOST="192.0.2.7", SCAUP_BIND="192.0.2.7").programs()
     assert programs[0].name == "broker"
 
 
-def test_supervisor_stops_components_then_the_recorder_then_the_broker(tmp_path: Path) -> None:
+def test_supervisor_stops_components_recorder_broker_in_order(tmp_path: Path) -> None:
     made = native(tmp_path)
     text = parsed(configuration(made.place, made.programs(), {}))
     priority = {name: text.getint(f"group:{name}", "priority") for name in ("broker", "recorder", "guardian")}
     assert priority["broker"] < priority["recorder"] < text.getint("group:components", "priority") < priority["guardian"]
 
 
-def test_every_program_is_restarted_for_ever_unless_its_place_was_taken_and_its_log_is_bounded(tmp_path: Path) -> None:
+def test_programs_restart_unless_taken_over_with_bounded_logs(tmp_path: Path) -> None:
     made = native(tmp_path)
     text = parsed(configuration(made.place, made.programs(), {}))
     for program in made.programs():
@@ -71,7 +71,7 @@ def test_every_program_is_restarted_for_ever_unless_its_place_was_taken_and_its_
         assert text.getint(section, "stdout_logfile_backups") == 3
 
 
-def test_only_broker_and_guardian_start_before_up_says_so(tmp_path: Path) -> None:
+def test_only_broker_and_guardian_start_by_themselves(tmp_path: Path) -> None:
     made = native(tmp_path)
     text = parsed(configuration(made.place, made.programs(), {}))
     waiting = {each.name for each in made.programs() if text.get(f"program:{each.name}", "autostart") != "true"}
@@ -79,7 +79,7 @@ def test_only_broker_and_guardian_start_before_up_says_so(tmp_path: Path) -> Non
     assert all(text.get(f"program:{name}", "autostart") == f"%(ENV_{AUTOSTART})s" for name in waiting)
 
 
-def test_odd_characters_in_paths_and_values_survive() -> None:
+def test_special_characters_in_paths_and_values() -> None:
     place = Place(data_dir=Path("/tmp/50% of it"))
     program = Program(name="x", command=("/a b/python", "-m", "x%y"), directory=Path("/c d"), group="components")
     text = configuration(place, [program], {"SCAUP_X": 'with "quotes" and 10%'})
@@ -89,7 +89,7 @@ def test_odd_characters_in_paths_and_values_survive() -> None:
     assert "10%%" in parsed(text).get("supervisord", "environment")
 
 
-def test_control_socket_moves_where_its_path_would_be_too_long(tmp_path: Path) -> None:
+def test_control_socket_moves_where_its_path_is_too_long(tmp_path: Path) -> None:
     assert Place(data_dir=Path("/srv/scaup")).socket == Path("/srv/scaup/supervisor.sock")
     deep = Place(data_dir=tmp_path / ("deep" * 30))
     assert len(str(deep.socket)) <= LONGEST_SOCKET_PATH

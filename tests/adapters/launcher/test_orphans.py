@@ -33,7 +33,7 @@ def start(started: list[subprocess.Popen[bytes]], mark: str, group: str, program
     return psutil.Process(process.pid)
 
 
-def test_finds_its_own_and_no_other(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+def test_find_returns_marked_processes_only(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     ours = start(started, orphans.new_mark(tmp_path / "var"), orphans.BROKER)
     start(started, orphans.new_mark(tmp_path / "var2"), orphans.BROKER)
     start(started, "", orphans.BROKER)
@@ -41,7 +41,7 @@ def test_finds_its_own_and_no_other(tmp_path: Path, started: list[subprocess.Pop
     assert [(each.process.pid, each.group) for each in found] == [(ours.pid, orphans.BROKER)]
 
 
-def test_stops_them_all_in_order(
+def test_groups_are_stopped_in_order(
     tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = orphans.new_mark(tmp_path)
@@ -61,13 +61,13 @@ def test_stops_them_all_in_order(
     assert orphans.find(orphans.mark_prefix(tmp_path)) == []
 
 
-def test_kills_what_does_not_listen(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     process = start(started, orphans.new_mark(tmp_path), orphans.COMPONENTS, STUBBORN)
     orphans.stop_all([process], limit_s=0.2)
     assert orphans.has_ended(process)
 
 
-def test_does_not_find_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_leaves_out_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(orphans.MARK, orphans.new_mark(tmp_path))
     assert orphans.find(orphans.mark_prefix(tmp_path)) == []
 

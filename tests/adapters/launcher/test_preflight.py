@@ -69,13 +69,13 @@ def test_unknown_component_is_named_with_those_that_exist() -> None:
     assert "heating" in caught.value.fix
 
 
-def test_login_for_a_broker_of_our_own() -> None:
+def test_login_is_refused_for_our_own_broker() -> None:
     preflight.check_login(Settings.load({}))
     with pytest.raises(WrongUsage, match="SCAUP_MQTT_USERNAME"):
         preflight.check_login(Settings.load({"SCAUP_MQTT_USERNAME": "me"}))
 
 
-def test_missing_broker_that_cannot_be_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_broker_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mosquitto, "find", lambda: None)
     monkeypatch.setattr(preflight, "_administrator", lambda: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "apt-get" else None)
@@ -91,7 +91,7 @@ def test_install_command_of_other_systems(monkeypatch: pytest.MonkeyPatch, manag
 
 
 @pytest.mark.parametrize(("free_mb", "refused"), [(9, True), (10, False)])
-def test_a_stop_that_would_lose_the_queue_is_refused(
+def test_stop_that_would_lose_the_queue_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mb: int, refused: bool
 ) -> None:
     broker = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=10 * 1024**2))
