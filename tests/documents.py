@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.cli.commands.config import all_variables
-from broker.contract import STREAMS
+from broker.contract import streams
 from broker.runtime.settings import ROOT
 from controllers.fastening.transitions import diagram
 
@@ -58,7 +58,7 @@ def targets(page: Path) -> list[str]:
 
 def topic_table() -> str:
     """Return the rows of the topic table, made from the contract."""
-    rows = (f"| `{each.template.text}` | {each.summary} | {'yes' if each.retain else 'no'} |\n" for each in STREAMS)
+    rows = (f"| `{each.template.text}` | {each.summary} | {'yes' if each.retain else 'no'} |\n" for each in streams())
     return TOPIC_TABLE_HEAD + "".join(rows)
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.client.declaration import OPERATOR
 from adapters.client.errors import DatabaseInUse, NotOnline, Unreachable
 from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from adapters.client.answers import Answer, Source
     from adapters.client.bus import Bus
     from broker.contract.storage.topics import Progress, QueryRequest, StorageRequest
+
+ACCOUNT = "operator"
+"""Account that clients log in with unless another one is configured."""
 
 Notify = Callable[[str], None]
 OpenFile = Callable[[Path], "AbstractContextManager[Source]"]
@@ -46,7 +48,7 @@ class Session:
 
     @property
     def _address(self) -> Address:
-        return self.settings.broker_address(OPERATOR.name)
+        return self.settings.broker_address(ACCOUNT)
 
     def bus(self, session_expiry_s: int = 0) -> "AbstractContextManager[Bus]":
         """Connect to the broker for the time of a `with` block.

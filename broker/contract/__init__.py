@@ -3,31 +3,54 @@
 A package has `topics.py` with `STREAMS`, and where they apply `DEVICE_FILTERS` and `OPERATOR_STREAMS`. It may have `tables.py`
 with `TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them; and
 `questions.py`, the statements with which clients query what was recorded.
+
+Nothing is imported before it is asked for: a component that needs the topics of one system loads no other.
 """
 
+from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
-from pkgutil import iter_modules
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from broker.contract.table import Table
-from broker.stream import AnyStream
-
-SYSTEMS: tuple[str, ...] = tuple(sorted(f"{__name__}.{each.name}" for each in iter_modules(__path__) if each.ispkg))
-"""The dotted names of the systems' packages."""
-
-_TOPICS = [import_module(f"{system}.topics") for system in SYSTEMS]
-
-STREAMS: tuple[AnyStream, ...] = tuple(stream for topics in _TOPICS for stream in topics.STREAMS)
-"""Every topic of every system: one `Stream` is one row of the topic table in the documentation."""
-
-OPERATOR_STREAMS: tuple[AnyStream, ...] = tuple(each for topics in _TOPICS for each in getattr(topics, "OPERATOR_STREAMS", ()))
-"""What the operator's account may publish: settings and requests."""
-
-DEVICE_FILTERS: tuple[str, ...] = tuple(each for topics in _TOPICS for each in getattr(topics, "DEVICE_FILTERS", ()))
-"""What a device may publish on the loopback listener without an account."""
+if TYPE_CHECKING:
+    from broker.contract.table import Table
+    from broker.stream import AnyStream
 
 
-def tables() -> tuple[Table, ...]:
+@cache
+def systems() -> tuple[str, ...]:
+    """Return the dotted names of the systems' packages, in alphabetical order."""
+    from pkgutil import iter_modules
+
+    return tuple(sorted(f"{__name__}.{each.name}" for each in iter_modules(__path__) if each.ispkg))
+
+
+@cache
+def streams() -> "tuple[AnyStream, ...]":
+    """Return every stream of every system: one is one row of the topic table in the documentation."""
+    return tuple(stream for topics in _topics() for stream in topics.STREAMS)
+
+
+@cache
+def operator_streams() -> "tuple[AnyStream, ...]":
+    """Return the streams that the operator's account may publish: settings and requests."""
+    return tuple(stream for topics in _topics() for stream in getattr(topics, "OPERATOR_STREAMS", ()))
+
+
+@cache
+def device_filters() -> tuple[str, ...]:
+    """Return the topic filters to which a device may publish on the loopback listener without an account."""
+    return tuple(each for topics in _topics() for each in getattr(topics, "DEVICE_FILTERS", ()))
+
+
+@cache
+def tables() -> "tuple[Table, ...]":
     """Return the typed tables of all systems."""
-    modules = [f"{system}.tables" for system in SYSTEMS]
+    from importlib.util import find_spec
+
+    modules = [f"{system}.tables" for system in systems()]
     return tuple(table for module in modules if find_spec(module) for table in import_module(module).TABLES)
+
+
+def _topics() -> list[ModuleType]:
+    return [import_module(f"{system}.topics") for system in systems()]

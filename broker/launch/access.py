@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from broker.contract import DEVICE_FILTERS
+from broker.contract import device_filters
 from broker.contract.components.topics import REJECTED, STATE
 from broker.runtime.declaration import Declaration
 
@@ -20,9 +20,9 @@ def publish_filters(declaration: Declaration) -> list[str]:
 
 def access_file(declarations: Iterable[Declaration]) -> str:
     """Return the text of Mosquitto's access file. Clients without an account have the rights of the account `device`."""
-    blocks = [_HEADER, _block(None, DEVICE_FILTERS)]
+    blocks = [_HEADER, _block(None, device_filters())]
     blocks += [_block(each.name, publish_filters(each)) for each in declarations]
-    return "\n".join([*blocks, _block(DEVICE, DEVICE_FILTERS)])
+    return "\n".join([*blocks, _block(DEVICE, device_filters())])
 
 
 def _block(account: str | None, writable: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
-from broker.contract import SYSTEMS
+from broker.contract import systems
 from broker.contract.sql import identifier, literal
 from storage.errors import first_line
 from storage.files import file_size
@@ -79,7 +79,7 @@ def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool 
 def derived_views() -> dict[str, str]:
     """Return the views of every system, name → SELECT, in the order of its `views.sql`: a view may stand on those before it."""
     found: dict[str, str] = {}
-    for system in SYSTEMS:
+    for system in systems():
         file = resources(system).joinpath("views.sql")
         if file.is_file():
             found |= _VIEW.findall(file.read_text("utf-8"))

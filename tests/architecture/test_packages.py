@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from adapters.launcher.registry import components, package_of
-from broker.contract import STREAMS
+from broker.contract import streams
 from broker.runtime.settings import ROOT
 
 PACKAGES = ("broker", "controllers", "adapters", "sim", "storage")
@@ -43,7 +43,7 @@ def test_component_can_be_started(name: str) -> None:
 @pytest.mark.parametrize("name", components())
 def test_component_declares_streams_of_the_contract(name: str) -> None:
     declaration = components()[name]
-    assert {*declaration.subscribes, *declaration.publishes} <= set(STREAMS)
+    assert {*declaration.subscribes, *declaration.publishes} <= set(streams())
     assert declaration.summary
 
 
@@ -53,7 +53,7 @@ def test_every_stream_is_used_by_a_component() -> None:
 
     accounts = [*components().values(), OPERATOR]
     used = {stream for each in accounts for stream in (*each.subscribes, *each.publishes)}
-    assert set(STREAMS) - set(ABOUT_COMPONENTS) == used
+    assert set(streams()) - set(ABOUT_COMPONENTS) == used
 
 
 def test_variables_are_named_once_and_with_the_prefix() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.contract import DEVICE_FILTERS
+from broker.contract import device_filters
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
 from tests.documents import DOCS, NOT_RUN, PAGES, README, blocks, section, settings_table, targets, topic_table
@@ -35,7 +35,7 @@ def test_settings_table_matches_the_declarations() -> None:
 
 
 def test_topics_that_devices_may_publish_are_listed() -> None:
-    assert all(f"`{each}`" in section(TOPICS, "Access") for each in DEVICE_FILTERS)
+    assert all(f"`{each}`" in section(TOPICS, "Access") for each in device_filters())
 
 
 @pytest.fixture

@@ -67,8 +67,8 @@ def test_a_stream_builds_its_publications() -> None:
 
 
 def test_payload_shapes_refuse_an_empty_object_or_default() -> None:
-    from broker.contract import STREAMS
+    from broker.contract import streams
 
-    for stream in STREAMS:
+    for stream in streams():
         required = [field.name for field in msgspec.structs.fields(stream.payload) if field.required]
         assert required, f"{stream.template.text}: an empty object would be a valid payload"
