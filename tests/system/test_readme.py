@@ -11,7 +11,7 @@ from broker.runtime.settings import ROOT
 from tests.documents import NOT_RUN, PAGES, README, blocks
 from tests.real_broker import own_ports
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(540)]
 
 # The pages have the default ports. Each command is printed before it runs, so that a failure shows which one it was.
 _ON_OWN_PORTS = """
@@ -40,7 +40,7 @@ def test_commands_of_all_pages_work(tmp_path: Path) -> None:
     assert PAGES[0] == README, "its first command starts the system"
     environment = {**os.environ, "RUNTIME": "native", "SCAUP_DATA_DIR": str(tmp_path), **own_ports()}
     typed = subprocess.run(
-        ["bash", "-c", _ON_OWN_PORTS + commands()], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
+        ["bash", "-c", _ON_OWN_PORTS + commands()], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500
     )
     assert typed.returncode == 0, typed.stdout + typed.stderr
     for expected in (

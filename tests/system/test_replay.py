@@ -220,6 +220,7 @@ def _publish_until(broker: RealBroker, ended: threading.Event) -> None:
             for number in range(200):
                 bus.post(Publication(topic="/readings/many/live", payload=b"%d" % number), 1)
             bus.settle()
+            ended.wait(0.1)
 
 
 def test_export_reads_the_file_without_a_recorder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:

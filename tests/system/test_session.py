@@ -19,8 +19,9 @@ from storage.ingest.session import RecordingSession
 from storage.ingest.stats import Stats
 from tests.real_broker import RealBroker
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 COUNT = 300
+TIMEOUT_S = 60
 
 
 class Recording:
@@ -33,7 +34,7 @@ class Recording:
 
     async def __aenter__(self) -> "Recording":
         self._task = asyncio.create_task(self.session.run(lambda working: self._ready.set() if working else None))
-        await asyncio.wait_for(self._ready.wait(), 20)
+        await asyncio.wait_for(self._ready.wait(), TIMEOUT_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -42,7 +43,7 @@ class Recording:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT_S):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -54,7 +55,7 @@ def publish_now(settings: Settings, count: int, qos: int, size: int = 0) -> None
     for sent in [
         client.publish("/readings/session/temperature", f"constant {n % 3}" + "x" * size, qos=qos) for n in range(count)
     ]:
-        sent.wait_for_publish(20)
+        sent.wait_for_publish(TIMEOUT_S)
     client.disconnect()
     client.loop_stop()
 
@@ -157,7 +158,7 @@ def test_retained_messages_are_recorded_once(own_broker: RealBroker, tmp_path: P
         connection = Connection(settings.broker_address("operator"), Options(client_id="operator"), ConnectionListener())
         task = asyncio.create_task(connection.run())
         connection.publish(gmqtt.Message("heating/kept/setpoint", '{"celsius":21}', qos=1, retain=True))
-        assert await connection.flush(20)
+        assert await connection.flush(TIMEOUT_S)
         await connection.disconnect()
         await task
 
