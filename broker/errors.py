@@ -31,7 +31,7 @@ class InvalidSetting(BusError, ValueError):
 
 
 class BrokerUnavailable(BusError):
-    """The broker cannot be reached, did not answer in time, or refused the connection; the text says which."""
+    """The broker cannot be reached, did not answer in time, or refused the connection; the text names the cause."""
 
 
 class TakenOver(BusError):

@@ -75,8 +75,7 @@ def decode(payload: bytes, shape: type[P]) -> P:
     """Decode a JSON payload into `shape`, a `msgspec.Struct` (or any type that msgspec converts to).
 
     Raises:
-        Rejected: the payload is not UTF-8, not JSON (NaN and infinity are not), or does not have the shape; the reason says
-            where.
+        Rejected: the payload is not UTF-8, not JSON (NaN and infinity are not), or has another shape; the reason names the place.
     """
     return convert(decode_json(payload), shape)
 

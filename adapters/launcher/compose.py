@@ -18,7 +18,7 @@ from adapters.launcher.registry import components
 from adapters.launcher.runtime import Row, own_broker
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
-from broker.runtime.credentials import write_private
+from broker.launch.credentials import write_private
 from broker.runtime.settings import ROOT, Settings
 
 FILE = ROOT / "docker-compose.yml"

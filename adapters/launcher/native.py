@@ -18,7 +18,7 @@ from adapters.launcher.runtime import Row, own_broker
 from adapters.launcher.supervision import Place, ProcessInfo, Program, Supervisor
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
-from broker.runtime.credentials import write_private
+from broker.launch.credentials import write_private
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 

@@ -5,8 +5,6 @@
 directory.
 """
 
-import base64
-import hashlib
 import ipaddress
 import os
 import pwd
@@ -20,7 +18,7 @@ from pathlib import Path
 
 from broker.errors import BusError, InvalidSetting
 from broker.launch.access import DEVICE, access_file
-from broker.runtime.credentials import create_passwords, password_file, write_private
+from broker.launch.credentials import create_passwords, write_password_file, write_private
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import LOOPBACK, ROOT, Settings
 
@@ -133,7 +131,7 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
     passwords = create_passwords(settings.data_dir, accounts)
     written = [
         _replace(folder / "access", access_file(declarations.values())),
-        _replace_passwords(folder / "passwords", passwords),
+        write_password_file(folder / "passwords", passwords),
         _replace(settings.data_dir / CONFIGURATION, configuration(placement)),
     ]
     return any(written)
@@ -210,22 +208,3 @@ def _replace(path: Path, text: str) -> bool:
         return False
     write_private(path, text)
     return True
-
-
-def _replace_passwords(path: Path, passwords: Mapping[str, str]) -> bool:
-    """Replace the password file unless it fits: every hash has its own salt, so the text differs each time."""
-    lines = path.read_text().splitlines() if path.is_file() else []
-    known = dict(line.split(":", 1) for line in lines if ":" in line)
-    if known.keys() == passwords.keys() and all(_fits(known[name], passwords[name]) for name in known):
-        return False
-    write_private(path, password_file(dict(passwords)))
-    return True
-
-
-def _fits(hashed: str, password: str) -> bool:
-    try:
-        _, kind, iterations, salt, digest = hashed.split("$")
-        expected = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
-        return kind == "7" and base64.b64decode(digest) == expected
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""How to connect: the broker's address, the client's session and its subscriptions."""
+"""Options of a connection: the broker's address, the client's session and its subscriptions."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

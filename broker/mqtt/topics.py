@@ -66,7 +66,7 @@ def _check_text(topic: str) -> None:
     if not topic:
         raise InvalidTopic("a topic must have at least one character")
     if _NO_CHARACTER.search(topic):
-        raise InvalidTopic(f"topic {topic!a} contains a code point that is no character: brokers may disconnect")
+        raise InvalidTopic(f"topic {topic!a} contains a noncharacter or surrogate: brokers may disconnect")
     if _CONTROL.search(topic):
         raise InvalidTopic(f"topic {topic!r} contains a control character: brokers may disconnect")
     if len(topic.encode("utf-8", "surrogatepass")) > _MAX_BYTES:

@@ -13,7 +13,7 @@ class Variable:
     default: str
     meaning: str
     container: str = ""
-    """Its value in a container, where `${…}` stands for variables of the host; empty: as it is given on the host."""
+    """Its value in a container, where `${…}` stands for variables of the host; empty: its value on the host."""
     shipped: str = ""
     """Of a variable that holds a path: the file or folder of this repository that is used if it is empty. A container has the
     path of the host mounted at `container`."""

@@ -11,7 +11,6 @@ from dotenv import dotenv_values
 
 from broker.errors import InvalidSetting
 from broker.mqtt.options import Address
-from broker.runtime.credentials import read_password
 from broker.runtime.declaration import Variable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +107,14 @@ def read_environment() -> dict[str, str]:
     """Return every `SCAUP_` variable; the environment wins over `.env`."""
     merged = {**dotenv_values(ROOT / ".env"), **os.environ}
     return {name: value for name, value in merged.items() if name.startswith("SCAUP_") and value is not None}
+
+
+def read_password(data_dir: Path, account: str) -> str | None:
+    """Return the generated password of an account, None if there is none that this user may read."""
+    try:
+        return (data_dir / "credentials" / account).read_text().strip() or None
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return None
 
 
 def positive_int(name: str, text: str, largest: int) -> int:

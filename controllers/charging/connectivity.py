@@ -1,6 +1,6 @@
 """Connectivity of chargers: what adapters report about their links, and grace periods for chargers that disconnect.
 
-An adapter publishes a link for each charger. A link that says `connected` holds as long as the start of the adapter that
+An adapter publishes a link for each charger. A `connected` link holds as long as the start of the adapter that
 published it is online, because only that adapter can correct it.
 """
 

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from broker.contract.components.topics import STATE, Presence
-from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Intervals, Stored
+from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Anomaly, Intervals, Stored
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
-from controllers.energy.anomaly import ReportedAnomalies, anomalies
+from controllers.energy.anomaly import ReportedAnomalies, Unusual, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import INTERVAL_NEEDED, UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
 from controllers.energy.quarters import QUARTER_US, Readings
-from controllers.energy.rows import anomaly_of, quarters_of, rows_of
-from controllers.energy.series import Changes, Series, merged
+from controllers.energy.series import Changes, Series, merged, quarters_of, rows_of, start_text
 
 MOST_QUARTERS = 200_000
 """Quarters in a message, more than one post can span: so the changes of a post are published as a whole."""
@@ -194,7 +193,11 @@ def _anomalies(ship: _Ship, name: int | str, changes: Changes) -> list[Publicati
         return []
     changed = min(starts_us), max(starts_us) + QUARTER_US
     new = ship.reported.new(anomalies(ship.series.quarters, *changed), *changed)
-    return [ANOMALY.publication(anomaly_of(name, each), ship=str(name)) for each in new]
+    return [ANOMALY.publication(_anomaly(name, each), ship=str(name)) for each in new]
+
+
+def _anomaly(ship: int | str, unusual: Unusual) -> Anomaly:
+    return Anomaly(ship, start_text(unusual.start_us), unusual.kind, unusual.kwh, unusual.expected_kwh, unusual.text)
 
 
 def _response_topic(message: Message) -> str | None:

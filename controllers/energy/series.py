@@ -1,13 +1,19 @@
-"""The readings and quarters of one ship, and the changes that a post makes."""
+"""The readings and quarters of one ship, the changes that a post makes, and quarters as published rows."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
+from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Quarter
 from controllers.energy.quarters import FULL, Quarters, Readings, to_quarters
 
 _SAME_COVERAGE = 1e-6
-"""It is published with six decimal places."""
+"""Coverage is published with six decimal places."""
+GONE = "gone"
+"""Quality of a quarter that was removed, because finer readings do not cover it."""
+_PLACES = 6
 EMPTY = Readings(np.empty(0, np.int64), np.empty(0), np.empty(0, bool), np.empty(0, np.int64))
 
 
@@ -64,3 +70,44 @@ def changes_between(before: Quarters, after: Quarters) -> Changes:
     same &= before.is_negative[place] == after.is_negative
     same &= (before.is_estimated[place] == after.is_estimated) | (after.coverage < FULL)  # both are partial
     return Changes(after.only(~same), tuple(removed.tolist()))
+
+
+def rows_of(changes: Changes) -> tuple[Quarter, ...]:
+    """Return rows in order of time: new, changed and removed quarters."""
+    quarters = changes.quarters
+    rows = [
+        (start, Quarter(start_text(start), kwh, _quality(covered, estimated), round(covered, _PLACES), negative))
+        for start, kwh, covered, estimated, negative in zip(
+            quarters.start_us.tolist(),
+            quarters.kwh.tolist(),
+            quarters.coverage.tolist(),
+            quarters.is_estimated.tolist(),
+            quarters.is_negative.tolist(),
+            strict=True,
+        )
+    ]
+    rows += [(start, Quarter(start_text(start), None, GONE, 0.0)) for start in changes.removed_us]
+    return tuple(row for _, row in sorted(rows, key=lambda each: each[0]))
+
+
+def quarters_of(rows: list[dict[str, Any]]) -> Quarters:
+    """Return the quarters of rows of `energy_interval`: `start_us`, `kwh`, `coverage`, `quality`, `negative`."""
+    ordered = sorted(rows, key=lambda row: int(row["start_us"]))
+    return Quarters(
+        np.array([row["start_us"] for row in ordered], dtype=np.int64),
+        np.array([row["kwh"] for row in ordered], dtype=np.float64),
+        np.array([row["coverage"] for row in ordered], dtype=np.float64),
+        np.array([row["quality"] == ESTIMATED for row in ordered], dtype=bool),
+        np.array([bool(row["negative"]) for row in ordered], dtype=bool),
+    )
+
+
+def _quality(coverage: float, is_estimated: bool) -> str:
+    if coverage < FULL:
+        return PARTIAL
+    return ESTIMATED if is_estimated else MEASURED
+
+
+def start_text(start_us: int) -> str:
+    """Return the beginning of a quarter as published, such as `2018-08-24T00:15:00Z`."""
+    return datetime.fromtimestamp(start_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

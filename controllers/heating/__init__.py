@@ -1,1 +1,1 @@
-"""Heating: holds every room it hears from at its setpoint."""
+"""Heating: holds every room with readings at its setpoint."""

@@ -32,7 +32,7 @@ MEMORY_S = 3 * HOUR_S
 """Time constant by which evidence fades, counted only while there is an effect of the valve to learn from."""
 OUTLIER_SHARE = 0.1
 SHARPNESS = 0.3
-"""How fast a candidate loses weight as it predicts worse; below one half, since errors are not white."""
+"""Rate at which a candidate loses weight as it predicts worse; below one half, since errors are not white."""
 LONGEST_STEP_S = 120.0
 
 

@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker.runtime.credentials import read_password
+from broker.runtime.settings import read_password
 from tests.bench.recorder_world import PATIENCE_S, running_recorder
 from tests.real_broker import RealBroker
 

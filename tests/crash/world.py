@@ -11,7 +11,7 @@ from pathlib import Path
 from adapters.client.declaration import OPERATOR
 from adapters.launcher.registry import components
 from broker.launch import mosquitto
-from broker.runtime.credentials import create_passwords
+from broker.launch.credentials import create_passwords
 from broker.runtime.settings import ROOT, Settings
 from tests.crash.child import Child, until
 from tests.crash.errors import Broken

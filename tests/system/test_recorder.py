@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker.runtime.credentials import read_password
+from broker.runtime.settings import read_password
 from tests.real_broker import RealBroker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]

@@ -11,9 +11,8 @@ from adapters.client.errors import ClientError, Refused
 from adapters.launcher.checks import Finding, failed, ok, warning
 from adapters.launcher.checks.machine import numbers
 from broker.message import Publication
-from broker.runtime.credentials import read_password
 from broker.runtime.declaration import Declaration
-from broker.runtime.settings import Settings
+from broker.runtime.settings import Settings, read_password
 
 VERSION = "$SYS/broker/version"
 DROPPED = "$SYS/broker/publish/messages/dropped"

@@ -6,8 +6,7 @@ import pytest
 from adapters.client.errors import Failed
 from adapters.launcher import compose
 from adapters.launcher.compose import Compose, published_ports
-from broker.runtime.credentials import read_password
-from broker.runtime.settings import Settings
+from broker.runtime.settings import Settings, read_password
 
 
 def test_further_addresses_are_published_too() -> None:

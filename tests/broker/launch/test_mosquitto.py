@@ -6,9 +6,8 @@ import pytest
 from broker.errors import InvalidSetting
 from broker.launch import mosquitto
 from broker.launch.mosquitto import Placement, render
-from broker.runtime.credentials import read_password
 from broker.runtime.declaration import Declaration
-from broker.runtime.settings import ROOT, Settings
+from broker.runtime.settings import ROOT, Settings, read_password
 
 ROOT_FILE = (ROOT / "mosquitto.conf").read_text()
 SMALL = """\

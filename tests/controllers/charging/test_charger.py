@@ -63,7 +63,7 @@ def test_a_battery_that_arrives_full_has_a_session() -> None:
     [
         ((50, 50), []),
         ((50, 49), []),  # exactly one point: noise
-        ((70.1, 69.1), []),  # so it is here, whatever binary fractions say
+        ((70.1, 69.1), []),  # here too, despite binary fractions
         ((50, 48.99), ["replaced", "begun"]),
         ((50, 60, 59), []),
         ((50, 60, 58.9), ["replaced", "begun"]),

@@ -48,7 +48,7 @@ class World:
     boots: dict[str, str] = field(default_factory=dict)
     starts: int = 0
     survive: int | None = None
-    """How many publications still reach the broker before the controller is killed."""
+    """Publications that still reach the broker before the controller is killed."""
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)

@@ -243,10 +243,10 @@ def test_an_unanswered_query_is_repeated() -> None:
 def test_an_answer_to_a_query_of_an_earlier_start_is_ignored() -> None:
     earlier, later = EnergyNormalizer(start=b"a"), EnergyNormalizer(start=b"b")
     online = Message(topic="components/recorder/state", payload=ONLINE, retain=True)
-    (asked,), _ = earlier.on_message(online, 0.0), later.on_message(online, 0.0)
+    (query,), _ = earlier.on_message(online, 0.0), later.on_message(online, 0.0)
     end = b'{"rows":1,"chunks":1,"elapsed_s":0.1,"columns":[],"truncated":false,"error":null}'
     part, final = (
-        Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=asked.correlation_data, properties=properties)
+        Message(topic=ANSWER_TOPIC, payload=payload, correlation_data=query.correlation_data, properties=properties)
         for payload, properties in ((b'[{"ship":"7"}]', (("part", "1"),)), (end, (("final", "true"), ("parts", "1"))))
     )
     assert later.on_message(part, 0.0) == later.on_message(final, 0.0) == []
@@ -313,16 +313,16 @@ def test_an_anomaly_is_published_once_across_restarts() -> None:
 
 def test_few_queries_run_at_the_same_time() -> None:
     world = World(recorder=False)
-    asked: list[Publication] = []
+    queries: list[Publication] = []
     for ship in range(30):
         payload = orjson.dumps({"spaceship_id": ship, "units": "kW", "data": []})
-        asked += world.normalizer.on_message(Message(topic=f"energy/{ship}/raw", payload=payload), 0.0)
-    assert len(asked) < AT_ONCE, "one more asks which ships were left behind"
+        queries += world.normalizer.on_message(Message(topic=f"energy/{ship}/raw", payload=payload), 0.0)
+    assert len(queries) < AT_ONCE, "one more query looks for unprocessed posts"
     world.recorder = True
-    for each in asked:
+    for each in queries:
         world.send([each])
     world.send(world.normalizer.on_tick(PATIENCE_S + 1))
-    assert len({each.correlation_data for each in asked}) == len(asked)
+    assert len({each.correlation_data for each in queries}) == len(queries)
     world.post(1, 2, ship=29)
     assert world.answers[-1].stored == 2
 

@@ -67,7 +67,7 @@ class World:
     answers: list[FasteningAnswer] = field(default_factory=list)
     now_s: float = 0.0
     survive: int | None = None
-    """How many publications still reach the broker before the controller is killed."""
+    """Publications that still reach the broker before the controller is killed."""
     mark: bytes | None = None
     missed: list[Message] | None = None
     """Messages while the controller is down, which the broker queues; first the one it was killed over."""

@@ -56,8 +56,8 @@ def test_non_finite_values_are_anomalies_only(wild: float) -> None:
     assert (found["average"], found["max"], found["min"]) == (10.0, 10.0, 10.0)
     (anomaly,) = found["anomalies"]
     assert (anomaly["timestamp"], anomaly["deviation"]) == ("b", None)
-    alone = analyze_values([("b", wild)])
-    assert (alone["average"], alone["max"], alone["min"], len(alone["anomalies"])) == (0, None, None, 1)
+    only = analyze_values([("b", wild)])
+    assert (only["average"], only["max"], only["min"], len(only["anomalies"])) == (0, None, None, 1)
     beyond = analyze_values([("a", 1e308), ("b", wild)], 10.0)
     assert [each["timestamp"] for each in beyond["anomalies"]] == ["b"], "also where no number can be an anomaly"
 

@@ -151,7 +151,7 @@ def test_it_continues_with_recorded_readings() -> None:
     controller = MovingAverage()
     (query,) = controller.on_message(recorder(), 0.0)
     assert (query.topic, query.response_topic) == ("storage/query", ANSWER)
-    assert controller.on_message(reading(6), 0.5) == [], "the window is not begun anew where it goes on in a moment"
+    assert controller.on_message(reading(6), 0.5) == [], "no average is published before the recorded readings arrive"
     assert controller.on_message(rows(query, recorded(1, 2, 3, 4, 5), recorded(1, 2, machine=2)), 0.6) == []
     assert payloads(controller.on_message(end(query), 0.7)) == [
         {"average_temperature": 24.0, "average_speed": 804.0, "status": "IDLE"}
@@ -245,7 +245,7 @@ def test_part_without_rows_is_rejected(row: Any) -> None:
 def test_other_topics_are_rejected() -> None:
     assert DECLARATION.subscribes_also == (ANSWER, "components/recorder/state")
     with pytest.raises(Rejected):
-        MovingAverage().on_message(Message(topic="storage/answer/somebody", payload=b"[]"), 0.0)
+        MovingAverage().on_message(Message(topic="storage/answer/other", payload=b"[]"), 0.0)
 
 
 @given(st.text(max_size=20), st.binary(max_size=60))

@@ -3,7 +3,8 @@ import hashlib
 import stat
 from pathlib import Path
 
-from broker.runtime.credentials import create_passwords, password_file, read_password
+from broker.launch.credentials import create_passwords, password_file
+from broker.runtime.settings import read_password
 
 
 def test_passwords_are_generated_once_and_private(tmp_path: Path) -> None:

@@ -8,19 +8,13 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from broker.runtime.settings import read_password
 
 _ITERATIONS = 101
 """As in mosquitto_passwd. The passwords are 256 random bits, which more iterations would not make safer."""
-
-
-def read_password(data_dir: Path, account: str) -> str | None:
-    """Return the generated password of an account, None if there is none that this user may read."""
-    try:
-        return (data_dir / "credentials" / account).read_text().strip() or None
-    except (FileNotFoundError, PermissionError, NotADirectoryError):
-        return None
 
 
 def create_passwords(data_dir: Path, accounts: Iterable[str]) -> dict[str, str]:
@@ -37,9 +31,22 @@ def create_passwords(data_dir: Path, accounts: Iterable[str]) -> dict[str, str]:
     return passwords
 
 
-def password_file(passwords: dict[str, str]) -> str:
+def password_file(passwords: Mapping[str, str]) -> str:
     """Return the text of Mosquitto's password file."""
     return "".join(f"{account}:{_hashed(password)}\n" for account, password in sorted(passwords.items()))
+
+
+def write_password_file(path: Path, passwords: Mapping[str, str]) -> bool:
+    """Write Mosquitto's password file; return whether it had to change.
+
+    Every hash has its own salt, so the text differs each time: a file whose hashes fit stays.
+    """
+    lines = path.read_text().splitlines() if path.is_file() else []
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    if known.keys() == passwords.keys() and all(_fits(known[name], passwords[name]) for name in known):
+        return False
+    write_private(path, password_file(passwords))
+    return True
 
 
 def write_private(path: Path, text: str) -> None:
@@ -55,3 +62,12 @@ def _hashed(password: str) -> str:
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
     return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _fits(hashed: str, password: str) -> bool:
+    try:
+        _, kind, iterations, salt, digest = hashed.split("$")
+        expected = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
+        return kind == "7" and base64.b64decode(digest) == expected
+    except ValueError:
+        return False
