@@ -75,7 +75,7 @@ def decode(payload: bytes, shape: type[P]) -> P:
     """Decode a JSON payload into `shape`, a `msgspec.Struct` (or any type that msgspec converts to).
 
     Raises:
-        Rejected: the payload is not UTF-8, not JSON (NaN and infinity are not), or has another shape; the reason names the place.
+        Rejected: the payload is not UTF-8, not JSON (NaN and infinity are not), or has another shape; the reason names where.
     """
     return convert(decode_json(payload), shape)
 
