@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from adapters.client.answers import Answer, arrow_request
 from adapters.client.errors import Refused, Unreachable, WrongUsage
 from adapters.client.session import Session, rows_of
-from broker.contract.sql import Condition, identifier
+from broker.contract.sql import EVERYTHING, Condition, identifier
 from broker.contract.storage.topics import QueryRequest
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ MESSAGES = "messages"
 NUMBER = "number"
 NO_LIMIT = 1 << 62
 """Rows. The recorder lowers it to its own limit; a file that no recorder has open has none."""
-EVERYTHING = Condition("true", {})
 
 _IN_PIECES = (
     "export messages by FILTER or --table, which come in pieces; or query piece by piece with WHERE; or stop the recorder: "
@@ -67,16 +65,6 @@ class PageSize:
 
     rows: int = 100_000
     bytes: int = 32 * 1024 * 1024
-
-
-def received(since_at: datetime | None, until_at: datetime | None) -> Condition:
-    """Return the condition for messages received at `since_at` or later, and before `until_at`."""
-    condition = EVERYTHING
-    for name, operator, instant in (("since", ">=", since_at), ("until", "<", until_at)):
-        if instant is not None:
-            text = instant.astimezone(UTC).isoformat()
-            condition &= Condition(f"received_at {operator} ${name}::TIMESTAMPTZ", {name: text})
-    return condition
 
 
 def select(session: Session, table: str, condition: Condition, wanted: tuple[str, ...] = ()) -> Selection:

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from adapters.client.bus import Bus
-from adapters.client.pages import Extent, PageSize, Selection, extent, pages, received
+from adapters.client.pages import Extent, PageSize, Selection, extent, pages
 from adapters.client.rows import plain
 from adapters.client.session import Session, rows_of
 from broker.contract.replay import MARK, ORIGINAL_BOOT, ORIGINAL_SEQ, ORIGINAL_SOURCE, PREFIX, SOURCE
-from broker.contract.sql import Condition, topic_condition
+from broker.contract.sql import Condition, received, topic_condition
 from broker.contract.storage import topics as storage
 from broker.errors import InvalidTopic
 from broker.message import Publication

@@ -31,6 +31,9 @@ class Condition:
         return Condition(f"{self.sql} AND {other.sql}", {**self.parameters, **other.parameters})
 
 
+EVERYTHING = Condition("true", {})
+
+
 def topic_condition(topic_filter: str, column: str = "topic") -> Condition:
     """Return the condition under which `column` matches a valid `topic_filter`."""
     levels = topic_filter.split("/")
@@ -58,6 +61,14 @@ def family_condition(template: TopicTemplate) -> str:
 def selection(topic_filter: str, since_at: datetime | None) -> Condition:
     """Return the condition for messages on the topics of a filter, received since an instant."""
     condition = topic_condition(topic_filter)
-    if since_at is None:
-        return condition
-    return condition & Condition("received_at >= $since::TIMESTAMPTZ", {"since": since_at.astimezone(UTC).isoformat()})
+    return condition if since_at is None else condition & received(since_at, None)
+
+
+def received(since_at: datetime | None, until_at: datetime | None) -> Condition:
+    """Return the condition for messages received at `since_at` or later, and before `until_at`."""
+    condition = EVERYTHING
+    for name, operator, instant in (("since", ">=", since_at), ("until", "<", until_at)):
+        if instant is not None:
+            bound = Condition(f"received_at {operator} ${name}::TIMESTAMPTZ", {name: instant.astimezone(UTC).isoformat()})
+            condition = bound if condition is EVERYTHING else condition & bound
+    return condition

@@ -17,10 +17,10 @@ from adapters.cli.output.progress import Progress
 from adapters.client import pages as exporting
 from adapters.client.errors import WrongUsage
 from adapters.client.history import COLUMNS
-from adapters.client.pages import EVERYTHING, MESSAGES, NUMBER, PageSize, received
+from adapters.client.pages import MESSAGES, NUMBER, PageSize
 from adapters.client.rows import ArrowRows
 from adapters.client.session import Session
-from broker.contract.sql import Condition, topic_condition
+from broker.contract.sql import EVERYTHING, Condition, received, topic_condition
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,6 +21,7 @@ from adapters.client import pages as exporting
 from adapters.client.errors import Failed, WrongUsage
 from adapters.client.pages import PageSize
 from adapters.client.rows import ArrowRows, Result, Rows
+from broker.contract.sql import EVERYTHING
 from broker.runtime.settings import ROOT, Settings
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recordings import Recording
@@ -223,7 +224,7 @@ def test_an_export_excludes_later_messages_and_splits_at_limits(recording: Recor
     assert bus.recorder is not None
     bus.recorder.most_rows = 300
     session = FakeSession(bus)
-    selection = exporting.select(session, "messages", exporting.EVERYTHING)
+    selection = exporting.select(session, "messages", EVERYTHING)
     extent = exporting.extent(session, selection)
     assert (extent.rows, extent.first, extent.last) == (3000, 1, 3000)
     found: list[int] = []
