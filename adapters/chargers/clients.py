@@ -9,7 +9,16 @@ from urllib.parse import unquote
 
 from adapters.chargers.takeover import Connections
 from adapters.chargers.websocket import Incoming, Refusal
-from broker.contract.charging.topics import CHARGER_LINK, SOC, WIDGET_LINK, Link, SocEvent, Status, StatusData, StatusEvent
+from broker.contract.charging.topics import (
+    CHARGER_LINK,
+    SOC,
+    WIDGET_LINK,
+    ClientLink,
+    SocEvent,
+    Status,
+    StatusData,
+    StatusEvent,
+)
 from broker.errors import Rejected
 from broker.message import Publication, decode, encode
 from broker.runtime.rejection import rejection
@@ -51,7 +60,7 @@ class Clients(ABC):
     """
 
     def __init__(
-        self, kind: str, stream: Stream[Link], adapter: str, boot: str, publish: Callable[[Publication], None]
+        self, kind: str, stream: Stream[ClientLink], adapter: str, boot: str, publish: Callable[[Publication], None]
     ) -> None:
         self.kind = kind
         self._adapter, self._publish = adapter, publish

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from msgspec.structs import replace
 
-from broker.contract.charging.topics import Link
+from broker.contract.charging.topics import ClientLink
 
 C = TypeVar("C")
 
@@ -33,7 +33,7 @@ class _Held(Generic[C]):
     """A connection, and whether the adapter has received its own message about it."""
 
     connection: C
-    link: Link
+    link: ClientLink
     confirmed: bool = False
     repeats: int = 0
 
@@ -48,11 +48,13 @@ class Connections(Generic[C]):
         drop: closes a connection, with a reason.
     """
 
-    def __init__(self, adapter: str, boot: str, publish: Callable[[str, Link], None], drop: Callable[[C, str], None]) -> None:
+    def __init__(
+        self, adapter: str, boot: str, publish: Callable[[str, ClientLink], None], drop: Callable[[C, str], None]
+    ) -> None:
         self._adapter, self._boot = adapter, boot
         self._publish, self._drop = publish, drop
         self._held: dict[str, _Held[C]] = {}
-        self._stale: dict[str, Link] = {}
+        self._stale: dict[str, ClientLink] = {}
         """Clients whose last link is this adapter's `connected`, perhaps of an earlier start, but that it does not hold."""
         self._number = 0
 
@@ -72,7 +74,7 @@ class Connections(Generic[C]):
         earlier = self._held.pop(client, None)
         self._stale.pop(client, None)
         self._number += 1
-        link = Link(connected=True, adapter=self._adapter, connection=f"{self._boot}-{self._number}", address=address)
+        link = ClientLink(connected=True, adapter=self._adapter, connection=f"{self._boot}-{self._number}", address=address)
         self._held[client] = _Held(connection, link)
         self._publish(client, link)
         if earlier is not None:
@@ -86,7 +88,7 @@ class Connections(Generic[C]):
         del self._held[client]
         self._publish(client, _ended(held.link, reason))
 
-    def on_link(self, client: str, link: Link) -> None:
+    def on_link(self, client: str, link: ClientLink) -> None:
         """Take a link from the bus, of this adapter or of another."""
         held = self._held.get(client)
         if held is None:
@@ -100,7 +102,7 @@ class Connections(Generic[C]):
             held.repeats += 1
             self._publish(client, replace(held.link, reason=REPEATED))
 
-    def _is_later(self, held: _Held[C], link: Link) -> bool:
+    def _is_later(self, held: _Held[C], link: ClientLink) -> bool:
         """Return whether a link received after the own one is of a later connection.
 
         A link of this adapter's other connections is not: a broker that was killed may come back with an older one.
@@ -123,12 +125,12 @@ class Connections(Generic[C]):
             mine = link.connection.startswith(f"{self._boot}-")
             self._publish(client, _ended(link, ELSEWHERE if mine else RESTARTED))
 
-    def _note_stale(self, client: str, link: Link) -> None:
+    def _note_stale(self, client: str, link: ClientLink) -> None:
         if link.connected and link.adapter == self._adapter:
             self._stale[client] = link
         else:
             self._stale.pop(client, None)
 
 
-def _ended(link: Link, reason: str) -> Link:
+def _ended(link: ClientLink, reason: str) -> ClientLink:
     return replace(link, connected=False, reason=reason)

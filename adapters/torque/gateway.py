@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.frames import CloseCode
 
 from adapters.torque.configuration import Driver, without_credentials
-from broker.contract.fastening.topics import LINK, TORQUE_EVENT, Link
+from broker.contract.fastening.topics import LINK, TORQUE_EVENT, DriverLink
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
@@ -54,7 +54,7 @@ class Gateway:
         """None while the driver is not connected."""
         self._written: bytes | None = None
         """Correlation data of the command that was written last."""
-        self._link: Link | None = None
+        self._link: DriverLink | None = None
 
     def send(self, command: Message) -> None:
         """Queue a command for the driver, or drop it when the driver is not connected.
@@ -154,7 +154,7 @@ class Gateway:
     def _report(self, bus: Bus, error: str | None) -> None:
         """Publish whether the driver is connected (then `error` is None), if that has changed."""
         reason = error and without_credentials(error)  # the error of a redirect may contain the whole URL
-        link = Link(connected=error is None, url=without_credentials(self._driver.url), error=reason)
+        link = DriverLink(connected=error is None, url=without_credentials(self._driver.url), error=reason)
         if link == self._link:
             return
         self._link = link

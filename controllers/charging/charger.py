@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from broker.contract.charging.topics import ChargerState, EndedBy, Running, Session, Status
+from broker.contract.charging.topics import ChargerState, ChargingSession, EndedBy, Running, Status
 
 YELLOW_PCT = 80.0
 FULL_PCT = 100.0
@@ -22,7 +22,7 @@ class Change:
     """New state of a charger, and the sessions that began or ended, in order."""
 
     state: ChargerState
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[ChargingSession, ...] = ()
 
 
 def status_of(soc: float) -> Status:
@@ -34,7 +34,7 @@ def status_of(soc: float) -> Status:
 
 def take_soc(charger: str, before: ChargerState, soc: float, at: str) -> Change:
     """Take a measured state of charge, in % at an instant."""
-    ended: tuple[Session, ...] = ()
+    ended: tuple[ChargingSession, ...] = ()
     running, full = before.session, before.full and not _fell(FULL_PCT, soc)
     if running is not None and _fell(running.soc_highest, soc):
         ended, running = (_ended(before, running, EndedBy.REPLACED, before.soc_at or at),), None
@@ -74,21 +74,23 @@ def _fell(from_soc: float, soc: float) -> bool:
     return from_soc - soc > NOISE_PCT + _ROUNDING_PCT
 
 
-def _begun(state: ChargerState, running: Running) -> Session:
-    return Session(session=running.session, widget=state.widget, started_at=running.started_at, soc_start=running.soc_start)
+def _begun(state: ChargerState, running: Running) -> ChargingSession:
+    return ChargingSession(
+        session=running.session, widget=state.widget, started_at=running.started_at, soc_start=running.soc_start
+    )
 
 
-def _all_ended(before: ChargerState, by: EndedBy, at: str) -> tuple[Session, ...]:
+def _all_ended(before: ChargerState, by: EndedBy, at: str) -> tuple[ChargingSession, ...]:
     if before.session is None:
         return ()
     return (_ended(before, before.session, by, max(at, before.soc_at or at)),)
 
 
-def _ended(state: ChargerState, running: Running, by: EndedBy, at: str) -> Session:
+def _ended(state: ChargerState, running: Running, by: EndedBy, at: str) -> ChargingSession:
     """End a session with the last state of charge; if the clock was set back, at the instant at which it began."""
     ended_at = max(at, running.started_at)
     duration = datetime.fromisoformat(ended_at) - datetime.fromisoformat(running.started_at)
-    return Session(
+    return ChargingSession(
         session=running.session,
         widget=state.widget,
         started_at=running.started_at,

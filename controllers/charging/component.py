@@ -18,8 +18,8 @@ from broker.contract.charging.topics import (
     STATE,
     STATUS,
     ChargerState,
+    ChargingSession,
     Pairs,
-    Session,
     Status,
     StatusData,
     StatusEvent,
@@ -238,7 +238,7 @@ def _status(widget: str, status: Status) -> Publication:
     return STATUS.publication(StatusEvent(data=StatusData(status)), id=widget)
 
 
-def _session(charger: str, session: Session) -> Publication:
+def _session(charger: str, session: ChargingSession) -> Publication:
     return SESSION.publication(session, id=charger)
 
 

@@ -8,7 +8,7 @@ import heapq
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from broker.contract.charging.topics import Link
+from broker.contract.charging.topics import ClientLink
 from broker.contract.components.topics import ComponentState, Presence
 from broker.stamp import Stamp
 
@@ -31,7 +31,7 @@ class Connectivity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    link: Link
+    link: ClientLink
     boot: str | None
     """The start of the adapter that made the connection."""
 
@@ -45,7 +45,7 @@ class LinkTracker:
         """Connected chargers by adapter."""
         self._presence: dict[str, ComponentState] = {}
 
-    def take_link(self, charger: str, link: Link, stamp: Stamp, retained: bool) -> bool:
+    def take_link(self, charger: str, link: ClientLink, stamp: Stamp, retained: bool) -> bool:
         """Take a link; return whether it changes anything: the end of a connection before the present one does not."""
         before = self._held.get(charger)
         if before is not None and before.link.connected and before.link.connection != link.connection:
@@ -59,7 +59,7 @@ class LinkTracker:
             self._chargers.setdefault(link.adapter, set()).add(charger)
         return True
 
-    def _boot(self, link: Link, stamp: Stamp, retained: bool) -> str | None:
+    def _boot(self, link: ClientLink, stamp: Stamp, retained: bool) -> str | None:
         """Return the adapter's start that published a link; None for a live link of an adapter that was believed offline."""
         if stamp.source == link.adapter and stamp.boot is not None:
             return stamp.boot

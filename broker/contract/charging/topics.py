@@ -51,7 +51,7 @@ class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
     data: StatusData
 
 
-class Link(msgspec.Struct, frozen=True, omit_defaults=True):
+class ClientLink(msgspec.Struct, frozen=True, omit_defaults=True):
     """State of the websocket of a charger or of a widget, published and retained at every change.
 
     It is valid only while `adapter` is online: an adapter that was killed could not report that its connections are closed.
@@ -87,7 +87,7 @@ class EndedBy(Enum):
     """The charger was removed from the pairs."""
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class ChargingSession(msgspec.Struct, frozen=True, kw_only=True):
     """The charging of one battery, published when it begins and, complete, when it ends: the first published end counts.
 
     Instants are plant time, RFC 3339; a field that is not known yet is null.
@@ -143,13 +143,13 @@ STATUS = Stream(
 )
 CHARGER_LINK = Stream(
     template=TopicTemplate("chargers/{id}/link"),
-    payload=Link,
+    payload=ClientLink,
     summary="charger adapter → charging: whether the charger is connected",
     retain=True,
 )
 WIDGET_LINK = Stream(
     template=TopicTemplate("widgets/{id}/link"),
-    payload=Link,
+    payload=ClientLink,
     summary="charger adapter → all: whether the widget is connected",
     retain=True,
 )
@@ -162,7 +162,7 @@ STATE = Stream(
 )
 SESSION = Stream(
     template=TopicTemplate("chargers/{id}/session"),
-    payload=Session,
+    payload=ChargingSession,
     summary="charging → all: the beginning and the end of a session",
     plant=True,
 )

@@ -49,7 +49,7 @@ class TorqueEvent(msgspec.Struct, frozen=True):
     data: Any = None
 
 
-class Link(msgspec.Struct, frozen=True):
+class DriverLink(msgspec.Struct, frozen=True):
     """State of a driver's websocket, published and retained at every change; `error` is the reason why it is not connected."""
 
     connected: bool
@@ -241,7 +241,7 @@ TORQUE_EVENT = Stream(
 )
 LINK = Stream(
     template=TopicTemplate("torque/{driver}/link"),
-    payload=Link,
+    payload=DriverLink,
     summary="torque adapter → fastening: whether the driver is connected",
     retain=True,
 )

@@ -16,7 +16,7 @@ from broker.contract.charging.topics import (
     PAIRS,
     STATUS,
     WIDGET_LINK,
-    Link,
+    ClientLink,
     Pairs,
     Status,
     StatusData,
@@ -64,8 +64,8 @@ class FakeBus:
     def socs(self, charger: str = "c1234") -> list[bytes]:
         return [each.payload for each in self.on(f"chargers/{charger}/soc")]
 
-    def links(self, client: str = "chargers/c1234") -> list[Link]:
-        return [msgspec.json.decode(each.payload, type=Link) for each in self.on(f"{client}/link")]
+    def links(self, client: str = "chargers/c1234") -> list[ClientLink]:
+        return [msgspec.json.decode(each.payload, type=ClientLink) for each in self.on(f"{client}/link")]
 
     def linked(self, client: str = "chargers/c1234") -> bool:
         return [each.connected for each in self.links(client)][-1:] == [True]

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.chargers.clients import UNPAIRED, Chargers, Clients, Widgets
 from adapters.chargers.websocket import Incoming, Refusal
-from broker.contract.charging.topics import Link, Status
+from broker.contract.charging.topics import ClientLink, Status
 from broker.contract.components.topics import RejectedMessage
 from broker.message import Publication
 from tests.adapters.chargers.wire import SOC, soc
@@ -159,7 +159,7 @@ def test_links_are_published_and_retained(
     connection = FakeConnection()
     clients.opened(client, connection)
     clients.closed(client, connection, "lost")
-    links = [msgspec.json.decode(each.payload, type=Link) for each in published]
+    links = [msgspec.json.decode(each.payload, type=ClientLink) for each in published]
     assert [(each.connected, each.reason) for each in links] == [(True, None), (False, "lost")]
     assert {each.topic for each in published} == {f"{kind}/{client}/link"}
     assert all(each.retain and each.qos == 1 for each in published)
@@ -173,7 +173,7 @@ def test_clients_removed_from_the_pairs_are_dropped() -> None:
     clients.opened("c2", second)
     clients.know({"c2", "c3"})
     assert (first.dropped, second.dropped) == ([UNPAIRED], [])
-    assert msgspec.json.decode(published[-1].payload, type=Link).reason == UNPAIRED
+    assert msgspec.json.decode(published[-1].payload, type=ClientLink).reason == UNPAIRED
     assert isinstance(clients.admit("/chargers/c1"), Refusal)
     assert clients.admit("/chargers/c3") == "c3"
 

@@ -13,7 +13,7 @@ from adapters.chargers import component
 from adapters.chargers.component import ChargerAdapter
 from adapters.chargers.takeover import ELSEWHERE, RESTARTED
 from adapters.listening import Listening
-from broker.contract.charging.topics import CHARGER_LINK, Link, Status
+from broker.contract.charging.topics import CHARGER_LINK, ClientLink, Status
 from broker.errors import CannotStart, Rejected
 from broker.message import Message, Publication
 from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, next_status, running, until
@@ -193,7 +193,7 @@ def test_stopping_closes_with_1001_and_publishes_links() -> None:
 @pytest.mark.parametrize("client", ["chargers/c1234", "widgets/wABCD"])
 def test_links_of_an_earlier_start_are_corrected(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
     monkeypatch.setattr(component, "STALE_S", 0.1)
-    left = Link(connected=True, adapter="charger-adapter", connection="earlier-5", address="10.0.0.1:1")
+    left = ClientLink(connected=True, adapter="charger-adapter", connection="earlier-5", address="10.0.0.1:1")
 
     async def scenario() -> None:
         async with running() as served:
@@ -206,7 +206,7 @@ def test_links_of_an_earlier_start_are_corrected(monkeypatch: pytest.MonkeyPatch
 
 
 def test_clients_back_in_time_stay_connected_on_the_bus() -> None:
-    left = Link(connected=True, adapter="charger-adapter", connection="earlier-5", address="10.0.0.1:1")
+    left = ClientLink(connected=True, adapter="charger-adapter", connection="earlier-5", address="10.0.0.1:1")
 
     async def scenario() -> None:
         async with running() as served:
@@ -257,7 +257,7 @@ def test_a_takeover_closes_the_old_connection_without_a_link() -> None:
         async with running() as served, served.connect() as connection:
             await served.bus.until(served.bus.linked)
             await asyncio.sleep(0)
-            served.hear(CHARGER_LINK.publication(Link(True, "two", "boot-1", "10.0.0.1:1"), id="c1234"))
+            served.hear(CHARGER_LINK.publication(ClientLink(True, "two", "boot-1", "10.0.0.1:1"), id="c1234"))
             assert await closed(connection) == (1008, ELSEWHERE)
             await until(lambda: not served.adapter._servers[0]._connections)
             assert len(served.bus.links()) == 1

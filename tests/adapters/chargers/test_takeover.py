@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from adapters.chargers.takeover import ELSEWHERE, MOST_REPEATS, REPEATED, RESTARTED, Connections
-from broker.contract.charging.topics import Link
+from broker.contract.charging.topics import ClientLink
 
 REPLACED = "replaced by a newer connection of the same id"
 
@@ -12,28 +12,28 @@ class OneAdapter:
     """The connections of an adapter, and what it has published and dropped."""
 
     def __init__(self) -> None:
-        self.published: list[Link] = []
+        self.published: list[ClientLink] = []
         self.dropped: list[tuple[str, str]] = []
         self.connections = Connections[str]("here", "b2", lambda _client, link: self.published.append(link), self._drop)
 
     def _drop(self, connection: str, why: str) -> None:
         self.dropped.append((connection, why))
 
-    def connect(self, connection: str = "socket", confirmed: bool = True) -> Link:
+    def connect(self, connection: str = "socket", confirmed: bool = True) -> ClientLink:
         self.connections.add("c", connection, "10.0.0.1:5")
         if confirmed:
             self.connections.on_link("c", self.published[-1])
         return self.published[-1]
 
 
-def link(adapter: str = "there", connection: str = "b1-1", connected: bool = True, reason: str | None = None) -> Link:
-    return Link(connected=connected, adapter=adapter, connection=connection, address="10.0.0.2:5", reason=reason)
+def link(adapter: str = "there", connection: str = "b1-1", connected: bool = True, reason: str | None = None) -> ClientLink:
+    return ClientLink(connected=connected, adapter=adapter, connection=connection, address="10.0.0.2:5", reason=reason)
 
 
 def test_a_connection_and_its_end_are_published() -> None:
     adapter = OneAdapter()
     first = adapter.connect()
-    assert first == Link(connected=True, adapter="here", connection="b2-1", address="10.0.0.1:5")
+    assert first == ClientLink(connected=True, adapter="here", connection="b2-1", address="10.0.0.1:5")
     assert "c" in adapter.connections
     assert (len(adapter.connections), adapter.connections.get("c"), adapter.connections.get("d")) == (1, "socket", None)
     adapter.connections.remove("c", "socket", "lost")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from adapters.chargers.takeover import Connections
-from broker.contract.charging.topics import Link
+from broker.contract.charging.topics import ClientLink
 
 
 @dataclass(eq=False)
@@ -14,7 +14,7 @@ class Socket:
     adapter: int
     dropped: str | None = None
     lost: bool = False
-    link: Link | None = None
+    link: ClientLink | None = None
 
 
 @dataclass
@@ -31,12 +31,12 @@ class World:
     """`log` holds the broker's messages, `outbox` those of each adapter that have not reached the broker yet."""
 
     count: int
-    log: list[tuple[str, Link]] = field(default_factory=list)
+    log: list[tuple[str, ClientLink]] = field(default_factory=list)
     adapters: list[Adapter] = field(default_factory=list)
     sockets: list[Socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.outbox: list[list[tuple[str, Link]]] = [[] for _ in range(self.count)]
+        self.outbox: list[list[tuple[str, ClientLink]]] = [[] for _ in range(self.count)]
         self.boots = 0
         self.adapters = [self._started(number) for number in range(self.count)]
 
@@ -120,5 +120,5 @@ class World:
         held = [adapter.connections.get(client) for adapter in self.adapters]
         return [each for each in held if each is not None]
 
-    def last_word(self, client: str) -> Link | None:
+    def last_word(self, client: str) -> ClientLink | None:
         return next((link for each, link in reversed(self.log) if each == client), None)

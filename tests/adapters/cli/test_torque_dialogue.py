@@ -8,7 +8,7 @@ import pytest
 from adapters.cli.systems.fastening.dialogue import COMPLETE, Dialogue, resume_command
 from adapters.cli.systems.fastening.lines import Line, Tone, result_lines
 from broker.contract.components.topics import ComponentState
-from broker.contract.fastening.topics import DriverState, FasteningAnswer, FasteningEvent, Happening, Link
+from broker.contract.fastening.topics import DriverLink, DriverState, FasteningAnswer, FasteningEvent, Happening
 from broker.message import decode
 
 STEPS = [{"step": n, "target_nm": 10, "min_nm": 9.5, "max_nm": 10.5} for n in (1, 2, 3)]
@@ -152,7 +152,7 @@ def test_events_of_another_job_are_not_shown(dialogue: Dialogue) -> None:
 @pytest.mark.parametrize(("connected", "text"), [(False, "not connected (refused)"), (None, "No torque adapter"), (True, "")])
 def test_a_driver_absent_at_the_beginning(connected: bool | None, text: str) -> None:
     dialogue = Dialogue("driver-1")
-    dialogue.on_link(Link(connected=False, url="ws://x", error="refused"))
+    dialogue.on_link(DriverLink(connected=False, url="ws://x", error="refused"))
     hints = hinted(dialogue.begin(answer(connected=connected), 0))
     assert text in hints if text else hints == ""
 

@@ -9,7 +9,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from adapters.torque.component import TorqueAdapter
 from adapters.torque.configuration import Driver
-from broker.contract.fastening.topics import Link
+from broker.contract.fastening.topics import DriverLink
 from broker.message import Message, Publication
 
 TIMEOUT_S = 10.0
@@ -45,8 +45,8 @@ class FakeBus:
     def correlations(self, driver: str = "driver-1") -> list[bytes | None]:
         return [each.correlation_data for each in self.on(f"torque/{driver}/event")]
 
-    def links(self, driver: str = "driver-1") -> list[Link]:
-        return [msgspec.json.decode(each.payload, type=Link) for each in self.on(f"torque/{driver}/link")]
+    def links(self, driver: str = "driver-1") -> list[DriverLink]:
+        return [msgspec.json.decode(each.payload, type=DriverLink) for each in self.on(f"torque/{driver}/link")]
 
     def errors(self, driver: str = "driver-1") -> list[str | None]:
         """The error of each link message, None where the driver is connected."""

@@ -12,7 +12,7 @@ from adapters.torque.component import TorqueAdapter
 from adapters.torque.configuration import Driver
 from adapters.torque.declaration import DECLARATION
 from adapters.torque.gateway import STOPPED
-from broker.contract.fastening.topics import Link
+from broker.contract.fastening.topics import DriverLink
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options, Subscription
 from broker.mqtt.packets import Delivery, parse_properties
@@ -38,8 +38,8 @@ class Controller(ConnectionListener):
     def on(self, topic: str) -> list[Delivery]:
         return [each for each in self.received if each.topic == topic]
 
-    def links(self, driver: str) -> list[Link]:
-        return [msgspec.json.decode(each.payload, type=Link) for each in self.on(f"torque/{driver}/link")]
+    def links(self, driver: str) -> list[DriverLink]:
+        return [msgspec.json.decode(each.payload, type=DriverLink) for each in self.on(f"torque/{driver}/link")]
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.connection.run())
@@ -74,7 +74,7 @@ def test_a_round_trip_and_a_clean_stop(broker: RealBroker) -> None:
         assert read_stamp(parse_properties(event.properties).user).source == "torque-adapter"
         async with Controller(broker, "recorder") as later:
             await until(lambda: later.links("on-the-bus"))
-            assert later.links("on-the-bus") == [Link(connected=False, url=fake.url, error=STOPPED)]
+            assert later.links("on-the-bus") == [DriverLink(connected=False, url=fake.url, error=STOPPED)]
 
     asyncio.run(scenario())
 

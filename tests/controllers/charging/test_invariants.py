@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.contract.charging.topics import Session
+from broker.contract.charging.topics import ChargingSession
 from broker.errors import Rejected
 from broker.message import Message
 from controllers.charging.charger import status_of
@@ -144,9 +144,9 @@ def statuses_of(world: World, widget: str) -> list[str]:
     return [status for name, status in world.statuses if name == widget]
 
 
-def check_sessions(sessions: list[Session], charger: str) -> None:
+def check_sessions(sessions: list[ChargingSession], charger: str) -> None:
     """Check that sessions do not overlap, and that each ends once, not before it began."""
-    ended_at, running, ends = "", None, dict[str, Session]()
+    ended_at, running, ends = "", None, dict[str, ChargingSession]()
     for each in sessions:
         if not each.session.startswith(charger):
             continue

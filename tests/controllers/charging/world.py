@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from broker.contract.charging.topics import PAIRS, SESSION, STATE, STATUS, ChargerState, Pairs, Session, StatusEvent
+from broker.contract.charging.topics import PAIRS, SESSION, STATE, STATUS, ChargerState, ChargingSession, Pairs, StatusEvent
 from broker.message import Message, Publication, decode
 from broker.stamp import NO_STAMP, Stamp, rfc3339
 from controllers.charging.component import ChargingController
@@ -44,7 +44,7 @@ class World:
     retained: dict[str, tuple[bytes, Stamp]] = field(default_factory=dict)
     published: list[Publication] = field(default_factory=list)
     statuses: list[tuple[str, str]] = field(default_factory=list)
-    sessions: list[Session] = field(default_factory=list)
+    sessions: list[ChargingSession] = field(default_factory=list)
     boots: dict[str, str] = field(default_factory=dict)
     starts: int = 0
     survive: int | None = None
@@ -93,7 +93,7 @@ class World:
             self.statuses.append((levels["id"], status))
             return f"{levels['id']} {status}"
         if SESSION.parse(each.topic):
-            session = decode(each.payload, Session)
+            session = decode(each.payload, ChargingSession)
             self.sessions.append(session)
             return f"session {session.ended_by.value if session.ended_by else 'begun'}"
         if STATE.parse(each.topic):

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import pytest
 
-from broker.contract.charging.topics import EndedBy, Pairs, Session, SocData, SocEvent, Status, StatusData, StatusEvent
+from broker.contract.charging.topics import ChargingSession, EndedBy, Pairs, SocData, SocEvent, Status, StatusData, StatusEvent
 from storage.database.batch import arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
@@ -31,7 +31,7 @@ def status(value: str, widget: str = "w1") -> tuple[str, bytes]:
 
 
 def begun(session: str = "s1", charger: str = "c1", **changed: Any) -> tuple[str, bytes]:
-    session_message = Session(session=session, widget="w1", started_at="2026-01-31T08:00:00Z", soc_start=12.5)
+    session_message = ChargingSession(session=session, widget="w1", started_at="2026-01-31T08:00:00Z", soc_start=12.5)
     return f"chargers/{charger}/session", orjson.dumps({**msgspec.to_builtins(session_message), **changed})
 
 
@@ -133,7 +133,7 @@ def test_the_frames_of_the_contract_are_typed(database: Database, past: Past) ->
 
 @pytest.mark.parametrize(
     ("table", "payload"),
-    [("charger_soc", SocEvent), ("widget_status", StatusEvent), ("charging_told", Session), ("charging_pairs", Pairs)],
+    [("charger_soc", SocEvent), ("widget_status", StatusEvent), ("charging_told", ChargingSession), ("charging_pairs", Pairs)],
 )
 def test_all_fields_of_the_payload_are_known(table: str, payload: Any) -> None:
     """A field that is not known would be reported as drift with its first message."""

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from adapters.client.bus import Received
-from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATE, WIDGET_LINK, ChargerState, Link, Pairs
+from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATE, WIDGET_LINK, ChargerState, ClientLink, Pairs
 from broker.contract.components.topics import STATE as COMPONENT_STATE
 from broker.contract.components.topics import ComponentState, Presence
 from broker.errors import Rejected
@@ -35,8 +35,8 @@ class LiveChargers:
 
     pairs: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, ChargerState] = field(default_factory=dict)
-    charger_links: Mapping[str, Link] = field(default_factory=dict)
-    widget_links: Mapping[str, Link] = field(default_factory=dict)
+    charger_links: Mapping[str, ClientLink] = field(default_factory=dict)
+    widget_links: Mapping[str, ClientLink] = field(default_factory=dict)
     components: Mapping[str, ComponentState] = field(default_factory=dict)
 
     @classmethod
@@ -93,7 +93,7 @@ class LiveChargers:
         link, state = self.charger_links.get(charger), self.states.get(charger)
         return Seen(state.state) if link is None and state is not None else self._seen(link)
 
-    def _seen(self, link: Link | None) -> Seen:
+    def _seen(self, link: ClientLink | None) -> Seen:
         """A killed adapter cannot publish that its connections are closed: its links count only while it is online."""
         if link is None:
             return Seen.NEVER

@@ -12,7 +12,7 @@ from adapters.cli.systems.fastening.terminal import Keyboard, OutputClosed, Scre
 from adapters.client.bus import LeavingBus, Received
 from adapters.client.errors import ConnectionLost, Failed, Refused, Unreachable
 from broker.contract.components.topics import STATE, ComponentState
-from broker.contract.fastening.topics import EVENT, JOB, LINK, Action, DriverState, FasteningAnswer, FasteningEvent, Link
+from broker.contract.fastening.topics import EVENT, JOB, LINK, Action, DriverLink, DriverState, FasteningAnswer, FasteningEvent
 from broker.errors import Rejected
 from broker.message import decode
 
@@ -175,7 +175,7 @@ class Console:
                 self._keyboard.discard_typed()
             return lines
         if LINK.parse(topic):
-            return dialogue.on_link(decode(payload, Link))
+            return dialogue.on_link(decode(payload, DriverLink))
         if levels := STATE.parse(topic):
             return dialogue.on_component(levels["component"], decode(payload, ComponentState))
         return []

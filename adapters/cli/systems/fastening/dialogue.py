@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from adapters.cli.systems.fastening.lines import Line, hint, progress, resent_lines, result_lines, table
 from broker.contract.components.topics import ComponentState, Presence
-from broker.contract.fastening.topics import DriverState, FasteningAnswer, FasteningEvent, Happening, Job, Link, State, Torque
+from broker.contract.fastening.topics import (
+    DriverLink,
+    DriverState,
+    FasteningAnswer,
+    FasteningEvent,
+    Happening,
+    Job,
+    State,
+    Torque,
+)
 
 FASTENING, TORQUE_ADAPTER = "fastening", "torque-adapter"
 RETRY_OR_CANCEL = "[r]etry or [c]ancel:"
@@ -51,7 +60,7 @@ class Dialogue:
     _sent_s: float = 0.0
     _unanswered: FasteningEvent | None = None
     """The last event about a message to the driver, until the driver answers it."""
-    _link: Link | None = None
+    _link: DriverLink | None = None
     _states: dict[str, ComponentState] = field(default_factory=dict)
 
     def begin(self, answer: FasteningAnswer, now_s: float) -> list[Line]:
@@ -74,7 +83,7 @@ class Dialogue:
         special = _SPECIAL.get(event.event)
         return [*lines, *(special(self, event, now_s) if special else [])]
 
-    def on_link(self, link: Link) -> list[Line]:
+    def on_link(self, link: DriverLink) -> list[Line]:
         """Take whether the driver is connected; the operator sees it with the job's events AWAY and BACK."""
         self._link = link
         return []
