@@ -25,7 +25,7 @@ from broker.runtime.settings import ROOT, Settings
 from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
-HEALED_WITHIN_S = 60.0
+HEALED_WITHIN_S = 20.0
 SECOND_UP_WITHIN_S = 15.0
 
 STARTED = ("recorder", "heating", "sim-rooms")
