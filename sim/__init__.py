@@ -1,1 +1,1 @@
-"""What the physical world would send."""
+"""Simulated devices: they send what the physical world would send."""

@@ -10,9 +10,9 @@ F = TypeVar("F", bound=enum.StrEnum)
 
 
 def fault_share(faults: type[F]) -> Callable[[str], tuple[F, float]]:
-    """Return what reads one of `faults` and how often it happens, a share from 0 to 1: `garbage=0.1`.
+    """Return a parser for one of `faults` with its share from 0 to 1, such as `garbage=0.1`.
 
-    What it returns raises `click.BadParameter` for anything else.
+    The parser raises `click.BadParameter` for anything else.
     """
 
     def read(text: str) -> tuple[F, float]:

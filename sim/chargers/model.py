@@ -1,4 +1,4 @@
-"""One charging booth without clock or socket: its customers come and go, their batteries charge.
+"""One charging booth without clock or socket: customers arrive and leave, their batteries charge.
 
 A battery is charged with constant current, then at constant voltage, as is usual for lithium-ion (CC-CV; Texas Instruments,
 "Introduction to Battery Management", part 3): the current is held until the battery has its highest voltage, and then falls
@@ -17,10 +17,10 @@ CUT_OFF = 0.02
 """Share of the constant current at which a battery is full."""
 SEND_INTERVAL_S = 120.0
 _CEILING_PCT = (100.0 - TAPER_PCT * CUT_OFF) / (1.0 - CUT_OFF)
-"""What the state of charge would approach without a cut-off: it is 100 % when the current has fallen to the cut-off."""
+"""The state of charge that would be approached without a cut-off: it is 100 % when the current has fallen to the cut-off."""
 
 LOWEST_PCT, HIGHEST_PCT = 5.0, 60.0
-"""State of charge with which a battery comes, %."""
+"""State of charge of an arriving battery, %."""
 FASTEST_S, SLOWEST_S = 1500.0, 2100.0
 """From 0 to 80 %."""
 SHORTEST_EMPTY_S, LONGEST_EMPTY_S = 300.0, 1800.0
@@ -34,7 +34,7 @@ EARLY_SHARE = 0.2
 class Battery:
     """One battery on a charger.
 
-    `arrived_pct`: state of charge when it was plugged in, 0..100 %; `constant_current_s`: what 0 to 80 % takes, s, above 0.
+    `arrived_pct`: state of charge when it was plugged in, 0..100 %; `constant_current_s`: time from 0 to 80 %, s, above 0.
     """
 
     arrived_pct: float
@@ -42,7 +42,7 @@ class Battery:
 
     @property
     def taper_after_s(self) -> float:
-        """Seconds from plugging in to 80 %; 0 where it came with more."""
+        """Seconds from plugging in to 80 %; 0 where it arrived with more."""
         return max(0.0, TAPER_PCT - self.arrived_pct) / TAPER_PCT * self.constant_current_s
 
     @property
@@ -76,7 +76,7 @@ class Stay:
 
     @classmethod
     def drawn(cls, rng: random.Random) -> Self:
-        """Draw a customer; as many numbers are drawn for each."""
+        """Draw a customer, always with the same number of random numbers."""
         battery = Battery(rng.uniform(LOWEST_PCT, HIGHEST_PCT), rng.uniform(FASTEST_S, SLOWEST_S))
         full_s, early = battery.full_after_s, rng.random() < EARLY_SHARE
         waited = rng.random()
@@ -85,7 +85,7 @@ class Stay:
 
 
 class Booth:
-    """One booth in time, reproducible for a seed. It is empty at first, for less than two minutes."""
+    """The state of one booth, reproducible for a seed. It is empty at first, for less than two minutes."""
 
     __slots__ = ("_empty_s", "_passed_s", "_rng", "_send_at_s", "_stay")
 
@@ -103,7 +103,7 @@ class Booth:
 
     @property
     def next_s(self) -> float:
-        """Plant seconds until something happens: a state of charge is sent, a battery comes or goes."""
+        """Plant seconds until something happens: a state of charge is sent, a battery is plugged in or unplugged."""
         return max(0.0, self._happens_at_s() - self._passed_s)
 
     def step(self, dt_s: float) -> int | None:
@@ -129,7 +129,7 @@ class Booth:
         return min(self._send_at_s, self._stay.stays_s)
 
     def _happen(self) -> int | None:
-        """Do what is due now; return what is to be sent."""
+        """Do what is due now; return the state of charge to send, or None."""
         if self._stay is None:
             self._stay = Stay.drawn(self._rng)
             self._passed_s = 0.0

@@ -17,14 +17,14 @@ DESCRIPTION = "Machine for processing "
 
 @dataclass(frozen=True, slots=True)
 class Hall:
-    """Which machines to simulate, numbered from 1: the first is always the same one, the others differ by seed."""
+    """The machines to simulate, numbered from 1: the first is always the same one, the others differ by seed."""
 
     machines: int = 3
     seed: int = 1
 
 
 class SimulatedMachine:
-    """One machine in time, and the status that somebody gave it."""
+    """One machine, and the status that was set from outside."""
 
     __slots__ = ("_due_s", "_now_s", "machine", "name", "number", "status")
 
@@ -35,12 +35,12 @@ class SimulatedMachine:
         self._now_s, self._due_s = now_s, now_s + first_reading_s
 
     def reading(self, now_s: float, at: Callable[[float], datetime]) -> MachineReading | None:
-        """Advance to `now_s` and give the reading, where one is due."""
+        """Advance to `now_s`; return the reading, or None where none is due."""
         if now_s < self._due_s:
             return None
         dt_s, self._now_s = now_s - self._now_s, now_s
         self._due_s += READING_INTERVAL_S
-        if self._due_s <= now_s:  # readings that were missed are missed
+        if self._due_s <= now_s:  # missed readings are not made up for
             self._due_s = now_s + READING_INTERVAL_S
         self.machine.step(dt_s)
         temperature_c, fan_rpm = self.machine.measured()
@@ -58,7 +58,7 @@ class SimulatedMachine:
 class SimulatedMachines:
     """Sans-I/O component: a reading of every machine each 10 plant seconds, spread over them.
 
-    `at` gives the instant of plant time for `now_s`: readings say in their payload when they were taken.
+    `at` gives the instant of plant time for `now_s`: readings have it as their timestamp.
     """
 
     def __init__(self, hall: Hall, at: Callable[[float], datetime]) -> None:
@@ -66,7 +66,7 @@ class SimulatedMachines:
         self._machines: dict[str, SimulatedMachine] = {}
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Set a job status; those of machines that are simulated elsewhere are none of ours.
+        """Set a job status; those of machines that are simulated elsewhere are ignored.
 
         Raises:
             Rejected: the topic names no machine, or the payload is no status.

@@ -1,4 +1,4 @@
-"""What the simulated machines do on the bus."""
+"""Declaration of the simulated machines."""
 
 from broker.contract.machines.topics import READING, STATUS
 from broker.runtime.declaration import Declaration

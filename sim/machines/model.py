@@ -1,4 +1,4 @@
-"""One machine under load: what it works at, how warm it gets, and how fast its fan turns.
+"""One machine under load: its phases, its temperature and the speed of its fan.
 
 The load heats the machine, which cools towards its surroundings as a first-order lag; the fan follows the temperature, lags
 too, and makes the machine cool better. In a fault the fan hardly turns and the machine gets hot until it is switched off. The
@@ -16,7 +16,7 @@ _LONGEST_STEP_S = 10.0
 
 
 class Phase(Enum):
-    """What a machine is doing."""
+    """A phase of a machine's work."""
 
     IDLE = "idle"
     WARM_UP = "warm-up"
@@ -27,7 +27,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a phase means: its job status, its load as a share of the full one, how long it lasts at least and at most in s."""
+    """Properties of a phase: job status, load as a share of the full load, shortest and longest duration in s."""
 
     status: Status
     load: float
@@ -46,20 +46,20 @@ _NEXT = {Phase.IDLE: Phase.WARM_UP, Phase.WARM_UP: Phase.WORK, Phase.DONE: Phase
 FAULT_SHARE = 0.15
 """Share of jobs that end in a fault."""
 FAULTY_FAN = 0.3
-"""What is left of the fan's speed in a fault."""
+"""Share of its speed that the fan still has in a fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineParameters:
-    """What makes one machine differ from another. Temperatures in °C, speeds in revolutions per minute."""
+    """Parameters of one machine. Temperatures in °C, speeds in revolutions per minute."""
 
     ambient_c: float = 19.0
     rise_c: float = 75.0
-    """How much warmer than its surroundings it gets at full load with the fan at rest, K."""
+    """Temperature above the surroundings at full load with the fan at rest, K."""
     lag_s: float = 240.0
     """Time constant of the temperature with the fan at rest, s."""
     cooling: float = 1.2
-    """How much better it cools with the fan at its highest speed, as a share of what it does without."""
+    """Additional cooling with the fan at its highest speed, as a share of the cooling without it."""
     slowest_rpm: float = 600.0
     fastest_rpm: float = 2400.0
     gain_rpm_k: float = 32.0
@@ -89,10 +89,10 @@ def random_machine(seed: int) -> MachineParameters:
 
 
 class Machine:
-    """One machine in time. Starts idle and as warm as its surroundings.
+    """The state of one machine. It starts idle, at the temperature of its surroundings.
 
     Attributes:
-        phase: what it is doing.
+        phase: its current phase.
         temperature_c: true temperature, °C.
         fan_rpm: true fan speed, revolutions per minute.
     """

@@ -1,1 +1,1 @@
-"""Simulated rooms: what radiators, walls, weather and sensors would do."""
+"""Simulated rooms with radiators, walls, weather and sensors."""

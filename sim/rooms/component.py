@@ -15,7 +15,7 @@ READING_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """Which rooms to simulate: `room-1` is always the shipped one, the others differ by seed."""
+    """The rooms to simulate: `room-1` is always the shipped one, the others differ by seed."""
 
     rooms: int = 1
     seed: int = 1
@@ -24,7 +24,7 @@ class Household:
 
 
 class SimulatedRoom:
-    """One room with its sensors, in time."""
+    """One room with its sensors."""
 
     __slots__ = ("_due_s", "_now_s", "name", "room", "sensors")
 
@@ -33,12 +33,12 @@ class SimulatedRoom:
         self._now_s, self._due_s = now_s, now_s + first_reading_s
 
     def readings(self, now_s: float) -> list[tuple[str, float]]:
-        """Advance to `now_s`, and give what the sensors report (name, °C) where a reading is due."""
+        """Advance to `now_s`; return the readings (sensor name, °C) that are due."""
         if now_s < self._due_s:
             return []
         dt_s, self._now_s = now_s - self._now_s, now_s
         self._due_s += READING_INTERVAL_S
-        if self._due_s <= now_s:  # readings that were missed are missed
+        if self._due_s <= now_s:  # missed readings are not made up for
             self._due_s = now_s + READING_INTERVAL_S
         self.room.step(dt_s)
         reported = []
@@ -50,14 +50,14 @@ class SimulatedRoom:
 
 
 class SimulatedRooms:
-    """Sans-I/O component: every room once a plant minute, spread over that minute."""
+    """Sans-I/O component: every room reports once a plant minute, spread over that minute."""
 
     def __init__(self, household: Household) -> None:
         self._household = household
         self._rooms: dict[str, SimulatedRoom] = {}
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Set a valve; levels of rooms that are simulated elsewhere are none of ours.
+        """Set a valve; levels of rooms that are simulated elsewhere are ignored.
 
         Raises:
             Rejected: the topic names no room, or the payload is no level.
@@ -72,7 +72,7 @@ class SimulatedRooms:
         return []
 
     def on_tick(self, now_s: float) -> list[Publication]:
-        """Advance the rooms whose reading is due, and publish what their sensors report."""
+        """Advance the rooms whose readings are due, and publish these."""
         self._begin(now_s)
         return [
             READING.publication(TemperatureReading(sensor_id=sensor, type="temperature", value=value_c), room=each.name)
@@ -81,7 +81,7 @@ class SimulatedRooms:
         ]
 
     def true_temperatures(self) -> Mapping[str, float]:
-        """Give the true temperature of every room, °C: for tests and benches, never on the bus."""
+        """Return the true temperature of every room, °C: for tests and benches, never on the bus."""
         return {name: each.room.air_c for name, each in self._rooms.items()}
 
     def _begin(self, now_s: float) -> None:

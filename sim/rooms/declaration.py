@@ -1,4 +1,4 @@
-"""What the simulated rooms do on the bus."""
+"""Declaration of the simulated rooms."""
 
 from broker.contract.heating.topics import READING, VALVE_LEVEL
 from broker.runtime.declaration import Declaration

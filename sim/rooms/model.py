@@ -19,7 +19,7 @@ _LONGEST_STEP_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """A part of the day, repeated every day, during which something has an amount.
+    """A part of every day during which a quantity has an amount.
 
     `start_s` and `end_s` are plant seconds after midnight; `amount` is persons or an air change in W/K.
     """
@@ -29,13 +29,13 @@ class Spell:
     amount: float
 
     def amount_at(self, time_of_day_s: float) -> float:
-        """Give the amount at a time of day in s: zero outside the spell, its start included, its end not."""
+        """Return the amount at a time of day in s: zero outside the spell, which includes its start but not its end."""
         return self.amount if self.start_s <= time_of_day_s < self.end_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RoomParameters:
-    """What makes one room differ from another."""
+    """Parameters of one room."""
 
     air_capacity_j_k: float
     """Heat capacity of the air and light furniture, J/K."""
@@ -116,7 +116,7 @@ def _airing(rng: random.Random) -> tuple[Spell, ...]:
 
 
 class Room:
-    """One room in time. Starts cold and in balance with itself, at midnight plus an offset.
+    """The state of one room. It starts cold and in equilibrium, at midnight plus an offset.
 
     Attributes:
         time_s: plant seconds since the first midnight.
@@ -147,13 +147,13 @@ class Room:
 
     @property
     def outdoor_c(self) -> float:
-        """Give the outdoor temperature now, °C: a day curve, coldest at 4 and warmest at 16 o'clock."""
+        """Return the outdoor temperature now, °C: a day curve, coldest at 4 and warmest at 16:00."""
         angle = 2 * math.pi * (self.time_s - 10 * HOUR_S) / DAY_S
         return self.parameters.outdoor_mean_c + self.parameters.outdoor_swing_c * math.sin(angle)
 
     @property
     def sun_w(self) -> float:
-        """Give the sun through the window now, W: a half sine from sunrise to sunset, weakened by passing clouds."""
+        """Return the solar heat through the window now, W: a half sine from sunrise to sunset, weakened by passing clouds."""
         height = math.sin(math.pi * (self.time_s % DAY_S - SUNRISE_S) / (SUNSET_S - SUNRISE_S))
         return self.parameters.sun_w * max(0.0, height) * (1.0 - 0.8 * self._cloud)
 
@@ -184,6 +184,6 @@ class Room:
         self.time_s += dt_s
 
     def _drift_clouds(self, dt_s: float) -> None:
-        """Let the cloud cover wander between 0 and 1, over about an hour."""
+        """Vary the cloud cover randomly between 0 and 1, over about an hour."""
         wander = self._rng.gauss(0.0, 0.35) * math.sqrt(dt_s / HOUR_S)
         self._cloud = min(1.0, max(0.0, self._cloud + wander + (0.5 - self._cloud) * dt_s / (2 * HOUR_S)))

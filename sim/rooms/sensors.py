@@ -9,22 +9,22 @@ SENSORS_PER_ROOM = 5
 
 
 class Fault(enum.StrEnum):
-    """What can be wrong with a sensor."""
+    """A fault of a sensor."""
 
     NONE = "none"
     SILENT = "silent"
-    """Reports nothing any more."""
+    """Reports nothing."""
     STUCK = "stuck"
     """Repeats the last value."""
     SPIKE = "spike"
     """One reading in twenty is wrong by several kelvin."""
     DRIFT = "drift"
-    """Wanders off, by up to 1 K an hour."""
+    """Drifts by up to 1 K an hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorParameters:
-    """What makes one sensor differ from another."""
+    """Parameters of one sensor."""
 
     name: str
     offset_c: float = 0.0
@@ -35,7 +35,7 @@ class SensorParameters:
     """Step of the reported value, K."""
     fault: Fault = Fault.NONE
     fault_start_s: float = 0.0
-    """Plant seconds since the sensor was made after which the fault shows."""
+    """Age of the sensor at which the fault begins, plant seconds."""
     fault_rate_c_h: float = 0.0
     """Speed of a drift, K/h."""
 
@@ -65,19 +65,19 @@ def _random_sensor(rng: random.Random, number: int, fault: Fault) -> SensorParam
 
 
 class Sensor:
-    """One sensor in time."""
+    """The state of one sensor."""
 
     __slots__ = ("_age_s", "_last_c", "_rng", "parameters")
 
     def __init__(self, parameters: SensorParameters, seed: int = 0) -> None:
-        """Make a sensor whose noise is drawn from `seed` and its name."""
+        """Create a sensor whose noise depends on `seed` and its name."""
         self.parameters = parameters
         self._rng = random.Random(f"{parameters.name} {seed}")
         self._age_s = 0.0
         self._last_c: float | None = None
 
     def step(self, dt_s: float) -> None:
-        """Let `dt_s` plant seconds pass; faults start with age."""
+        """Advance by `dt_s` plant seconds; faults start at an age."""
         self._age_s += dt_s
 
     def read(self, room_c: float) -> float | None:

@@ -13,23 +13,23 @@ from sim.ships.model import DAY_S, METERS, Meter, Ship, ShipParameters, random_s
 
 POST_INTERVAL_S = 3600.0
 FEWEST_READINGS = 2
-"""In a post: one alone would not show its interval. An hourly meter sends that of the hour before again."""
+"""In a post, since a single one does not show its interval: an hourly meter repeats the reading of the hour before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Which ships to simulate, numbered from 1: the first is always the same one, the others differ by seed."""
+    """The ships to simulate, numbered from 1: the first is always the same one, the others differ by seed."""
 
     ships: int = 3
     seed: int = 1
     faults: float = 0.01
-    """Share of readings, and of posts, with which something is wrong, 0..1."""
+    """Share of readings, and of posts, that have a fault, 0..1."""
     days: int = 0
-    """So many days before the start are posted too, at once."""
+    """Days before the start that are posted too, at once."""
 
 
 class SimulatedShip:
-    """One ship in time, with its meter and its way to the bus."""
+    """One ship with its meter and its posts."""
 
     __slots__ = ("_due_s", "_last", "_ship", "_unsent", "_wire", "number")
 
@@ -44,13 +44,13 @@ class SimulatedShip:
         if now_s < self._due_s:
             return []
         self._due_s += POST_INTERVAL_S
-        if self._due_s <= now_s:  # an hour that was missed is in the next post
+        if self._due_s <= now_s:  # the next post includes a missed hour
             self._due_s = now_s + POST_INTERVAL_S
         readings = self._due(at_s)
         return [self._post(each) for each in self._wire.send(readings)] if readings else []
 
     def _due(self, at_s: float) -> list[Reading]:
-        """Return what is to be posted, oldest first; nothing while it would be a single reading."""
+        """Return the readings to post, oldest first; none while there is only one."""
         new = self._unsent + list(self._ship.step(max(0.0, at_s - self._ship.now_s)))
         repeated = list(self._last)[len(new) - FEWEST_READINGS :] if 0 < len(new) < FEWEST_READINGS else []
         if 0 < len(new) + len(repeated) < FEWEST_READINGS:
@@ -69,7 +69,7 @@ class SimulatedShip:
 class SimulatedShips:
     """Sans-I/O component: a post of every ship each plant hour, spread over the hour.
 
-    `at` gives the instant of plant time for `now_s`: readings say in their payload when their interval began.
+    `at` gives the instant of plant time for `now_s`: readings have the beginning of their interval in the payload.
     """
 
     def __init__(self, fleet: Fleet, at: Callable[[float], datetime]) -> None:
@@ -77,7 +77,7 @@ class SimulatedShips:
         self._ships: list[SimulatedShip] = []
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:  # noqa: ARG002
-        """Take nothing: ships only post."""
+        """Ignore messages: ships only post."""
         return []
 
     def on_tick(self, now_s: float) -> list[Publication]:

@@ -1,4 +1,4 @@
-"""What the simulated ships do on the bus."""
+"""Declaration of the simulated ships."""
 
 from broker.contract.energy.topics import RAW
 from broker.runtime.declaration import Declaration

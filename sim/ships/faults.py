@@ -1,4 +1,4 @@
-"""What goes wrong on the way to the bus: readings missing, garbage, repeated or out of order, and late posts."""
+"""Faults on the way to the bus: missing, bad, repeated, misordered and excessive readings, and late posts."""
 
 import random
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from enum import Enum
 from typing import Any
 
 Reading = tuple[int, Any]
-"""Beginning of its interval, plant seconds since 1970, and what was read."""
+"""Beginning of its interval, plant seconds since 1970, and the value."""
 
 GARBAGE: tuple[Any, ...] = (None, "n/a", "NaN", "", True)
 SPIKE = 5.0
 
 
 class Fault(Enum):
-    """What can be wrong with a reading."""
+    """A fault of a reading."""
 
     MISSING = "missing"
     GARBAGE = "garbage"
@@ -26,7 +26,7 @@ _KINDS = tuple(Fault)
 
 
 class Wire:
-    """The way of a ship's posts, faults drawn from `seed`; each reading has one with the probability `share`, 0..1."""
+    """Adds faults to a ship's posts, drawn from `seed`; each reading has one with the probability `share`, 0..1."""
 
     def __init__(self, share: float, seed: int) -> None:
         self._share = share
@@ -34,7 +34,7 @@ class Wire:
         self._late: list[list[Reading]] = []
 
     def send(self, readings: Sequence[Reading]) -> list[list[Reading]]:
-        """Return the posts that arrive now: that of these readings, and after it those that were late; none if it is late."""
+        """Return the posts that arrive now: these readings, then the posts that were late; none if this one is late."""
         garbled = self._garbled(readings)
         if self._rng.random() < self._share:
             self._late.append(garbled)

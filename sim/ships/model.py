@@ -1,7 +1,7 @@
 """One ship's electrical load, and the meter that reads it.
 
 The load has three parts: the hotel load (light, galley, air conditioning), which follows the day; propulsion in the legs of
-a timetable, the same every day; and what is used in harbour besides. Small noise wanders slowly. The meter integrates the
+a timetable, the same every day; and the additional load in harbour. Small noise wanders slowly. The meter integrates the
 load over its interval. The model keeps its own plant time and reads no clock.
 """
 
@@ -16,14 +16,14 @@ STEP_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """What a ship's meter gives: mean power or energy (`kW` or `kWh`) of each interval, s."""
+    """A ship's meter: mean power or energy (`kW` or `kWh`) of each interval, s."""
 
     units: str
     interval_s: int
 
 
 METERS = (Meter("kWh", 3600), Meter("kW", 300), Meter("kWh", 900))
-"""The three shapes that occur; ships have them in turn."""
+"""The three kinds of meter; ships have them in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class ShipParameters:
-    """What makes one ship differ from another. Powers in kW."""
+    """Parameters of one ship. Powers in kW."""
 
     hotel_kw: float = 60.0
     hotel_swing_kw: float = 20.0
-    """By how much the hotel load is higher in the evening, and lower before dawn."""
+    """Increase of the hotel load in the evening, and decrease before dawn."""
     propulsion_kw: float = 240.0
     harbour_kw: float = 15.0
-    """What cranes, pumps and shore services take in harbour."""
+    """Load of cranes, pumps and shore services in harbour."""
     legs: tuple[Leg, ...] = (Leg(6 * 3600, 9 * 3600), Leg(11 * 3600, 15 * 3600), Leg(17 * 3600, 20 * 3600))
     ramp_s: float = 900.0
-    """How long the propulsion takes to full power at the beginning of a leg, and to rest at its end, s."""
+    """Time from rest to full power at the beginning of a leg, and back at its end, s."""
     noise: float = 0.02
     """Standard deviation of the wandering noise, as a share of the load."""
 
@@ -74,7 +74,7 @@ def random_ship(seed: int) -> ShipParameters:
 
 
 class Ship:
-    """One ship in time, from `start_s` on, plant seconds since 1970. `seed` decides the noise."""
+    """The state of one ship, from `start_s` on, plant seconds since 1970. `seed` determines the noise."""
 
     __slots__ = ("_interval_begin_s", "_noise", "_now_s", "_rng", "meter", "parameters")
 
@@ -83,7 +83,7 @@ class Ship:
         self._rng = random.Random(f"load {seed}")
         self._noise = 0.0
         self._interval_begin_s = math.ceil(start_s / meter.interval_s) * meter.interval_s
-        """Beginning of the interval that is being read: the first whole one."""
+        """Beginning of the current interval; the first one is whole."""
         self._now_s: float = start_s
 
     @property
@@ -92,10 +92,10 @@ class Ship:
         return self._now_s
 
     def step(self, dt_s: float) -> list[tuple[int, float]]:
-        """Advance the ship, and return what the meter has read: intervals that are over, by their beginning, s since 1970.
+        """Advance the ship; return the readings of the completed intervals, with their beginning in s since 1970.
 
         Args:
-            dt_s: plant seconds to advance, zero or more. However it is cut into steps, the readings are the same.
+            dt_s: plant seconds to advance, zero or more. The readings do not depend on the size of the steps.
         """
         self._now_s += dt_s
         readings = []
@@ -118,7 +118,7 @@ class Ship:
         return min(1.0, max(0.0, inside_s / self.parameters.ramp_s))
 
     def _read(self) -> float:
-        """Return what the meter shows for its interval, to three decimals."""
+        """Return the reading of the current interval, to three decimals."""
         steps = self.meter.interval_s // STEP_S
         total_kw = sum(self._noisy_kw(self._interval_begin_s + n * STEP_S) for n in range(steps))
         mean_kw = total_kw / steps

@@ -1,1 +1,1 @@
-"""Simulated torque drivers: what an operator with an electric driver would do, and what can go wrong."""
+"""Simulated torque drivers with their operators and faults."""

@@ -1,4 +1,4 @@
-"""Simulated torque drivers on their websocket. They keep wall time whatever the time scale: so do operators."""
+"""Simulated torque drivers on their websocket. They run in wall time whatever the time scale, as operators do."""
 
 import asyncio
 import errno
@@ -19,7 +19,7 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class SimulatedTorqueDrivers:
-    """A service: a websocket server where each connection, whatever its path, is a driver of its own.
+    """A service: a websocket server where each connection, whatever its path, is a separate driver.
 
     Args:
         addresses: IP addresses to listen on, at least one.
@@ -45,7 +45,7 @@ class SimulatedTorqueDrivers:
         """Serve drivers until cancelled.
 
         Raises:
-            CannotStart: the port cannot be listened on; the text says why and what to do.
+            CannotStart: the port cannot be listened on; the text names the cause and the fix.
         """
         async with AsyncExitStack() as listening:
             for address in self._addresses:

@@ -1,4 +1,4 @@
-"""What the simulated torque drivers are; they speak on a websocket of their own and not on the bus."""
+"""Declaration of the simulated torque drivers, which use websockets and not the bus."""
 
 from broker.runtime.declaration import Declaration, Variable
 

@@ -16,37 +16,37 @@ import orjson
 USUAL_DEVIATION = 0.01
 """Standard deviation of a tightening, as a share of the configured torque; never more than three of them."""
 LEAST_OFF, MOST_OFF = 0.05, 0.15
-"""How far off a tightening is that went wrong, as a share of the configured torque."""
+"""Deviation of a failed tightening, as a share of the configured torque."""
 DELAY_SPREAD = 0.3
 LATE_S = 3.0
-"""By how much a late operation is later than usual, wall seconds."""
+"""Additional delay of a late operation, wall seconds."""
 LARGEST_TORQUE_NM = 100_000
 
 
 class Fault(enum.StrEnum):
-    """What can go wrong after the driver was set."""
+    """A fault after the driver was set."""
 
     DUPLICATE = "duplicate"
     """The operation is sent twice."""
     LATE = "late"
-    """The operation comes three seconds late, even if the driver was set anew by then."""
+    """The operation comes three seconds late, even if the driver has been set to another torque by then."""
     SILENT = "silent"
     """No operation comes."""
     STRAY = "stray"
     """An operation with another configured value comes first."""
     REVERSE = "reverse"
-    """The operator loosens a screw unasked first."""
+    """The operator loosens a screw without a request first."""
     GARBAGE = "garbage"
     """A frame that is not JSON comes first."""
     UNKNOWN = "unknown"
-    """A message of a type that nobody documented comes first."""
+    """A message of an undocumented type comes first."""
     DISCONNECT = "disconnect"
-    """The connection is closed instead of an answer."""
+    """The connection is closed instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How drivers and their operators behave.
+    """Behaviour of drivers and their operators.
 
     `delay_s`: wall seconds from a set to its operation, varied by ±30 %; `out_of_range`: share of operations that are 5 to 15 %
     off; `faults`: for each fault, the share of sets that have it. Shares are 0..1.
@@ -66,11 +66,11 @@ class Planned:
     """Frames that are due at the same time are sent in this order."""
     frame: str | None = field(compare=False)
     stays: bool = field(compare=False, default=False)
-    """Sent even if the driver is set anew, or reset, before it is due."""
+    """Sent even if the driver is set again, or reset, before it is due."""
 
 
 class Driver:
-    """One driver in time, reproducible for a seed."""
+    """The state of one driver, reproducible for a seed."""
 
     def __init__(self, behaviour: Behaviour, seed: str) -> None:
         self._behaviour = behaviour
@@ -81,11 +81,11 @@ class Driver:
 
     @property
     def next_due_s(self) -> float | None:
-        """When the next frame is due, on the clock of `now_s`; None when nothing is planned."""
+        """The time at which the next frame is due, on the clock of `now_s`; None when nothing is planned."""
         return self._planned[0].due_s if self._planned else None
 
     def receive(self, frame: str | bytes, now_s: float) -> None:
-        """Take a frame from the client; what cannot be used is answered with an `error`."""
+        """Handle a frame from the client; a bad one is answered with an `error`."""
         try:
             message = orjson.loads(frame)
         except ValueError as error:
@@ -97,7 +97,7 @@ class Driver:
             case {"type": "setTorque", "data": {"direction": "forward", "value": value}} if _is_torque(value):
                 self._set_forward(value, now_s)
             case {"type": "reset"}:
-                self._forget()
+                self._clear()
             case {"type": "status"}:
                 self._plan(now_s, _message("status", state="ready", configuredValue=self._configured))
             case _:
@@ -111,7 +111,7 @@ class Driver:
         return taken
 
     def _set_forward(self, value: float, now_s: float) -> None:
-        self._forget()
+        self._clear()
         self._configured = value
         faults, delay_s = self._draw(), self._delay_s()
         operation = _fastened(value, self._tighten(value))
@@ -124,7 +124,7 @@ class Driver:
         self._answer(operation, faults, now_s, delay_s)
 
     def _set_reverse(self, now_s: float) -> None:
-        self._forget()
+        self._clear()
         self._answer(_REVERSED, self._draw(), now_s, self._delay_s())
 
     def _answer(self, operation: str, faults: set[Fault], now_s: float, delay_s: float) -> None:
@@ -156,8 +156,8 @@ class Driver:
             deviation = self._rng.choice((-1, 1)) * self._rng.uniform(LEAST_OFF, MOST_OFF)
         return round(configured_nm * (1 + deviation), 3)
 
-    def _forget(self) -> None:
-        """Nothing is set any more, and what was under way is not finished, except where it is late."""
+    def _clear(self) -> None:
+        """Clear the configured torque and the planned frames, except late ones."""
         self._configured = 0
         self._planned = [each for each in self._planned if each.stays]
         heapq.heapify(self._planned)
@@ -171,7 +171,7 @@ class Driver:
 
 
 def _is_torque(value: Any) -> bool:
-    """Tell whether JSON gave a positive number of N·m; true is none, though Python counts it as 1."""
+    """Return whether a JSON value is a positive number of N·m; `true` is not, though Python counts it as 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_TORQUE_NM
 
 
