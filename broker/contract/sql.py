@@ -21,6 +21,14 @@ def identifier(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """A SQL statement and the values of its `$name` parameters."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """A boolean SQL expression and the values of its `$name` parameters."""
 

@@ -11,7 +11,7 @@ from broker.stream import AnyStream
 
 
 class Kind(Enum):
-    """What the payload must hold for a column to have a value."""
+    """Content that the payload must have for a column to have a value."""
 
     TEXT = "text"
     """A string that is not empty."""
@@ -41,7 +41,7 @@ class Kind(Enum):
 
 
 class Need(Enum):
-    """What happens when a payload does not hold what a column needs."""
+    """Consequence of a payload without the content that a column needs."""
 
     IDENTITY = "identity"
     """There is no typed row, and the message is listed in `rejected_message`."""
@@ -85,7 +85,7 @@ class Table:
     """Named levels of the topic → the column that each becomes."""
     columns: tuple[Column, ...] = ()
     conditions: tuple[Column, ...] = ()
-    """What else is expected of a payload, without being stored."""
+    """Further content that is expected of a payload and not stored."""
     known_keys: tuple[str, ...] = ()
     """Further fields of the payload, text or numbers, that are known and neither checked nor stored."""
 

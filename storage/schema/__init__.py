@@ -1,1 +1,1 @@
-"""What the database shows: typed tables, views, drift, and what the ledger expects."""
+"""The schema as queries see it: typed tables, views, and the rows that the ledger expects."""

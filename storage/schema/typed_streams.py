@@ -17,7 +17,7 @@ _OPTIONAL = (Need.OPTIONAL, Need.NULLABLE)
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How a kind of column reads its field.
+    """SQL with which a kind of column reads its field.
 
     `sql` is null where the field does not hold what is `wanted`. It may use `{field}`, the field as JSON; `{json}`, its JSON
     text; `{text}`, its string, null for anything else; `{number}`, its number; `{base64}`, whether the payload's encoding is

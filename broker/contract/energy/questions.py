@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from broker.contract.sql import Condition
+from broker.contract.sql import Statement
 
 _EXTENT = """
 SELECT min(start_at) AS first_at, max(start_at) + INTERVAL 15 MINUTE AS end_at FROM energy_interval WHERE ship = $ship
@@ -28,24 +28,24 @@ FROM energy_interval GROUP BY ship ORDER BY TRY_CAST(ship AS BIGINT), ship
 """
 
 
-def extent(ship: str) -> Condition:
+def extent(ship: str) -> Statement:
     """Return the statement for the beginning of a ship's first quarter and the end of its last; null where it has none."""
-    return Condition(_EXTENT, {"ship": ship})
+    return Statement(_EXTENT, {"ship": ship})
 
 
-def quarters(ship: str, since_at: datetime, until_at: datetime) -> Condition:
+def quarters(ship: str, since_at: datetime, until_at: datetime) -> Statement:
     """Return the statement for a ship's quarters that begin in a period, in order."""
-    return Condition(_QUARTERS, _period(ship, since_at, until_at))
+    return Statement(_QUARTERS, _period(ship, since_at, until_at))
 
 
-def anomalies(ship: str, since_at: datetime, until_at: datetime) -> Condition:
+def anomalies(ship: str, since_at: datetime, until_at: datetime) -> Statement:
     """Return the statement for anomalies in a period: the last message about each quarter and kind, as `last`."""
-    return Condition(_ANOMALIES, _period(ship, since_at, until_at))
+    return Statement(_ANOMALIES, _period(ship, since_at, until_at))
 
 
-def ships() -> Condition:
+def ships() -> Statement:
     """Return the statement for all ships: `coverage` is the share of the time from the first to the last quarter, 0..1."""
-    return Condition(_SHIPS, {})
+    return Statement(_SHIPS, {})
 
 
 def _period(ship: str, since_at: datetime, until_at: datetime) -> dict[str, str]:

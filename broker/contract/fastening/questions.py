@@ -1,6 +1,6 @@
 """Fastening: statements about recorded results and the catalog, for `scaup torque results`, `serials` and `spc`."""
 
-from broker.contract.sql import Condition
+from broker.contract.sql import Statement
 
 _RESULTS = """
 SELECT serial, step, torque_nm, target_nm, min_nm, max_nm, in_range, recorded_at, driver
@@ -47,30 +47,30 @@ FROM measured ORDER BY ALL
 """
 
 
-def results(serial: str) -> Condition:
+def results(serial: str) -> Statement:
     """Return the statement for the current results of a serial number, one row per step that has one."""
-    return Condition(_RESULTS, {"serial": serial})
+    return Statement(_RESULTS, {"serial": serial})
 
 
-def history(serial: str) -> Condition:
+def history(serial: str) -> Statement:
     """Return the statement for all events of a serial number, voided results included, oldest first."""
-    return Condition(_HISTORY, {"serial": serial})
+    return Statement(_HISTORY, {"serial": serial})
 
 
-def steps(serial: str) -> Condition:
+def steps(serial: str) -> Statement:
     """Return the statement for the steps of a serial number's part.
 
     `step` is null if the part has none; an unknown serial number has no row.
     """
-    return Condition(_STEPS, {"serial": serial})
+    return Statement(_STEPS, {"serial": serial})
 
 
-def serials(part: str | None) -> Condition:
+def serials(part: str | None) -> Statement:
     """Return the statement for the serial numbers of a part number, or for all, with how many of their steps are in range."""
-    return Condition(_SERIALS, {"part": part})
+    return Statement(_SERIALS, {"part": part})
 
 
-def spc(part: str | None) -> Condition:
+def spc(part: str | None) -> Statement:
     """Return the statement for the capability of each step of a part number, or of all; torques x in N·m.
 
     With the mean m and the sample standard deviation s of all tightenings of a step: Cp = (max - min) / (6 s) and
@@ -78,4 +78,4 @@ def spc(part: str | None) -> Condition:
     of ISO 22514-2 and of the AIAG manual on statistical process control. Where a step's limits were changed, each
     pair of limits has a row of its own.
     """
-    return Condition(_SPC, {"part": part})
+    return Statement(_SPC, {"part": part})

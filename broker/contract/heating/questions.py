@@ -8,7 +8,7 @@ not counted.
 from datetime import datetime
 
 from broker.contract.heating.topics import STATE
-from broker.contract.sql import Condition, selection
+from broker.contract.sql import Statement, selection
 
 BAND_K = 0.5
 """Half the width of the band around the setpoint in which a room counts as comfortable."""
@@ -55,18 +55,18 @@ GROUP BY ALL ORDER BY ALL
 """
 
 
-def report(room: str | None, since_at: datetime) -> Condition:
+def report(room: str | None, since_at: datetime) -> Statement:
     """Return the statement with one row per room, and its parameters."""
     return _statement(_REPORT, room, since_at, band_k=BAND_K)
 
 
-def series(room: str | None, since_at: datetime, points: int) -> Condition:
+def series(room: str | None, since_at: datetime, points: int) -> Statement:
     """Return the statement with at most `points` means per room: room, point, celsius, setpoint, level."""
     return _statement(_SERIES, room, since_at, points=points)
 
 
-def _statement(selected: str, room: str | None, since_at: datetime, **parameters: float) -> Condition:
+def _statement(selected: str, room: str | None, since_at: datetime, **parameters: float) -> Statement:
     topic_filter = STATE.template.filter if room is None else STATE.template.topic(room=room)
     condition = selection(topic_filter, since_at)
     sql = (_STATES + selected).replace("{condition}", condition.sql)
-    return Condition(sql, {**condition.parameters, "gap_s": LONGEST_GAP_S, **parameters})
+    return Statement(sql, {**condition.parameters, "gap_s": LONGEST_GAP_S, **parameters})

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from broker.contract.machines.topics import READING
-from broker.contract.sql import Condition
+from broker.contract.sql import Statement
 
 _SERIES = """
 SELECT coalesce(CASE WHEN json_type(payload, '/timestamp') = 'VARCHAR' THEN payload ->> '/timestamp' END,
@@ -27,23 +27,23 @@ GROUP BY machine HAVING readings > 0 ORDER BY TRY_CAST(machine AS BIGINT), machi
 _HAS_READINGS = "SELECT 1 AS recorded FROM messages WHERE topic = $topic LIMIT 1"
 
 
-def series(machine: str, field: str, since_at: datetime) -> Condition:
+def series(machine: str, field: str, since_at: datetime) -> Statement:
     """Return the statement for one field of a machine's readings, oldest first: `timestamp` as it is in the reading.
 
     A reading without one has its plant time, or the time of its receipt; `value` is null where there is no number.
     """
     pointer = "/" + field.replace("~", "~0").replace("/", "~1")
-    return Condition(_SERIES, {"topic": READING.template.topic(id=machine), "pointer": pointer, "since": _text(since_at)})
+    return Statement(_SERIES, {"topic": READING.template.topic(id=machine), "pointer": pointer, "since": _text(since_at)})
 
 
-def latest(since_at: datetime) -> Condition:
+def latest(since_at: datetime) -> Statement:
     """Return the statement for the last reading and the last average of every machine, as JSON text."""
-    return Condition(_LATEST, {"since": _text(since_at)})
+    return Statement(_LATEST, {"since": _text(since_at)})
 
 
-def has_readings(machine: str) -> Condition:
+def has_readings(machine: str) -> Statement:
     """Return the statement that has a row if a reading of the machine was recorded."""
-    return Condition(_HAS_READINGS, {"topic": READING.template.topic(id=machine)})
+    return Statement(_HAS_READINGS, {"topic": READING.template.topic(id=machine)})
 
 
 def _text(instant_at: datetime) -> str:

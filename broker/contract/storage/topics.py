@@ -15,7 +15,7 @@ JSON = "application/json"
 
 
 class AnswerFormat(Enum):
-    """How the rows of an answer are encoded."""
+    """Encoding of the rows of an answer."""
 
     ARROW = "arrow"
     JSON = "json"

@@ -8,7 +8,7 @@ import pytest
 
 from broker.contract.machines import questions as machines_sql
 from broker.contract.machines.topics import MachineAverage, MachineReading
-from broker.contract.sql import Condition
+from broker.contract.sql import Statement
 from broker.message import Message
 from controllers.moving_average.component import MovingAverage
 from storage.database.batch import arrow_table
@@ -158,7 +158,7 @@ def test_statements_of_the_command_line(database: Database, past: Past) -> None:
     since_at = datetime(2026, 1, 1, tzinfo=UTC)
     with database.cursor() as cursor:
 
-        def rows(statement: Condition) -> list[tuple[Any, ...]]:
+        def rows(statement: Statement) -> list[tuple[Any, ...]]:
             return cursor.execute(statement.sql, statement.parameters).fetchall()
 
         series = rows(machines_sql.series("1", "temperature", since_at))

@@ -18,7 +18,7 @@ from broker.errors import InvalidTopic
 if TYPE_CHECKING:
     from adapters.cli.systems.fastening.terminal import Keyboard
     from adapters.client.bus import LeavingBus
-    from broker.contract.sql import Condition
+    from broker.contract.sql import Statement
 
 DEFAULT_DRIVER = "driver-1"
 
@@ -222,7 +222,7 @@ def _show_serials(session: Session, part: str | None, output: Output) -> None:
     output.write_dicts(rows)
 
 
-def _rows(session: Session, statement: "Condition") -> list[dict[str, Any]]:
+def _rows(session: Session, statement: "Statement") -> list[dict[str, Any]]:
     return rows_of(session, statement.sql, statement.parameters)
 
 

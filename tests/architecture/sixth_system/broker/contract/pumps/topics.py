@@ -7,7 +7,7 @@ from broker.stream import AnyStream, Stream
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """What a pump measured."""
+    """Measurement of a pump."""
 
     litres_per_min: float
 
