@@ -31,7 +31,7 @@ _QUOTATION_MARKS = 8
 """In a state of charge with no members but the documented ones."""
 
 
-class ClientConnection(Protocol):
+class OpenConnection(Protocol):
     """An open websocket."""
 
     @property
@@ -65,7 +65,7 @@ class Clients(ABC):
         self.kind = kind
         self._adapter, self._publish = adapter, publish
         self._known: Collection[str] | None = None
-        self.connections: Connections[ClientConnection] = Connections(
+        self.connections: Connections[OpenConnection] = Connections(
             adapter, boot, lambda client, link: publish(stream.publication(link, id=client)), lambda each, why: each.drop(why)
         )
 
@@ -87,7 +87,7 @@ class Clients(ABC):
             return Refusal(HTTPStatus.NOT_FOUND, text)
         return client
 
-    def opened(self, client: str, connection: ClientConnection) -> None:
+    def opened(self, client: str, connection: OpenConnection) -> None:
         """Take a connection whose handshake is complete."""
         self.connections.add(client, connection, connection.address)
 
@@ -95,7 +95,7 @@ class Clients(ABC):
     def received(self, client: str, message: Incoming) -> None:
         """Take a message of a client."""
 
-    def closed(self, client: str, connection: ClientConnection, reason: str) -> None:
+    def closed(self, client: str, connection: OpenConnection, reason: str) -> None:
         """Remove a connection that has ended."""
         self.connections.remove(client, connection, reason)
 
@@ -166,7 +166,7 @@ class Widgets(Clients):
         self._status[widget] = status
         self._send(widget)
 
-    def opened(self, client: str, connection: ClientConnection) -> None:
+    def opened(self, client: str, connection: OpenConnection) -> None:
         """Take a connection, and send it the status if that is known."""
         super().opened(client, connection)
         self._sent.pop(client, None)
@@ -176,7 +176,7 @@ class Widgets(Clients):
         """Reject the message: widgets only receive."""
         self.reject(f"widgets/{client}", message.payload, "widgets only receive: nothing is accepted from them")
 
-    def closed(self, client: str, connection: ClientConnection, reason: str) -> None:
+    def closed(self, client: str, connection: OpenConnection, reason: str) -> None:
         """Remove a connection that has ended."""
         super().closed(client, connection, reason)
         if client not in self.connections:

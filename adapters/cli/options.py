@@ -67,7 +67,7 @@ class ComponentName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(name, help=each.summary) for name, each in components().items() if name.startswith(incomplete)]
 
 
-class Room(click.ParamType):  # type: ignore[type-arg]
+class RoomName(click.ParamType):  # type: ignore[type-arg]
     """The name of a room: one level of a topic; completes rooms with recorded readings."""
 
     name = "room"

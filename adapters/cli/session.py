@@ -1,6 +1,7 @@
-"""The session of one run of the command line: hints on standard error, and answers from the database file."""
+"""The session of one run of the command line: hints on standard error, answers from the database file, reconnecting."""
 
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from adapters.client.answers import Answer, Source
+    from adapters.client.bus import Bus
     from broker.contract.storage.topics import QueryRequest
     from storage.query.sandbox import QueryResult
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _MAX_BYTES = 1 << 40
 """The file has one reader, so an answer may be larger than the recorder's limits allow."""
 
@@ -45,6 +48,25 @@ def open_file(path: Path) -> "Iterator[Source]":
         raise Unreachable(str(error), START) from error
     with closing(connection):
         yield DatabaseFile(connection)
+
+
+def reconnect(bus: "Bus", subscribe: Callable[[], None], *, resume: bool, pause: Callable[[float], None] = time.sleep) -> bool:
+    """Reconnect until it succeeds, with growing pauses; `subscribe` is called on a new session.
+
+    Returns:
+        Whether the broker has kept the session, and with it the messages since the connection was lost.
+    """
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        pause(pause_s)
+        try:
+            kept = bus.connect(resume=resume)
+            if not kept:
+                subscribe()
+        except Unreachable:
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        else:
+            return kept
 
 
 class DatabaseFile:

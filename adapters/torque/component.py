@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from adapters.torque.gateway import Gateway
 from broker.contract.fastening.topics import COMMAND
 from broker.errors import Rejected
@@ -14,7 +14,7 @@ from broker.runtime.component import Bus
 class TorqueAdapter:
     """A service: one websocket for each driver."""
 
-    def __init__(self, drivers: Iterable[Driver]) -> None:
+    def __init__(self, drivers: Iterable[TorqueDriver]) -> None:
         self._gateways = {each.name: Gateway(each) for each in drivers}
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:

@@ -16,7 +16,7 @@ _CREDENTIALS = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
-class Driver:
+class TorqueDriver:
     """A torque driver and the address of its websocket."""
 
     name: str
@@ -30,7 +30,7 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub("//", text)
 
 
-def read_drivers(variable: str, text: str) -> tuple[Driver, ...]:
+def read_drivers(variable: str, text: str) -> tuple[TorqueDriver, ...]:
     """Read one URL, or a comma-separated list of `name=url`.
 
     Args:
@@ -42,7 +42,7 @@ def read_drivers(variable: str, text: str) -> tuple[Driver, ...]:
             level, or has a URL that is not one of a websocket; the text names the variable, the entry and the fix.
     """
     entries = [each.strip() for each in text.split(",")]
-    drivers: dict[str, Driver] = {}
+    drivers: dict[str, TorqueDriver] = {}
     for number, entry in enumerate(entries, 1):
         try:
             driver = _driver(entry, only=len(entries) == 1)
@@ -54,7 +54,7 @@ def read_drivers(variable: str, text: str) -> tuple[Driver, ...]:
     return tuple(drivers.values())
 
 
-def _driver(entry: str, only: bool) -> Driver:
+def _driver(entry: str, only: bool) -> TorqueDriver:
     if not entry:
         raise InvalidSetting(
             "it is empty: write ws://host:port, or name=ws://host:port,name=ws://host:port for several drivers"
@@ -62,7 +62,7 @@ def _driver(entry: str, only: bool) -> Driver:
     name, url = _split(entry)
     if name is None and not only:
         raise InvalidSetting("one of several drivers needs a name: write name=ws://host:port")
-    return Driver(name=_checked_name(ONLY_DRIVER if name is None else name), url=_checked_url(url))
+    return TorqueDriver(name=_checked_name(ONLY_DRIVER if name is None else name), url=_checked_url(url))
 
 
 def _split(entry: str) -> tuple[str | None, str]:

@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 
-from adapters.torque.configuration import Driver, without_credentials
+from adapters.torque.configuration import TorqueDriver, without_credentials
 from broker.contract.fastening.topics import LINK, TORQUE_EVENT, DriverLink
 from broker.errors import Rejected
 from broker.message import Message, Publication
@@ -47,7 +47,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 class Gateway:
     """The websocket of one driver."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: TorqueDriver) -> None:
         self._driver = driver
         self._topic = TORQUE_EVENT.template.topic(driver=driver.name)
         self._commands: asyncio.Queue[Message] | None = None

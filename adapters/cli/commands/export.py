@@ -13,7 +13,7 @@ from adapters.cli.notices import hint, warn
 from adapters.cli.options import TopicFilter, examples, since_option, until_option
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
-from adapters.cli.output.progress import Progress
+from adapters.cli.output.progress import ProgressBar
 from adapters.client import pages as exporting
 from adapters.client.errors import WrongUsage
 from adapters.client.history import COLUMNS
@@ -41,8 +41,8 @@ _NAMES = ", ".join(each.value for each in _FORMATS)
 @click.option("--table", metavar="NAME", help="Export a table or view instead of messages: `scaup tables` lists them.")
 @click.option("--sql", metavar="SQL", help="Export the rows of one SELECT statement instead of messages.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds that the SQL may take.")
-@since_option("Only what was received at this time or later.")
-@until_option("Only what was received before this time.")
+@since_option("Only messages received at this time or later.")
+@until_option("Only messages received before this time.")
 @click.option(
     "-o",
     "--output",
@@ -74,7 +74,7 @@ def export(
     """Write recorded messages to a file: CSV, JSON lines, JSON or Parquet, of any size.
 
     FILTER is an MQTT filter with + and #; without it, every topic. The rows are those recorded when the export begins, in the
-    order of arrival. They are queried in pieces, so neither the recorder's limits nor the memory limits their number; only
+    order of arrival. They are queried in pieces, so neither the recorder's limits nor memory bounds their number; only
     --sql, and a --table without the column `number`, are a single query within those limits.
 
     The file appears when it is complete: until then it is called FILE.part. Payloads that are not UTF-8 are in the column
@@ -158,7 +158,7 @@ def _write(source: _Source, output: Output, file: IO[bytes]) -> int:
                 written += batch.num_rows
                 bar.advance(batch.num_rows)
 
-    with Progress(source.total, "rows", visible=not output.on_terminal) as bar:
+    with ProgressBar(source.total, "rows", visible=not output.on_terminal) as bar:
         output.format.write(ArrowRows(source.schema, counted()), file)
     if source.total is not None and written != source.total:
         warn(f"{source.total:,} rows existed at the start and {written:,} were written: the retention policy removed some")

@@ -12,14 +12,14 @@ from adapters.client.rows import Rows
 from adapters.client.session import Session
 
 if TYPE_CHECKING:
-    from adapters.cli.ledger.sequence import Finding, PublisherSequence
+    from adapters.cli.ledger.sequence import PublisherSequence, SequenceFinding
 
 _COLUMNS = ("source", "boot", "kind", "first_seq", "last_seq", "count", "after_at", "before_at")
 
 
 @click.command(epilog=examples("scaup gaps", "scaup gaps heating --since 1h"))
 @click.argument("source", required=False)
-@since_option("Only what was recorded since then.")
+@since_option("Only messages recorded since then.")
 @output_options
 @click.pass_context
 def gaps(ctx: click.Context, source: str | None, since_at: datetime | None, output: Output) -> None:
@@ -38,22 +38,22 @@ def gaps(ctx: click.Context, source: str | None, since_at: datetime | None, outp
     numbers: see `scaup verify`. Exits with 1 where something is missing or doubled.
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from adapters.cli.ledger.ledger import read_ledger
-    from adapters.cli.ledger.queries import Queries
-    from adapters.cli.ledger.sequence import Kind
+    from adapters.cli.ledger.queries import LedgerQueries
+    from adapters.cli.ledger.sequence import FindingKind
     from adapters.cli.output.progress import step_bar
 
     session: Session = ctx.obj
     with session.source() as recording, step_bar("reading") as start_steps:
-        ledger = read_ledger(Queries(recording), source, since_at, start_steps)
+        ledger = read_ledger(LedgerQueries(recording), source, since_at, start_steps)
     found = [(sequence, each) for sequence, findings in ledger.findings() for each in findings]
     output.write(Rows(_COLUMNS, [_row(sequence, each) for sequence, each in found]))
     if not found:
         hint(_no_gap(list(ledger.sequences.values()), source))
-    if any(each.kind in (Kind.MISSING, Kind.DOUBLED) for _, each in found):
+    if any(each.kind in (FindingKind.MISSING, FindingKind.DOUBLED) for _, each in found):
         ctx.exit(1)
 
 
-def _row(sequence: "PublisherSequence", each: "Finding") -> tuple[Any, ...]:
+def _row(sequence: "PublisherSequence", each: "SequenceFinding") -> tuple[Any, ...]:
     return sequence.source, sequence.boot, each.kind.value, each.first, each.last, each.count, each.after_at, each.before_at
 
 

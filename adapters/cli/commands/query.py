@@ -1,4 +1,4 @@
-"""`scaup query`: Ask the recorded data in SQL."""
+"""`scaup query`: Query the recorded data with SQL."""
 
 import sys
 from typing import Any
@@ -32,7 +32,7 @@ _ROWS_FOR_PEOPLE = 1_000
 def query(
     session: Session, sql: str, pairs: tuple[str, ...], max_rows: int | None, timeout_s: float | None, output: Output
 ) -> None:
-    """Ask the recorded data in SQL.
+    """Query the recorded data with SQL.
 
     SQL is one read-only SELECT statement in DuckDB's dialect; "-" reads it from standard input. A running recorder answers
     with every message that reached it before; otherwise the database file is opened read-only.

@@ -10,7 +10,7 @@ import click
 from adapters.cli.notices import hint, warn
 from adapters.cli.options import examples, output_options, since_option, topic_filter_argument, until_option
 from adapters.cli.output.destination import Output
-from adapters.cli.output.progress import Progress, duration
+from adapters.cli.output.progress import ProgressBar, duration
 from adapters.client.errors import ClientError, Refused, WrongUsage
 from adapters.client.rows import Rows
 from adapters.client.session import Session
@@ -84,8 +84,8 @@ class _Plan:
     )
 )
 @topic_filter_argument
-@since_option("Only what was received at this time or later.")
-@until_option("Only what was received before this time.")
+@since_option("Only messages received at this time or later.")
+@until_option("Only messages received before this time.")
 @click.option("--all", "everything", is_flag=True, help="From the beginning of the recording, instead of --since.")
 @click.option("--speed", type=Speed(), default="1", show_default=True, metavar="FACTOR", help=_SPEED_HELP)
 @click.option("--to-prefix", "prefix", type=Prefix(), default=PREFIX, show_default=True, help=_PREFIX_HELP)
@@ -163,7 +163,7 @@ def _replay(session: Session, plan: _Plan, output: Output) -> None:
     if not plan.prefix:
         warn("publishing to the original topics: subscribers that ignore `replayed` take these messages for new ones")
     total = plan.found.extent.rows
-    with session.bus() as bus, Progress(total, "messages", visible=not output.on_terminal) as bar:
+    with session.bus() as bus, ProgressBar(total, "messages", visible=not output.on_terminal) as bar:
         run = Run(bus, Replay(new_boot(), plan.prefix, plan.speed or None), bar.advance, plan.duration_s)
         try:
             run.publish(recorded(session, plan.selection, plan.found))

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +15,7 @@ from adapters.cli.options import examples, output_options, since_option, topic_f
 from adapters.cli.output.destination import Output
 from adapters.cli.output.formats import Format
 from adapters.cli.output.values import as_cell
+from adapters.cli.session import reconnect
 from adapters.client import follow as following
 from adapters.client.bus import Bus
 from adapters.client.errors import ConnectionLost, Unreachable, WrongUsage
@@ -26,7 +26,6 @@ from adapters.client.session import Session
 
 _LINES = 10
 _SESSION_S = 300
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _WIDEST_LINE = 100_000
 _LINES_HELP = f"The last N messages only; {_LINES} where --since is not given."
 
@@ -129,7 +128,8 @@ class _Tail:
                 if not self._caught_up:
                     raise
                 warn(f"{lost.message}; reconnecting")
-            self._reconnect()
+            if not reconnect(self._bus, self._subscribe, resume=True):
+                warn("the broker did not keep this session: messages are missing here, see `scaup tail --since`")
             events = following.live(self._bus, self._history.topic_filter)
 
     def _first_events(self) -> Iterator[following.Event]:
@@ -154,18 +154,6 @@ class _Tail:
         except Unreachable as error:
             hint(f"no history: {error.message}")
         hint("no recorder is online: from here on live messages only, and they are not recorded")
-
-    def _reconnect(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            time.sleep(pause_s)
-            try:
-                if not self._bus.connect(resume=True):
-                    self._subscribe()
-                    warn("the broker did not keep this session: messages are missing here, see `scaup tail --since`")
-                return
-            except Unreachable:
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _subscribe(self) -> None:
         following.subscribe(self._bus, self._history.topic_filter)

@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 @click.command(epilog=examples("scaup verify", "scaup verify --since 1d -o json"))
-@since_option("Only what was recorded since then.")
+@since_option("Only messages recorded since then.")
 @click.option("--all", "every", is_flag=True, help="A line for each start of a publisher and each file, also if balanced.")
 @output_options
 @click.pass_context
@@ -42,13 +42,13 @@ def verify(ctx: click.Context, since_at: datetime | None, every: bool, output: O
     removed message of such a topic if it was the very last message.
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from adapters.cli.ledger.balance import summed
-    from adapters.cli.ledger.queries import Queries
+    from adapters.cli.ledger.queries import LedgerQueries
     from adapters.cli.ledger.verify import verify as verify_recording
     from adapters.cli.output.progress import step_bar
 
     session: Session = ctx.obj
     with session.source() as source, step_bar("verifying") as start_steps:
-        window, lines = verify_recording(Queries(source), since_at, start_steps)
+        window, lines = verify_recording(LedgerQueries(source), since_at, start_steps)
     shown = lines if every else list(summed(lines))
     if output.format.for_people:
         output.write(Rows(_FOR_PEOPLE, [_short(line) for line in shown]))

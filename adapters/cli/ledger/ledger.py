@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from adapters.cli.ledger import sql
-from adapters.cli.ledger.queries import Queries
-from adapters.cli.ledger.sequence import Expired, Finding, PublisherSequence, Run
+from adapters.cli.ledger.queries import LedgerQueries
+from adapters.cli.ledger.sequence import Expired, NumberRun, PublisherSequence, SequenceFinding
 from adapters.cli.output.progress import StartSteps
 from adapters.client.errors import Failed
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LedgerWindow:
     """The messages to examine: numbers `low` to `high`, received since `since_at` where that is given."""
 
     low: int
@@ -42,7 +42,7 @@ class Window:
 class Ledger:
     """The sequences of all recorded publishers, and their expired messages."""
 
-    window: Window
+    window: LedgerWindow
     sequences: dict[Publisher, PublisherSequence] = field(default_factory=dict)
     expired: dict[Publisher, Expired] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class Ledger:
         """Add a row of `sql.RUNS`."""
         self._sequence(row).add(_run(row))
 
-    def findings(self) -> Iterator[tuple[PublisherSequence, list[Finding]]]:
+    def findings(self) -> Iterator[tuple[PublisherSequence, list[SequenceFinding]]]:
         """Yield every sequence with its findings, in the order of source and boot."""
         for publisher, sequence in sorted(self.sequences.items()):
             yield sequence, sequence.findings(self.window.start_at, self.expired.get(publisher))
@@ -72,7 +72,7 @@ class Ledger:
         return self.sequences[publisher]
 
 
-def window(queries: Queries, since_at: datetime | None, typed: tuple[str, ...] = ()) -> Window:
+def window(queries: LedgerQueries, since_at: datetime | None, typed: tuple[str, ...] = ()) -> LedgerWindow:
     """Choose the messages to examine: all that are recorded by now, without later ones.
 
     Raises:
@@ -83,10 +83,10 @@ def window(queries: Queries, since_at: datetime | None, typed: tuple[str, ...] =
     (bounds,) = queries.rows(sql.BOUNDS.format(typed=others), since=since)
     high = int(bounds["high"])
     low = 1 if since_at is None else int(bounds["low"] or high + 1)
-    return Window(low, high, _pieces(queries, low, high, typed), bounds["start_at"], since_at)
+    return LedgerWindow(low, high, _pieces(queries, low, high, typed), bounds["start_at"], since_at)
 
 
-def _pieces(queries: Queries, low: int, high: int, typed: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+def _pieces(queries: LedgerQueries, low: int, high: int, typed: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Return the ranges of numbers that have rows: a number written by hand may be far from the others."""
     numbers = " UNION ALL ".join(f"SELECT number FROM {name}" for name in ("messages", *typed))  # noqa: S608 - declared names
     found = queries.rows(sql.PIECES.format(size=PIECE, numbers=numbers), low=low, high=high)
@@ -94,7 +94,7 @@ def _pieces(queries: Queries, low: int, high: int, typed: tuple[str, ...]) -> tu
     return tuple((max(low, start), min(high, start + PIECE - 1)) for start in starts)
 
 
-def open_ledger(queries: Queries, chosen: Window, source: str | None = None) -> Ledger:
+def open_ledger(queries: LedgerQueries, chosen: LedgerWindow, source: str | None = None) -> Ledger:
     """Begin the sequences with the expired messages, and with those of each publisher before the window.
 
     Raises:
@@ -111,7 +111,7 @@ def open_ledger(queries: Queries, chosen: Window, source: str | None = None) -> 
     return ledger
 
 
-def _continued(queries: Queries, chosen: Window, row: dict[str, Any]) -> PublisherSequence:
+def _continued(queries: LedgerQueries, chosen: LedgerWindow, row: dict[str, Any]) -> PublisherSequence:
     """Begin a sequence in the middle; include messages before the window whose numbers overlap with it."""
     sequence = PublisherSequence(row["source"], row["boot"], floor=min(row["known"], row["least"] - 1))
     if row["known"] >= row["least"]:
@@ -122,7 +122,7 @@ def _continued(queries: Queries, chosen: Window, row: dict[str, Any]) -> Publish
     return sequence
 
 
-def read_ledger(queries: Queries, source: str | None, since_at: datetime | None, start_steps: StartSteps) -> Ledger:
+def read_ledger(queries: LedgerQueries, source: str | None, since_at: datetime | None, start_steps: StartSteps) -> Ledger:
     """Return the complete sequences of all publishers, or of one.
 
     Raises:
@@ -131,7 +131,7 @@ def read_ledger(queries: Queries, source: str | None, since_at: datetime | None,
     return unchanged(queries, lambda: _read_ledger(queries, source, since_at, start_steps))
 
 
-def _read_ledger(queries: Queries, source: str | None, since_at: datetime | None, start_steps: StartSteps) -> Ledger:
+def _read_ledger(queries: LedgerQueries, source: str | None, since_at: datetime | None, start_steps: StartSteps) -> Ledger:
     chosen = window(queries, since_at)
     step = start_steps(len(chosen.pieces))
     ledger = open_ledger(queries, chosen, source)
@@ -142,7 +142,7 @@ def _read_ledger(queries: Queries, source: str | None, since_at: datetime | None
     return ledger
 
 
-def read_runs(queries: Queries, ledger: Ledger, low: int, high: int, source: str | None = None) -> None:
+def read_runs(queries: LedgerQueries, ledger: Ledger, low: int, high: int, source: str | None = None) -> None:
     """Add a piece of the window.
 
     Raises:
@@ -152,7 +152,7 @@ def read_runs(queries: Queries, ledger: Ledger, low: int, high: int, source: str
         ledger.add(row)
 
 
-def settle(queries: Queries, ledger: Ledger, source: str | None = None) -> None:
+def settle(queries: LedgerQueries, ledger: Ledger, source: str | None = None) -> None:
     """Find messages after the window that fill holes, and wait briefly for those still on their way.
 
     Raises:
@@ -172,7 +172,7 @@ def settle(queries: Queries, ledger: Ledger, source: str | None = None) -> None:
             time.sleep(_SETTLE_S)
 
 
-def unchanged(queries: Queries, work: Callable[[], T]) -> T:
+def unchanged(queries: LedgerQueries, work: Callable[[], T]) -> T:
     """Do some work while the archive and the retention policy change nothing; repeat it if they did.
 
     Raises:
@@ -189,7 +189,7 @@ def unchanged(queries: Queries, work: Callable[[], T]) -> T:
     raise Failed("messages are being moved to the archive or are expiring", "repeat the command in a few minutes")
 
 
-def runs(queries: Queries, low: int, high: int, condition: str = "", **parameters: Any) -> Iterator[dict[str, Any]]:
+def runs(queries: LedgerQueries, low: int, high: int, condition: str = "", **parameters: Any) -> Iterator[dict[str, Any]]:
     """Yield runs of messages, in the order of their arrival for each publisher.
 
     Raises:
@@ -199,7 +199,7 @@ def runs(queries: Queries, low: int, high: int, condition: str = "", **parameter
         yield from queries.in_pieces(sql.RUNS.replace("{condition}", condition), low, high, **parameters)
 
 
-def _runs_of(queries: Queries, low: int, high: int, source: str | None) -> Iterator[dict[str, Any]]:
+def _runs_of(queries: LedgerQueries, low: int, high: int, source: str | None) -> Iterator[dict[str, Any]]:
     if source is None:
         return runs(queries, low, high)
     return runs(queries, low, high, "AND source = $source", source=source)
@@ -209,5 +209,5 @@ def _publisher(row: dict[str, Any]) -> Publisher:
     return row["source"], row["boot"]
 
 
-def _run(row: dict[str, Any]) -> Run:
-    return Run(row["first"], row["last"], row["first_at"], row["last_at"], row["last_retained"])
+def _run(row: dict[str, Any]) -> NumberRun:
+    return NumberRun(row["first"], row["last"], row["first_at"], row["last_at"], row["last_retained"])

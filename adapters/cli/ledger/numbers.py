@@ -6,9 +6,9 @@ from typing import Any
 
 from adapters.cli.ledger import sql
 from adapters.cli.ledger.balance import Balance, expired_text, joined, listed
-from adapters.cli.ledger.ledger import Window
-from adapters.cli.ledger.queries import Queries
-from adapters.cli.ledger.sequence import Expired, Finding, Kind
+from adapters.cli.ledger.ledger import LedgerWindow
+from adapters.cli.ledger.queries import LedgerQueries
+from adapters.cli.ledger.sequence import Expired, FindingKind, SequenceFinding
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Numbers:
     low: int
     rows: int = 0
     numbers: int = 0
-    holes: list[Finding] = field(default_factory=list)
+    holes: list[SequenceFinding] = field(default_factory=list)
     twice: list[int] = field(default_factory=list)
     _last: int = 0
     _last_at: datetime | None = None
@@ -45,7 +45,7 @@ class Numbers:
             self.holes.append(_hole(self._last + 1, until - 1, self._last_at, until_at))
 
 
-def read_numbers(queries: Queries, numbers: Numbers, low: int, high: int) -> None:
+def read_numbers(queries: LedgerQueries, numbers: Numbers, low: int, high: int) -> None:
     """Add a piece of the window, and find missing and doubled numbers in it.
 
     Raises:
@@ -67,12 +67,12 @@ class AllExpired:
     most: int = 0
     days: Expired | None = None
 
-    def explains(self, hole: Finding) -> bool:
+    def explains(self, hole: SequenceFinding) -> bool:
         """Return whether expired messages can have been there."""
         return self.days is not None and self.days.may_explain(hole)
 
 
-def all_expired(queries: Queries, chosen: Window) -> AllExpired:
+def all_expired(queries: LedgerQueries, chosen: LedgerWindow) -> AllExpired:
     """Count the expired messages. For the first day of the window, it is not known which of them were before the window.
 
     Raises:
@@ -86,7 +86,7 @@ def all_expired(queries: Queries, chosen: Window) -> AllExpired:
     return AllExpired(most if chosen.since_at is None else 0, most, days)
 
 
-def messages_balance(chosen: Window, numbers: Numbers, expired: AllExpired) -> Balance:
+def messages_balance(chosen: LedgerWindow, numbers: Numbers, expired: AllExpired) -> Balance:
     """Return the balance: numbers in the window = numbers in `messages` + expired + missing."""
     expected = chosen.high - chosen.low + 1
     absent = expected - numbers.numbers
@@ -120,9 +120,9 @@ def _more(count: int, expired: AllExpired) -> str:
     return f"{count:,} more are missing{where}" if count else ""
 
 
-def _hole(first: int, last: int, after_at: datetime | None, before_at: datetime | None) -> Finding:
-    return Finding(Kind.MISSING, first, last, last - first + 1, after_at, before_at)
+def _hole(first: int, last: int, after_at: datetime | None, before_at: datetime | None) -> SequenceFinding:
+    return SequenceFinding(FindingKind.MISSING, first, last, last - first + 1, after_at, before_at)
 
 
-def _ranges(holes: list[Finding]) -> str:
+def _ranges(holes: list[SequenceFinding]) -> str:
     return listed([str(hole.first) if hole.first == hole.last else f"{hole.first} to {hole.last}" for hole in holes])

@@ -10,7 +10,7 @@ Row = dict[str, Any]
 _FILE_TIMEOUT_S = 600.0
 
 
-class Queries:
+class LedgerQueries:
     """Runs queries at one source. `live` is True if messages may arrive meanwhile."""
 
     def __init__(self, source: Source) -> None:

@@ -16,7 +16,7 @@ RETAINED_S = 5
 """Within this time the broker delivers the retained messages from before the recording."""
 
 
-class Kind(Enum):
+class FindingKind(Enum):
     """The kinds of findings about the numbers of a publisher."""
 
     MISSING = "missing"
@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class NumberRun:
     """Messages of one start, recorded one after the other with consecutive numbers."""
 
     first: int
@@ -37,10 +37,10 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SequenceFinding:
     """Numbers from `first` to `last`, `count` of them, between the recorded instants `after_at` and `before_at`."""
 
-    kind: Kind
+    kind: FindingKind
     first: int
     last: int
     count: int
@@ -56,7 +56,7 @@ class Expired:
     first_day: date
     last_day: date
 
-    def may_explain(self, hole: Finding) -> bool:
+    def may_explain(self, hole: SequenceFinding) -> bool:
         """Return whether messages that arrived during the hole can be among them."""
         before = hole.before_at is None or hole.before_at.date() >= self.first_day
         return before and (hole.after_at is None or hole.after_at.date() <= self.last_day)
@@ -70,8 +70,8 @@ class PublisherSequence:
     boot: str
     floor: int = 0
     doubled: int = 0
-    _ranges: list[Run] = field(default_factory=list)
-    _found: list[Finding] = field(default_factory=list)
+    _ranges: list[NumberRun] = field(default_factory=list)
+    _found: list[SequenceFinding] = field(default_factory=list)
 
     @property
     def highest(self) -> int:
@@ -86,40 +86,40 @@ class PublisherSequence:
     @property
     def recorded(self) -> int:
         """The number of considered messages that are recorded, each counted once."""
-        return sum(island.last - island.first + 1 for island in self._ranges)
+        return sum(each.last - each.first + 1 for each in self._ranges)
 
-    def add(self, run: Run) -> None:
+    def add(self, run: NumberRun) -> None:
         """Add the next run in the order of arrival."""
         if self._ranges and run.first <= self.highest:
             self._compare(run)
         self._insert(run)
 
-    def add_later(self, run: Run) -> None:
+    def add_later(self, run: NumberRun) -> None:
         """Add a run that arrived after all considered messages, where it fills a hole."""
         if run.first <= self.highest:
             self._insert(replace(run, last=min(run.last, self.highest)))
 
-    def add_earlier(self, run: Run) -> None:
+    def add_earlier(self, run: NumberRun) -> None:
         """Add a run that arrived before all considered messages, without a finding."""
         self._insert(run)
 
-    def findings(self, start_at: datetime | None, expired: Expired | None = None) -> list[Finding]:
+    def findings(self, start_at: datetime | None, expired: Expired | None = None) -> list[SequenceFinding]:
         """Return all findings; `start_at` is the beginning of the recording."""
         holes = [self._classified(hole, start_at) for hole in self.holes()]
         if expired is not None:
             holes = list(self._beyond(holes, expired, start_at))
         return sorted([*holes, *self._found], key=lambda each: (each.first, each.last))
 
-    def holes(self) -> Iterator[Finding]:
+    def holes(self) -> Iterator[SequenceFinding]:
         """Yield the numbers up to the highest that are not recorded."""
         last, after_at = self.floor, None
-        for island in self._ranges:
-            if island.first > last + 1:
-                count = island.first - last - 1
-                yield Finding(Kind.MISSING, last + 1, island.first - 1, count, after_at, island.first_at)
-            last, after_at = max(last, island.last), island.last_at
+        for each in self._ranges:
+            if each.first > last + 1:
+                count = each.first - last - 1
+                yield SequenceFinding(FindingKind.MISSING, last + 1, each.first - 1, count, after_at, each.first_at)
+            last, after_at = max(last, each.last), each.last_at
 
-    def _classified(self, hole: Finding, start_at: datetime | None) -> Finding:
+    def _classified(self, hole: SequenceFinding, start_at: datetime | None) -> SequenceFinding:
         if start_at is None or hole.before_at is None:
             return hole
         if hole.after_at is None:
@@ -127,38 +127,38 @@ class PublisherSequence:
         else:
             lower = self._ranges[bisect_left(self._ranges, hole.first, key=lambda each: each.last) - 1]
             before = lower.last_retained and hole.after_at <= start_at + timedelta(seconds=RETAINED_S)
-        return replace(hole, kind=Kind.BEFORE) if before else hole
+        return replace(hole, kind=FindingKind.BEFORE) if before else hole
 
-    def _beyond(self, holes: list[Finding], expired: Expired, start_at: datetime | None) -> Iterator[Finding]:
+    def _beyond(self, holes: list[SequenceFinding], expired: Expired, start_at: datetime | None) -> Iterator[SequenceFinding]:
         """Only the number of expired messages is known, not which: all that is missing beyond it is one finding."""
         unclear = [hole for hole in holes if expired.may_explain(hole)]
         yield from (hole for hole in holes if not expired.may_explain(hole))
         count = sum(hole.count for hole in unclear) - expired.messages
         if count > 0:
             early = start_at is not None and expired.first_day <= start_at.date()
-            kind = Kind.BEFORE if early else Kind.MISSING
-            yield Finding(kind, unclear[0].first, unclear[-1].last, count, unclear[0].after_at, unclear[-1].before_at)
+            kind = FindingKind.BEFORE if early else FindingKind.MISSING
+            yield SequenceFinding(kind, unclear[0].first, unclear[-1].last, count, unclear[0].after_at, unclear[-1].before_at)
 
-    def _compare(self, run: Run) -> None:
+    def _compare(self, run: NumberRun) -> None:
         """Find the parts of a run that are recorded already, and those that come after higher numbers."""
         at, highest = run.first, self.highest
-        for island in self._near(run.first, run.last):
-            self._add_finding(Kind.LATE, at, min(island.first - 1, run.last), run)
-            self._add_finding(Kind.DOUBLED, max(at, island.first), min(island.last, run.last), run)
-            at = max(at, island.last + 1)
-        self._add_finding(Kind.LATE, at, min(run.last, highest), run)
+        for each in self._near(run.first, run.last):
+            self._add_finding(FindingKind.LATE, at, min(each.first - 1, run.last), run)
+            self._add_finding(FindingKind.DOUBLED, max(at, each.first), min(each.last, run.last), run)
+            at = max(at, each.last + 1)
+        self._add_finding(FindingKind.LATE, at, min(run.last, highest), run)
 
-    def _add_finding(self, kind: Kind, first: int, last: int, run: Run) -> None:
+    def _add_finding(self, kind: FindingKind, first: int, last: int, run: NumberRun) -> None:
         if last < first:
             return
-        self.doubled += last - first + 1 if kind is Kind.DOUBLED else 0
-        note = Finding(kind, first, last, last - first + 1, run.first_at, run.last_at)
+        self.doubled += last - first + 1 if kind is FindingKind.DOUBLED else 0
+        note = SequenceFinding(kind, first, last, last - first + 1, run.first_at, run.last_at)
         if self._found and self._found[-1].kind is kind and self._found[-1].last == first - 1:
             one = self._found.pop()
             note = replace(note, first=one.first, count=one.count + note.count, after_at=one.after_at)
         self._found.append(note)
 
-    def _near(self, first: int, last: int) -> list[Run]:
+    def _near(self, first: int, last: int) -> list[NumberRun]:
         start, end = self._span(first, last)
         return self._ranges[start:end]
 
@@ -169,18 +169,18 @@ class PublisherSequence:
             end += 1
         return start, end
 
-    def _insert(self, run: Run) -> None:
+    def _insert(self, run: NumberRun) -> None:
         if not self._ranges or run.first > self._ranges[-1].last + 1:
             self._ranges.append(run)
             return
         start, end = self._span(run.first - 1, run.last + 1)
         merged = run
-        for island in self._ranges[start:end]:
-            merged = _union(merged, island)
+        for each in self._ranges[start:end]:
+            merged = _union(merged, each)
         self._ranges[start:end] = [merged]
 
 
-def _union(one: Run, other: Run) -> Run:
+def _union(one: NumberRun, other: NumberRun) -> NumberRun:
     low = min(one, other, key=lambda run: run.first)
     high = max(one, other, key=lambda run: run.last)
-    return Run(low.first, high.last, low.first_at, high.last_at, high.last_retained)
+    return NumberRun(low.first, high.last, low.first_at, high.last_at, high.last_retained)

@@ -7,15 +7,15 @@ from typing import Any
 
 from adapters.cli.ledger import sql
 from adapters.cli.ledger.balance import Balance, expired_text, joined, listed
-from adapters.cli.ledger.ledger import Ledger, Window, open_ledger, read_runs, settle, unchanged, window
+from adapters.cli.ledger.ledger import Ledger, LedgerWindow, open_ledger, read_runs, settle, unchanged, window
 from adapters.cli.ledger.numbers import Numbers, all_expired, messages_balance, read_numbers
-from adapters.cli.ledger.queries import Queries
-from adapters.cli.ledger.sequence import Finding, Kind, PublisherSequence
+from adapters.cli.ledger.queries import LedgerQueries
+from adapters.cli.ledger.sequence import FindingKind, PublisherSequence, SequenceFinding
 from adapters.cli.output.progress import StartSteps
 from storage.schema.ledger import TypedTable, typed_tables
 
 
-def verify(queries: Queries, since_at: datetime | None, start_steps: StartSteps) -> tuple[Window, list[Balance]]:
+def verify(queries: LedgerQueries, since_at: datetime | None, start_steps: StartSteps) -> tuple[LedgerWindow, list[Balance]]:
     """Return the examined window and its balances.
 
     Raises:
@@ -24,7 +24,7 @@ def verify(queries: Queries, since_at: datetime | None, start_steps: StartSteps)
     return unchanged(queries, lambda: _verify(queries, since_at, start_steps))
 
 
-def _verify(queries: Queries, since_at: datetime | None, start_steps: StartSteps) -> tuple[Window, list[Balance]]:
+def _verify(queries: LedgerQueries, since_at: datetime | None, start_steps: StartSteps) -> tuple[LedgerWindow, list[Balance]]:
     tables = typed_tables()
     chosen = window(queries, since_at, tuple(table.name for table in tables))
     step = start_steps(len(chosen.pieces) * (2 + len(tables)))
@@ -50,12 +50,12 @@ def _verify(queries: Queries, since_at: datetime | None, start_steps: StartSteps
     return chosen, lines
 
 
-def publisher_balance(sequence: PublisherSequence, findings: list[Finding]) -> Balance:
+def publisher_balance(sequence: PublisherSequence, findings: list[SequenceFinding]) -> Balance:
     """Return the balance of one start of a publisher: published = recorded + expired + before the recording + missing."""
-    counts = dict.fromkeys(Kind, 0)
+    counts = dict.fromkeys(FindingKind, 0)
     for finding in findings:
         counts[finding.kind] += finding.count
-    missing, before = counts[Kind.MISSING], counts[Kind.BEFORE]
+    missing, before = counts[FindingKind.MISSING], counts[FindingKind.BEFORE]
     expired = sequence.published - sequence.recorded - missing - before
     doubled = f"{sequence.doubled:,} recorded again" if sequence.doubled else ""
     lost = f"{missing:,} published but not recorded" if missing else ""
@@ -120,7 +120,7 @@ class _TypedDifferences:
         )
 
 
-def _compare(queries: Queries, table: TypedTable, typed: _TypedDifferences, low: int, high: int) -> None:
+def _compare(queries: LedgerQueries, table: TypedTable, typed: _TypedDifferences, low: int, high: int) -> None:
     counts = list(queries.in_pieces(table.counts_sql, low, high))
     typed.wanted += sum(row["wanted"] for row in counts)
     typed.found += sum(row["found"] for row in counts)
@@ -129,7 +129,7 @@ def _compare(queries: Queries, table: TypedTable, typed: _TypedDifferences, low:
             typed.add(row)
 
 
-def _archive(queries: Queries, chosen: Window) -> Iterator[Balance]:
+def _archive(queries: LedgerQueries, chosen: LedgerWindow) -> Iterator[Balance]:
     for file in queries.rows(sql.ARCHIVED, low=chosen.low):
         first, last = file["first_number"], file["last_number"]
         found = sum(row["rows"] for row in queries.in_pieces(sql.IN_FILE, first, last, day=str(file["day"])))

@@ -38,7 +38,7 @@ def counted(batches: "Iterable[pa.RecordBatch]", output: Output) -> "Iterator[pa
         click.echo(f"\r{rows:,} rows", err=True)
 
 
-class Progress:
+class ProgressBar:
     """A bar for long work. Use it in a `with` block.
 
     `total` is None where it is not known beforehand; `unit` names what is counted, in the plural; `visible` is False if
@@ -53,7 +53,7 @@ class Progress:
         self._began_s = time.monotonic()
         self._next_s = self._began_s + _SILENT_S
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -3,18 +3,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.cli.systems.energy.charts import LABELS, text_lines
-from adapters.cli.systems.energy.period import Anomaly, Period, Quarter
+from adapters.cli.systems.energy.period import QuarterAnomaly, ShipPeriod, ShipQuarter
 
 START_AT = datetime(2018, 8, 24, tzinfo=UTC)
 
 
-def quarter(n: int, kwh: float | None, quality: str = "measured", kind: str = "") -> Quarter:
-    anomalies = (Anomaly(kind, kwh, 3.0, "why"),) if kind else ()
-    return Quarter(START_AT + timedelta(minutes=15 * n), kwh, quality, 1.0, False, None, anomalies)
+def quarter(n: int, kwh: float | None, quality: str = "measured", kind: str = "") -> ShipQuarter:
+    anomalies = (QuarterAnomaly(kind, kwh, 3.0, "why"),) if kind else ()
+    return ShipQuarter(START_AT + timedelta(minutes=15 * n), kwh, quality, 1.0, False, None, anomalies)
 
 
-def period(*quarters: Quarter, count: int = 60) -> Period:
-    return Period("1", START_AT, START_AT + timedelta(minutes=15 * count), quarters)
+def period(*quarters: ShipQuarter, count: int = 60) -> ShipPeriod:
+    return ShipPeriod("1", START_AT, START_AT + timedelta(minutes=15 * count), quarters)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

@@ -16,7 +16,7 @@ import pytest
 
 from adapters.cli.output.destination import whole_file
 from adapters.cli.output.formats import Format
-from adapters.cli.output.progress import Progress, bar_line, duration
+from adapters.cli.output.progress import ProgressBar, bar_line, duration
 from adapters.client import pages as exporting
 from adapters.client.errors import Failed, WrongUsage
 from adapters.client.pages import PageSize
@@ -346,6 +346,6 @@ def test_the_bar() -> None:
 
 
 def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(2, "rows") as bar:
+    with ProgressBar(2, "rows") as bar:
         bar.advance(2)
     assert capsys.readouterr().err == ""

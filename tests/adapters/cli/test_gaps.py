@@ -12,7 +12,7 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.ledger.sequence import Expired, Kind, PublisherSequence, Run
+from adapters.cli.ledger.sequence import Expired, FindingKind, NumberRun, PublisherSequence
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recording import START_AT, Recording
 
@@ -227,7 +227,7 @@ def sequence_of(seqs: list[int], rng: random.Random | None = None) -> PublisherS
         length = 1
         while length < len(seqs) and seqs[length] == seqs[0] + length and not (rng and rng.random() < 0.3):
             length += 1
-        sequence.add(Run(seqs[0], seqs[length - 1], START_AT, START_AT))
+        sequence.add(NumberRun(seqs[0], seqs[length - 1], START_AT, START_AT))
         seqs = seqs[length:]
     return sequence
 
@@ -237,14 +237,14 @@ def test_a_sequence_matches_a_simple_model(seqs: list[int], rng: random.Random) 
     sequence = sequence_of(seqs, rng)
     findings = sequence.findings(None)
     known: set[int] = set()
-    expected: dict[Kind, list[int]] = {Kind.DOUBLED: [], Kind.LATE: []}
+    expected: dict[FindingKind, list[int]] = {FindingKind.DOUBLED: [], FindingKind.LATE: []}
     for seq in seqs:
         if seq in known:
-            expected[Kind.DOUBLED].append(seq)
+            expected[FindingKind.DOUBLED].append(seq)
         elif seq < max(known, default=0):
-            expected[Kind.LATE].append(seq)
+            expected[FindingKind.LATE].append(seq)
         known.add(seq)
-    expected[Kind.MISSING] = [seq for seq in range(1, max(seqs)) if seq not in known]
+    expected[FindingKind.MISSING] = [seq for seq in range(1, max(seqs)) if seq not in known]
     for kind, wanted in expected.items():
         found = [seq for each in findings if each.kind is kind for seq in range(each.first, each.last + 1)]
         assert sorted(found) == sorted(wanted)
@@ -252,8 +252,8 @@ def test_a_sequence_matches_a_simple_model(seqs: list[int], rng: random.Random) 
     assert (sequence.recorded, sequence.doubled, sequence.published) == (len(known), len(seqs) - len(known), max(seqs))
 
 
-@pytest.mark.parametrize(("expired", "kinds"), [(3, []), (2, [Kind.MISSING]), (4, [])])
-def test_missing_beyond_expired_is_one_finding(expired: int, kinds: list[Kind]) -> None:
+@pytest.mark.parametrize(("expired", "kinds"), [(3, []), (2, [FindingKind.MISSING]), (4, [])])
+def test_missing_beyond_expired_is_one_finding(expired: int, kinds: list[FindingKind]) -> None:
     days = Expired(expired, DAY, DAY)
     found = sequence_of([1, 3, 4, 7]).findings(None, days)
     assert [each.kind for each in found] == kinds
@@ -262,14 +262,14 @@ def test_missing_beyond_expired_is_one_finding(expired: int, kinds: list[Kind]) 
 
 def test_missing_on_the_first_day_counts_as_before_the_recording() -> None:
     found = sequence_of([1, 9]).findings(START_AT + timedelta(hours=1), Expired(3, DAY, DAY))
-    assert [(each.kind, each.count) for each in found] == [(Kind.BEFORE, 4)]
+    assert [(each.kind, each.count) for each in found] == [(FindingKind.BEFORE, 4)]
 
 
 def test_holes_after_the_expired_days_are_missing() -> None:
     sequence = PublisherSequence("heating", "b1")
-    sequence.add(Run(1, 5, START_AT, START_AT))
+    sequence.add(NumberRun(1, 5, START_AT, START_AT))
     later = datetime(2026, 2, 3, tzinfo=UTC)
-    sequence.add(Run(8, 9, later, later))
-    sequence.add(Run(11, 11, later, later))
+    sequence.add(NumberRun(8, 9, later, later))
+    sequence.add(NumberRun(11, 11, later, later))
     found = sequence.findings(None, Expired(2, DAY, DAY))
-    assert [(each.kind, each.first, each.last) for each in found] == [(Kind.MISSING, 10, 10)]
+    assert [(each.kind, each.first, each.last) for each in found] == [(FindingKind.MISSING, 10, 10)]

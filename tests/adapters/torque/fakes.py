@@ -8,7 +8,7 @@ import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from adapters.torque.component import TorqueAdapter
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from broker.contract.fastening.topics import DriverLink
 from broker.message import Message, Publication
 
@@ -103,7 +103,7 @@ async def driver() -> AsyncIterator[FakeDriver]:
 class RunningAdapter:
     """An adapter whose `serve` runs on a fake bus."""
 
-    def __init__(self, *drivers: Driver) -> None:
+    def __init__(self, *drivers: TorqueDriver) -> None:
         self.bus = FakeBus()
         self.adapter = TorqueAdapter(drivers)
         self.working: list[bool] = []
@@ -121,7 +121,7 @@ class RunningAdapter:
 
 
 @asynccontextmanager
-async def running(*drivers: Driver) -> AsyncIterator[RunningAdapter]:
+async def running(*drivers: TorqueDriver) -> AsyncIterator[RunningAdapter]:
     started = RunningAdapter(*drivers)
     try:
         yield started

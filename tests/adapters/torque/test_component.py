@@ -1,7 +1,7 @@
 import pytest
 
 from adapters.torque.component import TorqueAdapter
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from broker.errors import Rejected
 from broker.message import Message
 from broker.runtime.component import Service
@@ -10,7 +10,7 @@ from tests.adapters.torque.fakes import RESET
 
 @pytest.fixture
 def adapter() -> TorqueAdapter:
-    return TorqueAdapter([Driver("left", "ws://127.0.0.1:1"), Driver("right", "ws://127.0.0.1:1")])
+    return TorqueAdapter([TorqueDriver("left", "ws://127.0.0.1:1"), TorqueDriver("right", "ws://127.0.0.1:1")])
 
 
 def test_it_is_a_service(adapter: TorqueAdapter) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.torque.configuration import Driver, read_drivers, without_credentials
+from adapters.torque.configuration import TorqueDriver, read_drivers, without_credentials
 from adapters.torque.declaration import DRIVER_URL
 from broker.errors import InvalidSetting
 
@@ -10,26 +10,26 @@ NAME = DRIVER_URL.name
 
 
 def test_a_single_url_is_driver_1() -> None:
-    assert read_drivers(NAME, DRIVER_URL.default) == (Driver("driver-1", "ws://127.0.0.1:9600"),)
+    assert read_drivers(NAME, DRIVER_URL.default) == (TorqueDriver("driver-1", "ws://127.0.0.1:9600"),)
 
 
 def test_several_drivers_have_names() -> None:
     assert read_drivers(NAME, " left = ws://a:1 , right=wss://b/path ") == (
-        Driver("left", "ws://a:1"),
-        Driver("right", "wss://b/path"),
+        TorqueDriver("left", "ws://a:1"),
+        TorqueDriver("right", "wss://b/path"),
     )
 
 
 @pytest.mark.parametrize(
     ("text", "drivers"),
     [
-        ("bench=ws://a", (Driver("bench", "ws://a"),)),
-        ("ws://a/?key=value", (Driver("driver-1", "ws://a/?key=value"),)),
-        ("a=ws://h/?key=value,b=ws://h", (Driver("a", "ws://h/?key=value"), Driver("b", "ws://h"))),
-        ("ws://[::1]:9600", (Driver("driver-1", "ws://[::1]:9600"),)),
+        ("bench=ws://a", (TorqueDriver("bench", "ws://a"),)),
+        ("ws://a/?key=value", (TorqueDriver("driver-1", "ws://a/?key=value"),)),
+        ("a=ws://h/?key=value,b=ws://h", (TorqueDriver("a", "ws://h/?key=value"), TorqueDriver("b", "ws://h"))),
+        ("ws://[::1]:9600", (TorqueDriver("driver-1", "ws://[::1]:9600"),)),
     ],
 )
-def test_other_accepted_settings(text: str, drivers: tuple[Driver, ...]) -> None:
+def test_other_accepted_settings(text: str, drivers: tuple[TorqueDriver, ...]) -> None:
     assert read_drivers(NAME, text) == drivers
 
 

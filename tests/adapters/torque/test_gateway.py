@@ -9,7 +9,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from adapters.torque import gateway
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from adapters.torque.gateway import STOPPED
 from broker.errors import Rejected
 from tests.adapters.torque.fakes import TIMEOUT_S, FakeBus, FakeDriver, RunningAdapter, driver, received, running
@@ -28,7 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[FakeDriver, RunningAdapter, ServerConnection]]:
-    async with driver() as fake, running(Driver("driver-1", fake.url)) as adapter:
+    async with driver() as fake, running(TorqueDriver("driver-1", fake.url)) as adapter:
         connection = await fake.connected()
         await adapter.bus.until(lambda: adapter.bus.errors() == [None])
         yield fake, adapter, connection
@@ -173,7 +173,7 @@ def test_commands_never_wait_for_a_connection() -> None:
 def test_an_unreachable_driver_is_reported_once() -> None:
     async def scenario() -> None:
         (port,) = free_ports(1)
-        async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+        async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
             await adapter.bus.until(lambda: adapter.bus.links())
             adapter.command()
             await asyncio.sleep(0.1)  # several attempts
@@ -185,7 +185,7 @@ def test_an_unreachable_driver_is_reported_once() -> None:
 
 def test_a_host_that_does_not_exist() -> None:
     async def scenario() -> None:
-        async with running(Driver("driver-1", f"ws://{'x' * 70}.invalid:1")) as adapter:
+        async with running(TorqueDriver("driver-1", f"ws://{'x' * 70}.invalid:1")) as adapter:
             await adapter.bus.until(lambda: adapter.bus.links())
             assert str(adapter.bus.errors()[0]).startswith("cannot connect (")
 
@@ -199,7 +199,7 @@ def test_a_refused_handshake() -> None:
     async def scenario() -> None:
         async with serve(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=refuse) as server:
             port = server.sockets[0].getsockname()[1]
-            async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+            async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
                 await adapter.bus.until(lambda: adapter.bus.errors() == ["handshake refused (HTTP 404)"])
 
     asyncio.run(scenario())
@@ -211,7 +211,7 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
-            async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+            async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
                 await adapter.bus.until(lambda: adapter.bus.errors() == ["no answer within 0.1 s"])
 
     asyncio.run(scenario())
@@ -225,7 +225,7 @@ def test_a_server_that_speaks_another_protocol() -> None:
     async def scenario() -> None:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+            async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
                 await adapter.bus.until(lambda: adapter.bus.links())
                 assert str(adapter.bus.errors()[0]).startswith("handshake failed (")
 
@@ -325,7 +325,7 @@ def test_a_stop_does_not_wait_for_a_driver_that_does_not_read(monkeypatch: pytes
 def test_a_stop_while_connecting_is_clean() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            async with running(Driver("driver-1", f"ws://127.0.0.1:{silent.getsockname()[1]}")) as adapter:
+            async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{silent.getsockname()[1]}")) as adapter:
                 await asyncio.sleep(0.05)
             assert adapter.bus.errors() == [STOPPED]
 
@@ -344,7 +344,7 @@ def test_a_stop_during_a_loss_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(gateway.Gateway, "_read", lose)
         async with driver() as fake:
             bus = FakeBus()
-            task = asyncio.create_task(gateway.Gateway(Driver("driver-1", fake.url)).run(bus))
+            task = asyncio.create_task(gateway.Gateway(TorqueDriver("driver-1", fake.url)).run(bus))
             done, _ = await asyncio.wait({task}, timeout=1)
             task.cancel()
             assert done
@@ -389,7 +389,7 @@ def test_an_error_in_the_writer_ends_the_adapter(monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(gateway.Gateway, "_write", fail)
         async with driver() as fake:
-            running_gateway = gateway.Gateway(Driver("driver-1", fake.url)).run(FakeBus())
+            running_gateway = gateway.Gateway(TorqueDriver("driver-1", fake.url)).run(FakeBus())
             with pytest.raises(ZeroDivisionError):
                 await asyncio.wait_for(running_gateway, TIMEOUT_S)
 
@@ -398,7 +398,7 @@ def test_an_error_in_the_writer_ends_the_adapter(monkeypatch: pytest.MonkeyPatch
 
 def test_passwords_are_used_and_not_published() -> None:
     async def scenario() -> None:
-        async with driver() as fake, running(Driver("driver-1", f"ws://user:secret@127.0.0.1:{fake.port}")) as adapter:
+        async with driver() as fake, running(TorqueDriver("driver-1", f"ws://user:secret@127.0.0.1:{fake.port}")) as adapter:
             connection = await fake.connected()
             assert connection.request is not None
             assert connection.request.headers["Authorization"].startswith("Basic ")
@@ -417,7 +417,7 @@ def test_a_bad_redirect_is_reported_without_the_password() -> None:
     async def scenario() -> None:
         async with serve(lambda _: asyncio.sleep(0), "127.0.0.1", 0, process_request=redirect) as server:
             port = server.sockets[0].getsockname()[1]
-            async with running(Driver("driver-1", f"ws://user:secret@127.0.0.1:{port}")) as adapter:
+            async with running(TorqueDriver("driver-1", f"ws://user:secret@127.0.0.1:{port}")) as adapter:
                 await adapter.bus.until(lambda: adapter.bus.links())
                 assert f"//127.0.0.1:{port}/there#fragment isn't a valid URI" in str(adapter.bus.errors()[0])
 
@@ -426,7 +426,7 @@ def test_a_bad_redirect_is_reported_without_the_password() -> None:
 
 def test_several_drivers_do_not_mix() -> None:
     async def scenario() -> None:
-        async with driver() as one, driver() as two, running(Driver("a", one.url), Driver("b", two.url)) as adapter:
+        async with driver() as one, driver() as two, running(TorqueDriver("a", one.url), TorqueDriver("b", two.url)) as adapter:
             of_a, of_b = await one.connected(), await two.connected()
             await adapter.bus.until(lambda: adapter.bus.links("a") and adapter.bus.links("b"))
             adapter.command(correlation=b"a", driver="a")

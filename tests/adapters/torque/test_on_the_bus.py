@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from adapters.torque.component import TorqueAdapter
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from adapters.torque.declaration import DECLARATION
 from adapters.torque.gateway import STOPPED
 from broker.contract.fastening.topics import DriverLink
@@ -60,7 +60,7 @@ async def until(condition: Callable[[], object]) -> None:
 def test_a_round_trip_and_a_clean_stop(broker: RealBroker) -> None:
     async def scenario() -> None:
         async with driver() as fake, Controller(broker, "recorder") as bystander:
-            runtime = Runtime(DECLARATION, TorqueAdapter([Driver("on-the-bus", fake.url)]), broker.settings)
+            runtime = Runtime(DECLARATION, TorqueAdapter([TorqueDriver("on-the-bus", fake.url)]), broker.settings)
             task = asyncio.create_task(runtime.run())
             connection = await fake.connected()
             await until(lambda: [each.connected for each in bystander.links("on-the-bus")] == [True])
@@ -85,7 +85,7 @@ def test_correlation_data_of_a_command_return_with_events(broker: RealBroker) ->
 
     async def scenario() -> None:
         async with driver() as fake, Controller(broker, "fastening") as controller:
-            runtime = Runtime(DECLARATION, TorqueAdapter([Driver("commanded", fake.url)]), broker.settings)
+            runtime = Runtime(DECLARATION, TorqueAdapter([TorqueDriver("commanded", fake.url)]), broker.settings)
             task = asyncio.create_task(runtime.run())
             connection = await fake.connected()
             await until(lambda: controller.links("commanded"))

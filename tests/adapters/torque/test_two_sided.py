@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from adapters.torque import gateway
-from adapters.torque.configuration import Driver
+from adapters.torque.configuration import TorqueDriver
 from broker.contract.fastening.topics import Operation, TorqueEvent
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.driver import Behaviour, Fault
@@ -46,7 +46,7 @@ async def _with_sim(port: int, behaviour: Behaviour, scenario: "asyncio._Corouti
 
 def test_steps_are_fastened_in_order(port: int) -> None:
     async def scenario() -> None:
-        async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+        async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
             await adapter.bus.until(lambda: adapter.bus.links() and adapter.bus.links()[-1].connected)
             for number, value in enumerate(("12.10", "19", "0.5"), 1):
                 operation = await fasten(adapter, value, b"%d" % number)
@@ -61,7 +61,7 @@ def test_a_driver_that_disconnects_is_reconnected_each_time(port: int, monkeypat
     monkeypatch.setattr(gateway, "FIRST_BACKOFF_S", 0.01)
 
     async def scenario() -> None:
-        async with running(Driver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
+        async with running(TorqueDriver("driver-1", f"ws://127.0.0.1:{port}")) as adapter:
             for times in (1, 2, 3):
                 connected = times
                 await adapter.bus.until(lambda: [each.connected for each in adapter.bus.links()].count(True) == connected)  # noqa: B023

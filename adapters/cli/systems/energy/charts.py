@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.cli.output.charts import png_chart, text_chart
-from adapters.cli.systems.energy.period import QUARTER, Period, Quarter
+from adapters.cli.systems.energy.period import QUARTER, ShipPeriod, ShipQuarter
 
 LABELS = 8
 """Width of the labels on the left."""
@@ -18,7 +18,7 @@ _ANOMALY, _MISSING = "#c53030", "#fed7d7"
 _LABELS = {"measured": "measured", "estimated": "estimated: longer readings, split", "partial": "partly covered"}
 
 
-def text_lines(period: Period, width: int) -> list[str]:
+def text_lines(period: ShipPeriod, width: int) -> list[str]:
     """Draw a period in lines of at most `width` characters: title, chart, marks, times.
 
     A column stands for one or several quarters; gaps are empty.
@@ -35,17 +35,17 @@ def text_lines(period: Period, width: int) -> list[str]:
     return [title[:width], *(line[:width] for line in lines)]
 
 
-def _columns(period: Period, width: int) -> list[list[Quarter]]:
+def _columns(period: ShipPeriod, width: int) -> list[list[ShipQuarter]]:
     """Return the quarters of each column: at most `width` columns, and at most one column per quarter."""
     count = period.count
-    columns: list[list[Quarter]] = [[] for _ in range(min(width, count))]
+    columns: list[list[ShipQuarter]] = [[] for _ in range(min(width, count))]
     for each in period.quarters:
         place = (each.start_at - period.since_at) // QUARTER
         columns[min(max(place, 0) * len(columns) // count, len(columns) - 1)].append(each)
     return columns
 
 
-def _mean(quarters: Sequence[Quarter]) -> float | None:
+def _mean(quarters: Sequence[ShipQuarter]) -> float | None:
     """Return the mean; if there are anomalies, the one farthest from it, so that it can be seen."""
     known = [each.kwh for each in quarters if each.kwh is not None]
     if not known:
@@ -55,7 +55,7 @@ def _mean(quarters: Sequence[Quarter]) -> float | None:
     return max(unusual, key=lambda value: abs(value - mean)) if unusual else mean
 
 
-def _mark(quarters: Sequence[Quarter]) -> str:
+def _mark(quarters: Sequence[ShipQuarter]) -> str:
     if any(each.anomalies and each.kwh is not None for each in quarters):
         return "!"
     qualities = {each.quality for each in quarters if each.kwh is not None}
@@ -70,13 +70,13 @@ def _below(marks: str) -> list[str]:
     return [f"{'':{LABELS - 1}}│{marks}".rstrip(), f"{'':{LABELS}}{LEGEND}"]
 
 
-def _times(period: Period, width: int) -> str:
+def _times(period: ShipPeriod, width: int) -> str:
     first, last = _text(period.since_at), _text(period.until_at)
     gap = width - len(first) - len(last)
     return f"{'':{LABELS}}{first}{' ' * gap}{last}" if gap > 0 else f"{'':{LABELS}}{first}"
 
 
-def _per_column(period: Period, columns: int) -> str:
+def _per_column(period: ShipPeriod, columns: int) -> str:
     minutes = period.count / columns * 15
     if minutes <= 15:
         return "15 min a column"
@@ -87,7 +87,7 @@ def _text(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%MZ}"
 
 
-def write_png(path: Path, period: Period) -> None:
+def write_png(path: Path, period: ShipPeriod) -> None:
     """Draw the energy of each quarter as PNG, in the colour of its quality, with gaps shaded and anomalies marked.
 
     Raises:
@@ -101,7 +101,7 @@ def write_png(path: Path, period: Period) -> None:
         axes.set_xlim(period.since_at, period.until_at)
 
 
-def _draw_quality(axes: Any, period: Period, quality: str) -> None:
+def _draw_quality(axes: Any, period: ShipPeriod, quality: str) -> None:
     """Draw the quarters of one quality as filled steps, with nothing between them."""
     chosen = [each for each in period.known if each.quality == quality]
     if not chosen:
@@ -112,7 +112,7 @@ def _draw_quality(axes: Any, period: Period, quality: str) -> None:
     axes.plot(times, values, drawstyle="steps-post", color=colour, linewidth=1.2, label=_LABELS[quality])
 
 
-def _steps(quarters: list[Quarter]) -> tuple[list[datetime], list[float]]:
+def _steps(quarters: list[ShipQuarter]) -> tuple[list[datetime], list[float]]:
     """Return the corners of steps; a stretch of quarters ends with its last value, then NaN."""
     times: list[datetime] = []
     values: list[float] = []
@@ -126,7 +126,7 @@ def _steps(quarters: list[Quarter]) -> tuple[list[datetime], list[float]]:
     return times, values
 
 
-def _draw_gaps(axes: Any, period: Period) -> None:
+def _draw_gaps(axes: Any, period: ShipPeriod) -> None:
     """Shade all gaps as one shape: there may be thousands."""
     ends = [period.since_at, *(each.start_at + QUARTER for each in period.known)]
     starts = [*(each.start_at for each in period.known), period.until_at]
@@ -136,7 +136,7 @@ def _draw_gaps(axes: Any, period: Period) -> None:
         axes.broken_barh(gaps, (0, 1), transform=whole_height, color=_MISSING, linewidth=0, zorder=0, label="missing")
 
 
-def _draw_anomalies(axes: Any, period: Period) -> None:
+def _draw_anomalies(axes: Any, period: ShipPeriod) -> None:
     found = [each for each in period.known if each.anomalies]
     if found:
         times, values = [each.start_at + QUARTER / 2 for each in found], [each.kwh for each in found]

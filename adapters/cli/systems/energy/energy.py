@@ -20,7 +20,7 @@ from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
     from adapters.cli.systems.energy.files import Defaults
-    from adapters.cli.systems.energy.period import Period, Quarter
+    from adapters.cli.systems.energy.period import ShipPeriod, ShipQuarter
     from adapters.cli.systems.energy.posting import Outcome, Poster
 
 _LAST_ROWS = 24
@@ -169,14 +169,14 @@ def ships(session: Session, output: Output) -> None:
 
 def _import(poster: "Poster", path: Path, defaults: "Defaults") -> "Outcome":
     """Post a file piece by piece; a file that cannot be read counts as refused."""
-    from adapters.cli.output.progress import Progress
+    from adapters.cli.output.progress import ProgressBar
     from adapters.cli.systems.energy.files import read
     from adapters.cli.systems.energy.posting import Outcome
 
     outcome = Outcome()
     try:
         posts = read(path, defaults)
-        with Progress(sum(len(each.data) for each in posts), "values") as bar:
+        with ProgressBar(sum(len(each.data) for each in posts), "values") as bar:
             for piece in (piece for each in posts for piece in each.pieces()):
                 outcome.add(piece, poster.post(piece))
                 bar.advance(len(piece.data), path.name)
@@ -195,7 +195,7 @@ def _report(outcome: "Outcome") -> None:
             hint(f"{what}: and {len(lines) - _MOST_REPORTED:,} more")
 
 
-def _write(period: "Period", chosen: "list[Quarter]", anomalies: bool, output: Output) -> None:
+def _write(period: "ShipPeriod", chosen: "list[ShipQuarter]", anomalies: bool, output: Output) -> None:
     for_people = output.format.for_people
     shown = chosen[-_LAST_ROWS:] if output.on_terminal and output.format is Format.TABLE else chosen
     if for_people:
@@ -210,14 +210,14 @@ def _write(period: "Period", chosen: "list[Quarter]", anomalies: bool, output: O
         hint("no anomaly is known in the period")
 
 
-def _for_people(quarter: "Quarter", anomalies: bool) -> tuple[Any, ...]:
+def _for_people(quarter: "ShipQuarter", anomalies: bool) -> tuple[Any, ...]:
     kwh = None if quarter.kwh is None else round(quarter.kwh, 3)
     anomaly = ", ".join(f"{each.kind}: {each.text}" if anomalies else each.kind for each in quarter.anomalies)
     quality = f"{quarter.quality or 'missing'}{', negative' if quarter.negative else ''}"
     return f"{quarter.start_at:%Y-%m-%d %H:%M}", kwh, quality, f"{100 * quarter.coverage:.0f} %", anomaly
 
 
-def _columns(quarter: "Quarter") -> tuple[Any, ...]:
+def _columns(quarter: "ShipQuarter") -> tuple[Any, ...]:
     found = quarter.anomalies
     kinds, texts = (", ".join(getattr(each, name) for each in found) or None for name in ("kind", "text"))
     expected = next((each.expected_kwh for each in found if each.expected_kwh is not None), None)
@@ -225,7 +225,7 @@ def _columns(quarter: "Quarter") -> tuple[Any, ...]:
     return *known, kinds, expected, texts
 
 
-def _report_total(period: "Period", earlier: int, output: Output) -> None:
+def _report_total(period: "ShipPeriod", earlier: int, output: Output) -> None:
     missing = period.count - len(period.known)
     more = [f"{earlier:,} earlier rows: -o csv"] * (earlier > 0) + [f"{missing:,} quarters missing"] * (missing > 0)
     text = f"total {period.kwh:,.3f} kWh in {len(period.known):,} quarters{''.join(f'; {each}' for each in more)}"
@@ -235,7 +235,7 @@ def _report_total(period: "Period", earlier: int, output: Output) -> None:
         hint(text)
 
 
-def _draw(period: "Period") -> None:
+def _draw(period: "ShipPeriod") -> None:
     from adapters.cli.systems.energy.charts import text_lines
 
     lines = text_lines(period, max(40, shutil.get_terminal_size().columns))

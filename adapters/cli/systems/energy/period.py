@@ -15,7 +15,7 @@ _TOLERANCE_KWH = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Anomaly:
+class QuarterAnomaly:
     """An anomaly that still holds: the quarter still has the reported value, or is still missing."""
 
     kind: str
@@ -25,7 +25,7 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarter:
+class ShipQuarter:
     """A quarter of an hour; `kwh` is None for a missing quarter, which is included for its anomalies."""
 
     start_at: datetime
@@ -34,20 +34,20 @@ class Quarter:
     coverage: float
     negative: bool
     revised_at: datetime | None
-    anomalies: tuple[Anomaly, ...] = ()
+    anomalies: tuple[QuarterAnomaly, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class ShipPeriod:
     """The quarters of a ship that begin in `[since_at, until_at)`, in order; missing ones without anomalies are left out."""
 
     ship: str
     since_at: datetime
     until_at: datetime
-    quarters: tuple[Quarter, ...]
+    quarters: tuple[ShipQuarter, ...]
 
     @property
-    def known(self) -> list[Quarter]:
+    def known(self) -> list[ShipQuarter]:
         """The quarters that have a value."""
         return [each for each in self.quarters if each.kwh is not None]
 
@@ -62,7 +62,7 @@ class Period:
         return max(1, -((self.since_at - self.until_at) // QUARTER))
 
 
-def read(session: Session, ship: str, since: str, until: str | None) -> Period:
+def read(session: Session, ship: str, since: str, until: str | None) -> ShipPeriod:
     """Read a period; `since` and `until` are typed by people, and relative times count back from the ship's last data.
 
     Raises:
@@ -82,7 +82,7 @@ def read(session: Session, ship: str, since: str, until: str | None) -> Period:
             f"no energy of ship {ship} is known in that period: it has {_text(first_at)} to {_text(end_at)}",
             "relative times count back from the ship's last quarter; --until must be after --since",
         )
-    period = Period(ship, _floor(since_at), until_at, _quarters(session, ship, since_at, until_at))
+    period = ShipPeriod(ship, _floor(since_at), until_at, _quarters(session, ship, since_at, until_at))
     if not period.known:
         raise Failed(
             f"no energy of ship {ship} is known from {_text(since_at)} to {_text(until_at)}", "widen --since or --until"
@@ -101,33 +101,33 @@ def _floor(at: datetime) -> datetime:
     return at - (at - datetime(1970, 1, 1, tzinfo=UTC)) % QUARTER
 
 
-def _quarters(session: Session, ship: str, since_at: datetime, until_at: datetime) -> tuple[Quarter, ...]:
+def _quarters(session: Session, ship: str, since_at: datetime, until_at: datetime) -> tuple[ShipQuarter, ...]:
     known = energy_sql.quarters(ship, since_at, until_at)
     rows = rows_of(session, known.sql, known.parameters)
     reported = energy_sql.anomalies(ship, since_at, until_at)
     unusual = rows_of(session, reported.sql, reported.parameters)
     by_start = {each["start_at"]: each for each in rows}
-    found: dict[datetime, list[Anomaly]] = {}
+    found: dict[datetime, list[QuarterAnomaly]] = {}
     for each in unusual:
-        anomaly = Anomaly(each["kind"], **each["last"])
+        anomaly = QuarterAnomaly(each["kind"], **each["last"])
         if _holds(anomaly, by_start.get(each["start_at"])):
             found.setdefault(each["start_at"], []).append(anomaly)
     starts = sorted({*by_start, *found})
     return tuple(_quarter(at, by_start.get(at), found.get(at, ())) for at in starts)
 
 
-def _holds(anomaly: Anomaly, row: dict[str, Any] | None) -> bool:
+def _holds(anomaly: QuarterAnomaly, row: dict[str, Any] | None) -> bool:
     """Return whether an anomaly still describes the data, which may have been revised since."""
     if row is None:
         return anomaly.kwh is None
     return anomaly.kwh is not None and abs(anomaly.kwh - row["kwh"]) <= _TOLERANCE_KWH * max(1.0, abs(anomaly.kwh))
 
 
-def _quarter(start_at: datetime, row: dict[str, Any] | None, anomalies: Sequence[Anomaly]) -> Quarter:
+def _quarter(start_at: datetime, row: dict[str, Any] | None, anomalies: Sequence[QuarterAnomaly]) -> ShipQuarter:
     if row is None:
-        return Quarter(start_at, None, None, 0.0, False, None, tuple(anomalies))
+        return ShipQuarter(start_at, None, None, 0.0, False, None, tuple(anomalies))
     kwh, quality, coverage = row["kwh"], row["quality"], row["coverage"]
-    return Quarter(start_at, kwh, quality, coverage, row["negative"], row["revised_at"], tuple(anomalies))
+    return ShipQuarter(start_at, kwh, quality, coverage, row["negative"], row["revised_at"], tuple(anomalies))
 
 
 def _text(at: datetime) -> str:

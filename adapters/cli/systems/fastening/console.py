@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from adapters.cli.session import reconnect
 from adapters.cli.systems.fastening.dialogue import FASTENING, TORQUE_ADAPTER, Dialogue
 from adapters.cli.systems.fastening.lines import PROMPT, Line, hint
 from adapters.cli.systems.fastening.requests import DriverRequests, JobHold, no_answer, refusal, request
@@ -22,7 +23,6 @@ KEEP_ALIVE_S = 10
 _STEP_S = 1.0
 _POLL_S = 0.1
 """Interval of polling the keyboard while a question is open; messages are always shown at once."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ATTACH_EVERY_S = 5.0
 _RETRY_KINDS = ("unknown serial", "no steps", "invalid")
 _LONGEST_SERIAL = 256
@@ -252,15 +252,7 @@ class Console:
     def _reconnect(self, lost: Unreachable) -> None:
         """Reconnect until it succeeds; the broker has queued the messages meanwhile, unless it was restarted."""
         self._show([hint(f"{lost.message}: reconnecting.")])
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            self._clock.sleep(pause_s)
-            try:
-                if not self._bus.connect(resume=True):
-                    self._subscribe()
-                break
-            except Unreachable:
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        reconnect(self._bus, self._subscribe, resume=True, pause=self._clock.sleep)
         self._show(self._dialogue.on_connection())
 
     def _show(self, lines: list[Line]) -> None:

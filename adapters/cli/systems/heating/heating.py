@@ -11,7 +11,7 @@ import click
 import orjson
 
 from adapters.cli.notices import warn
-from adapters.cli.options import Instant, Room, examples, output_options
+from adapters.cli.options import Instant, RoomName, examples, output_options
 from adapters.cli.output.charts import bars, text_chart
 from adapters.cli.output.destination import Columns, Output
 from adapters.cli.output.formats import Format
@@ -48,7 +48,7 @@ def heating() -> None:
 
 
 @heating.command(epilog=examples("scaup heating report", "scaup heating report room-1 --since 10m"))
-@click.argument("room", required=False, type=Room())
+@click.argument("room", required=False, type=RoomName())
 @click.option(
     "--since", "since_at", type=Instant(), default="1h", show_default=True, help="Wall time at which the period begins."
 )
@@ -77,7 +77,7 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
 
 
 @heating.command(epilog=examples("scaup heating setpoint room-1 21.5"))
-@click.argument("room", type=Room())
+@click.argument("room", type=RoomName())
 @click.argument("celsius", type=click.FloatRange(LOWEST_SETPOINT_C, HIGHEST_SETPOINT_C))
 @output_options
 @click.pass_obj

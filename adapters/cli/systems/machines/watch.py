@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.cli.notices import hint, warn
+from adapters.cli.session import reconnect
 from adapters.cli.systems.machines.source import SourceFailed, read_source
-from adapters.client.bus import Bus, Received
-from adapters.client.errors import ConnectionLost, Unreachable
+from adapters.client.bus import Received
+from adapters.client.errors import ConnectionLost
 from adapters.client.session import Session
 from broker.contract.components.topics import STATE
 from broker.contract.machines.topics import AVERAGE, READING
@@ -20,7 +21,6 @@ from controllers.moving_average.window import Window
 
 _DECIMALS = 2
 _STEP_S = 1.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _CONTROLLER = STATE.template.topic(component="moving-average")
 
 
@@ -116,7 +116,7 @@ def watch_bus(session: Session, machine: int | None) -> None:
                 received = bus.receive(_STEP_S)
             except ConnectionLost as lost:
                 warn(f"{lost.message}; reconnecting")
-                _reconnect(bus, filters)
+                reconnect(bus, lambda: bus.subscribe(*filters), resume=False)
                 continue
             if received is not None and (found := watched.take(received)) is not None:
                 print_json(found)
@@ -136,19 +136,6 @@ def watch_source(place: str, every_s: float, averages: SourceAverages, pause: Ca
             print_json(each)
         next_s = max(next_s + every_s, time.monotonic())
         pause(max(0.0, next_s - time.monotonic()))
-
-
-def _reconnect(bus: Bus, filters: list[str]) -> None:
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        time.sleep(pause_s)
-        try:
-            bus.connect()
-            bus.subscribe(*filters)
-        except Unreachable:
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        else:
-            return
 
 
 def _object(payload: bytes) -> dict[str, Any] | None:
