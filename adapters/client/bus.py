@@ -58,7 +58,7 @@ class Bus(Protocol):
         ...
 
 
-class LeavingBus(Bus, Protocol):
+class BusWithWill(Bus, Protocol):
     """A connection with a last will."""
 
     def last_will(self, publication: Publication, keep_alive_s: int) -> None:

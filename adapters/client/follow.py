@@ -39,11 +39,11 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
-    """The history is complete; from here on it is live."""
+class HistoryEnd:
+    """The history is complete; live messages follow."""
 
 
-Event = ArrowRows | Caught | Live
+Event = ArrowRows | HistoryEnd | Live
 
 
 class Backlog:
@@ -91,7 +91,7 @@ class Follower:
         self._backlog = backlog or Backlog()
         self._newest_at = history.since_at
         self._cut = False
-        self.caught = False
+        self.complete = False
         self.request = self._query(None)
         self.next_request: Publication | None = None
 
@@ -103,7 +103,7 @@ class Follower:
         """
         if received.topic == QUERY.template.text and received.correlation_data == self.request.correlation_data:
             self._cut = True
-        elif self.caught:
+        elif self.complete:
             yield from self._live(received)
         elif (event := RECORDER.take(self._exchange, received)) is not None:
             yield from self._answered(event)
@@ -123,8 +123,8 @@ class Follower:
         elif end_of(event, self._sql).truncated:
             self.request = self.next_request = self._query(self._newest_at)
         else:
-            self.caught = True
-            yield Caught()
+            self.complete = True
+            yield HistoryEnd()
             yield from (Live(each) for each in self._backlog.drain())
 
     def _live(self, received: Received) -> Iterator[Event]:
@@ -147,10 +147,10 @@ def follow(bus: Bus, history: History) -> Iterator[Event]:
     subscribe(bus, history.topic_filter)
     requests.publish(follower.request, round(PATIENCE_S))
     while True:
-        received = bus.receive(_STEP_S if follower.caught else PATIENCE_S)
+        received = bus.receive(_STEP_S if follower.complete else PATIENCE_S)
         if received is not None:
             yield from follower.take(received)
-        elif not follower.caught:
+        elif not follower.complete:
             raise RECORDER.silent(PATIENCE_S)
         if follower.next_request is not None:
             request, follower.next_request = follower.next_request, None

@@ -18,7 +18,7 @@ from adapters.cli.systems.energy.files import FilePost
 from adapters.cli.systems.energy.posting import Poster
 from adapters.cli.systems.fastening.requests import DriverRequests
 from adapters.client.errors import ClientError
-from adapters.client.follow import Caught, follow
+from adapters.client.follow import HistoryEnd, follow
 from adapters.client.history import History as MessageHistory
 from adapters.client.recorder import Recorder
 from adapters.client.rows import ArrowRows
@@ -204,7 +204,7 @@ def test_follow(case: Case) -> None:
     def run() -> object:
         found: list[int] = []
         for event in follow(bus, MessageHistory(topic_filter="/readings/#")):
-            if isinstance(event, Caught):
+            if isinstance(event, HistoryEnd):
                 return found
             assert isinstance(event, ArrowRows)
             found += [values[0] for values in event.rows()]

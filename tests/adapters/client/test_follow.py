@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.client.bus import Received
 from adapters.client.errors import Unreachable
-from adapters.client.follow import Backlog, Caught, Event, Follower, Live
+from adapters.client.follow import Backlog, Event, Follower, HistoryEnd, Live
 from adapters.client.history import History
 from adapters.client.rows import ArrowRows
 from broker.exchange import Exchange
@@ -96,14 +96,14 @@ def test_every_message_is_shown_exactly_once(seed: int, before: int, most_rows: 
         if plant.follower.next_request is not None:
             plant.ask()
     plant.some()
-    assert plant.follower.caught
+    assert plant.follower.complete
     assert plant.shown == list(range(1, plant.count + 1))
 
 
 def test_end_of_the_history_is_reported() -> None:
     sorter = follower(History(topic_filter="#", lines=0, cut="c"))
     events = list(sorter.take(_end(sorter)))
-    assert events == [Caught()]
+    assert events == [HistoryEnd()]
 
 
 def test_own_query_and_its_replies_are_not_shown() -> None:

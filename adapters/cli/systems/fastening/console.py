@@ -10,7 +10,7 @@ from adapters.cli.systems.fastening.dialogue import FASTENING, TORQUE_ADAPTER, D
 from adapters.cli.systems.fastening.lines import PROMPT, Line, hint
 from adapters.cli.systems.fastening.requests import DriverRequests, JobHold, no_answer, refusal, request
 from adapters.cli.systems.fastening.terminal import Keyboard, OutputClosed, Screen, interruptible
-from adapters.client.bus import LeavingBus, Received
+from adapters.client.bus import BusWithWill, Received
 from adapters.client.errors import ConnectionLost, Failed, Refused, Unreachable
 from broker.contract.components.topics import STATE, ComponentState
 from broker.contract.fastening.topics import EVENT, JOB, LINK, Action, DriverLink, DriverState, FasteningAnswer, FasteningEvent
@@ -39,7 +39,7 @@ class Clock:
 class Console:
     """One run of a job at one driver, on a bus that is connected."""
 
-    def __init__(self, bus: LeavingBus, driver: str, console: str, keyboard: Keyboard, clock: Clock | None = None) -> None:
+    def __init__(self, bus: BusWithWill, driver: str, console: str, keyboard: Keyboard, clock: Clock | None = None) -> None:
         self._bus, self._driver, self._console, self._keyboard = bus, driver, console, keyboard
         self._clock = clock or Clock()
         self._requests = DriverRequests(bus, driver, console, self._clock.now)

@@ -17,7 +17,7 @@ from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
     from adapters.cli.systems.fastening.terminal import Keyboard
-    from adapters.client.bus import LeavingBus
+    from adapters.client.bus import BusWithWill
     from broker.contract.sql import Statement
 
 DEFAULT_DRIVER = "driver-1"
@@ -186,7 +186,7 @@ def _run(session: Session, serial: str | None, driver: str, keyboard: "Keyboard"
     from adapters.cli.systems.fastening.requests import console_name
 
     with session.bus(session_expiry_s=SESSION_S) as bus:
-        Console(cast("LeavingBus", bus), driver, console_name(), keyboard).run(serial)
+        Console(cast("BusWithWill", bus), driver, console_name(), keyboard).run(serial)
 
 
 def _show_results(session: Session, serial: str, output: Output) -> None:
