@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from starlette.datastructures import QueryParams
 
-from adapters.http.errors import NotReadable
+from adapters.http.errors import BadRequest
 from broker.contract.energy.topics import RAW
 from broker.errors import InvalidTopic
 
@@ -52,12 +52,12 @@ def read_period(query: QueryParams) -> Period:
     """Return the period in `?spaceship_id=…&start=…&end=…`; all three are required.
 
     Raises:
-        NotReadable: one is missing, given twice or cannot be read, or `end` is before `start`.
+        BadRequest: one is missing, given twice or cannot be read, or `end` is before `start`.
     """
     ship = _ship(_one(query, "spaceship_id", "1"))
     start, end = (_time(_one(query, name, "2018-08-24T00:00:00Z"), name) for name in ("start", "end"))
     if end < start:
-        raise NotReadable(f"end: {_utc(end)} is before start, {_utc(start)}")
+        raise BadRequest(f"end: {_utc(end)} is before start, {_utc(start)}")
     return Period(ship, *(_utc(min(max(each, FIRST), LAST)) for each in (start, end)))
 
 
@@ -65,17 +65,17 @@ def read_ship(body: bytes) -> str:
     """Return the ship of a post, as a topic level. The rest of the post is not checked.
 
     Raises:
-        NotReadable: the post is not a JSON object, or has no usable ship.
+        BadRequest: the post is not a JSON object, or has no usable ship.
     """
     try:
         body.decode()
         return _ship(_given(body))
     except UnicodeDecodeError as error:
-        raise NotReadable(f"malformed JSON: byte {error.start + 1} is not UTF-8") from None
+        raise BadRequest(f"malformed JSON: byte {error.start + 1} is not UTF-8") from None
     except msgspec.ValidationError:
-        raise NotReadable(_NO_OBJECT) from None
+        raise BadRequest(_NO_OBJECT) from None
     except RecursionError:
-        raise NotReadable("malformed JSON: it is nested too deeply") from None
+        raise BadRequest("malformed JSON: it is nested too deeply") from None
 
 
 def spelled(ship: str) -> int | str:
@@ -95,9 +95,9 @@ def _given(body: bytes) -> Any:
     try:
         value = json.loads(body.decode(), parse_constant=_refuse_constant)  # given bytes, it would accept UTF-16
     except ValueError as error:
-        raise NotReadable(f"malformed JSON: {error}") from None
+        raise BadRequest(f"malformed JSON: {error}") from None
     if not isinstance(value, dict):
-        raise NotReadable(_NO_OBJECT)
+        raise BadRequest(_NO_OBJECT)
     return value.get("spaceship_id", msgspec.UNSET)
 
 
@@ -105,7 +105,7 @@ def _loaded(raw: msgspec.Raw) -> Any:
     try:
         return json.loads(bytes(raw))
     except ValueError:  # more digits than Python converts
-        raise NotReadable(_NO_SHIP) from None
+        raise BadRequest(_NO_SHIP) from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -120,24 +120,24 @@ def _refuse_constant(name: str) -> None:
 def _one(query: QueryParams, name: str, example: str) -> str:
     given = query.getlist(name)
     if not given:
-        raise NotReadable(f"{name}: is missing, such as ?{name}={example}")
+        raise BadRequest(f"{name}: is missing, such as ?{name}={example}")
     if len(given) > 1:
-        raise NotReadable(f"{name}: is given more than once")
+        raise BadRequest(f"{name}: is given more than once")
     return given[0]
 
 
 def _ship(given: Any) -> str:
     if given is msgspec.UNSET:
-        raise NotReadable("spaceship_id: is missing")
+        raise BadRequest("spaceship_id: is missing")
     if isinstance(given, bool) or not isinstance(given, (int, str)):
-        raise NotReadable(_NO_SHIP)
+        raise BadRequest(_NO_SHIP)
     text = str(given)
     if text != text.strip() or len(text) > LONGEST_SHIP or _NO_CHARACTER.search(text):
-        raise NotReadable(f"spaceship_id: must be {LONGEST_SHIP} characters of text at most, with no blanks around it")
+        raise BadRequest(f"spaceship_id: must be {LONGEST_SHIP} characters of text at most, with no blanks around it")
     try:
         RAW.template.topic(ship=text)
     except InvalidTopic as error:
-        raise NotReadable(f"spaceship_id: {error}") from None
+        raise BadRequest(f"spaceship_id: {error}") from None
     return text
 
 
@@ -152,7 +152,7 @@ def _time(text: str, name: str) -> datetime:
         at = datetime.fromisoformat(written)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else min(max(at, FIRST), LAST).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise NotReadable(f"{name}: must be ISO 8601 such as 2018-08-24T00:00:00Z, not {text[:60]!r}") from None
+        raise BadRequest(f"{name}: must be ISO 8601 such as 2018-08-24T00:00:00Z, not {text[:60]!r}") from None
 
 
 def _utc(at: datetime) -> str:

@@ -17,7 +17,7 @@ from adapters.energy_api.declaration import CLIENT
 from adapters.energy_api.parameters import read_period, read_ship
 from adapters.energy_api.quarters import body_of, request_for
 from adapters.energy_api.recorder import RecorderClient
-from adapters.http.errors import HttpError, JsonResponse, NotReadable, Unavailable
+from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
 from adapters.http.resource import Resource, read_body
 from broker.contract.energy.topics import RAW, Stored
 from broker.contract.storage.topics import JSON
@@ -119,4 +119,4 @@ def _stored(answer: Message) -> Stored:
         raise Unavailable("the normalizer's answer cannot be read") from error
     if stored.error is None:
         return stored
-    raise Unavailable(stored.error) if stored.error.startswith(_FULL) else NotReadable(stored.error)
+    raise Unavailable(stored.error) if stored.error.startswith(_FULL) else BadRequest(stored.error)

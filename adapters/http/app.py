@@ -15,7 +15,7 @@ from adapters.client.errors import ClientError
 from adapters.http.errors import (
     HttpError,
     JsonResponse,
-    NotThere,
+    NotFound,
     Unavailable,
     error_response,
     on_bug,
@@ -23,7 +23,7 @@ from adapters.http.errors import (
     on_unavailable,
 )
 from adapters.http.openapi import page
-from adapters.http.resource import Answer, Resource, paths
+from adapters.http.resource import Endpoint, Resource, paths
 from adapters.http.watch import BrokerWatch
 from broker.errors import BrokerUnavailable
 
@@ -68,14 +68,14 @@ def _common(document: dict[str, Any], watch: BrokerWatch) -> list[Resource]:
     ]
 
 
-def _fixed(response: Response) -> Answer:
+def _fixed(response: Response) -> Endpoint:
     async def answer(_request: Request) -> Response:
         return response
 
     return answer
 
 
-def _health(watch: BrokerWatch) -> Answer:
+def _health(watch: BrokerWatch) -> Endpoint:
     async def answer(_request: Request) -> Response:
         await watch.require()
         return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
@@ -89,7 +89,7 @@ def _on_no_route(resources: list[Resource]) -> Any:
     async def answer(request: Request, error: HTTPException) -> Response:
         if error.status_code != 404:
             return error_response(HttpError(error.status_code, error.detail, error.headers))
-        return error_response(NotThere(f"there is no {request.url.path[:_LONGEST_PATH]}: try {paths(resources)}"))
+        return error_response(NotFound(f"there is no {request.url.path[:_LONGEST_PATH]}: try {paths(resources)}"))
 
     return answer
 

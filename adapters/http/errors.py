@@ -1,8 +1,8 @@
 """Errors of a request, and the JSON that answers them: always an object with `error`.
 
 HttpError
-├── NotReadable   400  the request cannot be understood
-├── NotThere      404  there is nothing at this address
+├── BadRequest    400  the request cannot be understood
+├── NotFound      404  there is nothing at this address
 ├── TooLarge      413  the body is larger than the limit
 └── Unavailable   503  the broker, a component or this server cannot answer now; comes with `Retry-After`
 """
@@ -32,14 +32,14 @@ class HttpError(Exception):
         self.status, self.text, self.headers = status, text, dict(headers or {})
 
 
-class NotReadable(HttpError):
+class BadRequest(HttpError):
     """The request cannot be understood (400)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(400, text)
 
 
-class NotThere(HttpError):
+class NotFound(HttpError):
     """There is nothing at this address (404)."""
 
     def __init__(self, text: str) -> None:

@@ -6,9 +6,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from adapters.http.errors import HttpError, NotReadable, TooLarge
+from adapters.http.errors import BadRequest, HttpError, TooLarge
 
-Answer = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Resource:
@@ -16,29 +16,29 @@ class Resource:
 
     Args:
         path: path in Starlette's syntax, such as `/data` or `/ships/{ship}`.
-        answers: functions that answer, by method, for example `GET`.
+        endpoints: functions that answer a method, by its name, for example `GET`.
     """
 
-    def __init__(self, path: str, **answers: Answer) -> None:
+    def __init__(self, path: str, **endpoints: Endpoint) -> None:
         self.path = path
-        self._answers = answers
-        if "GET" in answers:
-            self._answers["HEAD"] = answers["GET"]
-        self._allow = ", ".join(sorted({*self._answers, "OPTIONS"}))
+        self._endpoints = endpoints
+        if "GET" in endpoints:
+            self._endpoints["HEAD"] = endpoints["GET"]
+        self._allow = ", ".join(sorted({*self._endpoints, "OPTIONS"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
 
         Raises:
-            HttpError: 405, or raised by the function that answers.
+            HttpError: 405, or raised by the endpoint.
         """
         response = await self._respond(Request(scope, receive))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        answer = self._answers.get(request.method)
-        if answer is not None:
-            return await answer(request)
+        endpoint = self._endpoints.get(request.method)
+        if endpoint is not None:
+            return await endpoint(request)
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": self._allow})
         text = f"{self.path} has no {request.method}: it allows {self._allow}"
@@ -59,7 +59,7 @@ async def read_body(request: Request, largest_bytes: int) -> bytes:
 
     Raises:
         TooLarge: the body is larger, or its Content-Length is, in which case nothing is read.
-        NotReadable: the client disconnected before the end.
+        BadRequest: the client disconnected before the end.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > largest_bytes:
@@ -71,7 +71,7 @@ async def read_body(request: Request, largest_bytes: int) -> bytes:
             if len(body) > largest_bytes:
                 raise TooLarge(largest_bytes)
     except ClientDisconnect:
-        raise NotReadable("the body ended early") from None
+        raise BadRequest("the body ended early") from None
     return bytes(body)
 
 

@@ -8,7 +8,7 @@ import re
 import orjson
 from starlette.datastructures import QueryParams
 
-from adapters.http.errors import NotReadable
+from adapters.http.errors import BadRequest
 from broker.contract.machines.topics import Status
 
 FIRST_MACHINE = 1
@@ -23,15 +23,15 @@ def read_id(query: QueryParams) -> int:
     """Return the number of the machine in `?id=`, 1 without it.
 
     Raises:
-        NotReadable: it is not a whole number of 64 bits, or is given more than once.
+        BadRequest: it is not a whole number of 64 bits, or is given more than once.
     """
     given = query.getlist("id")
     if not given:
         return FIRST_MACHINE
     if len(given) > 1:
-        raise NotReadable("id is given more than once: one machine at a time")
+        raise BadRequest("id is given more than once: one machine at a time")
     if not _WHOLE.fullmatch(given[0]) or not SMALLEST_ID <= int(given[0]) <= LARGEST_ID:
-        raise NotReadable(f"id is to be a whole number, such as ?id=7, not {given[0][:50]!r}")
+        raise BadRequest(f"id is to be a whole number, such as ?id=7, not {given[0][:50]!r}")
     return int(given[0])
 
 
@@ -39,26 +39,26 @@ def read_status(body: bytes) -> Status:
     """Return the status in a body, in upper or lower case. The last one of a repeated field counts.
 
     Raises:
-        NotReadable: the body is malformed, has no status, or an unknown one.
+        BadRequest: the body is malformed, has no status, or an unknown one.
     """
     if not body.strip():
-        raise NotReadable(MISSING)
+        raise BadRequest(MISSING)
     try:
         decoded = orjson.loads(body)
     except ValueError as error:
-        raise NotReadable(f"Malformed JSON in request data: {_why(body, error)}") from None
+        raise BadRequest(f"Malformed JSON in request data: {_why(body, error)}") from None
     if not isinstance(decoded, dict) or "status" not in decoded:
-        raise NotReadable(MISSING)
+        raise BadRequest(MISSING)
     return _status(decoded["status"])
 
 
 def _status(given: object) -> Status:
     if not isinstance(given, str) or not given.isascii():  # the upper case of ı is I
-        raise NotReadable(INVALID)
+        raise BadRequest(INVALID)
     try:
         return Status(given.upper())
     except ValueError:
-        raise NotReadable(INVALID) from None
+        raise BadRequest(INVALID) from None
 
 
 def _why(body: bytes, error: ValueError) -> str:

@@ -8,7 +8,7 @@ broker comes before the machine, because without it new machines cannot be seen.
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.http.errors import JsonResponse, NotReadable, NotThere
+from adapters.http.errors import BadRequest, JsonResponse, NotFound
 from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
 from adapters.machine_api.machines import Machines
@@ -56,7 +56,7 @@ class Routes:
         """
         number = read_id(request.query_params)
         if not is_json(request.headers.get("content-type")):
-            raise NotReadable(MISSING)
+            raise BadRequest(MISSING)
         status = read_status(await read_body(request, LARGEST_BODY_BYTES))
         await self._watch.require()
         if number not in self._machines:
@@ -69,5 +69,5 @@ class Routes:
         await self.bus.deliver(STATUS.publication(MachineStatus(status), id=str(number)), DELIVER_TIMEOUT_S)
 
 
-def _unknown(number: int) -> NotThere:
-    return NotThere(f"machine {number} is unknown: nothing has come from it since this API was started")
+def _unknown(number: int) -> NotFound:
+    return NotFound(f"machine {number} is unknown: nothing has come from it since this API was started")

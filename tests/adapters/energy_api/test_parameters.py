@@ -5,7 +5,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from adapters.energy_api.parameters import Period, read_period, read_ship, spelled
-from adapters.http.errors import NotReadable
+from adapters.http.errors import BadRequest
 from broker.errors import Rejected
 from controllers.energy.post import ship_id
 
@@ -23,13 +23,13 @@ def test_invalid_ship_names_the_field(given: object) -> None:
     if given in NO_SHIPS:
         with pytest.raises(Rejected):
             ship_id(given)
-    with pytest.raises(NotReadable, match=r"^spaceship_id: "):
+    with pytest.raises(BadRequest, match=r"^spaceship_id: "):
         read_ship(json.dumps({"spaceship_id": given}).encode())
 
 
 @pytest.mark.parametrize("number", ["1e999", "1.0", "-1e-999", "9" * 5_000])
 def test_numbers_that_are_not_ships(number: str) -> None:
-    with pytest.raises(NotReadable, match=r"^spaceship_id: "):
+    with pytest.raises(BadRequest, match=r"^spaceship_id: "):
         read_ship(b'{"spaceship_id":%s}' % number.encode())
 
 
@@ -51,13 +51,13 @@ def test_numbers_that_are_not_ships(number: str) -> None:
     ],
 )
 def test_body_that_is_not_json(body: bytes) -> None:
-    with pytest.raises(NotReadable, match=r"^malformed JSON: "):
+    with pytest.raises(BadRequest, match=r"^malformed JSON: "):
         read_ship(body)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b'[{"spaceship_id":1}]'])
 def test_body_that_is_not_an_object(body: bytes) -> None:
-    with pytest.raises(NotReadable, match="must be a JSON object"):
+    with pytest.raises(BadRequest, match="must be a JSON object"):
         read_ship(body)
 
 
@@ -65,7 +65,7 @@ def test_values_are_left_to_the_normalizer() -> None:
     for rest in (b"1e999", b'"\\ud800"', b"null", b'{"a":[]}', b"1e-999"):
         assert read_ship(b'{"spaceship_id":7,"data":%s}' % rest) == "7"
     assert read_ship(b'{"spaceship_id":2,"spaceship_id":3}') == "3", "the last one, as with the normalizer"
-    with pytest.raises(NotReadable, match=r"^spaceship_id: is missing"):
+    with pytest.raises(BadRequest, match=r"^spaceship_id: is missing"):
         read_ship(b'{"units":"kW"}')
 
 
@@ -109,12 +109,12 @@ def test_distant_times_are_clamped() -> None:
 @pytest.mark.parametrize("name", ["start", "end"])
 def test_invalid_time_names_the_parameter(text: str, name: str) -> None:
     given = {"start": "2018-08-24", "end": "2018-08-25", name: quote(text)}
-    with pytest.raises(NotReadable, match=f"^{name}: must be ISO 8601"):
+    with pytest.raises(BadRequest, match=f"^{name}: must be ISO 8601"):
         period(**given)
 
 
 def test_end_before_start() -> None:
-    with pytest.raises(NotReadable, match=r"^end: 2018-08-24T00:00:00Z is before start, 2018-08-25T00:00:00Z"):
+    with pytest.raises(BadRequest, match=r"^end: 2018-08-24T00:00:00Z is before start, 2018-08-25T00:00:00Z"):
         period("2018-08-25", "2018-08-24")
     assert period("2018-08-25", "2018-08-25").start == "2018-08-25T00:00:00Z"
 
@@ -126,11 +126,11 @@ def test_missing_or_repeated_parameter_is_named(name: str) -> None:
         (given.items() - {(name, given[name])}, "is missing"),
         ([*given.items(), (name, "1")], "more than once"),
     ):
-        with pytest.raises(NotReadable, match=f"^{name}: .*{why}"):
+        with pytest.raises(BadRequest, match=f"^{name}: .*{why}"):
             read_period(QueryParams(list(items)))
 
 
 @pytest.mark.parametrize("ship", ["", "%20", "a/b", "%23", "a%00", "x" * 101])
 def test_query_for_an_invalid_ship(ship: str) -> None:
-    with pytest.raises(NotReadable, match=r"^spaceship_id: "):
+    with pytest.raises(BadRequest, match=r"^spaceship_id: "):
         period("2018-08-24", ship=ship)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from adapters.http.app import application
-from adapters.http.errors import JsonResponse, NotReadable, TooLarge
+from adapters.http.errors import BadRequest, JsonResponse, TooLarge
 from adapters.http.openapi import answer, document
 from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
@@ -113,7 +113,7 @@ def test_disconnect_within_the_body_is_not_a_bug() -> None:
         async def receive() -> dict[str, Any]:
             return {"type": "http.disconnect"}
 
-        with pytest.raises(NotReadable):
+        with pytest.raises(BadRequest):
             await read_body(Request({"type": "http", "headers": []}, receive), 10)
 
     asyncio.run(check())
