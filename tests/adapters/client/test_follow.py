@@ -30,14 +30,14 @@ class Plant:
         self.count = 0
         self.shown: list[int] = []
 
-    def publish(self, heard: bool = True) -> None:
+    def publish(self, received: bool = True) -> None:
         self.count += 1
         payload = str(self.count)
         self.recorder.record(TOPIC, payload)
-        if heard:
-            self.hear(Received(topic=TOPIC, payload=payload.encode(), at=START_AT))
+        if received:
+            self.deliver(Received(topic=TOPIC, payload=payload.encode(), at=START_AT))
 
-    def hear(self, received: Received) -> None:
+    def deliver(self, received: Received) -> None:
         for event in self.follower.take(received):
             self.shown += list(numbers(event))
 
@@ -45,7 +45,7 @@ class Plant:
         question = self.follower.request
         self.follower.next_request = None
         self.recorder.record("storage/query", question.payload.decode())
-        self.hear(
+        self.deliver(
             Received(
                 topic="storage/query",
                 payload=question.payload,
@@ -57,7 +57,7 @@ class Plant:
         answer = self.recorder.answer(question.payload)
         for payload, content_type, user in answer:
             self.some()
-            self.hear(
+            self.deliver(
                 Received(
                     topic=question.response_topic or "",
                     payload=payload,
@@ -90,7 +90,7 @@ def test_every_message_is_shown_exactly_once(seed: int, before: int, most_rows: 
     plant = Plant(seed, most_rows)
     plant.recorder.database.execute("CREATE OR REPLACE MACRO now() AS TIMESTAMPTZ '2026-01-31 08:00:00+00'")
     for _ in range(before):
-        plant.publish(heard=plant.random.random() < 0.5)
+        plant.publish(received=plant.random.random() < 0.5)
     plant.ask()
     for _ in range(100):
         if plant.follower.next_request is not None:
@@ -119,9 +119,9 @@ def test_own_query_and_its_replies_are_not_shown() -> None:
 
 def test_recorder_that_stops_during_the_history_is_an_error() -> None:
     sorter = follower(History(topic_filter="#", cut="c"))
-    said = b'{"state":"offline","boot":"b","version":"1"}'
+    offline = b'{"state":"offline","boot":"b","version":"1"}'
     with pytest.raises(Unreachable, match="stopped"):
-        list(sorter.take(Received(topic="components/recorder/state", payload=said, at=START_AT)))
+        list(sorter.take(Received(topic="components/recorder/state", payload=offline, at=START_AT)))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 50])

@@ -114,7 +114,7 @@ def test_dropped_messages(text: str | None, verdict: Verdict) -> None:
 
 def session_with(**logins: FakeBus) -> FakeSession:
     session = FakeSession()
-    session.logins = {None if name == "nobody" else name: bus for name, bus in logins.items()}
+    session.logins = {None if name == "anonymous" else name: bus for name, bus in logins.items()}
     return session
 
 
@@ -127,7 +127,7 @@ def session_with(**logins: FakeBus) -> FakeSession:
     ],
 )
 def test_anonymous_client_may_publish_as_device_only(may_publish: tuple[str, ...], verdict: Verdict, text: str) -> None:
-    check(broker.anonymous(session_with(nobody=FakeBus(may_publish=may_publish)).login), verdict, text)
+    check(broker.anonymous(session_with(anonymous=FakeBus(may_publish=may_publish)).login), verdict, text)
 
 
 def test_broker_that_requires_a_login_is_ok() -> None:

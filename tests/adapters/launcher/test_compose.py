@@ -1,3 +1,5 @@
+"""The container runtime: what it refuses, publishes and reports."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The guardian: it starts a dead supervisor again, whatever fails meanwhile."""
+
 import logging
 import subprocess
 from pathlib import Path
@@ -17,7 +19,7 @@ FAILURES = (
 
 
 class Machine:
-    """Starts a supervisor after `failures`; `pauses_s` and `stopped` tell what the guardian did meanwhile."""
+    """Starts a supervisor after `failures`; `pauses_s` and `stopped` record what the guardian did meanwhile."""
 
     def __init__(self, data_dir: Path, failures: list[Exception]) -> None:
         self.epoch, self.failures = data_dir / "plant-epoch", failures

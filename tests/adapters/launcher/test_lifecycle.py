@@ -1,3 +1,5 @@
+"""Choosing a runtime, and the steps that the Makefile runs."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Log files: their ends, and new lines through a rotation."""
+
 from pathlib import Path
 
 from adapters.launcher import logfiles

@@ -1,3 +1,5 @@
+"""The native runtime: its programs and the supervisor's configuration."""
+
 import configparser
 import shlex
 from pathlib import Path

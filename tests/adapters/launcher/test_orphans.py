@@ -1,3 +1,5 @@
+"""Finding and stopping marked processes."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Checks before a start: every refusal names the fix."""
+
 import shutil
 import socket
 import sys

@@ -1,3 +1,5 @@
+"""Which components count as online after a start."""
+
 import pytest
 
 from adapters.launcher.rollout import not_online
