@@ -15,7 +15,8 @@ from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.database.migrate import migrate
 from storage.errors import ArchiveFailed, StorageError, first_line
-from storage.retention.archive import InWriter, Report
+from storage.retention.archive import Report
+from storage.retention.archive_files import InWriter
 
 log = logging.getLogger(__name__)
 

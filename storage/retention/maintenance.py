@@ -24,7 +24,8 @@ import duckdb
 from storage.database.cursors import lower_priority
 from storage.database.database import Database
 from storage.errors import ArchiveFailed, InvalidRequest, StorageError, first_line
-from storage.retention.archive import Archive, InWriter, Report
+from storage.retention.archive import Archive, Report
+from storage.retention.archive_files import InWriter
 from storage.retention.compact import compact, worth_compacting
 from storage.retention.policy import Policy, read_policy
 from storage.retention.purge import Purge
@@ -93,7 +94,7 @@ class Maintenance:
         """
         if self._database.free_bytes >= policy.floor_bytes or not policy.deletes_anything:
             return 0
-        return Purge(self._archive, policy, today).enforce_floor(report)
+        return Purge(self._archive.files, policy, today).enforce_floor(report)
 
     def purge(self, policy: Policy, today: date, report: Report) -> int:
         """Delete what the policy no longer keeps, and more while free disk is below its floor; return the number of messages.
@@ -102,7 +103,7 @@ class Maintenance:
             ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        deleted = Purge(self._archive, policy, today).run(report) + self.enforce_floor(policy, today, report)
+        deleted = Purge(self._archive.files, policy, today).run(report) + self.enforce_floor(policy, today, report)
         for each in self._archive.days_with_means(today):
             self._archive.move_means(each)
         return deleted

@@ -14,7 +14,8 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, Error
 
 from storage.errors import ArchiveFailed, first_line
-from storage.retention.archive import Archive, ArchiveFile, Report, WrittenFile
+from storage.retention.archive import Report
+from storage.retention.archive_files import ArchiveFile, ArchiveFiles, WrittenFile
 from storage.retention.policy import Policy
 from storage.schema.views import read_files
 
@@ -40,10 +41,10 @@ FROM numbers WHERE isfinite(value) GROUP BY ALL
 
 
 class Purge:
-    """Applies a retention policy to one archive on one day."""
+    """Applies a retention policy to the files of one archive on one day."""
 
-    def __init__(self, archive: Archive, policy: Policy, today: date) -> None:
-        self._archive, self._policy, self._today = archive, policy, today
+    def __init__(self, files: ArchiveFiles, policy: Policy, today: date) -> None:
+        self._files, self._policy, self._today = files, policy, today
 
     def run(self, report: Report) -> int:
         """Delete what the policy no longer keeps; return the number of messages.
@@ -52,7 +53,7 @@ class Purge:
             ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        days = [day for day in self._archive.archived_days() if self._policy.has_expired(day, self._today)]
+        days = [day for day in self._files.days() if self._policy.has_expired(day, self._today)]
         deleted, failures = 0, list[ArchiveFailed]()
         for done, day in enumerate(days):
             report("deleting expired messages", done, len(days))
@@ -60,7 +61,7 @@ class Purge:
                 deleted += self._purge_day(day, early=False)
             except ArchiveFailed as failure:  # a damaged file must not prevent all other deletions
                 failures.append(failure)
-        self._archive.remove_obsolete()
+        self._files.remove_obsolete()
         if failures:
             raise ArchiveFailed("; ".join(map(str, failures)))
         return deleted
@@ -72,26 +73,26 @@ class Purge:
             ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        deleted, days = 0, self._archive.archived_days()
+        deleted, days = 0, self._files.days()
         for done, day in enumerate(days):
-            if self._archive.database.free_bytes >= self._policy.floor_bytes:
+            if self._files.database.free_bytes >= self._policy.floor_bytes:
                 break
             report("freeing disk space", done, len(days))
             if count := self._purge_day(day, early=True):
                 log.warning("free disk is below the floor of the retention policy: deleted %d messages of %s early", count, day)
             deleted += count
-            if not self._archive.remove_obsolete():
+            if not self._files.remove_obsolete():
                 break  # a query still reads deleted files: their space is not free yet, which is no reason to delete more
         return deleted
 
     def _purge_day(self, day: date, early: bool) -> int:
         deleted = 0
-        for messages in self._archive.files(day, "messages"):
+        for messages in self._files.of_day(day, "messages"):
             expired = self._expired(messages, early)
             if expired.num_rows:
-                same_part = [file for file in self._archive.files(day) if file.part == messages.part and file != messages]
+                same_part = [file for file in self._files.of_day(day) if file.part == messages.part and file != messages]
                 deleted += self._rewrite(messages, same_part, expired)
-        for means in self._archive.files(day, "message_mean"):
+        for means in self._files.of_day(day, "message_mean"):
             self._rewrite_means(means, early)
         return deleted
 
@@ -104,16 +105,16 @@ class Purge:
         return pa.table({"topic": pa.array(expired, pa.string()), "means": pa.array(means, pa.bool_())})
 
     def _rewrite(self, messages: ArchiveFile, typed: list[ArchiveFile], expired: pa.Table) -> int:
-        archive, source = self._archive, self._source(messages)
+        files, source = self._files, self._source(messages)
         numbers = f"(SELECT number FROM {source} WHERE topic IN (SELECT topic FROM expired))"
-        new = [(archive.new_file(old.table, old.part, old.columns), old) for old in (messages, *typed)]
-        with archive.writing([file for file, _ in new]):
-            with _reading(messages), archive.database.cursor() as cursor:
+        new = [(files.new_file(old.table, old.part, old.columns), old) for old in (messages, *typed)]
+        with files.writing([file for file, _ in new]):
+            with _reading(messages), files.database.cursor() as cursor:
                 cursor.register("expired", expired)
                 written = []
                 for file, old in new:
                     rows_sql = f"SELECT * FROM {self._source(old)} WHERE number NOT IN {numbers}"
-                    written.append(archive.write(file, rows_sql, cursor))
+                    written.append(files.write(file, rows_sql, cursor))
                 means = cursor.sql(_MEANS.format(messages=source)).to_arrow_table()
                 counts = _counts(cursor, source)
             self._switch([messages, *typed], written, means, counts, messages.part.day)
@@ -134,26 +135,26 @@ class Purge:
             connection.execute("INSERT INTO live.message_mean BY NAME SELECT * FROM means")
             connection.unregister("means")
 
-        self._archive.switch(old, [each for each in written if each is not None], count_deleted)
+        self._files.switch(old, [each for each in written if each is not None], count_deleted)
 
     def _rewrite_means(self, means: ArchiveFile, early: bool) -> None:
-        archive, source, day = self._archive, self._source(means), means.part.day
+        files, source, day = self._files, self._source(means), means.part.day
         expired = [topic for topic in self._topics(means) if self._policy.means_expired(topic, day, self._today, early)]
         if not expired:
             return
-        file = archive.new_file(means.table, means.part, means.columns)
-        with archive.writing([file]):
-            with archive.database.cursor() as cursor:
+        file = files.new_file(means.table, means.part, means.columns)
+        with files.writing([file]):
+            with files.database.cursor() as cursor:
                 cursor.register("expired", pa.table({"topic": pa.array(expired, pa.string())}))
                 kept = f"SELECT * FROM {source} WHERE topic NOT IN (SELECT topic FROM expired)"
-                written = archive.write(file, kept, cursor)
-            archive.switch([means], [written] if written is not None else [], lambda connection: None)
+                written = files.write(file, kept, cursor)
+            files.switch([means], [written] if written is not None else [], lambda connection: None)
 
     def _source(self, file: ArchiveFile) -> str:
-        return read_files([self._archive.root / file.path])
+        return read_files([self._files.root / file.path])
 
     def _topics(self, file: ArchiveFile) -> list[str]:
-        with _reading(file), self._archive.database.cursor() as cursor:
+        with _reading(file), self._files.database.cursor() as cursor:
             found = cursor.execute(f"SELECT DISTINCT topic FROM {self._source(file)}").fetchall()
         return [topic for (topic,) in found]
 

@@ -13,7 +13,8 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import InvalidRequest, first_line
-from storage.retention.archive import InWriter, Report
+from storage.retention.archive import Report
+from storage.retention.archive_files import InWriter
 from storage.retention.maintenance import FAILURES, MaintenanceService
 from storage.schema.inferred_views import create, drop, infer
 

@@ -94,7 +94,7 @@ def test_redelivery_is_found_despite_a_damaged_archive(database: Database, deliv
     day = datetime.fromtimestamp(1_700_000_000, UTC).date()
     assert archive.move(day, lambda *_: None) == 1
     assert Redelivered(database).contains(deliver("t", b"old", packet_id=7, dup=True).delivery), "it is in the archive"
-    (database.archive / archive.files(day, "messages")[0].path).unlink()
+    (database.archive / archive.files.of_day(day, "messages")[0].path).unlink()
     assert Redelivered(database).contains(deliver("t", b"new", packet_id=8, dup=True).delivery)
     assert not Redelivered(database).contains(deliver("t", b"old", packet_id=7, dup=True).delivery)
 

@@ -17,7 +17,9 @@ from storage.database.database import Database
 from storage.errors import ArchiveFailed, StorageError
 from storage.query.sandbox import open_read_only
 from storage.retention import archive as archives
+from storage.retention import archive_files
 from storage.retention.archive import Archive
+from storage.retention.archive_files import ArchiveFiles
 from tests.storage.conftest import Past, Recording, a_day, ask, content, direct, silent
 
 FIRST, SECOND, THIRD, TODAY = (date(2026, 11, day) for day in (1, 2, 3, 4))
@@ -137,7 +139,7 @@ def test_late_rows_become_another_part(database: Database, archive: Archive, fil
     assert archive.closed_days(TODAY) == [FIRST]
     assert archive.move(FIRST, silent) == len(a_day(3))
     assert content(database) == before
-    assert [len(archive.files(FIRST, "messages")), len(archive.files(SECOND, "messages"))] == [2, 1]
+    assert [len(archive.files.of_day(FIRST, "messages")), len(archive.files.of_day(SECOND, "messages"))] == [2, 1]
 
 
 def test_gap_in_numbers_makes_no_empty_parts(database: Database, archive: Archive, past: Past) -> None:
@@ -151,18 +153,18 @@ def test_gap_in_numbers_makes_no_empty_parts(database: Database, archive: Archiv
 def test_part_too_large_for_memory_is_halved(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, copy = content(database), Archive._copy
+    before, copy = content(database), ArchiveFiles._copy
 
-    def small_memory(self: Archive, cursor: Any, rows_sql: str, *rest: Any) -> None:
+    def small_memory(self: ArchiveFiles, cursor: Any, rows_sql: str, *rest: Any) -> None:
         ((rows,),) = cursor.execute(f"SELECT count(*) FROM ({rows_sql})").fetchall()
         if rows > 6:
             raise duckdb.OutOfMemoryException("Out of Memory Error: failed to sort")
         copy(self, cursor, rows_sql, *rest)
 
-    monkeypatch.setattr(Archive, "_copy", small_memory)
+    monkeypatch.setattr(ArchiveFiles, "_copy", small_memory)
     assert archive.move(FIRST, silent) == len(a_day())
     assert content(database) == before
-    assert len(archive.files(FIRST, "messages")) == 4
+    assert len(archive.files.of_day(FIRST, "messages")) == 4
     assert on_disk(database) == listed(database)
 
 
@@ -172,7 +174,7 @@ def test_message_too_large_for_memory_stays_live(
     def no_memory(*_: Any) -> None:
         raise duckdb.OutOfMemoryException("Out of Memory Error")
 
-    monkeypatch.setattr(Archive, "_copy", no_memory)
+    monkeypatch.setattr(ArchiveFiles, "_copy", no_memory)
     with pytest.raises(ArchiveFailed, match="Out of Memory"):
         archive.move(FIRST, silent)
     assert live(database, FIRST) == len(a_day())
@@ -181,12 +183,12 @@ def test_message_too_large_for_memory_stays_live(
 def test_wrong_checksum_leaves_everything_live(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, copy = content(database), Archive._copy
+    before, copy = content(database), ArchiveFiles._copy
 
-    def wrong(self: Archive, cursor: Any, rows_sql: str, *rest: Any) -> None:
+    def wrong(self: ArchiveFiles, cursor: Any, rows_sql: str, *rest: Any) -> None:
         copy(self, cursor, f"SELECT * REPLACE ('!' AS topic) FROM ({rows_sql})" if "topic" in rows_sql else rows_sql, *rest)
 
-    monkeypatch.setattr(Archive, "_copy", wrong)
+    monkeypatch.setattr(ArchiveFiles, "_copy", wrong)
     with pytest.raises(ArchiveFailed, match=r"messages-000000000001\.parquet has 20 rows with checksum \d+, it should have"):
         archive.move(FIRST, silent)
     assert content(database) == before
@@ -248,7 +250,7 @@ def test_messages_that_arrive_during_a_move_are_stored(database: Database, fille
     counts = "SELECT count(*), count(DISTINCT number), max(number) FROM messages"
     assert ask(database, counts) == [(wanted, wanted, wanted)]
     assert ask(database, "SELECT count(*) FROM room_temperature WHERE room = 'room-9'") == [(recording.count,)]
-    assert len(archive.files(FIRST, "messages")) >= 2
+    assert len(archive.files.of_day(FIRST, "messages")) >= 2
     assert on_disk(database) == listed(database)
 
 
@@ -339,7 +341,7 @@ def test_queries_name_a_damaged_file_and_recording_continues(how: str, tmp_path:
 def test_lost_file_is_neither_overwritten_nor_dropped(database: Database, archive: Archive, filled: Past) -> None:
     move_all(archive)
     damaged, _ = damage(database, "missing")
-    other = archive.new_file("messages", archive.files(SECOND, "messages")[0].part, ("number",))
+    other = archive.files.new_file("messages", archive.files.of_day(SECOND, "messages")[0].part, ("number",))
     assert other.path != str(damaged.relative_to(database.archive))
 
 
@@ -351,7 +353,7 @@ def test_full_disk_leaves_everything_live_and_no_file(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(archives, "sync_file", full)
+    monkeypatch.setattr(archive_files, "sync_file", full)
     with pytest.raises(ArchiveFailed, match="No space left on device"):
         archive.move(FIRST, silent)
     monkeypatch.undo()
@@ -428,11 +430,11 @@ def test_obsolete_files_stay_if_a_reader_does_not_end_in_time(
     database: Database, archive: Archive, filled: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move_all(archive)
-    monkeypatch.setattr(archives, "READERS_END_S", 0.05)
+    monkeypatch.setattr(archive_files, "READERS_END_S", 0.05)
     with database.cursor():
         archive.restore(SECOND, silent)
         assert (database.archive / "day=2026-11-02").exists()
-    archive.remove_obsolete()
+    archive.files.remove_obsolete()
     assert not (database.archive / "day=2026-11-02").exists()
     assert on_disk(database) == listed(database)
 
@@ -473,7 +475,7 @@ def test_column_missing_in_an_older_file_is_null(database: Database, archive: Ar
 
 def test_days_without_messages_or_without_rows(database: Database, archive: Archive, filled: Past) -> None:
     assert archive.move(date(2020, 1, 1), silent) == 0
-    assert archive.archived_days() == []
+    assert archive.files.days() == []
     assert on_disk(database) == set()
 
 

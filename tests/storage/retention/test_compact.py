@@ -265,7 +265,7 @@ def test_columns_are_listed_once_during_compaction(database: Database, filled: P
 
     def with_move(*given: Any) -> None:
         copy(*given)
-        assert archive._tables()["valve_level"] == ["number", "received_at", "event_at", "room", "level"]
+        assert archive.files.tables()["valve_level"] == ["number", "received_at", "event_at", "room", "level"]
         moved.append(1)
 
     monkeypatch.setattr(compacting, "_copy_until", with_move)

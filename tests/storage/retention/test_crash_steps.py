@@ -50,7 +50,7 @@ def scenario(folder: Path) -> None:
         days.move(day, silent)
     compact(database, direct, silent)
     maintenance.purge(POLICY, TODAY, silent)
-    if days.files(SECOND):
+    if days.files.of_day(SECOND):
         maintenance.restore(SECOND, silent)
     maintenance.run(POLICY, TODAY, silent)
     maintenance.run(POLICY, TODAY, silent, SECOND)

@@ -206,7 +206,7 @@ def test_restored_day_with_means_stays(database: Database, past: Past, archive: 
     assert maintenance.restore(FIRST, silent) > 0
     for _ in range(2):
         maintenance.run(parse_policy(policy), TODAY, silent)
-        assert archive.files(FIRST) == []
+        assert archive.files.of_day(FIRST) == []
         assert content(database) == before
     maintenance.run(parse_policy(policy), TODAY, silent, FIRST)
     assert ask(database, "SELECT count(*) FROM live.message_mean") == [(0,)]
@@ -231,7 +231,7 @@ def test_floor_deletes_the_oldest_days_and_logs_it(
     no_room_until(monkeypatch, database, 1)
     with caplog.at_level(logging.WARNING):
         assert purge(database, "floor 1GB\na keep 1y raw, keep 2y 15-min means") == 4
-    assert archive.archived_days() == [THIRD]
+    assert archive.files.days() == [THIRD]
     assert "deleted 2 messages of 2026-11-01 early" in caplog.text
     assert "deleted 2 messages of 2026-11-02 early" in caplog.text
     assert "2026-11-03" not in caplog.text
@@ -263,7 +263,7 @@ def test_damaged_file_is_named_and_blocks_no_other_day(database: Database, past:
     path.write_bytes(b"damaged")
     with pytest.raises(ArchiveFailed, match=r"day=2026-11-01/messages-000000000001\.parquet cannot be read"):
         purge(database, '"#" keep 1d raw')
-    assert archive.archived_days() == [FIRST]
+    assert archive.files.days() == [FIRST]
     path.write_bytes(whole)
     assert purge(database, '"#" keep 1d raw') == len(a_day())
     assert ask(database, BALANCE) == [(database.last_number,)]
@@ -278,7 +278,7 @@ def test_failed_rewrite_leaves_only_the_old_file(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("storage.retention.archive.sync_file", full)
+    monkeypatch.setattr("storage.retention.archive_files.sync_file", full)
     with pytest.raises(ArchiveFailed, match="No space left"):
         purge(database, "/readings/# keep 1d raw")
     monkeypatch.undo()
@@ -291,5 +291,5 @@ def test_purge_reports_progress(database: Database, past: Past, archive: Archive
     for day in (FIRST, SECOND):
         archived(past, archive, day, ("a", b"1"))
     reported: list[tuple[str, int, int]] = []
-    Purge(archive, parse_policy('"#" keep 0d raw'), TODAY).run(lambda *progress: reported.append(progress))
+    Purge(archive.files, parse_policy('"#" keep 0d raw'), TODAY).run(lambda *progress: reported.append(progress))
     assert reported == [("deleting expired messages", 0, 2), ("deleting expired messages", 1, 2)]
