@@ -117,9 +117,9 @@ def end_of(final: Final, sql: str, whole: bool = False) -> QueryEnd:
     """
     try:
         return answers.end(final, whole)
-    except answers.QueryFailed as error:
+    except answers.AnswerError as error:
         raise query_error(error.error, sql) from error
-    except answers.AnswerCut as error:
+    except answers.AnswerTruncated as error:
         raise Refused(str(error), NARROW) from error
     except MalformedReply as error:
         raise BrokenReply(str(error), SAME_RELEASE) from error

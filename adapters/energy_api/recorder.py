@@ -9,7 +9,7 @@ from typing import Any
 from adapters.client.aio import AsyncExchange
 from adapters.client.errors import BrokenReply, Failed, NoReply
 from adapters.energy_api.declaration import RECORDED_TOPIC
-from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, query, rows
 from broker.contract.storage.topics import QueryRequest
 from broker.exchange import MalformedReply
 from broker.message import Message
@@ -56,7 +56,7 @@ class RecorderClient:
         try:
             end(reply.final, whole=True)
             return [row for part in reply.parts for row in rows(part)]
-        except (QueryFailed, AnswerCut) as error:
+        except (AnswerError, AnswerTruncated) as error:
             log.warning("the recorder cannot answer: %s", error)
             raise Failed(f"the recorder cannot answer: {error}") from error
         except MalformedReply as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.contract.energy.topics import RAW
-from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, query, rows
 from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.errors import Rejected
 from broker.exchange import Exchange, Part, ReplyError
@@ -126,7 +126,7 @@ class History:
                 running.active_s = now_s
                 return None
             end(taken, whole=True)
-        except (ReplyError, QueryFailed, AnswerCut) as error:
+        except (ReplyError, AnswerError, AnswerTruncated) as error:
             raise self._failed(message.correlation_data or b"", error, now_s) from error
         del self._running[taken.correlation_data]
         return self._answered(running)

@@ -8,7 +8,7 @@ from typing import Any
 
 from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.contract.machines.topics import READING
-from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, query, rows
 from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.errors import Rejected
 from broker.exchange import Exchange, IncompleteReply, MalformedReply, Part
@@ -98,7 +98,7 @@ class WarmStart:
         except MalformedReply as error:
             self._fail(now_s)
             raise Rejected(str(error)) from error
-        except (IncompleteReply, QueryFailed, AnswerCut):
+        except (IncompleteReply, AnswerError, AnswerTruncated):
             self._fail(now_s)
         else:
             self._answered, self._retry_s, self._held_until_s = True, None, None

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from broker.contract.storage.answers import AnswerCut, QueryFailed, end, query, rows
+from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, query, rows
 from broker.contract.storage.topics import QueryEnd, QueryError, QueryRequest
 from broker.exchange import Exchange, Final, IncompleteReply, MalformedReply, Part, final, part
 from broker.message import Message, Publication, encode
@@ -184,13 +184,13 @@ def test_end_of_a_whole_answer() -> None:
 
 
 def test_truncated_answer_is_an_error() -> None:
-    with pytest.raises(AnswerCut, match="more than 3 rows"):
+    with pytest.raises(AnswerTruncated, match="more than 3 rows"):
         end(answer(TRUNCATED, 1))
 
 
 def test_error_of_the_recorder_is_raised() -> None:
     error = QueryError("limit", "too many rows")
-    with pytest.raises(QueryFailed, match="too many rows") as caught:
+    with pytest.raises(AnswerError, match="too many rows") as caught:
         end(answer(msgspec.structs.replace(END, error=error), 1))
     assert caught.value.error == error
 

@@ -11,15 +11,15 @@ from broker.exchange import Final, MalformedReply, Part
 from broker.message import Publication, decode, decode_json, encode
 
 
-class QueryFailed(BusError):
-    """The recorder could not answer a query; `error` is the reason it gave."""
+class AnswerError(BusError):
+    """The recorder answered a query with an error."""
 
     def __init__(self, error: QueryError) -> None:
         super().__init__(error.message)
         self.error = error
 
 
-class AnswerCut(BusError):
+class AnswerTruncated(BusError):
     """The answer was cut at a limit on rows, and the client needs all of them."""
 
 
@@ -51,8 +51,8 @@ def end(final: Final, whole: bool = True) -> QueryEnd:
         whole: the client needs every row, so an answer that was cut at a limit on rows is an error.
 
     Raises:
-        QueryFailed: the recorder could not answer.
-        AnswerCut: there are more rows than the recorder sends for one query, and `whole` is set.
+        AnswerError: the recorder could not answer.
+        AnswerTruncated: there are more rows than the recorder sends for one query, and `whole` is set.
         MalformedReply: the message is not the end of an answer, or of one with another number of parts.
     """
     try:
@@ -60,12 +60,12 @@ def end(final: Final, whole: bool = True) -> QueryEnd:
     except Rejected as error:
         raise MalformedReply(f"the recorder's answer has no readable end: {error}", final.correlation_data) from error
     if found.error is not None:
-        raise QueryFailed(found.error)
+        raise AnswerError(found.error)
     if found.chunks != final.parts:  # also where something on the way dropped the user properties
         text = f"the recorder counts {found.chunks} parts in its answer, and {final.parts} have come"
         raise MalformedReply(text, final.correlation_data)
     if whole and found.truncated:
-        raise AnswerCut(f"there are more than {found.rows:,} rows, which is all that the recorder sends for one query")
+        raise AnswerTruncated(f"there are more than {found.rows:,} rows, which is all that the recorder sends for one query")
     return found
 
 
