@@ -24,7 +24,7 @@ from adapters.client.rows import ArrowRows, Result, Rows
 from broker.contract.sql import EVERYTHING
 from broker.runtime.settings import ROOT, Settings
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.recordings import Recording
+from tests.adapters.cli.recording import SavedRecording
 from tests.adapters.client.fakes import START_AT, FakeSession
 
 ROOM_1, ROOM_2 = "/readings/room-1/temperature", "/readings/room-2/temperature"
@@ -32,10 +32,10 @@ READING = b'{"sensorID":"s","type":"temperature","value":%d}'
 
 
 @pytest.fixture
-def recording(tmp_path: Path) -> Recording:
+def recording(tmp_path: Path) -> SavedRecording:
     folder = tmp_path / "var"
     folder.mkdir()
-    made = Recording(folder)
+    made = SavedRecording(folder)
     for number in range(1, 6):
         made.add(ROOM_1, READING % number, source="sim-rooms", boot="b", seq=str(number))
     made.add(ROOM_2, READING % 9)
@@ -44,12 +44,12 @@ def recording(tmp_path: Path) -> Recording:
 
 
 @pytest.fixture
-def session(recording: Recording) -> FakeSession:
+def session(recording: SavedRecording) -> FakeSession:
     return recording.session()
 
 
 @pytest.fixture(params=["file", "recorder"])
-def either(request: pytest.FixtureRequest, recording: Recording) -> FakeSession:
+def either(request: pytest.FixtureRequest, recording: SavedRecording) -> FakeSession:
     """The same messages, from the file and from a recorder that answers with few rows at a time."""
     return recording.session() if request.param == "file" else FakeSession(recording.recorder())
 
@@ -203,7 +203,7 @@ def test_a_table_that_is_not_there_is_wrong_usage(scaup: Scaup, either: FakeSess
     assert "such" in result.stderr
 
 
-def test_sql_is_one_query_and_a_truncated_answer_is_refused(scaup: Scaup, recording: Recording, tmp_path: Path) -> None:
+def test_sql_is_one_query_and_a_truncated_answer_is_refused(scaup: Scaup, recording: SavedRecording, tmp_path: Path) -> None:
     bus = recording.recorder()
     assert bus.recorder is not None
     path = tmp_path / "x.csv"
@@ -217,7 +217,7 @@ def test_sql_is_one_query_and_a_truncated_answer_is_refused(scaup: Scaup, record
     assert path.read_text() == "n\n" + "".join(f"{n}\n" for n in range(9))
 
 
-def test_an_export_excludes_later_messages_and_splits_at_limits(recording: Recording) -> None:
+def test_an_export_excludes_later_messages_and_splits_at_limits(recording: SavedRecording) -> None:
     for number in range(8, 3001):
         recording.add("many/a", b"%d" % number, START_AT + timedelta(minutes=1, microseconds=number))
     bus = recording.recorder()
@@ -238,7 +238,7 @@ def test_an_export_excludes_later_messages_and_splits_at_limits(recording: Recor
     assert max(len(each["sql"]) for each in bus.recorder.requests) < 500
 
 
-def test_rows_that_alone_exceed_a_limit_are_an_error(scaup: Scaup, recording: Recording) -> None:
+def test_rows_that_alone_exceed_a_limit_are_an_error(scaup: Scaup, recording: SavedRecording) -> None:
     bus = recording.recorder()
     assert bus.recorder is not None
     answer = bus.recorder.answer

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from adapters.cli.ledger.sequence import Expired, FindingKind, NumberRun, PublisherSequence
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.recording import START_AT, Recording
+from tests.adapters.cli.recording import Recording
+from tests.adapters.client.fakes import START_AT
 
 DAY = date(2026, 1, 31)
 LATER = 100

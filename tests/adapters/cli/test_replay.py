@@ -9,7 +9,7 @@ import pytest
 from adapters.client.errors import ConnectionLost
 from broker.message import Publication
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.recordings import Recording
+from tests.adapters.cli.recording import SavedRecording
 from tests.adapters.client.fakes import START_AT, FakeBus, FakeSession
 
 ROOM_1 = "/readings/room-1/temperature"
@@ -17,8 +17,8 @@ SINCE = ("--since", "2026-01-01")
 
 
 @pytest.fixture
-def recording(tmp_path: Path) -> Recording:
-    made = Recording(tmp_path)
+def recording(tmp_path: Path) -> SavedRecording:
+    made = SavedRecording(tmp_path)
     made.add(ROOM_1, b"1", source="sim-rooms", boot="b", seq="1", plant_time="2025-12-24T00:00:00Z")
     made.add("raw/one", b"\xff\x00", qos=0)
     made.add("heating/room-1/state", b"{}", qos=2)
@@ -36,7 +36,7 @@ def broker() -> FakeBus:
 
 
 @pytest.fixture
-def session(recording: Recording, broker: FakeBus) -> FakeSession:
+def session(recording: SavedRecording, broker: FakeBus) -> FakeSession:
     return recording.session(broker)
 
 
@@ -151,7 +151,9 @@ class Stopping(FakeBus):
 
 
 @pytest.mark.parametrize(("event", "code"), [(KeyboardInterrupt(), 130), (ConnectionLost("the connection was lost"), 3)])
-def test_a_stopped_replay_reports_its_progress(scaup: Scaup, recording: Recording, event: BaseException, code: int) -> None:
+def test_a_stopped_replay_reports_its_progress(
+    scaup: Scaup, recording: SavedRecording, event: BaseException, code: int
+) -> None:
     broker = Stopping()
     broker.event = event
     result = scaup("replay", *SINCE, "--speed", "max", session=recording.session(broker))
@@ -159,13 +161,13 @@ def test_a_stopped_replay_reports_its_progress(scaup: Scaup, recording: Recordin
     assert "stopped after 1 of 4 messages, the last one of 2026-01-31T08:00:01+00:00" in result.stderr
 
 
-def test_a_running_recorder_answers_the_ledger(scaup: Scaup, recording: Recording) -> None:
+def test_a_running_recorder_answers_the_ledger(scaup: Scaup, recording: SavedRecording) -> None:
     bus = recording.recorder()
     assert scaup("replay", *SINCE, "--speed", "max", session=FakeSession(bus)).exit_code == 0
     assert len(bus.posted) == 4
 
 
-def test_without_a_broker_there_is_no_replay(scaup: Scaup, recording: Recording) -> None:
+def test_without_a_broker_there_is_no_replay(scaup: Scaup, recording: SavedRecording) -> None:
     result = scaup("replay", *SINCE, session=recording.session())
     assert result.exit_code == 3
     assert "no broker" in result.stderr

@@ -15,7 +15,8 @@ from broker.contract.sql import family_condition
 from storage.schema.ledger import typed_tables
 from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
 from tests.adapters.cli.conftest import Scaup
-from tests.adapters.cli.recording import OTHER, READING, START_AT, Recording
+from tests.adapters.cli.recording import OTHER, READING, Recording
+from tests.adapters.client.fakes import START_AT
 
 DAY = date(2026, 1, 31)
 DEVICE = 2
