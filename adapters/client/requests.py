@@ -134,7 +134,11 @@ class Requests:
         """Publish a request and return its reply, which is one message and has `timeout_s` to arrive.
 
         Raises:
-            As `replies` does.
+            Refused: the broker does not let this account publish it.
+            NotOnline: the responder is not there, or stops before it has replied.
+            NoReply: no reply in time.
+            BrokenReply: a part of the reply was lost, or a message does not follow the protocol.
+            Unreachable: the connection was lost or the broker does not answer.
         """
         request = self.exchange.request(publication)
         until_s = self._clock() + timeout_s
