@@ -56,10 +56,10 @@ def test_faults_are_given_to_the_first_sensors() -> None:
 
 
 def test_the_shipped_room_does_not_depend_on_the_others() -> None:
-    alone, among = SimulatedRooms(Household()), SimulatedRooms(Household(rooms=3))
-    ticks(alone, 0, 3600)
-    ticks(among, 0, 3600)
-    assert alone.true_temperatures()["room-1"] == among.true_temperatures()["room-1"]
+    single, several = SimulatedRooms(Household()), SimulatedRooms(Household(rooms=3))
+    ticks(single, 0, 3600)
+    ticks(several, 0, 3600)
+    assert single.true_temperatures()["room-1"] == several.true_temperatures()["room-1"]
 
 
 def test_a_long_pause_is_caught_up_at_once() -> None:

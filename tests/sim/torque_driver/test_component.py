@@ -165,7 +165,7 @@ def test_settings_choose_the_address_and_port() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "reason"),
     [
         (["--fault", "tired=0.1"], "not NAME=SHARE with NAME one of duplicate, late, silent, stray, reverse"),
         (["--fault", "silent"], "not NAME=SHARE"),
@@ -176,7 +176,7 @@ def test_settings_choose_the_address_and_port() -> None:
         (["--delay", "-1"], "range"),
     ],
 )
-def test_wrong_options_are_refused(arguments: list[str], says: str) -> None:
+def test_wrong_options_are_refused(arguments: list[str], reason: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert says in " ".join(result.output.split())
+    assert reason in " ".join(result.output.split())

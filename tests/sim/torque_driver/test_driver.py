@@ -183,7 +183,7 @@ def test_bad_frames_are_answered_with_an_error(frame: bytes) -> None:
     (answer,) = after(sim, frame, 0.1, 0.0)
     assert answer
     assert orjson.loads(answer)["type"] == "error"
-    assert data(sim.take_due(LATEST_S)[0])["configuredValue"] == 19  # what was under way goes on
+    assert data(sim.take_due(LATEST_S)[0])["configuredValue"] == 19  # the operation under way is finished
 
 
 KEYS = st.sampled_from(["type", "data", "direction", "value"])
