@@ -1,11 +1,14 @@
+import asyncio
 import os
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from storage.database.database import Database
 from storage.errors import ArchiveFailed, InvalidRequest
-from storage.retention.maintenance import Maintenance, MaintenanceResult
+from storage.retention.maintenance import Maintenance, MaintenanceResult, MaintenanceService
 from storage.retention.policy import Policy, parse_policy
 from tests.storage.conftest import Past, a_day, ask, content, direct, silent
 
@@ -76,3 +79,45 @@ def test_result_is_readable() -> None:
         "1,234,567 messages of 2 days archived; database 900.0 MB → 1.5 MB"
     )
     assert ", 7 deleted by the retention policy;" in str(MaintenanceResult(0, 0, 7, 1, 1))
+
+
+def service_run(database: Database, policy: Path, until: Callable[[], bool]) -> list[str | None]:
+    """Run the daily schedule until a condition holds; return the warnings."""
+    warnings: list[str | None] = []
+
+    async def scenario() -> None:
+        service = MaintenanceService(database, direct, policy, warnings.append)
+        running = asyncio.create_task(service.run_daily())
+        async with asyncio.timeout(20):
+            while not (warnings and until()):
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        service.stop()
+
+    asyncio.run(scenario())
+    return warnings
+
+
+def test_schedule_archives_closed_days(
+    database: Database, maintenance: Maintenance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.retention.maintenance._CHECK_S", 0.01)
+    policy = tmp_path / "retention.conf"
+    policy.write_text("# forever\n")
+    Past(database).record(date(2020, 1, 1), a_day())
+    archived = "SELECT count(*) FROM archive_file WHERE day = '2020-01-01' AND state = 'archived'"
+    assert service_run(database, policy, lambda: ask(database, archived) != [(0,)])[0] is None
+
+
+def test_schedule_warns_of_a_failed_run(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.retention.maintenance._CHECK_S", 0.01)
+    warnings = service_run(database, tmp_path / "missing.conf", lambda: True)
+    assert str(warnings[0]).startswith("the archive is not up to date: the retention policy")
+
+
+def test_schedule_warns_of_a_full_disk(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.retention.maintenance._CHECK_S", 0.01)
+    policy = tmp_path / "retention.conf"
+    policy.write_text("floor 999999TB\n# forever\n")
+    assert "below the floor" in str(service_run(database, policy, lambda: True)[0])
