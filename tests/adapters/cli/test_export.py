@@ -318,6 +318,11 @@ def test_values_of_every_type(kind: Format, expected: str, empty: str) -> None:
         assert written(result, kind) == empty
 
 
+def test_instants_without_a_python_type_are_written_as_text() -> None:
+    table = duckdb.connect().sql("SELECT 'infinity'::TIMESTAMPTZ AS at, DATE '290000-01-02' AS day").to_arrow_table()
+    assert written(ArrowRows(table.schema, table.to_batches()), Format.CSV) == "at,day\ninfinity,290000-01-02\n"
+
+
 def written(result: Result, kind: Format) -> str:
     file = io.BytesIO()
     kind.write(result, file)
