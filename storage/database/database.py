@@ -65,8 +65,8 @@ def _raise_stuck() -> None:
 class Database:
     """Owns the database file.
 
-    One thread writes: only `cursor`, `free_bytes` and `file_sizes` may be used by others. Each query has its own cursor; all of
-    them are interrupted before a failed database is closed and reopened. A query that cannot be interrupted prevents DuckDB
+    One thread writes. Others may use `cursor`, `wait_for_queries` and the properties only. Each query has its own cursor; all
+    of them are interrupted before a failed database is closed and reopened. A query that cannot be interrupted prevents DuckDB
     from reopening the file: then `on_stuck` is called, which may end the process.
     """
 
