@@ -149,7 +149,8 @@ def test_a_charger_sends_its_soc_as_it_reconnects() -> None:
             chargers.frames.clear()
             chargers.open["sim-c1"].transport.abort()
             await until(lambda: chargers.socs("sim-c1"))
-            assert chargers.socs("sim-c1") == [last]
+            (soc,) = chargers.socs("sim-c1")
+            assert soc >= last, "a later one may have been under way"
 
     asyncio.run(scenario())
 
