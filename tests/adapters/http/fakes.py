@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from broker.errors import BrokerUnavailable
 from broker.message import Publication
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 JSON = {"content-type": "application/json"}
 
 
