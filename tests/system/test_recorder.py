@@ -112,7 +112,7 @@ class QueryClient:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic, properties.CorrelationData = self._topic, b"id-1"
         self._client.publish("storage/query", json.dumps({"sql": sql, **request}), qos=1, properties=properties)
-        assert self._final.wait(20), "no answer"
+        assert self._final.wait(20), f"no final message after {len(self._messages)} others"
         assert all(getattr(message.properties, "CorrelationData", None) == b"id-1" for message in self._messages)
         *chunks, end = [json.loads(message.payload) for message in self._messages]
         return [row for chunk in chunks for row in chunk], end
