@@ -25,8 +25,10 @@ from storage.query.sandbox import QueryResult, execute
 log = logging.getLogger(__name__)
 
 PART_BYTES = 256 * 1024
-"""Rows are gathered, and cut, to parts of about this size. Only a part of one row can be larger, up to `MAX_PART_BYTES`."""
+"""Rows are gathered, and cut, to parts of one or two times this size. Only one row can be larger, up to `MAX_PART_BYTES`."""
+_JSON_PUNCTUATION_BYTES = 6
 
+_CONTENT_TYPES = {AnswerFormat.ARROW: ARROW, AnswerFormat.JSON: JSON}
 _LONGEST_PAUSE_S = 0.25
 _json_lock = threading.Lock()
 
@@ -63,8 +65,8 @@ def answer(message: Message, request: QueryRequest, database: Database, limits: 
         with database.cursor() as cursor:
             result = execute(cursor, request, limits)
             columns = result.schema.names
-            for table in _part_tables(result):
-                yield _part(message, request.format, table, parts + 1)
+            for table, payload in _payloads(result, request.format):
+                yield exchange.part(message, parts + 1, payload, _CONTENT_TYPES[request.format])
                 rows, parts = rows + table.num_rows, parts + 1
             truncated = result.truncated
     except QueryFailed as failure:
@@ -86,13 +88,21 @@ def _closing(message: Message, end: QueryEnd) -> Publication:
     return exchange.final(message, end.chunks, encode(end), JSON)
 
 
-def _part_tables(result: QueryResult) -> Iterator[pa.Table]:
+def _payloads(result: QueryResult, form: AnswerFormat) -> Iterator[tuple[pa.Table, bytes]]:
+    for table in _part_tables(result, form):
+        yield from _encode(table, form)
+
+
+def _part_tables(result: QueryResult, form: AnswerFormat) -> Iterator[pa.Table]:
     """Gather batches to tables of about `PART_BYTES`. There is at least one, which holds the types of the columns."""
     gathered: list[pa.RecordBatch] = []
     size, sent = 0, False
-    for batch in _slices(result):
+    for batch, batch_size in _slices(result, form):
+        if gathered and size + batch_size > 2 * PART_BYTES:
+            yield pa.Table.from_batches(gathered)
+            gathered, size, sent = [], 0, True
         gathered.append(batch)
-        size += batch.nbytes
+        size += batch_size
         if size >= PART_BYTES:
             yield pa.Table.from_batches(gathered)
             gathered, size, sent = [], 0, True
@@ -100,19 +110,41 @@ def _part_tables(result: QueryResult) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(gathered, schema=result.schema)
 
 
-def _slices(result: QueryResult) -> Iterator[pa.RecordBatch]:
-    """Cut batches of long rows to slices of about `PART_BYTES`, of one row at least."""
+def _slices(result: QueryResult, form: AnswerFormat) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Cut batches to slices of about `PART_BYTES`, of one row at least, and return each with its size."""
+    row_overhead = 0
+    if form is AnswerFormat.JSON:  # each row repeats the names of its columns
+        row_overhead = sum(len(name.encode()) + _JSON_PUNCTUATION_BYTES for name in result.schema.names)
     for batch in result:
-        rows = max(1, batch.num_rows * PART_BYTES // max(batch.nbytes, 1))
-        for first in range(0, batch.num_rows, rows):
-            yield batch.slice(first, rows)
+        yield from _halves(batch, batch.slice(0, 0).nbytes, row_overhead)
 
 
-def _part(message: Message, form: AnswerFormat, table: pa.Table, number: int) -> Publication:
-    payload, content_type = (_arrow_stream(table), ARROW) if form is AnswerFormat.ARROW else (_json_in_turn(table), JSON)
-    if len(payload) > MAX_PART_BYTES:
+def _halves(batch: pa.RecordBatch, shared_bytes: int, row_overhead: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Halve a batch until each slice is small enough: rows of a batch can differ in size by any factor.
+
+    `nbytes` of a slice counts what its own rows refer to, and `shared_bytes`, such as a dictionary, which no cut makes smaller.
+    """
+    size = batch.nbytes - shared_bytes + batch.num_rows * row_overhead
+    if size <= PART_BYTES or batch.num_rows <= 1:
+        yield batch, size
+        return
+    middle = batch.num_rows // 2
+    yield from _halves(batch.slice(0, middle), shared_bytes, row_overhead)
+    yield from _halves(batch.slice(middle), shared_bytes, row_overhead)
+
+
+def _encode(table: pa.Table, form: AnswerFormat) -> Iterator[tuple[pa.Table, bytes]]:
+    """Encode a table to one payload, or to more: in JSON, values can take several times their size in Arrow."""
+    payload = _arrow_stream(table) if form is AnswerFormat.ARROW else _json_in_turn(table)
+    if len(payload) <= MAX_PART_BYTES:
+        yield table, payload
+        return
+    if table.num_rows <= 1:
         raise QueryFailed(limit_error(f"a row takes more than {MAX_PART_BYTES >> 20} MiB", "select less of it"))
-    return exchange.part(message, number, payload, content_type)
+    del payload
+    middle = table.num_rows // 2
+    yield from _encode(table.slice(0, middle), form)
+    yield from _encode(table.slice(middle), form)
 
 
 def _arrow_stream(table: pa.Table) -> bytes:

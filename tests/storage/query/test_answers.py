@@ -128,3 +128,59 @@ def test_too_large_part_is_not_counted(database: Database, monkeypatch: pytest.M
     assert end.chunks == len(parts)
     assert end.error is not None
     assert end.error.kind == "limit"
+
+
+@pytest.mark.parametrize("form", list(AnswerFormat))
+def test_few_long_rows_among_short_ones(database: Database, form: AnswerFormat) -> None:
+    sql = "SELECT i, repeat('x', CASE WHEN i IN (1000, 1001) THEN 40000000 ELSE 1 END) AS p FROM range(2048) t(i)"
+    parts, end = ask(database, QueryRequest(sql=sql, format=form))
+    assert (end.error, end.rows) == (None, 2048)
+    assert sum(len(part.payload) > 30_000_000 for part in parts) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "repeat('x', CASE WHEN i % 7 = 0 THEN 8000 ELSE 1 END)",
+        "repeat('\x01', 9000)",
+        "repeat('x', CASE WHEN i = 9 THEN 9000 ELSE 100 END)",
+        "[repeat('x', CASE WHEN i = 9 THEN 9000 ELSE 1 END)]",
+        "{'a': [{'b': repeat('x', CASE WHEN i = 9 THEN 9000 ELSE 1 END)}]}",
+        "MAP {i: repeat('x', CASE WHEN i = 9 THEN 9000 ELSE 1 END)::BLOB}",
+        "i = 9",
+        "NULL",
+    ],
+)
+@pytest.mark.parametrize("form", list(AnswerFormat))
+def test_no_part_is_large_unless_a_row_is(
+    database: Database, value: str, form: AnswerFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What rows take differs: in size, in nested columns, and in JSON, where control characters are six times as long."""
+    monkeypatch.setattr(answers, "MAX_PART_BYTES", 60_000)
+    monkeypatch.setattr(answers, "PART_BYTES", 4_000)
+    name = "n" * 60
+    parts, end = ask(database, QueryRequest(sql=f'SELECT {value} AS "{name}" FROM range(3000) t(i)', format=form))
+    assert (end.error, end.rows) == (None, 3000)
+    assert max(len(part.payload) for part in parts) <= 60_000
+
+
+def test_short_rows_before_the_longest_possible(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MAX_PART_BYTES", 1_000_000)
+    sql = "SELECT repeat('x', CASE WHEN i = 2000 THEN 999000 ELSE 100 END) AS p FROM range(2048) t(i)"
+    _, end = ask(database, QueryRequest(sql=sql))
+    assert (end.error, end.rows) == (None, 2048)
+
+
+def test_row_beyond_the_largest_payload_is_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MAX_PART_BYTES", 1_000_000)
+    _, end = ask(database, QueryRequest(sql="SELECT repeat('x', 1000000) AS p FROM range(3)"))
+    assert end.error is not None
+    assert "a row takes more than" in end.error.message
+
+
+def test_dictionary_is_not_what_rows_take(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PART_BYTES", 4_000)
+    names = ", ".join(f"'{n:0100}'" for n in range(100))
+    request = QueryRequest(sql=f"SELECT '{1:0100}'::ENUM({names}) AS v FROM range(2000)", format=AnswerFormat.ARROW)
+    parts, end = ask(database, request)
+    assert (end.rows, len(parts)) == (2000, 1)
