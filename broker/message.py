@@ -1,5 +1,6 @@
 """Messages as received, publications to be sent, and their JSON payloads."""
 
+import codecs
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -91,7 +92,27 @@ def decode_json(payload: bytes) -> Any:
     try:
         return orjson.loads(payload)
     except ValueError as error:  # bad UTF-8 inside a string can raise UnicodeDecodeError, a ValueError too
-        raise Rejected(f"not JSON: {error}") from error
+        raise Rejected(f"not JSON: {_encoding_error(payload) or error}") from error
+
+
+def without_byte_order_mark(payload: bytes) -> bytes:
+    """Return JSON without the UTF-8 byte order mark that some editors and meters put before it.
+
+    Raises:
+        Rejected: it is UTF-16 or UTF-32, where one of the first two bytes is 0 or they are a byte order mark.
+    """
+    start = payload[:2]
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or (b"\0" in start[:2] and len(payload) > 1):
+        raise Rejected("it is UTF-16 or UTF-32, and must be UTF-8")
+    return payload.removeprefix(codecs.BOM_UTF8)
+
+
+def _encoding_error(payload: bytes) -> str | None:
+    try:
+        marked = without_byte_order_mark(payload) != payload
+    except Rejected as rejected:
+        return str(rejected)
+    return "it begins with a byte order mark" if marked else None
 
 
 def convert(value: Any, shape: type[P]) -> P:

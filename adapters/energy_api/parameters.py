@@ -15,7 +15,8 @@ from starlette.datastructures import QueryParams
 
 from adapters.http.errors import BadRequest
 from broker.contract.energy.topics import RAW
-from broker.errors import InvalidTopic
+from broker.errors import InvalidTopic, Rejected
+from broker.message import without_byte_order_mark
 
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """No reading is before or after these."""
@@ -59,6 +60,18 @@ def read_period(query: QueryParams) -> Period:
     if end < start:
         raise BadRequest(f"end: {_utc(end)} is before start, {_utc(start)}")
     return Period(ship, *(_utc(min(max(each, FIRST), LAST)) for each in (start, end)))
+
+
+def json_text(body: bytes) -> bytes:
+    """Return a body without a UTF-8 byte order mark, which JSON on the bus must not have.
+
+    Raises:
+        BadRequest: it is UTF-16 or UTF-32.
+    """
+    try:
+        return without_byte_order_mark(body)
+    except Rejected as rejected:
+        raise BadRequest(f"malformed JSON: {rejected}") from None
 
 
 def read_ship(body: bytes) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from adapters.client.aio import AsyncExchange
 from adapters.energy_api.commit_watch import CommitWatch, post_of
 from adapters.energy_api.declaration import CLIENT
-from adapters.energy_api.parameters import read_period, read_ship
+from adapters.energy_api.parameters import json_text, read_period, read_ship
 from adapters.energy_api.quarters import body_of, request_for
 from adapters.energy_api.recorder import RecorderClient
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
@@ -75,16 +75,17 @@ class Routes:
         body = await read_body(request, LARGEST_BODY_BYTES)
         try:
             _check_type(request)
-            ship = read_ship(body)
+            text = json_text(body)
+            ship = read_ship(text)
         except HttpError as error:
             await self._reject(body, error.text)
             raise
         ends_s = asyncio.get_running_loop().time() + self._within_s
-        post = Publication(topic=RAW.template.topic(ship=ship), payload=body, content_type=JSON)
+        post = Publication(topic=RAW.template.topic(ship=ship), payload=text, content_type=JSON)
         answer = (await self._normalizer.request(self.bus, post, self._within_s)).final.message
         stored = _stored(answer)
         left_s = ends_s - asyncio.get_running_loop().time()
-        await self._commits.require(self.bus, post_of(post.topic, body, answer), left_s)
+        await self._commits.require(self.bus, post_of(post.topic, text, answer), left_s)
         result = {"spaceship_id": stored.spaceship_id, "stored": stored.stored, "skipped": stored.skipped}
         return JsonResponse(result, 201)
 

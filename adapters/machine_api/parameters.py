@@ -10,6 +10,8 @@ from starlette.datastructures import QueryParams
 
 from adapters.http.errors import BadRequest
 from broker.contract.machines.topics import Status
+from broker.errors import Rejected
+from broker.message import without_byte_order_mark
 
 FIRST_MACHINE = 1
 SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
@@ -41,6 +43,10 @@ def read_status(body: bytes) -> Status:
     Raises:
         BadRequest: the body is malformed, has no status, or an unknown one.
     """
+    try:
+        body = without_byte_order_mark(body)
+    except Rejected as rejected:
+        raise BadRequest(f"Malformed JSON in request data: {rejected}") from None
     if not body.strip():
         raise BadRequest(MISSING)
     try:

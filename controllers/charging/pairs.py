@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.contract.charging.topics import STATE, Pairs
 from broker.errors import InvalidSetting, InvalidTopic, Rejected
-from broker.message import decode_json
+from broker.message import decode_json, without_byte_order_mark
 
 LONGEST_ID = 256
 """Characters."""
@@ -17,7 +17,6 @@ _WANTED = 'it must be a JSON object, charger → widget, such as {"c1234": "wABC
 _ALL_TEXT = {str}
 _SPECIAL = (b"\\", b"/", b"+", b"#", b"\x7f")
 """An ASCII JSON text without any of these has no id with forbidden characters."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class InvalidPairs(InvalidSetting):
@@ -31,7 +30,10 @@ def read_pairs(content: bytes) -> Pairs:
         InvalidPairs: it is not a JSON object, a charger has two entries, a widget is not a text or has several chargers, or an
             id cannot be a topic level.
     """
-    content = content.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        content = without_byte_order_mark(content)
+    except Rejected as error:
+        raise InvalidPairs(str(error)) from error
     found = _decoded(content)
     if not found:
         raise InvalidPairs(f"it has no pairs; {_WANTED}")

@@ -19,7 +19,7 @@ import numpy as np
 
 from broker.contract.energy.topics import RAW, Consumption, Skipped
 from broker.errors import InvalidTopic, Rejected
-from broker.message import convert, decode
+from broker.message import convert, decode, without_byte_order_mark
 from controllers.energy.interval import DAY_US, MINUTE_US, Times
 from controllers.energy.quarters import Readings, Values
 
@@ -86,6 +86,7 @@ def read_post(payload: bytes) -> Post:
         Rejected: it is not a JSON object, or a field is missing or wrong: the text begins with the field's name, with the index
             of the row in brackets.
     """
+    payload = without_byte_order_mark(payload)
     return _faultless(payload) or _row_by_row(_decoded(payload))
 
 

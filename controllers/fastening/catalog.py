@@ -12,7 +12,7 @@ import msgspec
 
 from broker.contract.fastening.topics import Catalog, Part, SerialNumber, Step, Torque
 from broker.errors import InvalidSetting, Rejected
-from broker.message import convert, decode_json
+from broker.message import convert, decode_json, without_byte_order_mark
 
 R = TypeVar("R")
 Text = Annotated[
@@ -86,7 +86,7 @@ def check_catalog(files: dict[str, bytes]) -> Checked:
 
 def _entries(files: dict[str, bytes], name: str, shape: type[R], wrong: list[str]) -> list[R]:
     try:
-        found = decode_json(files[name])
+        found = decode_json(without_byte_order_mark(files[name]))
     except Rejected as error:
         wrong.append(f"{name}: {error}")
         return []

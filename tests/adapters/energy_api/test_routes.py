@@ -57,6 +57,14 @@ def test_examples(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_byte_order_mark_is_read_and_utf_16_is_named(tmp_path: Path) -> None:
+    body = post(1, "kWh", [("00:00", 2), ("00:15", 5)])
+    answers, shown = posted(tmp_path, b"\xef\xbb\xbf" + body, body.decode().encode("utf-16"))
+    assert answers[0] == (201, {"spaceship_id": 1, "stored": 2, "skipped": []})
+    assert (answers[1][0], "UTF-16" in answers[1][1]["error"]) == (400, True)
+    assert len(json.loads(shown)["data"]) == 2
+
+
 def test_bytes_of_an_answer(tmp_path: Path) -> None:
     _, shown = posted(tmp_path, post(1, "kW", POWER))
     assert shown == (

@@ -173,7 +173,6 @@ def test_other_names_of_json(content_type: str) -> None:
         b'{"status":NaN}',
         b"[" * 50_000,
         b"\x00",
-        b'\xef\xbb\xbf{"status":"IDLE"}',
         '{"status":"IDLE"}'.encode("utf-16"),
         b'{"status":"\\ud800"}',
     ],
@@ -187,6 +186,14 @@ def test_malformed_json(body: bytes) -> None:
 def test_body_that_is_not_utf_8_is_malformed() -> None:
     answered, _ = ask("POST", "/status", JSON, b'{"status":"\xff"}')
     assert (answered.status, answered.error) == (400, "Malformed JSON in request data: byte 12 is not UTF-8")
+
+
+def test_byte_order_mark_is_read_and_utf_16_is_named() -> None:
+    answered, made = ask("POST", "/status", JSON, b'\xef\xbb\xbf{"status":"IDLE"}')
+    assert (answered.status, [each.payload for each in made.bus.delivered]) == (200, [b'{"status":"IDLE"}'])
+    for encoding in ("utf-16", "utf-16-le", "utf-32-be"):
+        answered, _ = ask("POST", "/status", JSON, '{"status":"IDLE"}'.encode(encoding))
+        assert "UTF-16" in answered.error
 
 
 def test_last_one_of_a_repeated_field_counts() -> None:

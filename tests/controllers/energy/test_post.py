@@ -98,6 +98,14 @@ def test_a_mistake_makes_the_post_invalid_and_is_named(changed: dict[str, Any], 
     assert str(error.value).startswith(text)
 
 
+def test_byte_order_mark_is_read_and_utf_16_is_named() -> None:
+    marked = b"\xef\xbb\xbf" + body(1, 2)
+    assert read_post(marked).ship == read_post(body(1, 2)).ship
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        with pytest.raises(Rejected, match="UTF-16"):
+            read_post(body(1, 2).decode().encode(encoding))
+
+
 @pytest.mark.parametrize("payload", [b"", b"[]", b"nonsense", b"\xff", b"{}", b'"text"', b"null", b'{"units":"kW"}'])
 def test_other_payloads_are_rejected(payload: bytes) -> None:
     with pytest.raises(Rejected):

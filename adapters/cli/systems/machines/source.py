@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import Rejected
-from broker.message import decode_json
+from broker.message import decode_json, without_byte_order_mark
 
 TIMEOUT_S = 5.0
 """For each next part of an answer."""
@@ -38,7 +38,7 @@ def read_source(place: str) -> list[Any]:
     if len(content) > LARGEST_BYTES:
         raise SourceFailed(f"{place} has more than {LARGEST_BYTES >> 20} MiB")
     try:
-        found = decode_json(content)
+        found = decode_json(without_byte_order_mark(content))
     except Rejected as error:
         raise SourceFailed(f"{place} has no readings: {error}") from error
     return found if isinstance(found, list) else [found]
