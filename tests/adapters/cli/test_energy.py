@@ -193,8 +193,7 @@ def test_only_decimal_text_of_a_csv_is_a_number(scaup: Scaup, bus: NormalizingBu
         ("datetime,kwh\n", "line 1"),
         ("", "line 1"),
         ("datetime,value\n2018-08-24T00:00Z,1\n2018-08-24T01:00Z\n", "line 3"),
-        ("datetime,value\n2018-08-24T00:00Z,1\n\n2018-08-24T01:00Z,2\n", "line 3"),
-        ("datetime,value\n2018-08-24T00:00Z,1\nsoon,2\n", "line 3"),
+        ("datetime,value\n2018-08-24T00:00Z,1\n\nsoon,2\n", "line 4"),
         ("datetime,value\n2018-08-24T00:00Z,1\n", "interval_minutes"),
     ],
 )
@@ -206,6 +205,37 @@ def test_a_wrong_csv_is_refused_with_its_line(scaup: Scaup, tmp_path: Path, cont
     assert lines(result.stdout)[0]["refused"] == 1
     assert "a.csv" in result.stderr
     assert named in result.stderr
+
+
+def test_import_of_nothing_exits_with_1(scaup: Scaup, tmp_path: Path) -> None:
+    path, good = tmp_path / "a.csv", write(tmp_path / "b.json", post())
+    path.write_text("datetime,value\n2018-08-24T00:00Z,n/a\n2018-08-24T01:00Z,\n")
+    result = scaup("energy", "import", str(path), good, "--ship", "2", "--units", "kWh")
+    assert (result.exit_code, [each["stored"] for each in lines(result.stdout)]) == (1, [0, 3])
+    assert "nothing was stored from a.csv" in result.stderr
+
+
+def test_utility_file_is_read_and_explained(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfZeitstempel;Verbrauch (kWh)\r\n24.08.2018 00:00;0,25\r\n\r\n"
+        b"24.08.2018 00:15;1.000,5\r\nSumme;1.000,75\r\n"
+    )
+    result = scaup("energy", "import", str(path), "--ship", "2")
+    assert (result.exit_code, lines(result.stdout)[0]["stored"]) == (0, 2), result.stderr
+    sent = json.loads(bus.published[0][0].payload)
+    assert sent["data"] == [
+        {"datetime": "2018-08-24T00:00:00Z", "value": 0.25},
+        {"datetime": "2018-08-24T00:15:00Z", "value": 1000.5},
+    ]
+    for part in (
+        "Zeitstempel",
+        "Verbrauch (kWh)",
+        "semicolon",
+        "decimal comma",
+        "line 5: left out as a footer: Summe 1.000,75",
+    ):
+        assert part in result.stderr
 
 
 @pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("s", "Asia/Tokyo"), pa.string()])

@@ -78,6 +78,9 @@ def energy() -> None:
     type=click.FloatRange(1, 1440),
     help="The time that each reading covers; needed only where their spacing does not show it.",
 )
+@click.option("--separator", type=click.Choice(["comma", "semicolon", "tab"]), help="CSV: what separates the columns.")
+@click.option("--decimal", type=click.Choice(["comma", "point"]), help="CSV: the decimal mark.")
+@click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="CSV: how to read dates such as 03/04/2018.")
 @output_options
 @click.pass_obj
 def import_(
@@ -86,6 +89,9 @@ def import_(
     ship: str | None,
     units: str | None,
     interval_minutes: float | None,
+    separator: str | None,
+    decimal: str | None,
+    dates: str | None,
     output: Output,
 ) -> None:
     """Import consumption data from files, and report what was stored.
@@ -93,17 +99,21 @@ def import_(
     \b
     JSON     {"spaceship_id":2,"units":"kW","data":[{"datetime":"2018-08-24T00:00:00Z","value":22}]},
              or an array of such objects
-    CSV      with the header datetime,value
+    CSV      with the header datetime,value or as utilities send it: Timestamp;Energy (kWh), decimal comma
     Parquet  with the columns datetime and value
+
+    How a CSV file was read is reported; the options --separator, --decimal and --dates are needed only where it can be read in
+    two ways. Times without a zone are UTC, and a date without a time is its midnight.
 
     Values that are not numbers are skipped, and reported with their row. A file is sent in posts of at most 50,000 values; a
     time that cannot be read refuses its whole post, and the other posts are stored. Importing a file again changes nothing.
-    Exits with 1 where something was refused, and with 3 where the energy normalizer does not answer.
+    Exits with 1 where something was refused or a file stored nothing, and with 3 where the energy normalizer does not answer.
     """  # noqa: D301 - \b is click's own mark
+    from adapters.cli.systems.energy.dialect import Forms
     from adapters.cli.systems.energy.files import Defaults
     from adapters.cli.systems.energy.posting import Poster
 
-    defaults = Defaults(ship, units, interval_minutes)
+    defaults = Defaults(ship, units, interval_minutes, Forms(separator, decimal, dates))
     with session.bus() as bus:
         poster = Poster(bus)
         outcomes = [(path, _import(poster, path, defaults)) for path in files]
@@ -111,6 +121,8 @@ def import_(
     output.write(Rows(("file", "stored", "skipped", "refused"), rows))
     if any(each.refused for _, each in outcomes):
         raise Failed("something was refused: see above", "correct it and import the file again; what is stored stays")
+    if nothing := [path.name for path, each in outcomes if not each.stored]:
+        raise Failed(f"nothing was stored from {', '.join(nothing)}", "no value in it is a number: see above, and correct them")
 
 
 @energy.command(
@@ -176,12 +188,14 @@ def _import(poster: "Poster", path: Path, defaults: "Defaults") -> "Outcome":
     outcome = Outcome()
     try:
         posts = read(path, defaults)
+        for note in (note for each in posts for note in each.notes):
+            hint(note)
         with ProgressBar(sum(len(each.data) for each in posts), "values") as bar:
             for piece in (piece for each in posts for piece in each.pieces()):
                 outcome.add(piece, poster.post(piece))
                 bar.advance(len(piece.data), path.name)
     except Failed as error:
-        outcome.refused.append(error.message)
+        outcome.refused.append(f"{error.message}; {error.fix}" if error.fix else error.message)
     finally:
         _report(outcome)
     return outcome

@@ -1,22 +1,22 @@
 """Consumption data in JSON, CSV and Parquet files, as posts. Invalid values are posted too: the normalizer reports them."""
 
-import csv
+import codecs
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from adapters.cli.systems.energy import dialect
 from adapters.client.errors import Failed, WrongUsage
 
 MOST_VALUES = 50_000
 """In one post."""
 MOST_YEARS = 4
 """Calendar years in one post at most: the normalizer takes five years at a time."""
-COLUMNS = ("datetime", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Defaults:
     ship: str | None = None
     units: str | None = None
     interval_minutes: float | None = None
+    forms: dialect.Forms = field(default_factory=dialect.Forms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,19 @@ class FilePost:
     first_row: int = 0
     rows: str = "row"
     """The word for a row in this file: `row`, counted from 0 as in `data`, or `line`."""
+    lines: Sequence[int] = ()
+    """The line of each row of the file, if it has lines."""
+    notes: tuple[str, ...] = ()
+    """How the file was read, for people."""
 
     def where(self, index: int) -> str:
         """Return the place of a value for people: `file.csv, line 7`."""
-        return f"{self.path.name}, {self.place}{self.rows} {self.first_row + index}"
+        return f"{self.path.name}, {self.place}{self.rows} {self.number(index)}"
+
+    def number(self, index: int) -> int:
+        """Return the number of the row in the file, or of its line."""
+        row = self.first_row + index
+        return self.lines[row] if self.lines else row
 
     def pieces(self) -> "Iterator[FilePost]":
         """Split it into posts that the normalizer takes, in order; an empty post stays one post."""
@@ -100,7 +110,9 @@ def read(path: Path, defaults: Defaults) -> list[FilePost]:
     except OSError as error:
         raise Failed(f"{path.name}: {error.strerror or error}", "name a readable file") from error
     except UnicodeDecodeError as error:
-        raise Failed(f"{path.name}: is not UTF-8: {error}", "convert it, for example with iconv") from error
+        raise Failed(
+            f"{path.name}: is not UTF-8: {error}", f"type: iconv -f WINDOWS-1252 -t UTF-8 {path} > NEW-FILE"
+        ) from error
 
 
 def _json(path: Path, defaults: Defaults) -> list[FilePost]:
@@ -111,7 +123,7 @@ def _json(path: Path, defaults: Defaults) -> list[FilePost]:
 
 
 def _document(path: Path) -> Any:
-    content = path.read_bytes()
+    content = _text(path)
     try:
         return orjson.loads(content)
     except ValueError as error:
@@ -142,34 +154,62 @@ def _json_post(path: Path, post: Any, place: str, defaults: Defaults) -> FilePos
 
 
 def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file)
-        header = [each.strip() for each in next(lines, [])]
-        if set(COLUMNS) - set(header):
-            raise Failed(f"{path.name}, line 1: must be the header datetime,value", "rename the columns")
-        at, value = (header.index(each) for each in COLUMNS)
-        data = []
-        for line in _lines(path, lines):
-            if line and len(line) != len(header):
-                raise Failed(f"{path.name}, line {lines.line_num}: has {len(line)} columns, the header {len(header)}")
-            data.append({"datetime": line[at].strip(), "value": _number(line[value])} if line else None)
-    while data and data[-1] is None:
-        data.pop()
-    if None in data:
-        raise Failed(f"{path.name}, line {data.index(None) + 2}: is empty", "remove empty lines")
-    return [_table_post(path, defaults, data, first_row=2, rows="line")]
+    _require_ship(path, defaults)
+    mark, header, records = dialect.split(path.name, _text(path), defaults.forms.separator)
+    units = _units(path, defaults, header)
+    rows, footer = dialect.rows_and_footer(path.name, header, records)
+    if not rows:
+        raise Failed(f"{path.name}, line {header.line}: there is no value below the header", "export the data again")
+    values = [(line, fields[header.value]) for line, fields in rows]
+    times = [(line, _time_of(header, fields)) for line, fields in rows]
+    decimal = dialect.decimal_mark(path.name, values, mark, defaults.forms.decimal)
+    order = dialect.date_order(path.name, times, defaults.forms.dates)
+    data = [
+        {"datetime": dialect.iso(at, order), "value": _number(dialect.number(value, decimal))}
+        for (_, at), (_, value) in zip(times, values, strict=True)
+    ]
+    post = _table_post(path, replace(defaults, units=units), data, first_row=0, rows="line")
+    notes = _understood(path, mark, header, units, decimal, order, footer)
+    return [replace(post, lines=[line for line, _ in rows], notes=notes)]
 
 
-def _lines(path: Path, lines: Any) -> Iterator[list[str]]:
-    """Yield the lines of a CSV file.
+def _time_of(header: dialect.Header, fields: list[str]) -> str:
+    return fields[header.at] if header.clock is None else dialect.joined(fields[header.at], fields[header.clock])
 
-    Raises:
-        Failed: one cannot be read.
-    """
-    try:
-        yield from lines
-    except csv.Error as error:
-        raise Failed(f"{path.name}, line {lines.line_num}: {error}", "correct the line") from error
+
+def _units(path: Path, defaults: Defaults, header: dialect.Header) -> str:
+    units, column = defaults.units or header.units, header.names[header.value]
+    if units is None:
+        raise WrongUsage(f"{path.name}: the units are missing", "give --units kW or kWh")
+    if header.units not in (None, units):
+        text = f"{path.name}, line {header.line}: the column {column!r} is in {header.units}, not {units}"
+        raise Failed(text, f"give --units {header.units}, or rename the column")
+    return units
+
+
+def _understood(
+    path: Path, mark: str, header: dialect.Header, units: str, decimal: str, order: str | None, footer: list[dialect.Record]
+) -> tuple[str, ...]:
+    """Return sentences about how a file was read."""
+    separator = next(name for name, each in dialect.SEPARATORS.items() if each == mark)
+    dates = f" ({order.replace('-', ' ')})" if order else ""
+    text = (
+        f"{path.name}: read times from {header.times}{dates}, in UTC unless they name a zone, "
+        f"and {units} from {header.names[header.value]}; separator {separator}, decimal {decimal}"
+    )
+    return text, *(
+        f"{path.name}, line {line}: left out as a footer: {' '.join(filter(None, each))[:80]}" for line, each in footer
+    )
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 where it begins with the byte order mark that Excel writes."""
+    content = path.read_bytes()
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16")
+    if b"\0" in content[:4]:
+        raise Failed(f"{path.name}: is UTF-16 without a byte order mark", f"type: iconv -f UTF-16LE -t UTF-8 {path} > NEW-FILE")
+    return content.decode("utf-8-sig")
 
 
 def _number(text: str) -> Any:
@@ -188,27 +228,30 @@ def _parquet(path: Path, defaults: Defaults) -> list[FilePost]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _require_ship(path, defaults)
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        header = dialect.columns(path.name, pq.read_schema(path).names)
+        units = _units(path, defaults, header)
+        chosen = [header.names[header.at], header.names[header.value]]
+        table = pq.read_table(path, columns=chosen)
     except pa.ArrowInvalid as error:
         raise Failed(f"{path.name}: {error}", "it must be Parquet with columns datetime and value") from error
-    if set(COLUMNS) - set(table.column_names):
-        raise Failed(f"{path.name}: must have columns datetime and value", "rename the columns")
-    times, values = _times(path, table["datetime"]), table["value"].to_pylist()
+    times, values = _times(path, table[chosen[0]]), table[chosen[1]].to_pylist()
     data = [{"datetime": at, "value": _plain(value)} for at, value in zip(times, values, strict=True)]
-    return [_table_post(path, defaults, data, first_row=0, rows="row")]
+    return [_table_post(path, replace(defaults, units=units), data, first_row=0, rows="row")]
 
 
 def _times(path: Path, column: Any) -> list[str | None]:
-    """Return times as text; those without a zone are UTC."""
+    """Return times as text; those without a zone are UTC, and dates their midnight."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        texts: list[str | None] = column.to_pylist()
-        return texts
+        return [each and dialect.iso(each, None) for each in column.to_pylist()]
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("s" if pa.types.is_date32(column.type) else "ms"))
     if not pa.types.is_timestamp(column.type):
-        raise Failed(f"{path.name}: datetime is of type {column.type}", "it must be timestamps or ISO 8601 text")
+        raise Failed(f"{path.name}: {column.type} is no type of times", "store timestamps, dates or ISO 8601 text")
     instants = column.cast(pa.timestamp(column.type.unit))
     whole = pc.all(pc.equal(instants, pc.floor_temporal(instants, unit="second"))).as_py() is not False
     unit = "s" if whole else "us"
@@ -228,9 +271,13 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
+def _require_ship(path: Path, defaults: Defaults) -> None:
+    if defaults.ship is None:
+        raise WrongUsage(f"{path.name}: does not name its ship", "give --ship ID")
+
+
 def _table_post(path: Path, defaults: Defaults, data: list[Any], first_row: int, rows: str) -> FilePost:
-    if defaults.ship is None or defaults.units is None:
-        raise WrongUsage(f"{path.name}: the ship or the units are missing", "give --ship ID and --units kW or kWh")
+    assert defaults.ship is not None
     ship: Any = int(defaults.ship) if defaults.ship.isascii() and defaults.ship.isdigit() else defaults.ship
     return FilePost(path, ship, defaults.units, data, defaults.interval_minutes, "", first_row, rows)
 

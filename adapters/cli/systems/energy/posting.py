@@ -76,5 +76,5 @@ def _placed(post: FilePost, error: str) -> str:
     """Return an error with the row of the file instead of the row of the piece."""
     text = _ROW.sub(lambda found: f"data[{post.first_row + int(found[1])}]", error) if post.rows == "row" else error
     found = _ROW.search(error)
-    where = post.where(int(found[1])) if found else f"{post.path.name}, {post.place}from {post.rows} {post.first_row} on"
+    where = post.where(int(found[1])) if found else f"{post.path.name}, {post.place}from {post.rows} {post.number(0)} on"
     return f"{where}: {text}"
