@@ -140,6 +140,11 @@ def final(request: Message, parts: int, payload: bytes, content_type: str) -> Pu
     return _reply(request, payload, content_type, ((FINAL, "true"), (PARTS, str(parts))))
 
 
+def is_final(publication: Publication) -> bool:
+    """Tell whether a publication is the final message of a reply."""
+    return (FINAL, "true") in publication.properties
+
+
 def _reply(request: Message, payload: bytes, content_type: str, marks: tuple[tuple[str, str], ...]) -> Publication:
     return Publication(
         topic=request.response_topic or "",

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from broker.contract.storage.topics import QueryError, QueryRequest
+from broker.exchange import is_final
 from broker.message import Message, Publication
 from storage.database.cursors import lower_priority
 from storage.database.database import Database
@@ -140,8 +141,9 @@ class Queries:
         self._turns = Turns()
         self._threads = [_Thread() for _ in range(MAX_RUNNING)]
         self._idle = list(self._threads)
-        self._answering: dict[asyncio.Task[None], tuple[str | None, bytes | None]] = {}
-        """Response topic and correlation data of the queries that run or wait."""
+        self._answering: set[asyncio.Task[None]] = set()
+        self._unanswered: set[tuple[str | None, bytes | None]] = set()
+        """Response topic and correlation data of the queries whose final message is still to be sent."""
 
     def submit(self, message: Message) -> None:
         """Answer a message that `may_answer` accepts, as soon as it is its turn.
@@ -150,11 +152,12 @@ class Queries:
         a client could not tell the parts of two answers apart.
         """
         query = message.response_topic, message.correlation_data
-        if message.correlation_data is not None and query in self._answering.values():
+        if message.correlation_data is not None and query in self._unanswered:
             return
+        self._unanswered.add(query)
         task = asyncio.create_task(self._answer(message))
-        self._answering[task] = query
-        task.add_done_callback(self._answering.pop)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def cancel(self) -> None:
         """Stop sending answers. Running queries end when the database interrupts them."""
@@ -174,7 +177,7 @@ class Queries:
                 raise QueryFailed(limit_error("running queries take all the memory that queries may have", _RETRY))
             await self._turns.acquire(query.client, query.limits.timeout_s)
         except QueryFailed as failure:
-            await self._send(closing(message, failure.error))
+            await self._reply(closing(message, failure.error))
         else:
             await self._run(query)
 
@@ -190,16 +193,22 @@ class Queries:
         thread, stuck, sent = self._idle.pop(), False, 0
         try:
             while (publication := await self._next(thread, publications, query)) is not None:
-                await self._send(publication)
+                await self._reply(publication)
                 sent += 1
         except TimeoutError:
             stuck = True
             self._turns.mark_stuck(query.client)
-            await self._send(closing(query.message, _overdue(query), sent))
+            await self._reply(closing(query.message, _overdue(query), sent))
         finally:
             loop = asyncio.get_running_loop()
             closed = thread.submit(publications.close)  # it waits in the thread for a step that still runs
             closed.add_done_callback(lambda _: _call(loop, lambda: self._finish(thread, query.client, stuck)))
+
+    async def _reply(self, publication: Publication) -> None:
+        """Send one message of an answer. A client that has the final one may send the same query once more."""
+        if is_final(publication):
+            self._unanswered.discard((publication.topic, publication.correlation_data))
+        await self._send(publication)
 
     async def _next(self, thread: "_Thread", answers: Generator[Publication], query: _TimedQuery) -> Publication | None:
         async with asyncio.timeout(query.left_s + query.limits.grace_s):

@@ -15,8 +15,8 @@ from storage.query.limits import MAX_RUNNING, MAX_RUNNING_PER_CLIENT, MAX_WAITIN
 from storage.query.turns import Queries, Turns
 
 SLOW = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
-STUCK = "SELECT levenshtein(repeat('a', 12000), repeat('b', 12000)) AS d, ?::INT AS n"
-"""A call of a scalar function that takes a good part of a second and cannot be interrupted by DuckDB."""
+STUCK = "SELECT levenshtein(repeat('a', 24000), repeat('b', 24000)) AS d, ?::INT AS n"
+"""A call of a scalar function that takes half a second and cannot be interrupted by DuckDB."""
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -162,7 +162,7 @@ def test_uninterruptible_query_is_answered_in_time(database: Database) -> None:
     async def scenario() -> None:
         service = Service(database, grace_s=0.1)
         for n in range(MAX_RUNNING):
-            service.put(f"stuck-{n // MAX_RUNNING_PER_CLIENT}", STUCK, parameters=[n], timeout_s=0.1)
+            service.put(f"stuck-{n // MAX_RUNNING_PER_CLIENT}", STUCK, parameters=[n], timeout_s=0.2)
         for n in range(MAX_RUNNING):
             assert "cannot be interrupted" in limit_of(await service.ends[f"stuck-{n // MAX_RUNNING_PER_CLIENT}"].get())
         assert f"all {MAX_RUNNING} queries that may run at once" in limit_of(await service.ask("other", "SELECT 1"))
@@ -208,5 +208,15 @@ def test_copy_of_a_running_query_has_no_second_answer(database: Database) -> Non
         assert all(ends.empty() for ends in service.ends.values()), "one answer each"
         service.put("a", "SELECT 1", b"1")
         assert (await service.ends["a"].get()).rows == 1, "the query before it has been answered"
+
+    run(scenario())
+
+
+def test_query_may_be_sent_again_once_it_is_answered(database: Database) -> None:
+    async def scenario() -> None:
+        service = Service(database)
+        for _ in range(20):
+            service.put("a", "SELECT 1", b"1")
+            assert (await service.ends["a"].get()).rows == 1
 
     run(scenario())
