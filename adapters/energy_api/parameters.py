@@ -15,6 +15,7 @@ from starlette.datastructures import QueryParams
 
 from adapters.http.errors import BadRequest
 from broker.contract.energy.topics import RAW
+from broker.contract.identifiers import parse_identifier
 from broker.errors import InvalidTopic, Rejected
 from broker.message import without_byte_order_mark
 
@@ -28,7 +29,6 @@ _NO_CHARACTER = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Brokers disconnect a client that uses one of these in a topic."""
 _NO_OBJECT = "the body must be a JSON object with spaceship_id, units and data"
 _NO_SHIP = "spaceship_id: must be a whole number or a text"
-_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ def read_ship(body: bytes) -> str:
 
 def spelled(ship: str) -> int | str:
     """Return a ship as it is written in answers: a number where it is one."""
-    return int(ship) if _NUMBER.fullmatch(ship) else ship
+    return parse_identifier(ship)
 
 
 def _given(body: bytes) -> Any:

@@ -2,8 +2,9 @@
 
 from adapters.http.openapi import Node, answer, document, error, json_content, reference, unavailable
 from adapters.machine_api.machines import AVERAGE_FIELDS
-from adapters.machine_api.parameters import FIRST_MACHINE, INVALID, LARGEST_ID, MISSING, SMALLEST_ID
+from adapters.machine_api.parameters import FIRST_MACHINE, INVALID, MISSING
 from adapters.machine_api.routes import LARGEST_BODY_BYTES, UPDATED
+from broker.contract.identifiers import LARGEST_NUMBER
 from broker.contract.machines.topics import Status
 
 _EXAMPLE = {
@@ -24,7 +25,7 @@ _ID: Node = {
     "in": "query",
     "required": False,
     "description": "Number of the machine.",
-    "schema": {"type": "integer", "minimum": SMALLEST_ID, "maximum": LARGEST_ID, "default": FIRST_MACHINE},
+    "schema": {"type": "integer", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER, "default": FIRST_MACHINE},
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from broker.contract.identifiers import number_of
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
 from broker.message import Message
@@ -114,9 +115,9 @@ def _check_size(message: Message) -> None:
 
 def _number(stream: AnyStream, message: Message) -> int:
     level = (stream.parse(message.topic) or {}).get("id", "")
-    number = int(level) if level.isascii() and level.removeprefix("-").isdecimal() and len(level) <= 20 else None
-    if number is None or str(number) != level:
-        raise Rejected(f"topic {message.topic!r} names no machine: its second level is to be a whole number")
+    number = number_of(level)
+    if number is None:
+        raise Rejected(f"topic {message.topic!r} names no machine: its second level is to be a whole number, such as 7")
     return number
 
 

@@ -3,38 +3,35 @@
 The texts of errors about a status are part of the contract, to the byte.
 """
 
-import re
-
 import orjson
 from starlette.datastructures import QueryParams
 
 from adapters.http.errors import BadRequest
+from broker.contract.identifiers import number_of
 from broker.contract.machines.topics import Status
 from broker.errors import Rejected
 from broker.message import without_byte_order_mark
 
 FIRST_MACHINE = 1
-SMALLEST_ID, LARGEST_ID = -(2**63), 2**63 - 1
 MISSING = "Missing 'status' field in request data"
 INVALID = f"Invalid status. Allowed statuses: {', '.join(each.value for each in Status)}"
-
-_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
 def read_id(query: QueryParams) -> int:
     """Return the number of the machine in `?id=`, 1 without it.
 
     Raises:
-        BadRequest: it is not a whole number of 64 bits, or is given more than once.
+        BadRequest: it is not the canonical form of a whole number below 2^53, or is given more than once.
     """
     given = query.getlist("id")
     if not given:
         return FIRST_MACHINE
     if len(given) > 1:
         raise BadRequest("id is given more than once: one machine at a time")
-    if not _WHOLE.fullmatch(given[0]) or not SMALLEST_ID <= int(given[0]) <= LARGEST_ID:
+    number = number_of(given[0])
+    if number is None:
         raise BadRequest(f"id is to be a whole number, such as ?id=7, not {given[0][:50]!r}")
-    return int(given[0])
+    return number
 
 
 def read_status(body: bytes) -> Status:

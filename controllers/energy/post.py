@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from broker.contract.energy.topics import RAW, Consumption, Skipped
+from broker.contract.identifiers import parse_identifier
 from broker.errors import InvalidTopic, Rejected
 from broker.message import convert, decode, without_byte_order_mark
 from controllers.energy.interval import DAY_US, MINUTE_US, Times
@@ -62,7 +63,7 @@ class _Faultless(msgspec.Struct, frozen=True):
 
 
 def ship_id(given: Any) -> int | str:
-    """Return a ship's identifier: a whole number, even if it was written as text, else the text.
+    """Return a ship's identifier, a number or a text (`broker.contract.identifiers`).
 
     Raises:
         Rejected: it is neither, or cannot be a topic level.
@@ -76,7 +77,7 @@ def ship_id(given: Any) -> int | str:
         raise Rejected(f"spaceship_id: {error}") from None
     if text != text.strip() or len(text) > 100 or text == "answer":
         raise Rejected("spaceship_id: must have no blanks around it, 100 characters at most, and not be `answer`")
-    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
+    return parse_identifier(text)
 
 
 def read_post(payload: bytes) -> Post:
@@ -106,13 +107,21 @@ def _faultless(payload: bytes) -> Post | None:
 def _decoded(payload: bytes) -> Consumption:
     """Decode a post that may have numbers out of range, such as 1e999: they become infinite, and are skipped."""
     try:
-        return decode(payload, Consumption)
+        consumption = decode(payload, Consumption)
     except Rejected as error:
-        try:
-            value = json.loads(payload.decode(), parse_constant=_refuse_constant, parse_int=_integer)  # bytes may be UTF-16
-        except (ValueError, RecursionError):
-            raise error from None
-        return convert(value, Consumption)
+        return _exactly(payload, error)
+    if isinstance(consumption.spaceship_id, float):  # a number beyond 64 bits was rounded
+        return _exactly(payload, Rejected("spaceship_id: must be a whole number or a text"))
+    return consumption
+
+
+def _exactly(payload: bytes, error: Rejected) -> Consumption:
+    """Decode a post with Python's own reader, which rounds no whole number; `error` is raised where it cannot."""
+    try:
+        value = json.loads(payload.decode(), parse_constant=_refuse_constant, parse_int=_integer)  # bytes may be UTF-16
+    except (ValueError, RecursionError):
+        raise error from None
+    return convert(value, Consumption)
 
 
 def _integer(digits: str) -> int | float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error, TransactionException
 
 from broker.contract import systems
+from broker.contract.identifiers import number_sql
 from broker.contract.sql import identifier, literal
 from storage.errors import first_line
 from storage.files import file_size
@@ -22,6 +23,7 @@ from storage.files import file_size
 log = logging.getLogger(__name__)
 
 _VIEW = re.compile(r"^CREATE VIEW (\w+) AS\n(.*?);$", re.MULTILINE | re.DOTALL)
+_IDENTIFIER_NUMBER = re.compile(r"\bidentifier_number\((\w+)\)")
 _TABLES = """
 SELECT table_name, list(column_name ORDER BY ordinal_position) FROM information_schema.columns
 WHERE table_schema = 'live' AND table_catalog = current_database() GROUP BY table_name
@@ -82,7 +84,8 @@ def derived_views() -> dict[str, str]:
     for system in systems():
         file = resources(system).joinpath("views.sql")
         if file.is_file():
-            found |= _VIEW.findall(file.read_text("utf-8"))
+            sql = _IDENTIFIER_NUMBER.sub(lambda call: number_sql(call[1]), file.read_text("utf-8"))
+            found |= _VIEW.findall(sql)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from broker.contract.identifiers import number_sql
 from broker.contract.sql import Statement
 
 _EXTENT = """
@@ -20,12 +21,12 @@ WHERE ship = $ship AND start_at >= $since::TIMESTAMPTZ AND start_at < $until::TI
 GROUP BY start_at, kind ORDER BY start_at, kind
 """
 
-_SHIPS = """
+_SHIPS = f"""
 SELECT ship, min(start_at) AS first_at, max(start_at) AS last_at, count(*) AS quarters, sum(kwh) AS kwh,
        sum(coverage) / (date_diff('minute', min(start_at), max(start_at)) / 15 + 1) AS coverage,
        max(revised_at) AS revised_at
-FROM energy_interval GROUP BY ship ORDER BY TRY_CAST(ship AS BIGINT), ship
-"""
+FROM energy_interval GROUP BY ship ORDER BY {number_sql("ship")}, ship
+"""  # noqa: S608, it is made of constants
 
 
 def extent(ship: str) -> Statement:

@@ -2,7 +2,7 @@
 
 -- Every value that a quarter has had; kwh is null where the normalizer withdrew it.
 CREATE VIEW energy_revision AS
-SELECT CASE WHEN regexp_full_match(ship, '0|-?[1-9][0-9]{0,17}') THEN ship::BIGINT END AS spaceship_id,
+SELECT identifier_number(ship) AS spaceship_id,
     each.datetime AS start_at, each.value AS kwh, each.quality AS quality, each.coverage AS coverage,
     received_at AS revised_at, coalesce(each.negative, false) AS negative, ship, number
 FROM (SELECT ship, received_at, number, unnest(quarters) AS each FROM energy_told)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from broker.contract.identifiers import number_sql
 from broker.contract.machines.topics import READING
 from broker.contract.sql import Statement
 
@@ -13,7 +14,7 @@ FROM (SELECT * FROM messages WHERE topic = $topic AND received_at >= $since::TIM
 ORDER BY received_at
 """
 
-_LATEST = """
+_LATEST = f"""
 SELECT split_part(topic, '/', 2) AS machine,
        max_by(payload, received_at) FILTER (ends_with(topic, '/reading')) AS reading,
        max_by(payload, received_at) FILTER (ends_with(topic, '/average')) AS average,
@@ -21,8 +22,8 @@ SELECT split_part(topic, '/', 2) AS machine,
        max(received_at) FILTER (ends_with(topic, '/reading')) AS received_at
 FROM messages WHERE starts_with(topic, 'machines/') AND regexp_full_match(topic, '(?s)machines/[^/]+/(reading|average)')
     AND received_at >= $since::TIMESTAMPTZ AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'OBJECT' ELSE false END
-GROUP BY machine HAVING readings > 0 ORDER BY TRY_CAST(machine AS BIGINT), machine
-"""
+GROUP BY machine HAVING readings > 0 ORDER BY {number_sql("machine")}, machine
+"""  # noqa: S608, it is made of constants
 
 _HAS_READINGS = "SELECT 1 AS recorded FROM messages WHERE topic = $topic LIMIT 1"
 

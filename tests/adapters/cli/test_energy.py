@@ -176,6 +176,20 @@ def test_csv_with_options(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> 
     assert (sent["spaceship_id"], sent["units"], sent["interval_minutes"]) == (2, "kW", 5)
 
 
+@pytest.mark.parametrize("ship", ["007", "123456789012345678", "9007199254740992", "-0", "Nostromo"])
+def test_ship_keeps_the_text_that_it_was(scaup: Scaup, bus: NormalizingBus, tmp_path: Path, ship: str) -> None:
+    table, document, number = tmp_path / "a.csv", tmp_path / "b.json", tmp_path / "c.json"
+    table.write_text("datetime,value\n2018-08-24T00:00:00Z,22\n")
+    document.write_text(json.dumps(post(ship=ship)))
+    number.write_text(document.read_text().replace(f'"{ship}"', ship))
+    files = [table, document, number] if len(ship) > 15 else [table, document]
+    result = scaup("energy", "import", *map(str, files), "--ship", ship, "--units", "kW", "--interval-minutes", "60")
+    assert (result.exit_code, [each["stored"] for each in lines(result.stdout)]) == (0, [1, *[3] * (len(files) - 1)])
+    sent = [each for each, _ in bus.published if each.topic.endswith("/raw")]
+    assert {each.topic for each in sent} == {f"energy/{ship}/raw"}
+    assert [json.loads(each.payload)["spaceship_id"] for each in sent] == [ship] * len(files)
+
+
 def test_only_decimal_text_of_a_csv_is_a_number(scaup: Scaup, bus: NormalizingBus, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

@@ -151,7 +151,8 @@ def test_any_json_is_read_or_rejected(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_id", "ship"), [(1, 1), ("1", 1), ("007", "007"), ("Nostromo", "Nostromo"), (-4, -4), (0, 0), ("1" * 25, "1" * 25)]
+    ("given_id", "ship"),
+    [(1, 1), ("1", 1), ("007", "007"), ("Nostromo", "Nostromo"), (-4, -4), (0, 0), ("1" * 25, "1" * 25), (10**17, str(10**17))],
 )
 def test_ships(given_id: Any, ship: int | str) -> None:
     assert ship_id(given_id) == ship

@@ -12,6 +12,7 @@ import orjson
 
 from adapters.cli.systems.energy import dialect
 from adapters.client.errors import Failed, WrongUsage
+from broker.contract.identifiers import parse_identifier
 
 MOST_VALUES = 50_000
 """In one post."""
@@ -125,7 +126,11 @@ def _json(path: Path, defaults: Defaults) -> list[FilePost]:
 def _document(path: Path) -> Any:
     content = _text(path)
     try:
-        return orjson.loads(content)
+        document = orjson.loads(content)
+        posts = document if isinstance(document, list) else [document]
+        if any(isinstance(each, dict) and isinstance(each.get("spaceship_id"), float) for each in posts):
+            return _finite(json.loads(content))  # a number beyond 64 bits was rounded
+        return document
     except ValueError as error:
         try:
             return _finite(json.loads(content, parse_constant=str))
@@ -147,10 +152,14 @@ def _json_post(path: Path, post: Any, place: str, defaults: Defaults) -> FilePos
     if not isinstance(post, dict) or not isinstance(post.get("data"), list):
         raise Failed(f'{where}must be an object with "spaceship_id", "units" and a list "data"', "see --help for the form")
     ship, units = post.get("spaceship_id", defaults.ship), post.get("units", defaults.units)
-    if ship is None or isinstance(ship, (dict, list)):
+    if ship is None:
         raise Failed(f'{where}"spaceship_id" is missing or null', "give --ship")
+    if isinstance(ship, bool) or not isinstance(ship, (int, str)):
+        raise Failed(
+            f'{where}"spaceship_id" must be a whole number or a text', "a longer number can be a text: give it in quotes"
+        )
     interval = post.get("interval_minutes", defaults.interval_minutes)
-    return FilePost(path, ship, units, post["data"], interval, place)
+    return FilePost(path, parse_identifier(ship), units, post["data"], interval, place)
 
 
 def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
@@ -278,7 +287,7 @@ def _require_ship(path: Path, defaults: Defaults) -> None:
 
 def _table_post(path: Path, defaults: Defaults, data: list[Any], first_row: int, rows: str) -> FilePost:
     assert defaults.ship is not None
-    ship: Any = int(defaults.ship) if defaults.ship.isascii() and defaults.ship.isdigit() else defaults.ship
+    ship = parse_identifier(defaults.ship)
     return FilePost(path, ship, defaults.units, data, defaults.interval_minutes, "", first_row, rows)
 
 

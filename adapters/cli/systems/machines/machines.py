@@ -15,6 +15,7 @@ from adapters.cli.output.destination import Columns, Output
 from adapters.client.errors import ClientError, Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
+from broker.contract.identifiers import number_of
 from broker.contract.machines import questions as machines_sql
 from broker.contract.machines.topics import AVERAGE, STATUS, MachineStatus, Status
 from broker.errors import Rejected
@@ -41,13 +42,17 @@ _FOR_PEOPLE: Columns = {
 """The columns of a table, short enough for a terminal."""
 
 
-class MachineId(click.IntRange):
+class MachineId(click.ParamType):  # type: ignore[type-arg]
     """The number of a machine; completes those with recorded readings."""
 
     name = "id"
 
-    def __init__(self) -> None:
-        super().__init__(-(2**63), 2**63 - 1)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; `007` is none, as in topics."""
+        number = number_of(str(value))
+        if number is None:
+            self.fail(f"{value!r} is not the number of a machine, such as 7", param, ctx)
+        return number
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
         """Return the machines whose numbers begin as typed."""
