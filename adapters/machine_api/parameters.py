@@ -50,9 +50,10 @@ def read_status(body: bytes) -> Status:
         decoded = orjson.loads(body)
     except ValueError as error:
         raise BadRequest(f"Malformed JSON in request data: {_why(body, error)}") from None
-    if not isinstance(decoded, dict) or "status" not in decoded:
+    given = decoded.get("status") if isinstance(decoded, dict) else None
+    if given is None or (isinstance(given, str) and not given.strip()):  # a form that was not filled in
         raise BadRequest(MISSING)
-    return _status(decoded["status"])
+    return _status(given)
 
 
 def _status(given: object) -> Status:

@@ -63,7 +63,7 @@ def test_data_of_machine_1() -> None:
 
 
 def test_data_of_another_machine() -> None:
-    for path in ("/data?id=7", "/data?id=007", "/data?other=1&id=7", "/data?id=%37"):
+    for path in ("/data?id=7", "/data?other=1&id=7", "/data?id=%37"):
         answered, _ = ask("GET", path)
         expected = {**READING, "id": 7, "status": "IDLE", "average_temperature": None, "average_speed": None}
         assert (answered.status, answered.body) == (200, compact(expected))
@@ -71,7 +71,8 @@ def test_data_of_another_machine() -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/data"), ("POST", "/status")])
 @pytest.mark.parametrize(
-    "text", ["", "seven", "1.0", "1e0", "+1", "%201", "1_0", "0x1", "--1", "\u0661", str(2**63), "9" * 5000]
+    "text",
+    ["", "seven", "1.0", "1e0", "+1", "%201", "1_0", "0x1", "--1", "\u0661", "007", "-0", str(2**53), str(2**63), "9" * 5000],
 )
 def test_id_that_is_not_a_whole_number_is_400(method: str, path: str, text: str) -> None:
     answered, _ = ask(method, f"{path}?id={text}", JSON, b'{"status":"IDLE"}')
@@ -84,7 +85,7 @@ def test_two_ids_are_400() -> None:
     assert (answered.status, answered.error) == (400, "id is given more than once: one machine at a time")
 
 
-@pytest.mark.parametrize("number", [2, 0, -1, 2**63 - 1])
+@pytest.mark.parametrize("number", [2, 0, -1, 2**53 - 1])
 def test_unknown_machine_is_404(number: int) -> None:
     expected = f"machine {number} is unknown: nothing has come from it since this API was started"
     for answered, made in (ask("GET", f"/data?id={number}"), ask("POST", f"/status?id={number}", JSON, b'{"status":"IDLE"}')):
@@ -110,7 +111,6 @@ def test_status_of_another_machine_is_set() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "",
         "DONE",
         " IDLE",
         "IDLE ",
@@ -123,7 +123,6 @@ def test_status_of_another_machine_is_set() -> None:
         5,
         1.5,
         True,
-        None,
         [],
         ["IDLE"],
         {},
@@ -136,7 +135,22 @@ def test_wrong_status(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b" \r\n\t", b"{}", b'{"Status":"IDLE"}', b'{"state":"IDLE"}', b"null", b"[]", b"5", b'"IDLE"', b'["status"]']
+    "body",
+    [
+        b"",
+        b" \r\n\t",
+        b"{}",
+        b'{"Status":"IDLE"}',
+        b'{"state":"IDLE"}',
+        b"null",
+        b"[]",
+        b'{"status":""}',
+        b'{"status":" "}',
+        b'{"status":null}',
+        b"5",
+        b'"IDLE"',
+        b'["status"]',
+    ],
 )
 def test_missing_field(body: bytes) -> None:
     answered, made = ask("POST", "/status", JSON, body)
