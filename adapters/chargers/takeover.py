@@ -7,7 +7,7 @@ for each of its connections, and receives those of all adapters, its own include
 - Before an adapter receives its own message for a connection, all others are earlier and are ignored.
 - After that, `connected` of another adapter is later: the adapter drops its own connection without publishing anything.
 - After that, `not connected` of another adapter is about an older connection: the adapter publishes its own message again, with
-  a reason. An adapter that receives such a repetition and still holds its connection holds the later one, and repeats in turn.
+  a reason. An adapter that receives that message while it still holds its own connection publishes its message again in turn.
 - If the last message about a client is this adapter's `connected` and it holds no connection, it is corrected after a while.
 """
 

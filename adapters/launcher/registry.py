@@ -1,4 +1,9 @@
-"""The components, found in the folders: a package with a `declaration.py` that defines `DECLARATION` is one."""
+"""The components, found in the folders: a package with a `declaration.py` that defines `DECLARATION` is one.
+
+To add a component that `make up` starts, make a package directly below one of `FOLDERS` with `declaration.py` (its name, topics
+and settings, see `broker.runtime.declaration`), `component.py` (`on_message` and `on_tick`) and `__main__.py` (whose `main`
+calls `broker.runtime.runtime.run`). Then write the generated files again, as CONTRIBUTING.md says.
+"""
 
 import pkgutil
 from collections.abc import Iterator

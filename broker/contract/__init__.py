@@ -4,6 +4,10 @@ A package has `topics.py` with `STREAMS`, and where they apply `DEVICE_FILTERS` 
 with `TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them; and
 `questions.py`, the statements with which clients query what was recorded.
 
+To add a topic, add its payload and its `Stream` to `topics.py` of the system and list it in `STREAMS`; name the stream in the
+`declaration.py` of the components that publish and receive it, or in `DEVICE_FILTERS` or `OPERATOR_STREAMS`; then write the
+documentation again: `.venv/bin/python -m tests.documents`.
+
 Nothing is imported before it is asked for: a component that needs the topics of one system loads no other.
 """
 

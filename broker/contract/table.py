@@ -1,6 +1,9 @@
 """Typed tables as data: which table the messages of a stream fill, and which field of the payload becomes which column.
 
-Every system declares its tables in `broker/contract/<system>/tables.py`. `storage.schema.typed_streams` compiles them to SQL.
+To add a typed table, declare it in `TABLES` of `broker/contract/<system>/tables.py`, and create it in the schema `live` with a
+new migration, `storage/database/migrations/<next number>_<name>.sql`. Recording, the view and the ledger follow from the
+declaration (`storage.schema.typed_streams` compiles it to SQL). Then keep a database of that number and write the documentation
+again, as CONTRIBUTING.md says.
 """
 
 from collections.abc import Mapping

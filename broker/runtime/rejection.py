@@ -1,4 +1,10 @@
-"""Rejected messages: a payload that cannot be used is published whole, with the reason."""
+"""Rejected messages: a payload that cannot be used is published on `rejected/{component}` with the reason, cut at 8 MiB.
+
+A component raises `Rejected`, and `Runtime._reject` publishes it. What arrives by another way than MQTT is rejected where it is
+decoded: frames of chargers in `adapters/chargers/clients.py`, HTTP bodies in `adapters/energy_api/routes.py`. The recorder lists
+all of it in the table `rejected_message`, and adds payloads that do not fit a typed table (`storage/schema/typed_streams.py`),
+which it does not publish.
+"""
 
 import base64
 from datetime import UTC, datetime
@@ -10,7 +16,7 @@ LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
 
 
 def rejection(component: str, topic: str, payload: bytes, reason: str) -> Publication:
-    """Return the publication on `rejected/{component}` for a payload, whole up to 8 MiB; one that is not UTF-8 as base64.
+    """Return the publication for a payload, cut at 8 MiB; one that is not UTF-8 is in base64.
 
     Args:
         component: name of the component that could not use it.

@@ -59,7 +59,7 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
     """
     config: dict[str, Any] = {
         "storage_compatibility_version": "v1.5.0",  # the oldest supported DuckDB can open the file too
-        "checkpoint_threshold": "128MB",  # one holds commits for 0.3 s: under full load every 20 s; see Database.checkpoint
+        "checkpoint_threshold": "128MB",  # a checkpoint delays commits by 0.3 s, every 20 s under full load
         "memory_limit": f"{memory_mb}MiB",
         "temp_directory": "",  # queries that do not fit in memory are stopped: they do not fill the disk
         "autoinstall_known_extensions": False,

@@ -5,9 +5,9 @@ with the DUP flag and the same packet identifier (MQTT 5 section 4.4). Identifie
 the session hold each identifier once.
 
 The receive maximum should limit the unacknowledged messages to far fewer. But Mosquitto 2.0.11 ignores it in a resumed session:
-it sends as much as the sockets take, and when they freeze with acknowledgements unread, more than 65,535 messages can be
-delivered again. Older rows therefore count too, if no other of the last `LOOKBACK_MESSAGES` has the same topic, payload and
-stamp: a payload that is sent over and over could be a new message, and a doubled message is better than a lost one.
+it sends as much as the sockets take, so more than 65,535 messages can be delivered again. Rows before the last 65,535 are
+therefore looked at too, but count only if no other of the last `LOOKBACK_MESSAGES` has the same topic, payload and stamp. A
+payload that is sent over and over could be a new message, and a doubled message is better than a lost one.
 """
 
 from pathlib import Path

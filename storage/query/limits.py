@@ -4,13 +4,13 @@
              `Limits.grace_s` more its client gets an error even if the query cannot be interrupted (`turns.py`)
     rows     `Limits.max_rows` and `Limits.max_bytes` of a result (`sandbox.py`); one row has to fit into a message of
              `MAX_PART_BYTES` (`answers.py`)
-    memory   the database's memory limit, SCAUP_RECORDER_MEMORY_MB, for all queries together (`storage/database/opening.py`);
-             `limit_address_space` for what ignores that limit; `has_memory_for_query` before a query starts (`turns.py`);
+    memory   SCAUP_RECORDER_MEMORY_MB, 1024 by default (`storage/declaration.py`), for the database and all its queries;
+             `limit_address_space` for functions that ignore it; `has_memory_for_query` before a query starts (`turns.py`);
              `MAX_UNSENT_PARTS` for a client that reads slowly (`storage/recorder.py`)
-    number   `MAX_RUNNING`, `MAX_RUNNING_PER_CLIENT`, `MAX_WAITING`, `MAX_WAITING_PER_CLIENT` (`turns.py`)
+    turns    `MAX_RUNNING`, `MAX_RUNNING_PER_CLIENT`, `MAX_WAITING`, `MAX_WAITING_PER_CLIENT` (`turns.py`)
     length   `MAX_REQUEST_BYTES` of a request (`answers.py`), `MAX_SQL_CHARACTERS` of its SQL (`sandbox.py`)
 
-The files in parentheses apply the limits; the numbers and the mechanisms are here.
+The files in parentheses apply the limits; all other numbers, and the mechanisms, are here.
 """
 
 import atexit
@@ -44,7 +44,7 @@ MAX_SQL_CHARACTERS = 64 * 1024
 STACK_BYTES = 16 * 1024 * 1024
 """Stack of a query's thread, which would be 2 MiB under `ulimit -s unlimited`: DuckDB plans nested statements recursively."""
 MAX_PART_BYTES = 64 * 1024 * 1024
-"""A message of an answer is only so large if a row is. This is the `message_size_limit` of the broker (mosquitto.conf)."""
+"""Largest message of an answer, which only a single row can reach. This is the `message_size_limit` of the broker (mosquitto.conf)."""
 MAX_UNSENT_PARTS = 32
 """Messages of answers that wait to be sent: a slow reader delays its query instead of filling the recorder's memory."""
 

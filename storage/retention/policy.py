@@ -1,4 +1,7 @@
-"""The retention policy: how long the messages of each topic are kept. It is read from a text file.
+"""The retention policy: how long the messages of each topic are kept. It is decided here and read from a text file.
+
+`maintenance.py` applies it once a day and whenever free disk is short: `archive.py` moves days that are over out of the
+database, `purge.py` deletes what the policy no longer keeps, from the archive only.
 
     # filter          how long; the first line that matches a topic applies
     storage/stats     keep 7d raw
@@ -55,7 +58,7 @@ class Policy:
     def expired(self, topic: str, day: date, today: date, early: bool = False) -> Rule | None:
         """Return the rule by which messages on `topic` of `day` are no longer kept raw, None if they are kept.
 
-        With `early`, for a disk that is nearly full, every limit is over.
+        With `early`, for a disk that is nearly full, every limit counts as exceeded.
         """
         rule = self.rule(topic)
         return rule if _over(rule.raw_days, day, today, early) else None

@@ -138,7 +138,7 @@ class TypedStream:
             {self.rejects_sql(_of_batch(code))}"""
 
     def rejects_sql(self, source: str) -> str:
-        """Return the query for the messages of `source` that belong into `rejected_message`."""
+        """Return the query for the messages of `source` that belong in `rejected_message`."""
         wanted = ", ".join(column.wanted for column in self._read if column.need not in _OPTIONAL).replace("'", "''")
         return f"""
             SELECT number, received_at, event_at, 'recorder' AS component, message_topic AS topic,

@@ -29,7 +29,11 @@ class ValveLevel(msgspec.Struct, frozen=True):
 
 
 class Setpoint(msgspec.Struct, frozen=True):
-    """Wanted room temperature, 5 to 35 °C."""
+    """Wanted room temperature, 5 to 35 °C.
+
+    The range is checked wherever this payload is decoded: the heating controller rejects a message outside it, and the command
+    line refuses such an argument.
+    """
 
     celsius: Annotated[float, msgspec.Meta(ge=LOWEST_SETPOINT_C, le=HIGHEST_SETPOINT_C)]
 
