@@ -9,14 +9,13 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import IO
 
 import msgspec
 
 from adapters.client.answers import end_of, read_arrow
 from adapters.client.bus import Bus, Received
-from adapters.client.history import History, newest_at
+from adapters.client.history import COLUMNS, History, last_number
 from adapters.client.recorder import PATIENCE_S, RECORDER, STATE_TOPIC
 from adapters.client.requests import Requests
 from adapters.client.rows import ArrowRows
@@ -89,7 +88,7 @@ class Follower:
     def __init__(self, history: History, exchange: Exchange, backlog: Backlog | None = None) -> None:
         self._history, self._exchange = history, exchange
         self._backlog = backlog or Backlog()
-        self._newest_at = history.since_at
+        self._last: int | None = None
         self._cut = False
         self.complete = False
         self.request = self._query(None)
@@ -110,18 +109,20 @@ class Follower:
         elif self._cut and self._wanted(received):
             self._backlog.put(received)
 
-    def _query(self, after_at: datetime | None) -> Publication:
-        query = self._history.request(after_at)
+    def _query(self, after: int | None) -> Publication:
+        query = self._history.request(after)
         self._sql = query.sql
         return self._exchange.request(answers.query(query))
 
     def _answered(self, event: Part | Final) -> Iterator[Event]:
         if isinstance(event, Part):
-            schema, batches = read_arrow(event)
-            self._newest_at = max(filter(None, (self._newest_at, *map(newest_at, batches))), default=None)
-            yield ArrowRows(schema, batches)
+            _, batches = read_arrow(event)
+            for batch in batches:
+                self._last = last_number(batch, self._last)
+                shown = batch.select(COLUMNS)
+                yield ArrowRows(shown.schema, [shown])
         elif end_of(event, self._sql).truncated:
-            self.request = self.next_request = self._query(self._newest_at)
+            self.request = self.next_request = self._query(self._last)
         else:
             self.complete = True
             yield HistoryEnd()

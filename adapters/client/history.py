@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 COLUMNS = ("received_at", "event_at", "topic", "payload", "payload_raw", "qos", "retain", "source", "boot", "seq")
 """The columns of `messages` that a live message has too."""
+_NUMBER = "number"
 
 _CUT = """
-received_at <= coalesce((SELECT min(received_at) FROM messages WHERE topic = 'storage/query' AND contains(payload, $cut)
-                         AND received_at > now() - INTERVAL 1 HOUR), 'infinity'::TIMESTAMPTZ)
+number <= coalesce((SELECT min(number) FROM messages WHERE topic = 'storage/query' AND contains(payload, $cut)
+                    AND received_at > now() - INTERVAL 1 HOUR), 9223372036854775807)
 """
 
 
@@ -39,17 +40,20 @@ class History:
     lines: int | None = None
     cut: str | None = None
 
-    def request(self, after_at: datetime | None = None) -> QueryRequest:
-        """Return the request for what comes after `after_at`, for the beginning without it."""
+    def request(self, after: int | None = None) -> QueryRequest:
+        """Return the request for what comes after the message `after`, for the beginning without it.
+
+        Numbers are the order of messages; times of reception go back where a clock was put right.
+        """
         condition = selection(self.topic_filter, self.since_at)
         if self.cut is not None:
             condition &= Condition(_CUT, {"cut": self.cut})
-        if after_at is not None:
-            condition &= Condition("received_at > $after::TIMESTAMPTZ", {"after": after_at.astimezone(UTC).isoformat()})
-        sql = f"SELECT {', '.join(COLUMNS)} FROM messages WHERE {condition.sql}"  # noqa: S608 - values are parameters
+        if after is not None:
+            condition &= Condition(f"{_NUMBER} > {after}", {})
+        sql = f"SELECT {', '.join(COLUMNS)}, {_NUMBER} FROM messages WHERE {condition.sql}"  # noqa: S608 - values are parameters
         if self.lines is not None:
-            sql = f"SELECT * FROM ({sql} ORDER BY received_at DESC LIMIT {self.lines})"  # noqa: S608 - a whole number
-        return arrow_request(f"{sql} ORDER BY received_at", condition.parameters)
+            sql = f"SELECT * FROM ({sql} ORDER BY {_NUMBER} DESC LIMIT {self.lines})"  # noqa: S608 - a whole number
+        return arrow_request(f"{sql} ORDER BY {_NUMBER}", condition.parameters)
 
 
 def read(session: Session, history: History) -> ArrowRows:
@@ -68,19 +72,19 @@ def read(session: Session, history: History) -> ArrowRows:
 
 
 def _batches(session: Session, history: History) -> "Iterator[pa.RecordBatch]":
-    after_at: datetime | None = None
+    after: int | None = None
     truncated = True
     while truncated:
-        with session.query(history.request(after_at)) as answer:
+        with session.query(history.request(after)) as answer:
             for batch in answer.rows.source:
-                after_at = newest_at(batch) or after_at
-                yield batch
+                after = last_number(batch, after)
+                yield batch.select(COLUMNS)
             truncated = answer.truncated
 
 
-def newest_at(batch: "pa.RecordBatch") -> datetime | None:
-    """Return when the last message of a batch was received, None for an empty one."""
-    return batch.column("received_at")[-1].as_py() if batch.num_rows else None
+def last_number(batch: "pa.RecordBatch", before: int | None) -> int | None:
+    """Return the number of the last message of an answer's batch, `before` for an empty one."""
+    return batch.column(_NUMBER)[-1].as_py() if batch.num_rows else before
 
 
 def live_row(received: Received) -> tuple[Any, ...]:

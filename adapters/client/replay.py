@@ -187,7 +187,7 @@ def topics(session: Session, selection: Selection, found: Span) -> list[dict[str
     Raises:
         ClientError: there is no answer.
     """
-    columns = "topic, count(*) AS messages, min(received_at) AS first_at, max(received_at) AS last_at"
+    columns = "topic, count(*) AS messages, arg_min(received_at, number) AS first_at, arg_max(received_at, number) AS last_at"
     tail = f" AND number <= {found.extent.last} GROUP BY topic ORDER BY topic"
     return rows_of(session, selection.sql(columns, tail), selection.condition.parameters)
 

@@ -19,6 +19,7 @@ from adapters.cli.systems.energy.posting import Poster
 from adapters.cli.systems.fastening.requests import DriverRequests
 from adapters.client.errors import ClientError
 from adapters.client.follow import HistoryEnd, follow
+from adapters.client.history import COLUMNS
 from adapters.client.history import History as MessageHistory
 from adapters.client.recorder import Recorder
 from adapters.client.rows import ArrowRows
@@ -189,13 +190,13 @@ def test_short_query_of_the_command_line(case: Case) -> None:
 @given(cases())
 def test_follow(case: Case) -> None:
     """After a truncated answer it asks for the rest, of which there is none here."""
-    row = {"received_at": START_AT}
+    row = {**dict.fromkeys(COLUMNS), "received_at": START_AT}
 
     def reply(request: Message) -> list[Publication]:
         first = len(requests) == 0
         requests.append(request)
         if first:
-            return answered(case, request, [{"n": n, **row} for n in range(case.parts)], ARROW)
+            return answered(case, request, [{**row, "seq": n, "number": n + 1} for n in range(case.parts)], ARROW)
         return answered(Case(0, (0,)), request, [])
 
     requests: list[Message] = []
@@ -207,7 +208,7 @@ def test_follow(case: Case) -> None:
             if isinstance(event, HistoryEnd):
                 return found
             assert isinstance(event, ArrowRows)
-            found += [values[0] for values in event.rows()]
+            found += [values[COLUMNS.index("seq")] for values in event.rows()]
         return ERROR
 
     replace(case, truncated=False).check(outcome_of(run), list(range(case.parts)))

@@ -61,7 +61,7 @@ def _on_the_bus(session: Session) -> Iterator[Finding]:
 
 def _clock(session: Session) -> Finding:
     try:
-        newest = rows_of(session, "SELECT max(received_at) AS newest FROM messages")[0]["newest"]
+        newest = rows_of(session, "SELECT arg_max(received_at, number) AS newest FROM messages")[0]["newest"]
     except ClientError as error:
         return warning("clock", f"not compared with the recording: {error.message}", error.fix)
     return recorder.clock(recorder.as_instant(newest), datetime.now(UTC))

@@ -11,8 +11,8 @@ from adapters.client.session import Session
 from broker.contract.sql import selection
 
 _SQL = """
-SELECT topic, count(*) AS messages, min(received_at) AS first_seen, max(received_at) AS last_seen,
-       coalesce(arg_max(payload, received_at), '(' || octet_length(arg_max(payload_raw, received_at)) || ' bytes)') AS payload
+SELECT topic, count(*) AS messages, arg_min(received_at, number) AS first_seen, arg_max(received_at, number) AS last_seen,
+       arg_max(coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)'), number) AS payload
 FROM messages WHERE {condition} GROUP BY topic ORDER BY topic
 """
 
@@ -25,7 +25,7 @@ FROM messages WHERE {condition} GROUP BY topic ORDER BY topic
 def topics(session: Session, topic_filter: str, since_at: datetime | None, output: Output) -> None:
     """List the recorded topics.
 
-    FILTER is an MQTT filter with + and #; without it, every topic. `payload` is that of a recent message.
+    FILTER is an MQTT filter with + and #; without it, every topic. `payload` is that of the last message.
     """
     from adapters.client.answers import arrow_request
 

@@ -47,7 +47,7 @@ def views(session: Session, topic_filter: str | None, name: str | None, drop: st
     elif topic_filter is not None:
         wanted = name or view_name(topic_filter)
         _carry_out(session, StorageRequest(action=Action.CREATE_VIEW, name=wanted, filter=topic_filter))
-        hint(f'try: scaup query "SELECT * FROM {wanted} ORDER BY received_at DESC LIMIT 10"')  # noqa: S608 - shown
+        hint(f'try: scaup query "SELECT * FROM {wanted} ORDER BY number DESC LIMIT 10"')  # noqa: S608 - shown
     elif name is not None:
         raise WrongUsage("--name needs a FILTER", "for instance `scaup views 'press/+/torque' --name press_torque`")
     else:

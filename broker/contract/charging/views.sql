@@ -12,7 +12,7 @@ SELECT state.session AS session, charger, state.widget AS widget, state.started_
     revised_at
 FROM (SELECT charger, state, revised_at,
           lead(state.started_at) OVER (PARTITION BY charger ORDER BY state.started_at, number) AS next_at
-      FROM (SELECT charger, min(number) AS number, max(received_at) AS revised_at,
+      FROM (SELECT charger, min(number) AS number, arg_max(received_at, number) AS revised_at,
                 coalesce(arg_min(message, number) FILTER (ended_at IS NOT NULL), arg_max(message, number)) AS state
             FROM charging_told AS message GROUP BY charger, session));
 

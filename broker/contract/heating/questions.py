@@ -17,42 +17,47 @@ LONGEST_GAP_S = 3600
 
 _STATES = """
 WITH published AS (
-    SELECT split_part(topic, '/', 2) AS room, boot, received_at, coalesce(event_at, received_at) AS stated_at,
+    SELECT split_part(topic, '/', 2) AS room, boot, number, received_at, coalesce(event_at, received_at) AS stated_at,
            CASE WHEN json_valid(payload) THEN payload END AS state
     FROM messages WHERE {condition}
 ), states AS (
-    SELECT room, received_at, state->>'$.mode' AS mode, state->'$.sensors_left_out' AS left_out, state->'$.alarms' AS alarms,
+    SELECT room, number, received_at, state->>'$.mode' AS mode, state->'$.sensors_left_out' AS left_out,
+           state->'$.alarms' AS alarms,
            try_cast(state->>'$.temperature' AS DOUBLE) AS celsius,
            try_cast(state->>'$.setpoint' AS DOUBLE) AS setpoint,
            try_cast(state->>'$.level' AS INTEGER) AS level,
            greatest(least(coalesce(epoch(lead(stated_at) OVER later - stated_at), 0), $gap_s), 0) + 1e-6 AS weight,
            coalesce(abs(level - lag(level) OVER later), 0) AS moved,
            coalesce(mode <> lag(mode) OVER later, false) AS changed
-    FROM published WINDOW later AS (PARTITION BY room, boot ORDER BY received_at)
+    FROM published WINDOW later AS (PARTITION BY room, boot ORDER BY number)
 )
 """
 
 _REPORT = """
-SELECT room, round(arg_max(celsius, received_at), 2) AS temperature_c, arg_max(setpoint, received_at) AS setpoint_c,
-       arg_max(level, received_at) AS level_pct, arg_max(mode, received_at) AS mode,
-       CAST(arg_max_null(left_out, received_at) AS VARCHAR) AS left_out,
-       CAST(arg_max_null(alarms, received_at) AS VARCHAR) AS alarms,
+SELECT room, round(arg_max(celsius, number), 2) AS temperature_c, arg_max(setpoint, number) AS setpoint_c,
+       arg_max(level, number) AS level_pct, arg_max(mode, number) AS mode,
+       CAST(arg_max_null(left_out, number) AS VARCHAR) AS left_out,
+       CAST(arg_max_null(alarms, number) AS VARCHAR) AS alarms,
        round(min(celsius), 2) AS min_c,
        round(sum(celsius * weight) / sum(weight) FILTER (celsius IS NOT NULL), 2) AS mean_c,
        round(max(celsius), 2) AS max_c,
        round(100 * coalesce(sum(weight) FILTER (abs(celsius - setpoint) <= $band_k), 0) / sum(weight), 1) AS in_band_pct,
        round(sqrt(sum((celsius - setpoint) ** 2 * weight) / sum(weight) FILTER (celsius IS NOT NULL)), 3) AS rms_k,
        CAST(sum(moved) AS BIGINT) AS travel_pct, count(*) FILTER (changed) AS mode_changes,
-       min(received_at) AS from_at, max(received_at) AS to_at, round(sum(weight) / 3600, 3) AS plant_h
+       arg_min(received_at, number) AS from_at, arg_max(received_at, number) AS to_at, round(sum(weight) / 3600, 3) AS plant_h
 FROM states GROUP BY room ORDER BY room
 """
 
 _SERIES = """
 SELECT room, avg(celsius) AS celsius, avg(setpoint) AS setpoint, avg(level) AS level,
-       floor(least(epoch(received_at - first_at) / greatest(epoch(last_at - first_at), 1) * $points, $points - 1)) AS point
-FROM states JOIN (SELECT room, min(received_at) AS first_at, max(received_at) AS last_at FROM states GROUP BY room) USING (room)
+       floor(least(epoch(arrived_at - first_at) / greatest(epoch(last_at - first_at), 1) * $points, $points - 1)) AS point
+FROM (SELECT *, min(arrived_at) OVER whole AS first_at, max(arrived_at) OVER whole AS last_at
+      FROM (SELECT *, min(received_at) OVER (PARTITION BY room ORDER BY number
+                                             ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS arrived_at FROM states)
+      WINDOW whole AS (PARTITION BY room))
 GROUP BY ALL ORDER BY ALL
 """
+"""`arrived_at` is `received_at`, unless the clock was ahead: then that of the first state after it was put right."""
 
 
 def report(room: str | None, since_at: datetime) -> Statement:

@@ -11,15 +11,15 @@ SELECT coalesce(CASE WHEN json_type(payload, '/timestamp') = 'VARCHAR' THEN payl
                 strftime(coalesce(event_at, received_at)::TIMESTAMP, '%Y-%m-%dT%H:%M:%S.%fZ')) AS timestamp,
        TRY_CAST(json_extract(payload, $pointer)::VARCHAR AS DOUBLE) AS value
 FROM (SELECT * FROM messages WHERE topic = $topic AND received_at >= $since::TIMESTAMPTZ AND json_valid(payload))
-ORDER BY received_at
+ORDER BY number
 """
 
 _LATEST = f"""
 SELECT split_part(topic, '/', 2) AS machine,
-       max_by(payload, received_at) FILTER (ends_with(topic, '/reading')) AS reading,
-       max_by(payload, received_at) FILTER (ends_with(topic, '/average')) AS average,
+       max_by(payload, number) FILTER (ends_with(topic, '/reading')) AS reading,
+       max_by(payload, number) FILTER (ends_with(topic, '/average')) AS average,
        count(*) FILTER (ends_with(topic, '/reading')) AS readings,
-       max(received_at) FILTER (ends_with(topic, '/reading')) AS received_at
+       max_by(received_at, number) FILTER (ends_with(topic, '/reading')) AS received_at
 FROM messages WHERE starts_with(topic, 'machines/') AND regexp_full_match(topic, '(?s)machines/[^/]+/(reading|average)')
     AND received_at >= $since::TIMESTAMPTZ AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'OBJECT' ELSE false END
 GROUP BY machine HAVING readings > 0 ORDER BY {number_sql("machine")}, machine
