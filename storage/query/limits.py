@@ -44,7 +44,7 @@ MAX_SQL_CHARACTERS = 64 * 1024
 STACK_BYTES = 16 * 1024 * 1024
 """Stack of a query's thread, which would be 2 MiB under `ulimit -s unlimited`: DuckDB plans nested statements recursively."""
 MAX_PART_BYTES = 64 * 1024 * 1024
-"""Largest message of an answer, which only a single row can reach. This is the `message_size_limit` of the broker (mosquitto.conf)."""
+"""Largest message of an answer: that of one large row. It is the broker's `message_size_limit` too (mosquitto.conf)."""
 MAX_UNSENT_PARTS = 32
 """Messages of answers that wait to be sent: a slow reader delays its query instead of filling the recorder's memory."""
 
