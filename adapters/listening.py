@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.errors import CannotStart
+from broker.runtime.web_access import WebAccess
 
 BACKLOG = 2_048
 
@@ -22,6 +23,8 @@ class Listening:
     """Purpose of the port, as errors name it."""
     shared: bool = False
     """Other processes of this user that set it too may listen on the same port; the system spreads the connections."""
+    access: WebAccess = field(default_factory=WebAccess)
+    """From where browsers may use it."""
 
 
 def listen(listening: Listening) -> list[socket.socket]:

@@ -51,6 +51,7 @@ class RealBroker:
 
     @property
     def ws_port(self) -> int:
+        assert self.settings.mqtt_ws_port is not None, "this broker was made without websockets"
         return self.settings.mqtt_ws_port
 
     @property
@@ -123,7 +124,7 @@ class MosquittoContainer:
 
     data_dir: Path
     port: int
-    ws_port: int
+    ws_port: int | None
     _container: Any = field(default=None, init=False)
 
     def start(self) -> None:
@@ -154,25 +155,28 @@ class MosquittoContainer:
         container = DockerContainer(IMAGE, user=f"{os.getuid()}:{os.getgid()}", working_dir="/scaup")
         container.with_volume_mapping(str(self.data_dir), "/scaup", "rw")
         container.with_command(f"mosquitto -c {mosquitto.CONFIGURATION}")
-        container.ports = {1883: ("127.0.0.1", self.port), 9001: ("127.0.0.1", self.ws_port)}  # type: ignore[dict-item]
+        container.ports = {1883: ("127.0.0.1", self.port)}  # type: ignore[dict-item]
+        if self.ws_port is not None:
+            container.ports[9001] = ("127.0.0.1", self.ws_port)  # type: ignore[index,assignment]
         return container
 
 
-def create(data_dir: Path, declarations: dict[str, Declaration] | None = None) -> RealBroker:
+def create(data_dir: Path, declarations: dict[str, Declaration] | None = None, websockets: bool = False) -> RealBroker:
     """Prepare a broker on free ports, not started: in a container where an engine answers, else from the local binary.
 
     `SCAUP_TEST_BROKER=local` or `=container` decides instead.
     """
     port, ws_port = free_ports(2)
-    settings = Settings.load(
-        {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(data_dir)}
-    )
+    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_DATA_DIR": str(data_dir)}
+    settings = Settings.load(given | ({"SCAUP_MQTT_WS_PORT": str(ws_port)} if websockets else {}))
     accounts = declarations or {**components(), OPERATOR.name: OPERATOR}
     where = os.environ.get("SCAUP_TEST_BROKER") or ("container" if engine_answers() else "local")
     if where == "container":
         user = "root" if os.getuid() == 0 else None  # else a broker started by root would give up its access to the files
-        mosquitto.prepare(settings, accounts, mosquitto.Placement(user=user))
-        return RealBroker(settings, accounts, MosquittoContainer(data_dir, port, ws_port))
+        mosquitto.prepare(
+            settings, accounts, mosquitto.Placement(user=user, ws_port=mosquitto.WEBSOCKETS if websockets else None)
+        )
+        return RealBroker(settings, accounts, MosquittoContainer(data_dir, port, settings.mqtt_ws_port))
     if mosquitto.find() is None:
         pytest.fail("system tests need a broker: apt-get install mosquitto, or a container engine that answers")
     mosquitto.prepare(settings, accounts, mosquitto.native_placement(settings))
@@ -189,7 +193,7 @@ def remove(broker: RealBroker) -> None:
 
 def own_ports() -> dict[str, str]:
     """Return settings with a free port for everything that listens, so that systems do not collide."""
-    variables = ["SCAUP_MQTT_PORT", "SCAUP_MQTT_WS_PORT"]
+    variables = ["SCAUP_MQTT_PORT"]
     variables += [variable.name for each in components().values() for variable in each.listens]
     given = {name: str(port) for name, port in zip(variables, free_ports(len(variables)), strict=True)}
     return {**given, "SCAUP_TORQUE_DRIVER_URL": f"ws://127.0.0.1:{given['SCAUP_SIM_TORQUE_PORT']}"}

@@ -13,6 +13,7 @@ from broker.launch import mosquitto
 from broker.runtime.declaration import Variable
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, port_number, positive_int
+from broker.runtime.web_access import WebAccess
 
 GARBAGE_THRESHOLDS = (20_000, 20, 10)
 """With Python's defaults the garbage collector scans all objects for every few hundred new connections: with ten thousand of
@@ -43,7 +44,8 @@ def _listening(settings: Settings, port: Variable) -> Listening:
     shared = positive_int(PROCESSES.name, settings.value(PROCESSES), MOST_PROCESSES) > 1
     addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
     what = "charger" if port is CHARGER_PORT else "widget"
-    return Listening(addresses, port_number(port.name, settings.value(port)), port.name, what, shared)
+    number, access = port_number(port.name, settings.value(port)), WebAccess.load(settings, addresses)
+    return Listening(addresses, number, port.name, what, shared, access)
 
 
 if __name__ == "__main__":

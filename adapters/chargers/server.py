@@ -5,6 +5,8 @@ import logging
 import socket
 from http import HTTPStatus
 
+from websockets.http11 import Request
+
 from adapters.chargers.clients import Clients
 from adapters.chargers.keepalive import Keepalive
 from adapters.chargers.limits import RateLimit
@@ -36,6 +38,7 @@ class Server:
 
     def __init__(self, clients: Clients, listening: Listening, room: int) -> None:
         self.clients, self._listening, self._room = clients, listening, room
+        self.access = listening.access
         self.keepalive: Keepalive[ServerConnection] = Keepalive()
         self.buffer = memoryview(bytearray(READ_BYTES))
         """Shared: the bytes are copied out of it before the next read."""
@@ -205,8 +208,10 @@ class ServerConnection(asyncio.BufferedProtocol):
         self._why = self._why or reason
         self._transport.abort()
 
-    def _admit(self, path: str) -> Refusal | None:
-        admitted = self._server.clients.admit(path)
+    def _admit(self, request: Request) -> Refusal | None:
+        headers = request.headers
+        foreign = self._server.access.refuse_origin(headers.get_all("Origin"), headers.get_all("Host"))
+        admitted = Refusal(HTTPStatus.FORBIDDEN, foreign) if foreign else self._server.clients.admit(request.path)
         if not isinstance(admitted, Refusal) and self._server.full:
             admitted = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this server is full now: connect again later")
         if isinstance(admitted, Refusal):

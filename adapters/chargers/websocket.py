@@ -5,7 +5,7 @@ frames sent in the same instant are handled after the answer to it; and fragment
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from websockets.exceptions import PayloadTooBig
@@ -13,6 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 LARGEST_HEAD_BYTES = 16 * 1024
 LARGEST_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -45,13 +46,13 @@ class WebSocket:
     """A websocket, from the first byte of its handshake on.
 
     Args:
-        admit: takes the path of the request and returns a refusal, None where the client is admitted.
+        admit: takes the request and returns a refusal, None where the client is admitted.
     """
 
     __slots__ = ("_admit", "_assembled", "_head", "_protocol", "_refused", "_text", "frames")
 
-    def __init__(self, admit: Callable[[str], Refusal | None]) -> None:
-        self._protocol = ServerProtocol(max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
+    def __init__(self, admit: Callable[[Request], Refusal | None]) -> None:
+        self._protocol = ServerProtocol(select_subprotocol=_first_subprotocol, max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
         self._admit = admit
         self._head: bytearray | None = bytearray()
         """The bytes of the handshake so far; None once it is complete or refused."""
@@ -128,7 +129,7 @@ class WebSocket:
         if not events or not isinstance(request := events[0], Request):
             self._refuse(Refusal(400, "this is not a websocket handshake: send a GET of HTTP/1.1 without a body"))
             return
-        if (refusal := self._admit(request.path)) is not None:
+        if (refusal := self._admit(request)) is not None:
             self._refuse(refusal)
             return
         self._protocol.send_response(self._protocol.accept(request))
@@ -152,3 +153,8 @@ class WebSocket:
                 messages.append(Incoming(bytes(self._assembled), self._text))
                 self._assembled = None
         return messages
+
+
+def _first_subprotocol(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Accept the first subprotocol that a client offers: many libraries that offer one require an answer."""
+    return offered[0] if offered else None

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.client.errors import ClientError
+from adapters.http.access import AccessCheck
 from adapters.http.errors import (
     HttpError,
     JsonResponse,
@@ -26,6 +27,7 @@ from adapters.http.openapi import page
 from adapters.http.resource import Endpoint, Resource, paths
 from adapters.http.watch import BrokerWatch
 from broker.errors import BrokerUnavailable
+from broker.runtime.web_access import WebAccess
 
 MAX_CONCURRENT = 1_000
 """Requests at the same time."""
@@ -35,7 +37,11 @@ _LONGEST_PATH = 200
 
 
 def application(
-    resources: list[Resource], document: dict[str, Any], watch: BrokerWatch, max_concurrent: int = MAX_CONCURRENT
+    resources: list[Resource],
+    document: dict[str, Any],
+    watch: BrokerWatch,
+    access: WebAccess,
+    max_concurrent: int = MAX_CONCURRENT,
 ) -> ASGIApp:
     """Return the ASGI application.
 
@@ -43,6 +49,7 @@ def application(
         resources: the resources of this adapter.
         document: its OpenAPI document, as made by `adapters.http.openapi.document`.
         watch: reports for `/health` whether the broker answers.
+        access: from where browsers may use it.
         max_concurrent: requests beyond this number are answered with 503.
     """
     everything = [*resources, *_common(document, watch)]
@@ -57,7 +64,7 @@ def application(
         },
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body
-    return _ConcurrencyLimit(app, max_concurrent)
+    return AccessCheck(_ConcurrencyLimit(app, max_concurrent), access)
 
 
 def _common(document: dict[str, Any], watch: BrokerWatch) -> list[Resource]:
@@ -95,7 +102,7 @@ def _on_no_route(resources: list[Resource]) -> Any:
 
 
 class _ConcurrencyLimit:
-    """The outermost layer: answers 503 beyond `max_concurrent` requests, and to those that a stop cuts off."""
+    """Answers 503 beyond `max_concurrent` requests, and to those that a stop cuts off."""
 
     def __init__(self, app: ASGIApp, max_concurrent: int) -> None:
         self._app, self._max_concurrent = app, max_concurrent

@@ -86,7 +86,9 @@ def _with_common(item: Node) -> Node:
 def _operation(operation: Node) -> Node:
     responses = {
         "400": error("No HTTP, or what this server cannot read."),
+        "403": error("`Origin` is a site that `SCAUP_CORS_ORIGINS` does not list."),
         "408": error("The request did not come within 10 s."),
+        "421": error("`Host` is not a name of this machine."),
         "431": error("The request line and the headers are too large."),
         "503": unavailable(),
         **operation["responses"],

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,14 +34,19 @@ def prepare_volume(settings: Settings) -> None:
     """
     anonymous = mosquitto.only_loopback(settings.bind)
     declarations = {**components(), OPERATOR.name: OPERATOR}
-    mosquitto.prepare(settings, declarations, mosquitto.Placement(anonymous=anonymous))
+    ws_port = mosquitto.WEBSOCKETS if settings.mqtt_ws_port else None
+    mosquitto.prepare(settings, declarations, mosquitto.Placement(ws_port=ws_port, anonymous=anonymous))
 
 
 def published_ports(settings: Settings, addresses: Iterable[str]) -> str:
-    """Return a Compose file that publishes the broker's ports on further addresses of this machine (JSON is YAML)."""
-    ports = ((settings.mqtt_port, 1883), (settings.mqtt_ws_port, 9001))
+    """Return a Compose file that publishes what `docker-compose.yml` does not (JSON is YAML).
+
+    That file publishes MQTT on the first of `addresses`. The others are left, and MQTT over websockets where that is on.
+    """
     hosts = [f"[{each}]" if ":" in each else each for each in addresses]
-    published = [f"{host}:{outside}:{inside}" for host in hosts for outside, inside in ports]
+    published = [f"{host}:{settings.mqtt_port}:{mosquitto.MQTT}" for host in hosts[1:]]
+    if settings.mqtt_ws_port:
+        published += [f"{host}:{settings.mqtt_ws_port}:{mosquitto.WEBSOCKETS}" for host in hosts]
     return json.dumps({"services": {BROKER: {"ports": published}}}, indent=2) + "\n"
 
 
@@ -117,8 +123,8 @@ class Compose:
             )
 
     def _write_ports(self) -> None:
-        """Write the further addresses to a file beside `docker-compose.yml`, which has the first one."""
-        write_private(self._ports_file, published_ports(self.settings, self._addresses[1:]))
+        """Write the further ports to a file beside `docker-compose.yml`."""
+        write_private(self._ports_file, published_ports(self.settings, self._addresses))
 
     @property
     def _ports_file(self) -> Path:
@@ -170,8 +176,9 @@ class Compose:
         return done.stdout
 
     def _outside(self) -> dict[str, str]:
-        """Return the published ports, which `docker-compose.yml` fills in."""
-        return {"SCAUP_MQTT_PORT": str(self.settings.mqtt_port), "SCAUP_MQTT_WS_PORT": str(self.settings.mqtt_ws_port)}
+        """Return settings that `docker-compose.yml` passes on, which are known outside the containers only."""
+        names = [socket.gethostname(), *self.settings.host_names]
+        return {"SCAUP_MQTT_PORT": str(self.settings.mqtt_port), "SCAUP_HOST_NAMES": ",".join(names)}
 
     def _command(self, words: Iterable[str]) -> list[str]:
         files = ["--file", str(FILE)]

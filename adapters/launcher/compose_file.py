@@ -14,7 +14,7 @@ _IN_CONTAINERS = {
     "SCAUP_DATA_DIR": "/data",
     "SCAUP_TIME_SCALE": "${SCAUP_TIME_SCALE:-60}",
 }
-_OUTSIDE = ("SCAUP_MQTT_WS_PORT", "SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS")
+_OUTSIDE = ("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS")
 """Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""
 
 _HEAD = """\
@@ -89,7 +89,7 @@ services:
       setup: { condition: service_completed_successfully }
     ports:
       - "${SCAUP_BIND:-127.0.0.1}:${SCAUP_MQTT_PORT:-1883}:1883"
-      - "${SCAUP_BIND:-127.0.0.1}:${SCAUP_MQTT_WS_PORT:-9001}:9001"
+    # `make up` also publishes 9001, MQTT over websockets, where SCAUP_MQTT_WS_PORT is set.
     # nocopy: else this image's empty folder, and so its owner, would be copied to the new volume.
     volumes:
       - { type: volume, source: data, target: /data, volume: { nocopy: true } }
@@ -131,7 +131,7 @@ def _service(declaration: Declaration) -> str:
     if name == RECORDER:
         lines.append(f"    depends_on: [{BROKER}]\n")
     if declaration.listens:
-        lines.append(_LISTENS)
+        lines.append(f"    hostname: {name}\n{_LISTENS}")
     if declaration.listens and declaration.publishes_ports:
         lines += ["    ports:\n", *map(_port, declaration.listens)]
     lines += _volumes(declaration.variables)

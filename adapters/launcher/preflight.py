@@ -128,7 +128,7 @@ def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> N
         Failed: one is in use; the text names the program, if this user may know it.
         InvalidSetting: a component's port is no port.
     """
-    ports = {"SCAUP_MQTT_PORT": settings.mqtt_port, "SCAUP_MQTT_WS_PORT": settings.mqtt_ws_port}
+    ports = settings.broker_ports
     listens = [variable for each in components for variable in each.listens]
     ports |= {each.name: port_number(each.name, settings.value(each)) for each in listens}
     for variable, port in ports.items():

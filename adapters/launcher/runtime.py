@@ -77,7 +77,8 @@ def own_broker(settings: Settings) -> bool:
 
 def broker_note(settings: Settings) -> str:
     """Return the broker's addresses, for the report."""
-    return f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}  ws://{settings.mqtt_host}:{settings.mqtt_ws_port}"
+    websockets = f"  ws://{settings.mqtt_host}:{settings.mqtt_ws_port} (with a login)" if settings.mqtt_ws_port else ""
+    return f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}{websockets}"
 
 
 def _next(settings: Settings) -> list[str]:

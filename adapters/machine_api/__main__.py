@@ -6,6 +6,7 @@ from adapters.machine_api.declaration import DECLARATION, PORT
 from broker.launch import mosquitto
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, port_number
+from broker.runtime.web_access import WebAccess
 
 
 def main() -> None:
@@ -15,7 +16,8 @@ def main() -> None:
 
 def _api(settings: Settings) -> MachineApi:
     addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
-    return MachineApi(Listening(addresses, port_number(PORT.name, settings.value(PORT)), PORT.name))
+    port = port_number(PORT.name, settings.value(PORT))
+    return MachineApi(Listening(addresses, port, PORT.name, access=WebAccess.load(settings, addresses)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class MachineApi:
         self._machines = Machines()
         self._watch = BrokerWatch()
         self._routes = Routes(self._machines, self._watch)
-        self.app = application(self._routes.resources(), DOCUMENT, self._watch)
+        self.app = application(self._routes.resources(), DOCUMENT, self._watch, listening.access)
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:
         """Keep a reading or averages.

@@ -29,6 +29,12 @@ CONFIGURATION = "broker/mosquitto.conf"
 """Path of the rendered configuration, relative to the data directory."""
 
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
+MQTT, WEBSOCKETS = 1883, 9001
+"""Ports of the listeners in `mosquitto.conf`, and inside a container."""
+
+_WEBSOCKETS = "protocol websockets"
+_LOGIN_OPTIONS = ("allow_anonymous ", "acl_file ", "password_file ")
+_FIRST_TO_CHECK_ORIGINS = (2, 1)
 _MADE = "# Made by Scaup from mosquitto.conf: changes here are lost.\n"
 
 
@@ -40,12 +46,15 @@ class BrokerUnusable(BusError):
 class Placement:
     """The machine's part of a rendered configuration.
 
-    The listeners bind to `addresses`, to every address if there are none (inside a container). `user` is the system account
-    that a broker started by root keeps.
+    The listeners bind to `addresses`, to every address if there are none (inside a container). Without `ws_port` there is no
+    websockets listener. Its origins are checked only with `checks_origins`: by Mosquitto 2.1 and newer. `user` is the system
+    account that a broker started by root keeps.
     """
 
     mqtt_port: int = 1883
-    ws_port: int = 9001
+    ws_port: int | None = None
+    origins: tuple[str, ...] = ()
+    checks_origins: bool = False
     addresses: tuple[str, ...] = ()
     anonymous: bool = True
     user: str | None = None
@@ -58,10 +67,13 @@ def render(text: str, placement: Placement) -> str:
         common = [re.sub(r"^allow_anonymous\b.*", "allow_anonymous false", line) for line in common]
     if placement.user:
         common.append(f"user {placement.user}")
-    ports = {1883: placement.mqtt_port, 9001: placement.ws_port}
-    for port, options in listeners:
+    ports = {MQTT: placement.mqtt_port, WEBSOCKETS: placement.ws_port}
+    wanted = [(outside, options) for port, options in listeners if (outside := ports.get(port, port)) is not None]
+    if placement.ws_port is not None:
+        common, wanted = _separate_logins(common, wanted, placement)
+    for port, options in wanted:
         for address in placement.addresses or (None,):
-            common += ["", *_listener(ports.get(port, port), address, options)]
+            common += ["", *_listener(port, address, options)]
     return _MADE + "\n".join(common) + "\n"
 
 
@@ -103,6 +115,10 @@ def require() -> Path:
     Raises:
         BrokerUnusable: it is not installed, too old, or does not run.
     """
+    return _require()[0]
+
+
+def _require() -> tuple[Path, tuple[int, ...]]:
     found = find()
     if found is None:
         raise BrokerUnusable("mosquitto is not installed")
@@ -114,7 +130,7 @@ def require() -> Path:
     if release < OLDEST:
         name = ".".join(map(str, release)) or "of unknown version"
         raise BrokerUnusable(f"{found} is mosquitto {name}: Scaup needs 2.0 or newer, install it or put it first in PATH")
-    return found
+    return found, release
 
 
 def prepare(settings: Settings, declarations: Mapping[str, Declaration], placement: Placement) -> bool:
@@ -147,10 +163,13 @@ def native_placement(settings: Settings) -> Placement:
 
     Raises:
         InvalidSetting: `SCAUP_BIND` is not a list of IP addresses.
+        BrokerUnusable: there is no Mosquitto to ask for its release, which websockets need.
     """
     return Placement(
         mqtt_port=settings.mqtt_port,
         ws_port=settings.mqtt_ws_port,
+        origins=settings.origins,
+        checks_origins=settings.mqtt_ws_port is not None and _require()[1] >= _FIRST_TO_CHECK_ORIGINS,
         addresses=addresses(settings.bind, has_ipv6()),
         anonymous=only_loopback(settings.bind),
         user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None,
@@ -183,11 +202,23 @@ def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return common, listeners
 
 
+def _separate_logins(
+    common: list[str], listeners: list[tuple[int, list[str]]], placement: Placement
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Give every listener its own login options, so that only the websockets listener requires an account."""
+    logins = [line for line in common if line.startswith(_LOGIN_OPTIONS)]
+    required = [re.sub(r"^allow_anonymous\b.*", "allow_anonymous false", line) for line in logins]
+    if placement.checks_origins:
+        required += [f"websockets_origin {each}" for each in placement.origins]
+    rest = ["per_listener_settings true", *(line for line in common if line not in logins)]
+    return rest, [(port, [*options, *(required if _WEBSOCKETS in options else logins)]) for port, options in listeners]
+
+
 def _listener(port: int, address: str | None, options: list[str]) -> list[str]:
     if address is None:
         return [f"listener {port}", *options]
     everywhere = ipaddress.ip_address(address).is_unspecified
-    first = f"listener {port}" if everywhere and "protocol websockets" in options else f"listener {port} {address}"
+    first = f"listener {port}" if everywhere and _WEBSOCKETS in options else f"listener {port} {address}"
     # Without its domain, the websockets listener of 2.0.11 binds every address.
     return [first, *options, f"socket_domain ipv{_version(address)}"]
 

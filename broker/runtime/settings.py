@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -17,11 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder of this repository (in a container: of the application)."""
 
 LOOPBACK = ("127.0.0.1", "::1")
+_OWN_PORTS = {"http": 80, "https": 443}
 
 VARIABLES = (
     Variable(name="SCAUP_MQTT_HOST", default="127.0.0.1", meaning="host of the broker"),
     Variable(name="SCAUP_MQTT_PORT", default="1883", meaning="port of the broker"),
-    Variable(name="SCAUP_MQTT_WS_PORT", default="9001", meaning="port for MQTT over websockets, for browsers"),
+    Variable(name="SCAUP_MQTT_WS_PORT", default="", meaning="port for MQTT over websockets, with a login only; empty: none"),
     Variable(name="SCAUP_MQTT_USERNAME", default="", meaning="account; empty: the component's own generated one, if there"),
     Variable(name="SCAUP_MQTT_PASSWORD", default="", meaning="password of that account"),
     Variable(name="SCAUP_MQTT_CA", default="", meaning="PEM file with the authority of the broker's certificate: turns TLS on"),
@@ -29,6 +31,16 @@ VARIABLES = (
     Variable(name="SCAUP_TIME_SCALE", default="1", meaning="plant seconds per wall second (`make up` sets 60)"),
     Variable(name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time began (`make up` sets it), RFC 3339"),
     Variable(name="SCAUP_BIND", default="", meaning="address for every listener; empty: 127.0.0.1 and ::1"),
+    Variable(
+        name="SCAUP_CORS_ORIGINS",
+        default="",
+        meaning="web pages that may use HTTP APIs and websockets, such as https://plant.example; separated by commas",
+    ),
+    Variable(
+        name="SCAUP_HOST_NAMES",
+        default="",
+        meaning="further names of this machine that HTTP requests may have in `Host`; separated by commas",
+    ),
     Variable(name="SCAUP_COMPONENTS", default="", meaning="comma-separated components for `make up`; empty: all"),
 )
 
@@ -39,7 +51,7 @@ class Settings:
 
     mqtt_host: str
     mqtt_port: int
-    mqtt_ws_port: int
+    mqtt_ws_port: int | None
     mqtt_username: str | None
     mqtt_password: str | None
     mqtt_ca: str | None
@@ -48,6 +60,8 @@ class Settings:
     plant_epoch: datetime | None
     bind: tuple[str, ...]
     components: tuple[str, ...]
+    origins: tuple[str, ...]
+    host_names: tuple[str, ...]
     environment: Mapping[str, str]
 
     @classmethod
@@ -63,7 +77,7 @@ class Settings:
         return cls(
             mqtt_host=values["SCAUP_MQTT_HOST"],
             mqtt_port=port_number("SCAUP_MQTT_PORT", values["SCAUP_MQTT_PORT"]),
-            mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", values["SCAUP_MQTT_WS_PORT"]),
+            mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", ws_port) if (ws_port := values["SCAUP_MQTT_WS_PORT"]) else None,
             mqtt_username=values["SCAUP_MQTT_USERNAME"] or None,
             mqtt_password=values["SCAUP_MQTT_PASSWORD"] or None,
             mqtt_ca=values["SCAUP_MQTT_CA"] or None,
@@ -72,6 +86,8 @@ class Settings:
             plant_epoch=_instant("SCAUP_PLANT_EPOCH", values["SCAUP_PLANT_EPOCH"]),
             bind=tuple(_listed(values["SCAUP_BIND"])) or LOOPBACK,
             components=tuple(_listed(values["SCAUP_COMPONENTS"])),
+            origins=tuple(origin(each) for each in _listed(values["SCAUP_CORS_ORIGINS"])),
+            host_names=tuple(each.lower() for each in _listed(values["SCAUP_HOST_NAMES"])),
             environment=given,
         )
 
@@ -85,6 +101,12 @@ class Settings:
         if username is None and (generated := read_password(self.data_dir, account)) is not None:
             username, password = account, generated
         return Address(host=self.mqtt_host, port=self.mqtt_port, username=username, password=password, ca=self.mqtt_ca)
+
+    @property
+    def broker_ports(self) -> dict[str, int]:
+        """The ports on which our own broker listens, by the variable that sets each."""
+        websockets = {} if self.mqtt_ws_port is None else {"SCAUP_MQTT_WS_PORT": self.mqtt_ws_port}
+        return {"SCAUP_MQTT_PORT": self.mqtt_port, **websockets}
 
     @property
     def database(self) -> Path:
@@ -139,6 +161,23 @@ def port_number(name: str, text: str) -> int:
         InvalidSetting: it is something else.
     """
     return positive_int(name, text, 65_535)
+
+
+def origin(text: str) -> str:
+    """Read an origin as browsers send it: scheme, host, and a port that is not the scheme's own.
+
+    Raises:
+        InvalidSetting: it is something else, such as `*` or an address with a path.
+    """
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _OWN_PORTS or not parts.hostname or parts.path not in ("", "/") or "@" in parts.netloc:
+        raise InvalidSetting(f"SCAUP_CORS_ORIGINS must list origins such as https://plant.example:8443, not {text!r}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, _OWN_PORTS[parts.scheme]) else f":{port}")
 
 
 def _time_scale(text: str) -> float:

@@ -5,6 +5,7 @@ import click
 from broker.launch import mosquitto
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, port_number
+from broker.runtime.web_access import WebAccess
 from sim.fault_option import fault_share
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import DECLARATION, PORT
@@ -36,7 +37,7 @@ def main(seed: int, delay_s: float, out_of_range: float, faults: tuple[tuple[Fau
 def _drivers(settings: Settings, behaviour: Behaviour, seed: int) -> SimulatedTorqueDrivers:
     addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
     port = port_number(PORT.name, settings.value(PORT))
-    return SimulatedTorqueDrivers(addresses, port, behaviour, seed)
+    return SimulatedTorqueDrivers(addresses, port, behaviour, WebAccess.load(settings, addresses), seed)
 
 
 if __name__ == "__main__":

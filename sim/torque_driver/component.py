@@ -5,13 +5,16 @@ import errno
 import itertools
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from http import HTTPStatus
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from broker.errors import CannotStart
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
+from broker.runtime.web_access import WebAccess
 from sim.torque_driver.declaration import PORT
 from sim.torque_driver.driver import Behaviour, Driver
 
@@ -25,12 +28,13 @@ class SimulatedTorqueDrivers:
         addresses: IP addresses to listen on, at least one.
         port: TCP port, the same on all of them.
         behaviour: how every driver behaves.
+        access: which web pages may connect.
         seed: the same seed gives the first, second, … connection the same driver.
     """
 
-    def __init__(self, addresses: tuple[str, ...], port: int, behaviour: Behaviour, seed: int = 1) -> None:
+    def __init__(self, addresses: tuple[str, ...], port: int, behaviour: Behaviour, access: WebAccess, seed: int = 1) -> None:
         self._addresses, self._port = addresses, port
-        self._behaviour, self._seed = behaviour, seed
+        self._behaviour, self._access, self._seed = behaviour, access, seed
         self._connections = itertools.count(1)
 
     def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
@@ -54,11 +58,24 @@ class SimulatedTorqueDrivers:
             await asyncio.Event().wait()
 
     async def _listen(self, address: str, listening: AsyncExitStack) -> None:
-        server = serve(self._drive, address, self._port, compression=None, close_timeout=CLOSE_TIMEOUT_S)
+        server = serve(
+            self._drive,
+            address,
+            self._port,
+            process_request=self._admit,
+            select_subprotocol=lambda _connection, offered: offered[0] if offered else None,
+            compression=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+        )
         try:
             await listening.enter_async_context(server)
         except OSError as error:
             raise CannotStart(_why_not(error, address, self._port)) from error
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        headers = request.headers
+        refusal = self._access.refuse_origin(headers.get_all("Origin"), headers.get_all("Host"))
+        return connection.respond(HTTPStatus.FORBIDDEN, f"{refusal}\n") if refusal else None
 
     async def _drive(self, connection: ServerConnection) -> None:
         """Be one driver until its connection ends."""

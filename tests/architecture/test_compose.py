@@ -35,7 +35,7 @@ def test_service_runs_and_checks_its_component() -> None:
 
 def test_every_setting_reaches_the_containers() -> None:
     own = {variable.name for each in components().values() for variable in each.variables}
-    outside = {"SCAUP_MQTT_WS_PORT", "SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"}
+    outside = {"SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"}
     named = set(re.findall(r"^  (SCAUP_[A-Z_]+):", section("x-environment"), re.MULTILINE))
     assert named == {each.name for each in VARIABLES} - outside | own
 
@@ -43,7 +43,7 @@ def test_every_setting_reaches_the_containers() -> None:
 def test_published_ports_are_bound_to_loopback_by_default() -> None:
     ports = re.findall(r'^ +- "(.*)"$', section("services"), re.MULTILINE)
     own = [port for each in components().values() if each.publishes_ports for port in each.listens]
-    assert len(ports) == 2 + len(own)
+    assert len(ports) == 1 + len(own)
     assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports)
 
 

@@ -169,8 +169,8 @@ def logged(child: Child, text: str, timeout_s: float, after: int = 0) -> bool:
 
 def _prepared(folder: Path) -> tuple[Settings, dict[str, str]]:
     """Prepare the broker as `make up` does."""
-    port, ws_port = free_ports(2)
-    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_MQTT_WS_PORT": str(ws_port), "SCAUP_DATA_DIR": str(folder / "var")}
+    (port,) = free_ports(1)
+    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_DATA_DIR": str(folder / "var")}
     settings = Settings.load(given)
     accounts = {**components(), OPERATOR.name: OPERATOR}
     mosquitto.prepare(settings, accounts, mosquitto.native_placement(settings))

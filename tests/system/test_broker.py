@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -13,6 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker.runtime.settings import read_password
+from tests import real_broker
 from tests.real_broker import LocalMosquitto, RealBroker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
@@ -108,17 +111,41 @@ def test_anonymous_clients_may_read_everything(broker: RealBroker) -> None:
         assert [each.payload for each in received(reader, "#", lambda: publish(operator, topic), 1)]
 
 
-def test_websockets_listener_speaks_mqtt(broker: RealBroker) -> None:
-    connected = threading.Event()
+@pytest.fixture
+def websocket_broker(tmp_path: Path) -> Iterator[RealBroker]:
+    created = real_broker.create(tmp_path, websockets=True)
+    created.start()
+    yield created
+    real_broker.remove(created)
+
+
+@pytest.mark.parametrize(("password", "code"), [(None, NOT_AUTHORIZED), ("guess", NOT_AUTHORIZED), ("", 0)])
+def test_websockets_require_a_login(websocket_broker: RealBroker, password: str | None, code: int) -> None:
+    answers = SimpleQueue[int]()
     browser = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5, transport="websockets")
-    browser.on_connect = lambda *_: connected.set()
-    browser.connect(broker.host, broker.ws_port)
+    browser.ws_set_options(headers={"Origin": "https://evil.example"})
+    browser.on_connect = lambda _c, _d, _f, reason, _p: answers.put(reason.value)
+    if password is not None:
+        browser.username_pw_set("operator", password or read_password(websocket_broker.data_dir, "operator"))
+    browser.connect(websocket_broker.host, websocket_broker.ws_port)
     browser.loop_start()
     try:
-        assert connected.wait(10)
+        assert answers.get(timeout=10) == code
     finally:
         browser.disconnect()
         browser.loop_stop()
+
+
+def test_websockets_leave_other_listeners_and_queues_alone(websocket_broker: RealBroker) -> None:
+    topic = "/readings/room-1/temperature"
+    session = Properties(PacketTypes.CONNECT)
+    session.SessionExpiryInterval = 3600
+    _connect_once(websocket_broker, session, topic)
+    with client(websocket_broker) as device:
+        assert publish(device, topic) == 0
+        assert publish(device, "heating/room-1/setpoint") == NOT_AUTHORIZED
+    websocket_broker.restart()
+    assert _drain(websocket_broker, session, 1) == [b"x"]
 
 
 def test_clean_stop_keeps_retained_messages_and_queues(own_broker: RealBroker) -> None:
@@ -186,7 +213,7 @@ def test_listens_on_loopback_only(own_broker: RealBroker) -> None:
     assert own_broker.process._running is not None
     process = psutil.Process(own_broker.process._running.pid)
     listening = {(each.laddr.ip, each.laddr.port) for each in process.net_connections("inet") if each.status == "LISTEN"}
-    assert {port for _, port in listening} == {own_broker.port, own_broker.ws_port}
+    assert {port for _, port in listening} == {own_broker.port}
     assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
 
 

@@ -78,7 +78,7 @@ class Plant:
 
     def ports_are_free(self) -> bool:
         taken = {each.laddr[1] for each in psutil.net_connections("inet") if each.status == psutil.CONN_LISTEN and each.laddr}
-        return not {self.settings.mqtt_port, self.settings.mqtt_ws_port} & taken
+        return self.settings.mqtt_port not in taken
 
 
 def new_plant(data_dir: Path, **more: str) -> Plant:
@@ -157,7 +157,7 @@ def test_second_up_gives_the_running_broker_a_missing_account(plant: Plant) -> N
 def test_listens_on_loopback_only(plant: Plant) -> None:
     ours = plant.left()
     listening = {each.laddr for process in ours for each in process.net_connections("inet") if each.status == "LISTEN"}
-    assert {port for _, port in listening} >= {plant.settings.mqtt_port, plant.settings.mqtt_ws_port}
+    assert {port for _, port in listening} >= {plant.settings.mqtt_port}
     assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
 
 

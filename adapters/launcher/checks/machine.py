@@ -99,9 +99,8 @@ def ports(settings: Settings) -> list[Finding]:
                 "ports", f"this user may not see listening programs: {error}", "run `scaup doctor` as the user of `make up`"
             )
         ]
-    wanted = {"SCAUP_MQTT_PORT": settings.mqtt_port, "SCAUP_MQTT_WS_PORT": settings.mqtt_ws_port}
     found = []
-    for variable, port in wanted.items():
+    for variable, port in settings.broker_ports.items():
         listeners = [(str(each.laddr.ip), _program(each.pid)) for each in listening if each.laddr and each.laddr.port == port]
         found.append(listener(variable, port, listeners, settings.bind))
     return found

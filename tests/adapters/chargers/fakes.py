@@ -128,9 +128,9 @@ class Running:
     def port(self, client: str) -> int:
         return self.ports[client.startswith("widgets")]
 
-    def connect(self, client: str = "chargers/c1234") -> connect:
+    def connect(self, client: str = "chargers/c1234", **options: Any) -> connect:
         """A client of the library `websockets`."""
-        return connect(self.url(client), open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, max_size=None)
+        return connect(self.url(client), open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, max_size=None, **options)
 
     async def raw(self, client: str = "chargers/c1234", *, more: bytes = b"", receive_buffer: int | None = None) -> "Raw":
         """A raw client that has written a handshake and `more` at once."""

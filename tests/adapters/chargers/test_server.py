@@ -105,6 +105,29 @@ def test_refused_before_a_websocket_exists(path: str, port: int, status: int, te
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("path", ["chargers/c1234", "widgets/wABCD"])
+def test_web_page_of_a_foreign_site_is_refused(path: str) -> None:
+    async def scenario() -> None:
+        async with running() as served:
+            with pytest.raises(InvalidStatus) as refused:
+                async with served.connect(path, origin="https://evil.example"):
+                    pass
+            assert refused.value.response.status_code == 403
+            assert b"SCAUP_CORS_ORIGINS" in refused.value.response.body
+            assert served.bus.published == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("path", ["chargers/c1234", "widgets/wABCD"])
+def test_client_with_a_subprotocol_gets_the_first_one(path: str) -> None:
+    async def scenario() -> None:
+        async with running() as served, served.connect(path, subprotocols=["status.v1", "chat"]) as connection:
+            assert connection.subprotocol == "status.v1"
+
+    asyncio.run(scenario())
+
+
 def test_a_second_connection_of_the_same_id_takes_over() -> None:
     async def scenario() -> None:
         async with running() as served, served.connect() as old:

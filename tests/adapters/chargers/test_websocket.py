@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+from websockets.http11 import Request
 
 from adapters.chargers.websocket import LARGEST_HEAD_BYTES, LARGEST_MESSAGE_BYTES, Incoming, Refusal, WebSocket
 from tests.adapters.chargers.wire import ACCEPT, BINARY, CLOSE, CONT, HEAD, PING, PONG, SOC, TEXT, close, frame
@@ -12,7 +13,7 @@ PONG_HELLO = bytes.fromhex("8a0548656c6c6f")  # 5.7, without a mask: a server's
 
 
 def websocket(refusal: Refusal | None = None) -> WebSocket:
-    return WebSocket(lambda _path: refusal)
+    return WebSocket(lambda _request: refusal)
 
 
 def opened() -> WebSocket:
@@ -51,11 +52,19 @@ def test_the_handshake_of_section_1_3() -> None:
     assert made.to_write() == (b"", False)
 
 
+def test_the_first_subprotocol_offered_is_accepted() -> None:
+    offer = b"\r\nSec-WebSocket-Protocol: ocpp1.6, ocpp1.5\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+    made = websocket()
+    assert made.receive(HEAD.removesuffix(b"\r\n\r\n") + offer) == []
+    assert b"\r\nSec-WebSocket-Protocol: ocpp1.6\r\n" in made.to_write()[0]
+    assert made.open
+
+
 def test_the_path_is_passed_on_unchanged() -> None:
     paths: list[str] = []
 
-    def admit(path: str) -> None:
-        paths.append(path)
+    def admit(request: Request) -> None:
+        paths.append(request.path)
 
     WebSocket(admit).receive(HEAD.replace(b"/chargers/c1234", b"/chargers/c%20/?x=1"))
     assert paths == ["/chargers/c%20/?x=1"]

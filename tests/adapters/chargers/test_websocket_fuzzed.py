@@ -16,7 +16,7 @@ _DATE = re.compile(rb"\r\nDate: [^\r]*")
 
 def run(parts: Iterator[bytes] | list[bytes], refusal: Refusal | None = None) -> tuple[list[Incoming], bytes, bool, int]:
     """The result of bytes: messages, all that is written, whether the connection ends, and the number of frames."""
-    made, messages, written, ended = WebSocket(lambda _path: refusal), list[Incoming](), b"", False
+    made, messages, written, ended = WebSocket(lambda _request: refusal), list[Incoming](), b"", False
     for part in parts:
         messages += made.receive(part)
         data, last = made.to_write()

@@ -181,7 +181,7 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """Return a request as bytes on the wire."""
     lines = [
         f"{method} {path} HTTP/1.1",
-        "Host: test",
+        "Host: localhost",
         *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
     ]
     if body:

@@ -15,6 +15,7 @@ from adapters.http.errors import BadRequest, JsonResponse, TooLarge
 from adapters.http.openapi import answer, document
 from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
+from broker.runtime.web_access import WebAccess
 from tests.adapters.http.fakes import Answer, FakeBus, call, running, until
 
 PATHS: dict[str, Any] = {
@@ -39,7 +40,7 @@ async def bug(_request: Request) -> Response:
 
 def app(watch: BrokerWatch | None = None, most_at_once: int = 10) -> ASGIApp:
     resources = [Resource("/echo", POST=echo), Resource("/slow", GET=slow), Resource("/bug", GET=bug)]
-    return application(resources, DOCUMENT, watch or BrokerWatch(), most_at_once)
+    return application(resources, DOCUMENT, watch or BrokerWatch(), WebAccess(), most_at_once)
 
 
 def ask(method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> Answer:
@@ -177,7 +178,7 @@ def test_document_includes_the_common_paths() -> None:
     assert answered.headers["content-type"] == "application/json"
     document = json.loads(answered.body)
     assert list(document["paths"]) == ["/echo", "/health", "/openapi.json", "/docs"]
-    assert list(document["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "408", "431", "503"]
+    assert list(document["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "403", "408", "421", "431", "503"]
 
 
 def test_page_is_self_contained_and_escaped() -> None:

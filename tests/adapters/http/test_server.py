@@ -20,6 +20,7 @@ from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening, listen
 from broker.errors import CannotStart
 from broker.launch import mosquitto
+from broker.runtime.web_access import WebAccess
 from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, running, until, wire
 from tests.real_broker import free_ports
 
@@ -61,7 +62,7 @@ class Served:
         watch = BrokerWatch()
         resources = [Resource("/echo", POST=echo), Resource("/slow", GET=self.slow.get), Resource("/bug", GET=bug)]
         resources.append(Resource("/large", GET=large))
-        app = application(resources, document("Test", "", {}, {}), watch)
+        app = application(resources, document("Test", "", {}, {}), watch, WebAccess())
         made = HttpServer(app, Listening(addresses or ("127.0.0.1",), self.port, VARIABLE))
         self.task = asyncio.create_task(serve(made, watch, self.bus, self.working.append))
 

@@ -13,8 +13,8 @@ from broker.runtime.settings import Settings, read_password
 
 def test_further_addresses_are_published_too() -> None:
     settings = Settings.load({"SCAUP_MQTT_PORT": "21883", "SCAUP_MQTT_WS_PORT": "29001"})
-    ports = json.loads(published_ports(settings, ["::1", "192.0.2.7"]))["services"]["broker"]["ports"]
-    assert ports == ["[::1]:21883:1883", "[::1]:29001:9001", "192.0.2.7:21883:1883", "192.0.2.7:29001:9001"]
+    ports = json.loads(published_ports(settings, ["127.0.0.1", "::1"]))["services"]["broker"]["ports"]
+    assert ports == ["[::1]:21883:1883", "127.0.0.1:29001:9001", "[::1]:29001:9001"]
 
 
 def test_volume_is_prepared_for_every_account(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from adapters.http.watch import BrokerWatch
 from adapters.machine_api.document import DOCUMENT
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.routes import LARGEST_BODY_BYTES, Routes
+from broker.runtime.web_access import WebAccess
 from tests.adapters.http.fakes import JSON, Answer, FakeBus, call, running, until
 from tests.adapters.machine_api.world import READING, average, compact, reading
 
@@ -39,7 +40,7 @@ def api() -> Api:
         (machines.on_average if each.topic.endswith("average") else machines.on_reading)(each)
     routes = Routes(machines, watch)
     routes.bus = bus
-    return Api(application(routes.resources(), DOCUMENT, watch), bus, machines, watch)
+    return Api(application(routes.resources(), DOCUMENT, watch, WebAccess()), bus, machines, watch)
 
 
 def ask(method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> tuple[Answer, Api]:

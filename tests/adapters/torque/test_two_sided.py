@@ -9,6 +9,7 @@ import pytest
 from adapters.torque import gateway
 from adapters.torque.configuration import TorqueDriver
 from broker.contract.fastening.topics import Operation, TorqueEvent
+from broker.runtime.web_access import WebAccess
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.driver import Behaviour, Fault
 from tests.adapters.torque.fakes import TIMEOUT_S, FakeBus, RunningAdapter, running
@@ -34,7 +35,7 @@ def port() -> int:
 
 
 async def _with_sim(port: int, behaviour: Behaviour, scenario: "asyncio._CoroutineLike[None]") -> None:
-    drivers = SimulatedTorqueDrivers(("127.0.0.1",), port, behaviour)
+    drivers = SimulatedTorqueDrivers(("127.0.0.1",), port, behaviour, WebAccess())
     task = asyncio.create_task(drivers.serve(FakeBus(), lambda working: None))
     try:
         await asyncio.wait_for(scenario, TIMEOUT_S)

@@ -32,18 +32,40 @@ def listeners(text: str) -> list[list[str]]:
 
 
 def test_native_configuration_has_a_listener_per_address() -> None:
-    text = render(SMALL, Placement(mqtt_port=21883, ws_port=29001, addresses=("127.0.0.1", "::1")))
+    text = render(SMALL, Placement(mqtt_port=21883, addresses=("127.0.0.1", "::1")))
     assert listeners(text) == [
         ["listener 21883 127.0.0.1", "max_connections 5", "socket_domain ipv4"],
         ["listener 21883 ::1", "max_connections 5", "socket_domain ipv6"],
-        ["listener 29001 127.0.0.1", "protocol websockets", "socket_domain ipv4"],
-        ["listener 29001 ::1", "protocol websockets", "socket_domain ipv6"],
     ]
+
+
+def test_websockets_are_off_by_default() -> None:
+    assert Settings.load({}).mqtt_ws_port is None
+    text = render(ROOT_FILE, Placement())
+    assert "websockets" not in text
+    assert "per_listener_settings" not in text
+
+
+def test_websockets_listener_is_never_anonymous() -> None:
+    text = render(SMALL, Placement(ws_port=29001, origins=("https://plant.example",), addresses=("127.0.0.1",)))
+    assert text.splitlines()[1:3] == ["per_listener_settings true", ""]
+    mqtt = ["max_connections 5", "allow_anonymous true", "acl_file broker/access"]
+    browsers = ["protocol websockets", "allow_anonymous false", "acl_file broker/access"]
+    assert listeners(text) == [
+        ["listener 1883 127.0.0.1", *mqtt, "socket_domain ipv4"],
+        ["listener 29001 127.0.0.1", *browsers, "socket_domain ipv4"],
+    ]
+
+
+def test_origins_are_listed_for_a_broker_that_checks_them() -> None:
+    text = render(SMALL, Placement(ws_port=29001, origins=("https://a.example", "https://b.example"), checks_origins=True))
+    found = [line for block in listeners(text) for line in block if "origin" in line]
+    assert found == ["websockets_origin https://a.example", "websockets_origin https://b.example"]
 
 
 def test_configuration_for_a_container_listens_everywhere() -> None:
     text = render(SMALL, Placement())
-    assert listeners(text) == [["listener 1883", "max_connections 5"], ["listener 9001", "protocol websockets"]]
+    assert listeners(text) == [["listener 1883", "max_connections 5"]]
 
 
 def test_listener_of_another_port_keeps_it() -> None:

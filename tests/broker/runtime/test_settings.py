@@ -9,7 +9,7 @@ from broker.runtime.settings import ROOT, Settings
 
 def test_defaults() -> None:
     settings = Settings.load({})
-    assert (settings.mqtt_host, settings.mqtt_port, settings.mqtt_ws_port) == ("127.0.0.1", 1883, 9001)
+    assert (settings.mqtt_host, settings.mqtt_port, settings.mqtt_ws_port) == ("127.0.0.1", 1883, None)
     assert settings.data_dir == ROOT / "var"
     assert settings.database == ROOT / "var" / "scaup.duckdb"
     assert settings.time_scale == 1

@@ -7,12 +7,14 @@ import orjson
 import pytest
 from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
 from broker.errors import CannotStart
 from broker.message import Message, Publication
 from broker.runtime.component import Service
 from broker.runtime.settings import Settings
+from broker.runtime.web_access import WebAccess
 from sim.torque_driver.__main__ import _drivers, main
 from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import PORT
@@ -44,7 +46,9 @@ async def serving(*faults: Fault, delay_s: float = 0.02) -> AsyncIterator[str]:
     (port,) = free_ports(1)
     behaviour = Behaviour(delay_s=delay_s, out_of_range=0, faults=dict.fromkeys(faults, 1.0))
     working: asyncio.Queue[bool] = asyncio.Queue()
-    task = asyncio.create_task(SimulatedTorqueDrivers(("127.0.0.1",), port, behaviour).serve(NoBus(), working.put_nowait))
+    task = asyncio.create_task(
+        SimulatedTorqueDrivers(("127.0.0.1",), port, behaviour, WebAccess()).serve(NoBus(), working.put_nowait)
+    )
     try:
         assert await asyncio.wait_for(working.get(), TIMEOUT_S)
         yield f"ws://127.0.0.1:{port}"
@@ -55,6 +59,26 @@ async def serving(*faults: Fault, delay_s: float = 0.02) -> AsyncIterator[str]:
                 await task
 
 
+def test_web_page_of_a_foreign_site_is_refused() -> None:
+    async def check() -> None:
+        async with serving() as url:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url, origin=Origin("https://evil.example"))
+            assert refused.value.response.status_code == 403
+            async with connect(url, origin=Origin(url.replace("ws:", "http:"))) as connection:
+                await connection.ping()
+
+    asyncio.run(check())
+
+
+def test_first_subprotocol_offered_is_accepted() -> None:
+    async def check() -> None:
+        async with serving() as url, connect(url, subprotocols=[Subprotocol("torque.v2"), Subprotocol("x")]) as connection:
+            assert connection.subprotocol == "torque.v2"
+
+    asyncio.run(check())
+
+
 async def received(connection: ClientConnection) -> str:
     frame = await asyncio.wait_for(connection.recv(), TIMEOUT_S)
     assert isinstance(frame, str)
@@ -62,7 +86,7 @@ async def received(connection: ClientConnection) -> str:
 
 
 def test_it_is_a_service_that_does_not_use_the_bus() -> None:
-    drivers = SimulatedTorqueDrivers(("127.0.0.1",), 1, Behaviour())
+    drivers = SimulatedTorqueDrivers(("127.0.0.1",), 1, Behaviour(), WebAccess())
     assert isinstance(drivers, Service)
     assert drivers.on_tick(0.0) == drivers.on_message(Message(topic="x", payload=b""), 0.0) == []
 
@@ -142,7 +166,7 @@ def test_a_taken_port_is_an_error_with_the_fix() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            drivers = SimulatedTorqueDrivers(("127.0.0.1",), port, Behaviour())
+            drivers = SimulatedTorqueDrivers(("127.0.0.1",), port, Behaviour(), WebAccess())
             with pytest.raises(CannotStart, match=rf"port {port} .* is taken on 127.0.0.1: stop .* {PORT.name}"):
                 await asyncio.wait_for(drivers.serve(NoBus(), lambda working: None), TIMEOUT_S)
 
@@ -151,7 +175,7 @@ def test_a_taken_port_is_an_error_with_the_fix() -> None:
 
 def test_a_foreign_address_is_an_error_with_the_fix() -> None:
     async def scenario() -> None:
-        drivers = SimulatedTorqueDrivers(("127.0.0.1", "192.0.2.1"), free_ports(1)[0], Behaviour())
+        drivers = SimulatedTorqueDrivers(("127.0.0.1", "192.0.2.1"), free_ports(1)[0], Behaviour(), WebAccess())
         with pytest.raises(CannotStart, match=rf"cannot be used on 192\.0\.2\.1 .* correct {PORT.name} or SCAUP_BIND"):
             await asyncio.wait_for(drivers.serve(NoBus(), lambda working: None), TIMEOUT_S)
 
