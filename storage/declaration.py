@@ -21,7 +21,7 @@ RETENTION = Variable(
 
 DECLARATION = Declaration(
     name="recorder",
-    summary="records every message into DuckDB and answers SQL about it",
+    summary="records every message, answers SQL about it",
     publishes=(storage.STATS, storage.ANSWER, storage.DRIFT),
     variables=(MEMORY, MIN_FREE, RETENTION),
 )

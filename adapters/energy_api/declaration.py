@@ -2,7 +2,7 @@
 
 from broker.contract.energy import topics as energy
 from broker.contract.storage import topics as storage
-from broker.runtime.declaration import Declaration, Variable
+from broker.runtime.declaration import Address, Declaration, Variable
 
 PORT = Variable(name="SCAUP_ENERGY_API_PORT", default="8000", meaning="HTTP port of the energy API")
 CLIENT = "energy-api"
@@ -13,9 +13,10 @@ RECORDED_TOPIC = storage.ANSWER.template.topic(client=CLIENT)
 
 DECLARATION = Declaration(
     name=CLIENT,
-    summary="energy over HTTP: consumption in, kWh per quarter of an hour out",
+    summary="energy over HTTP: consumption in, quarters out",
     subscribes_also=(STORED_TOPIC, RECORDED_TOPIC),
     publishes=(energy.RAW, storage.QUERY),
     variables=(PORT,),
     listens=(PORT,),
+    addresses=(Address("http://{host}:{SCAUP_ENERGY_API_PORT}/docs", "energy over HTTP"),),
 )

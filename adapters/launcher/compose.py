@@ -16,7 +16,7 @@ from adapters.client.errors import ClientError, Failed
 from adapters.launcher import preflight, rollout
 from adapters.launcher.orphans import BROKER
 from adapters.launcher.registry import components
-from adapters.launcher.runtime import Row, own_broker
+from adapters.launcher.runtime import own_broker
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
 from broker.launch.credentials import write_private
@@ -102,11 +102,18 @@ class Compose:
         self._compose("down", "--remove-orphans")
         return True
 
-    def rows(self) -> list[Row]:
-        """Return what runs where, the broker first."""
+    def places(self) -> dict[str, str]:
+        """Return where each program runs, a process or a container, by the program's name, the broker first."""
         containers = self._containers()
-        where = {name: containers.get(name, "no container") for name in (BROKER, *self.components)}
-        return rollout.rows(self.settings, where, "scaup.duckdb on the volume scaup_data")
+        return {name: containers.get(name, "no container") for name in (BROKER, *self.components)}
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """What can be opened on this machine beside the addresses: a path or a command, and its purpose."""
+        return [
+            ("volume scaup_data", "the recording: scaup query"),
+            ("docker compose logs", "what components log: scaup logs"),
+        ]
 
     def logs(self, name: str | None, lines: int, follow: bool) -> None:
         """Write the logs of one service or of all to standard output."""

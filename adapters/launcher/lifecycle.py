@@ -43,7 +43,7 @@ def start(settings: Settings) -> str:
     with _locked(settings.data_dir):
         runtime = _choose_runtime(settings)
         runtime.start(_environment(settings, runtime))
-    return report(settings, runtime)
+    return report(settings, runtime, [components()[name] for name in _native(settings).components])
 
 
 def stop(settings: Settings, force: bool) -> bool:
@@ -65,6 +65,21 @@ def stop(settings: Settings, force: bool) -> bool:
 def is_up(settings: Settings) -> bool:
     """Return whether a system was started on the data directory and not stopped since."""
     return _epoch_file(settings).exists()
+
+
+def places(settings: Settings) -> dict[str, str]:
+    """Return where each program runs on this machine, by its name; empty where nothing was started.
+
+    Raises:
+        ClientError: the container engine does not answer.
+    """
+    settings = replace(settings, data_dir=settings.data_dir.resolve())
+    native = _native(settings)
+    if not is_up(settings):
+        return {}
+    if native.running():
+        return native.places()
+    return Compose(settings=settings, components=native.components).places() if shutil.which("docker") else {}
 
 
 def possible_runtimes(settings: Settings) -> list[Runtime]:

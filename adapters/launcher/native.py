@@ -14,7 +14,7 @@ from adapters.client.errors import ClientError, Failed, WrongUsage
 from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 from adapters.launcher.registry import package_of
-from adapters.launcher.runtime import Row, own_broker
+from adapters.launcher.runtime import own_broker, short
 from adapters.launcher.supervision import Place, ProcessInfo, Program, Supervisor
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
@@ -90,12 +90,19 @@ class Native:
             self.place.socket.parent.rmdir()
         return bool(running)
 
-    def rows(self) -> list[Row]:
-        """Return what runs where, the broker first."""
+    def places(self) -> dict[str, str]:
+        """Return where each program runs, a process or a container, by the program's name, the broker first."""
         known = self.supervisor.processes()
         names = [BROKER] * own_broker(self.settings) + [*self.components]
-        where = {name: f"pid {known[name].pid}" if name in known and known[name].pid else "not running" for name in names}
-        return rollout.rows(self.settings, where, str(self.settings.database))
+        return {name: f"pid {known[name].pid}" if name in known and known[name].pid else "not running" for name in names}
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """What can be opened on this machine beside the addresses: a path or a command, and its purpose."""
+        return [
+            (short(self.settings.database), "the recording: scaup query"),
+            (short(self.place.logs), "what components log: scaup logs"),
+        ]
 
     def logs(self, name: str | None, lines: int, follow: bool) -> None:
         """Write the logs of one program or of all to standard output.

@@ -11,8 +11,7 @@ from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError
 from adapters.client.paho_bus import connected
 from adapters.client.requests import component_states
-from adapters.launcher.orphans import BROKER, RECORDER
-from adapters.launcher.runtime import Row, broker_note
+from adapters.launcher.orphans import RECORDER
 from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
@@ -52,16 +51,6 @@ def start_components(
         left_s = min(limit_s, deadline_s - time.monotonic())
         missing = wait_until_online(address, [*missing, *wanted], stale, left_s)
     return missing
-
-
-def rows(settings: Settings, where: Mapping[str, str], database: str) -> list[Row]:
-    """Return the rows of the report; `where` maps the name of each program to the place where it runs."""
-    found = states(settings.broker_address(OPERATOR.name))
-    notes = {RECORDER: database, BROKER: broker_note(settings)}
-    shown = {BROKER: "online", **{name: state.state.value for name, state in found.items()}}
-    return [
-        Row(name=name, where=place, state=shown.get(name, "unknown"), note=notes.get(name, "")) for name, place in where.items()
-    ]
 
 
 def states(address: Address) -> dict[str, ComponentState]:

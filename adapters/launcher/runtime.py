@@ -3,9 +3,12 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
 from typing import Protocol
 
+from broker.launch.mosquitto import only_loopback
+from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 
 _QUERY = "SELECT room, round(avg(celsius), 1) AS celsius FROM room_temperature GROUP BY room ORDER BY room"
@@ -13,14 +16,7 @@ _PLACE = ("SCAUP_MQTT_HOST", "SCAUP_MQTT_PORT", "SCAUP_DATA_DIR")
 """Variables that `scaup` needs to find this system."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the report: a program and where it runs."""
-
-    name: str
-    where: str
-    state: str
-    note: str = ""
+_WIDTH = 80
 
 
 class Runtime(Protocol):
@@ -47,8 +43,13 @@ class Runtime(Protocol):
         """Stop everything, cleanly and in order; return whether anything ran."""
         ...
 
-    def rows(self) -> list[Row]:
-        """Return what runs where, the broker first."""
+    def places(self) -> dict[str, str]:
+        """Return where each program runs, a process or a container, by the program's name, the broker first."""
+        ...
+
+    @property
+    def files(self) -> Sequence[tuple[str, str]]:
+        """What can be opened on this machine beside the addresses: a path or a command, and its purpose."""
         ...
 
     def logs(self, name: str | None, lines: int, follow: bool) -> None:
@@ -56,12 +57,44 @@ class Runtime(Protocol):
         ...
 
 
-def report(settings: Settings, runtime: Runtime) -> str:
-    """Return the report: what runs where, and commands to try next."""
-    rows = [("component", "where", "state", ""), *((each.name, each.where, each.state, each.note) for each in runtime.rows())]
+def report(settings: Settings, runtime: Runtime, started: Sequence[Declaration]) -> str:
+    """Return the report: what is online, what can be opened, and commands to try next. `started` are the components."""
+    names = [*runtime.places()]
+    opened = [*addresses(settings, started), *runtime.files]
     return "\n".join(
-        [f"Scaup runs {runtime.title}.", "", *columns(rows), "", "Try next:", *(f"  {each}" for each in _next(settings))]
+        [
+            f"Scaup runs {runtime.title}. All {len(names)} are online:",
+            *(f"  {line}" for line in wrap(", ".join(names), _WIDTH - 2, break_on_hyphens=False)),
+            "",
+            "Open:",
+            *(f"  {line}" for line in columns(opened)),
+            "",
+            "Try next:",
+            *(f"  {each}" for each in _next(settings)),
+            "",
+            "scaup status shows the components, make down stops them; README.md goes on.",
+        ]
     )
+
+
+def addresses(settings: Settings, started: Sequence[Declaration]) -> list[tuple[str, str]]:
+    """Return the addresses that can be opened, with their purpose: the broker's first, then those that components declare."""
+    host = "localhost" if own_broker(settings) else _in_url(settings.mqtt_host)
+    login = "without a login" if only_loopback(settings.bind) else "with a login"
+    found = [(f"mqtt://{host}:{settings.mqtt_port}", f"every message, to read {login}")]
+    if settings.mqtt_ws_port:
+        found.append((f"ws://{host}:{settings.mqtt_ws_port}", "the same for browsers, with a login"))
+    for component in started:
+        places = {each.name: settings.value(each) for each in component.listens} | {"host": _own_host(settings)}
+        found += [(filled(each.template, places), each.purpose) for each in component.addresses]
+    return found
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return a template with these values in place of their names in braces; other braces stay."""
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -75,10 +108,21 @@ def own_broker(settings: Settings) -> bool:
     return settings.mqtt_host in ("localhost", "127.0.0.1", "::1", *settings.bind)
 
 
-def broker_note(settings: Settings) -> str:
-    """Return the broker's addresses, for the report."""
-    websockets = f"  ws://{settings.mqtt_host}:{settings.mqtt_ws_port} (with a login)" if settings.mqtt_ws_port else ""
-    return f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}{websockets}"
+def short(path: Path) -> str:
+    """Return a path as people type it here: relative where it is below the present folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _own_host(settings: Settings) -> str:
+    """Return the host under which the ports of components are reached from this machine."""
+    first = settings.bind[0]
+    if only_loopback(settings.bind) or first in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+        return "localhost"
+    return _in_url(first)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _next(settings: Settings) -> list[str]:

@@ -12,7 +12,7 @@ DRIVER_URL = Variable(
 
 DECLARATION = Declaration(
     name="torque-adapter",
-    summary="carries messages between torque drivers and the bus",
+    summary="connects torque drivers with the bus",
     subscribes=(COMMAND,),
     publishes=(TORQUE_EVENT, LINK),
     variables=(DRIVER_URL,),

@@ -19,6 +19,15 @@ class Variable:
     path of the host mounted at `container`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Something that a person or a device can open; `make up` lists it."""
+
+    template: str
+    """The address, with `{host}` and with a `listens` variable in braces for its port: `http://{host}:{SCAUP_PORT}/docs`."""
+    purpose: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """The single source for what a component does on the bus.
@@ -52,6 +61,8 @@ class Declaration:
     """Those of the `variables` that hold a port to listen on: `make up` checks that it is free."""
     publishes_ports: bool = True
     """In containers, the ports that it `listens` on can be reached from the host, and not only by other components."""
+    addresses: tuple[Address, ...] = ()
+    """Those on the ports that it `listens` on, for people and devices."""
     account: str = ""
     """Account it logs in with; empty: the one with its name."""
 

@@ -8,7 +8,7 @@ from controllers.energy.history import ANSWER_TOPIC
 
 DECLARATION = Declaration(
     name="energy",
-    summary="turns any consumption data into kWh per quarter of an hour",
+    summary="turns consumption data into kWh per quarter hour",
     subscribes=(RAW,),
     subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
     session_s=3600,

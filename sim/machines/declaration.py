@@ -5,7 +5,7 @@ from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-machines",
-    summary="simulated machines with a temperature, a fan and a job status",
+    summary="simulated machines: temperature, fan, job status",
     subscribes=(STATUS,),
     publishes=(READING,),
     tick_s=1.0,

@@ -5,7 +5,7 @@ from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-rooms",
-    summary="simulated rooms with a radiator and five sensors each",
+    summary="simulated rooms, each a radiator and five sensors",
     subscribes=(VALVE_LEVEL,),
     publishes=(READING,),
     tick_s=5.0,

@@ -5,7 +5,7 @@ from broker.runtime.declaration import Declaration
 
 DECLARATION = Declaration(
     name="sim-ships",
-    summary="simulated ships that post their energy use in different units and intervals",
+    summary="simulated ships that post their energy use",
     publishes=(RAW,),
     tick_s=60.0,
 )

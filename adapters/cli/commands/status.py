@@ -1,23 +1,28 @@
 """`scaup status`: Show the broker and which components are online."""
 
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 
 import click
 
 from adapters.cli.options import ComponentName, examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.bus import Received
-from adapters.client.errors import WrongUsage
+from adapters.client.errors import ClientError, WrongUsage
 from adapters.client.requests import component_states
-from adapters.client.rows import Rows
 from adapters.client.session import Session
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, ComponentState, Presence
 
 BROKER = "broker"
 VERSION_TOPIC = "$SYS/broker/version"
-_COLUMNS = ("component", "state", "version", "boot", "does")
-_ABSENT = ("unknown", None, None)
+_ABSENT: dict[str, str | None] = {"state": "unknown", "version": None, "boot": None}
+_FOR_PEOPLE = ("component", "state", "does")
+_WIDE = (*_FOR_PEOPLE, "version", "where")
+"""The columns of a table with room for more. The identifier of a start is for programs only."""
+_WIDE_FROM = 120
 
 
 @click.command(epilog=examples("scaup status recorder heating"))
@@ -28,7 +33,8 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
     """Show the broker and which components are online.
 
     Exits with 0 if all components (or all NAMEs) are online, with 1 if one is not, with 3 if the broker is not reachable. The
-    state is "unknown" for a component that has never been online at this broker.
+    state is "unknown" for a component that has never been online at this broker. On a wide terminal, and with -o json, also the
+    release, and the process or container in which each of them runs on this machine.
     """
     session: Session = ctx.obj
     expected = expected_components(session.settings.components)
@@ -37,10 +43,13 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
         retained = bus.retained(STATE.template.filter, VERSION_TOPIC)
     states = component_states(retained.values())
     wanted = names or (BROKER, *expected, *sorted(set(states) - set(expected)))
-    rows = [_row(name, states, retained) for name in wanted]
-    output.write(Rows(_COLUMNS, rows))
+    wide = not output.format.for_people or shutil.get_terminal_size().columns >= _WIDE_FROM
+    where = _places(session) if wide else {}
+    rows = [_row(name, states, retained) | {"where": where.get(name)} for name in wanted]
+    columns = _WIDE if wide else _FOR_PEOPLE
+    output.write_dicts(rows, {name: partial(_value, name=name) for name in columns})
     needed = names or (BROKER, *expected)
-    if any(row[1] != Presence.ONLINE.value for row in rows if row[0] in needed):
+    if any(row["state"] != Presence.ONLINE.value for row in rows if row["component"] in needed):
         ctx.exit(1)
 
 
@@ -49,14 +58,27 @@ def expected_components(chosen: tuple[str, ...]) -> list[str]:
     return [name for name in components() if not chosen or name in chosen]
 
 
-def _row(name: str, states: Mapping[str, ComponentState], retained: Mapping[str, Received]) -> tuple[str | None, ...]:
-    declaration = components().get(name)
+def _row(name: str, states: Mapping[str, ComponentState], retained: Mapping[str, Received]) -> dict[str, str | None]:
     if name == BROKER:
         version = retained.get(VERSION_TOPIC)
-        return name, Presence.ONLINE.value, version.payload.decode(errors="replace") if version else None, None, "MQTT broker"
-    state = states.get(name)
-    known = (state.state.value, state.version, state.boot) if state else _ABSENT
-    return name, *known, declaration.summary if declaration else "not declared in this release"
+        known = {"state": Presence.ONLINE.value, "version": version.payload.decode(errors="replace") if version else None}
+        return {"component": name, **known, "boot": None, "does": "MQTT broker"}
+    state, declaration = states.get(name), components().get(name)
+    found = {"state": state.state.value, "version": state.version, "boot": state.boot} if state else _ABSENT
+    return {"component": name, **found, "does": declaration.summary if declaration else "not declared in this release"}
+
+
+def _value(row: Mapping[str, str | None], name: str) -> str | None:
+    return row[name]
+
+
+def _places(session: Session) -> dict[str, str]:
+    """Return where programs run on this machine, as far as that can be found out."""
+    from adapters.launcher import lifecycle
+
+    with suppress(ClientError, OSError):
+        return lifecycle.places(session.settings)
+    return {}
 
 
 def _check_names(names: tuple[str, ...], known: set[str]) -> None:

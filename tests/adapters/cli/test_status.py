@@ -59,6 +59,22 @@ def test_an_undeclared_component_is_shown_but_not_required(scaup: Scaup, all_onl
     assert states(result.stdout)["visitor"] == "offline"
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_table_fits_the_terminal(scaup: Scaup, all_online: FakeBus, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = scaup("status", "-o", "table").stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not any("boot-of" in line or "…" in line for line in lines)
+    for name, declaration in components().items():
+        assert any(line.startswith(f"{name} ") and "online" in line and declaration.summary in line for line in lines)
+
+
+def test_json_has_boots_and_places(scaup: Scaup, all_online: FakeBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.launcher.lifecycle.places", lambda _: {"heating": "pid 7"})
+    (row,) = map(json.loads, scaup("status", "heating").stdout.splitlines())
+    assert (row["boot"], row["version"], row["where"]) == ("boot-of-heating", "0.1.0", "pid 7")
+
+
 def test_no_broker(scaup: Scaup) -> None:
     result = scaup("status", session=FakeSession(None))
     assert result.exit_code == 3
