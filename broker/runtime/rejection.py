@@ -1,9 +1,9 @@
 """Rejected messages: a payload that cannot be used is published on `rejected/{component}` with the reason, cut at 8 MiB.
 
-A component raises `Rejected`, and `Runtime._reject` publishes it. What does not arrive over MQTT is rejected where it is
-decoded: frames of chargers in `adapters/chargers/clients.py`, HTTP bodies in `adapters/energy_api/routes.py`. The recorder
-lists all of it in the table `rejected_message`, and adds payloads that do not fit a typed table
-(`storage/schema/typed_streams.py`), which it does not publish.
+A component raises `Rejected`, and `Runtime._reject` (`runtime.py`) publishes the message. What does not arrive over MQTT is
+rejected where it is decoded: frames of chargers in `adapters/chargers/clients.py`, HTTP bodies in
+`adapters/energy_api/routes.py`. The recorder lists all of it in the table `rejected_message`, and adds payloads that do not
+fit a typed table (`storage/schema/typed_streams.py`), which it does not publish.
 """
 
 import base64

@@ -1,7 +1,7 @@
-"""The retention policy: how long the messages of each topic are kept. It is decided here and read from a text file.
+"""The retention policy: how long the messages of each topic are kept, as a text file says (`retention.conf` by default).
 
-`maintenance.py` applies it once a day and whenever free disk is short: `archive.py` moves days that are over out of the
-database, `purge.py` deletes what the policy no longer keeps, from the archive only.
+`maintenance.py` applies it once a day and whenever free disk is short: `archive.py` moves days that are over from the database
+to the archive, and `purge.py` deletes from the archive what the policy no longer keeps.
 
     # filter          how long; the first line that matches a topic applies
     storage/stats     keep 7d raw
