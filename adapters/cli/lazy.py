@@ -4,7 +4,7 @@ A module in `adapters/cli/commands/` or below `adapters/cli/systems/` is a comma
 ``"`scaup NAME`: Summary."``; the function NAME in it is the command. Only first lines are read, so `--help` imports no command.
 """
 
-import os
+import errno
 import re
 import sys
 from functools import cached_property
@@ -16,7 +16,8 @@ import click
 
 from adapters.cli.importing import INTERRUPTED, importing
 from adapters.cli.notices import CommandFailed
-from adapters.client.errors import ClientError, WrongUsage
+from adapters.cli.streams import ResultNotWritten, discard_stdout, usable_streams
+from adapters.client.errors import ClientError, Failed, WrongUsage
 from broker.errors import InvalidSetting
 
 _HERE = Path(__file__).parent
@@ -74,6 +75,17 @@ class LazyGroup(click.Group):
                 raise
             raise click.UsageError(error.message + _nearest(args[0], self.list_commands(ctx)), ctx) from error
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; a result that cannot be written is an error as any other."""
+        try:
+            with usable_streams():
+                return super().main(*args, **kwargs)
+        except ResultNotWritten as error:
+            discard_stdout()
+            failed = CommandFailed(Failed(f"standard output cannot be written: {error.strerror}", _fix(error)))
+            failed.show()
+            sys.exit(failed.exit_code)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the arguments; on Ctrl-C, exit without a message, where click would print one."""
         try:
@@ -88,7 +100,7 @@ class LazyGroup(click.Group):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            _discard_stdout()
+            discard_stdout()
             ctx.exit(0)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
@@ -113,9 +125,10 @@ def _first_line(path: Path) -> str:
         return file.readline().rstrip("\n")
 
 
-def _discard_stdout() -> None:
-    """Discard what is still buffered, or Python complains about the closed pipe when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _fix(error: ResultNotWritten) -> str:
+    if error.errno == errno.EBADF:
+        return "leave it open; `> /dev/null` discards the result"
+    return "make room, or send the result elsewhere"
 
 
 def _nearest(name: str, known: list[str]) -> str:

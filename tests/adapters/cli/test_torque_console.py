@@ -513,7 +513,7 @@ def test_a_closed_output_pauses_the_job(bus: TorqueBus, monkeypatch: pytest.Monk
             raise BrokenPipeError
 
     monkeypatch.setattr("adapters.cli.systems.fastening.terminal.click.echo", closed)
-    monkeypatch.setattr("adapters.cli.systems.fastening.terminal._discard_output", lambda: None)
+    monkeypatch.setattr("adapters.cli.systems.fastening.terminal.discard_stdout", lambda: None)
     bus.answer_with("start", granted(), event("step sent")).answer_with("pause", granted(state="paused"))
     with pytest.raises(Failed, match="output was closed"):
         run(bus, serial="RP-1")

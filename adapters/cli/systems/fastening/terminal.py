@@ -17,6 +17,7 @@ from typing import Protocol, TextIO
 import click
 
 from adapters.cli.notices import CommandFailed, hint
+from adapters.cli.streams import discard_stdout
 from adapters.cli.systems.fastening.lines import Line, Tone
 from adapters.client.errors import ClientError
 from broker.errors import BusError
@@ -137,14 +138,8 @@ def _write(line: Line) -> None:
     try:
         click.echo(click.style(line.text, fg=colour) if colour else line.text, color=bool(colour))
     except OSError as error:
-        _discard_output()
+        discard_stdout()
         raise OutputClosed from error
-
-
-def _discard_output() -> None:
-    """Discard what is still buffered, or Python reports the closed pipe when it exits."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(frozen=True, slots=True)
