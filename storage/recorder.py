@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from broker.contract.storage.topics import DRIFT, QUERY, REQUEST, STATS, Drift
-from broker.errors import Rejected
+from broker.contract.storage.topics import ANSWER, CANCEL, DRIFT, QUERY, REQUEST, STATS, Drift
+from broker.errors import InvalidTopic, Rejected
 from broker.message import Message, Publication, read_message
 from broker.mqtt.packets import Delivery
 from broker.runtime.clock import PlantClock
@@ -100,6 +100,8 @@ class Recorder:
         for received in batch:
             if received.delivery.topic in self._services:
                 self._submit(received.delivery)
+            elif received.delivery.topic == CANCEL.template.text:
+                self._cancel(received.delivery)
 
     def _submit(self, delivery: Delivery) -> None:
         try:
@@ -110,6 +112,14 @@ class Recorder:
             self._bus.publish(rejection(DECLARATION.name, delivery.topic, delivery.payload, str(error)))
         else:
             self._services[message.topic](message)
+
+    def _cancel(self, delivery: Delivery) -> None:
+        try:
+            message = read_message(delivery)
+            client = CANCEL.decode(message).client
+            self._queries.cancel_of(ANSWER.template.topic(client=client), message.correlation_data)
+        except (Rejected, InvalidTopic) as error:
+            self._bus.publish(rejection(DECLARATION.name, delivery.topic, delivery.payload, str(error)))
 
     async def _send(self, publication: Publication) -> None:
         self._publisher.publish(publication, self._session.connection)

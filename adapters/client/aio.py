@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapters.client.errors import BrokenReply, NoReply, Unreachable
@@ -36,11 +37,17 @@ class AsyncExchange:
     Args:
         response_topic: where replies go; a topic that belongs to this component.
         max_waiting: requests that may wait for their replies at the same time.
+        cancel: returns what tells the responder that a request, by its correlation data, needs no reply any more.
     """
 
-    def __init__(self, response_topic: str, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        response_topic: str,
+        max_waiting: int = MAX_WAITING,
+        cancel: Callable[[bytes], Publication] | None = None,
+    ) -> None:
         self._exchange = Exchange(response_topic, secrets.token_bytes(8))
-        self._max_waiting = max_waiting
+        self._max_waiting, self._cancel = max_waiting, cancel
         self._waiting: dict[bytes, _Waiting] = {}
 
     async def request(self, bus: Bus, publication: Publication, timeout_s: float) -> Reply:
@@ -64,12 +71,14 @@ class AsyncExchange:
         try:
             async with asyncio.timeout(timeout_s):
                 await bus.deliver(request, timeout_s)
-                outcome = await waiting.outcome
+                outcome = await asyncio.shield(waiting.outcome)  # shield: only a reply may set it
         except BrokerUnavailable as error:
             raise Unreachable(str(error)) from error
         except TimeoutError:
             raise NoReply(f"no whole reply to {publication.topic} within {timeout_s:g} s") from None
         finally:
+            if self._cancel is not None and not waiting.outcome.done():
+                bus.publish(self._cancel(correlation_data))
             self._exchange.forget(correlation_data)
             del self._waiting[correlation_data]
         if isinstance(outcome, ReplyError):

@@ -37,6 +37,10 @@ class Bus(Protocol):
         """Publish, wait for the acknowledgement, and return whether the topic has a subscriber."""
         ...
 
+    def send(self, publication: Publication) -> None:
+        """Publish and do not wait; a connection that is lost is ignored."""
+        ...
+
     def try_publish(self, publication: Publication) -> int:
         """Publish, and return the reason code of the acknowledgement."""
         ...

@@ -161,6 +161,11 @@ class PahoBus:
         """
         return self._publish(publication, None)
 
+    def send(self, publication: Publication) -> None:
+        """Publish at QoS 1 and do not wait for the acknowledgement; a connection that is lost is ignored."""
+        properties = self._properties(publication, None)
+        self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
+
     def _publish(self, publication: Publication, expiry_s: int | None) -> int:
         properties = self._properties(publication, expiry_s)
         sent = self._client.publish(publication.topic, publication.payload, 1, publication.retain, properties)
@@ -331,14 +336,21 @@ class PahoBus:
 
 
 @contextmanager
-def connected(address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> Iterator[PahoBus]:
-    """Connect for the time of a `with` block.
+def connected(
+    address: Address,
+    client_id: str | None = None,
+    session_expiry_s: int = 0,
+    will: Callable[[str], Publication] | None = None,
+) -> Iterator[PahoBus]:
+    """Connect for the time of a `with` block. `will` returns the last will for a client id.
 
     Raises:
         Unreachable: there is no broker, or it does not answer.
         Refused: the broker does not accept the login.
     """
     bus = PahoBus(address, client_id, session_expiry_s)
+    if will is not None:
+        bus.last_will(will(bus.client_id), KEEP_ALIVE_S)
     bus.connect()
     try:
         yield bus

@@ -46,8 +46,15 @@ class Recorder:
     live = True
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self._requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.client_id))
-        self._subscribed = False
+        self._subscribed = self._unread = False
+
+    def stop(self) -> None:
+        """Stop the query whose answer has not been read to its end, if there is one."""
+        if self._unread:
+            self._unread = False
+            self._bus.send(answers.cancel(self._bus.client_id))
 
     def query(self, request: QueryRequest) -> Answer:
         """Return the answer when its first rows are here, so that errors come before any output. The request is for Arrow.
@@ -55,7 +62,7 @@ class Recorder:
         Raises:
             ClientError: the recorder does not answer, or answers with an error; also while the rows are read.
         """
-        return arriving(self._replies(answers.query(request), query_patience_s(request)), request.sql)
+        return arriving(self._query(request, query_patience_s(request)), request.sql)
 
     def rows(self, request: QueryRequest, patience_s: float) -> list[dict[str, Any]]:
         """Return a short answer, asked for in JSON: quick to start, without Arrow. Each part has `patience_s` to arrive.
@@ -64,7 +71,7 @@ class Recorder:
             ClientError: the recorder does not answer, or answers with an error.
         """
         found: list[dict[str, Any]] = []
-        for event in self._replies(answers.query(request), patience_s):
+        for event in self._query(request, patience_s):
             if isinstance(event, Final):
                 end_of(event, request.sql, whole=True)
             else:
@@ -92,6 +99,16 @@ class Recorder:
             self._requests.subscribe()
             self._subscribed = True
         return self._requests.replies(publication, patience_s, max(1, round(patience_s)) if expires else None)
+
+    def _query(self, request: QueryRequest, patience_s: float) -> Iterator[Part | Final]:
+        """Return the messages of an answer. If it is not read to its end, for instance because of Ctrl-C, stop the query."""
+        self._unread = True
+        try:
+            for event in self._replies(answers.query(request), patience_s):
+                self._unread = not isinstance(event, Final)
+                yield event
+        finally:
+            self.stop()
 
 
 def query_patience_s(request: QueryRequest) -> float:

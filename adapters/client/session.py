@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adapters.client.answers import Answer, Source
     from adapters.client.bus import Bus
     from broker.contract.storage.topics import Progress, QueryRequest, StorageRequest
+    from broker.message import Publication
 
 ACCOUNT = "operator"
 """Account that clients log in with unless another one is configured."""
@@ -50,8 +51,10 @@ class Session:
     def _address(self) -> Address:
         return self.settings.broker_address(ACCOUNT)
 
-    def bus(self, session_expiry_s: int = 0) -> "AbstractContextManager[Bus]":
-        """Connect to the broker for the time of a `with` block.
+    def bus(
+        self, session_expiry_s: int = 0, will: "Callable[[str], Publication] | None" = None
+    ) -> "AbstractContextManager[Bus]":
+        """Connect to the broker for the time of a `with` block. `will` returns the last will for a client id.
 
         Raises:
             Unreachable: there is no broker.
@@ -59,7 +62,7 @@ class Session:
         """
         from adapters.client.paho_bus import connected
 
-        return connected(self._address, session_expiry_s=session_expiry_s)
+        return connected(self._address, session_expiry_s=session_expiry_s, will=will)
 
     def login(self, account: str | None, password: str | None) -> "AbstractContextManager[Bus]":
         """Connect with another account, or without one, for the time of a `with` block.
@@ -97,11 +100,13 @@ class Session:
             except Unreachable as error:
                 yield stack.enter_context(self._file(error))
             else:
-                yield Recorder(bus)
+                recorder = Recorder(bus)
+                stack.callback(recorder.stop)  # an error keeps the answer's generator from being closed in time
+                yield recorder
 
     @contextmanager
     def recording_bus(self) -> "Iterator[Bus]":
-        """Connect to a broker that has a recorder.
+        """Connect to a broker that has a recorder, which stops the queries of this connection when it is lost.
 
         Raises:
             NotOnline: the broker has none.
@@ -109,8 +114,9 @@ class Session:
             Unreachable: there is no broker.
         """
         from adapters.client.recorder import RECORDER, refuse_stalled
+        from broker.contract.storage.answers import cancel
 
-        with self.bus() as bus:
+        with self.bus(will=cancel) as bus:
             if not RECORDER.is_online(bus):
                 refuse_stalled(bus)
                 place = f"{self.settings.mqtt_host}:{self.settings.mqtt_port}"

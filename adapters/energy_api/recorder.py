@@ -8,8 +8,8 @@ from typing import Any
 
 from adapters.client.aio import AsyncExchange
 from adapters.client.errors import BrokenReply, Failed, NoReply
-from adapters.energy_api.declaration import RECORDED_TOPIC
-from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, query, rows
+from adapters.energy_api.declaration import CLIENT, RECORDED_TOPIC
+from broker.contract.storage.answers import AnswerError, AnswerTruncated, cancel, end, query, rows
 from broker.contract.storage.topics import QueryRequest
 from broker.exchange import MalformedReply
 from broker.message import Message
@@ -27,7 +27,7 @@ class RecorderClient:
     """Asks the recorder for rows. Pass every message of the response topic to `take`."""
 
     def __init__(self) -> None:
-        self._exchange = AsyncExchange(RECORDED_TOPIC)
+        self._exchange = AsyncExchange(RECORDED_TOPIC, cancel=lambda query: cancel(CLIENT, query))
         self._turns = asyncio.Semaphore(MAX_CONCURRENT)
 
     def take(self, message: Message) -> None:

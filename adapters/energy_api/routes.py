@@ -18,7 +18,7 @@ from adapters.energy_api.parameters import json_text, read_period, read_ship
 from adapters.energy_api.quarters import body_of, request_for
 from adapters.energy_api.recorder import RecorderClient
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
-from adapters.http.resource import Resource, read_body
+from adapters.http.resource import Resource, read_body, while_connected
 from broker.contract.energy.topics import RAW, Stored
 from broker.contract.storage.topics import JSON
 from broker.errors import BrokerUnavailable, Rejected
@@ -56,12 +56,13 @@ class Routes:
         """Answer with a ship's quarters in a period.
 
         Raises:
-            HttpError: the query string cannot be read.
+            HttpError: the query string cannot be read, or the client has left; then the query is stopped.
             ClientError: there is no whole answer of the recorder.
         """
         assert self.bus is not None
         period = read_period(request.query_params)
-        rows = await self._recorder.query_in_turn(self.bus, request_for(period, self._within_s), self._within_s)
+        query = self._recorder.query_in_turn(self.bus, request_for(period, self._within_s), self._within_s)
+        rows = await while_connected(request, query)
         return JsonResponse(body_of(period, rows), headers=_FRESH)
 
     async def store(self, request: Request) -> Response:

@@ -1,12 +1,16 @@
 """One path with its methods, and the body of a request."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.http.errors import BadRequest, HttpError, TooLarge
+
+T = TypeVar("T")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -73,6 +77,29 @@ async def read_body(request: Request, largest_bytes: int) -> bytes:
     except ClientDisconnect:
         raise BadRequest("the body ended early") from None
     return bytes(body)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` for a request without a body, and stop it as soon as the client disconnects.
+
+    Raises:
+        BadRequest: the client has disconnected.
+    """
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise BadRequest("the client disconnected before its answer")
+        return tasks[0].result()
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def is_json(content_type: str | None) -> bool:

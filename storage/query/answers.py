@@ -19,7 +19,7 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed, StorageError
-from storage.query.limits import MAX_PART_BYTES, MAX_REQUEST_BYTES, Limits, limit_error
+from storage.query.limits import MAX_PART_BYTES, MAX_REQUEST_BYTES, Cancellation, Limits, limit_error
 from storage.query.sandbox import QueryResult, execute
 
 log = logging.getLogger(__name__)
@@ -52,17 +52,21 @@ def decode_request(message: Message) -> QueryRequest:
         raise QueryFailed(QueryError("invalid", f"the request cannot be used: {error}")) from error
 
 
-def answer(message: Message, request: QueryRequest, database: Database, limits: Limits) -> Generator[Publication]:
+def answer(
+    message: Message, request: QueryRequest, database: Database, limits: Limits, cancellation: Cancellation
+) -> Generator[Publication]:
     """Answer a request on its message's response topic, part by part; the last publication is marked as final.
 
-    That one also carries the error, if there is any.
+    That one also carries the error, if there is any. Once the query is cancelled, there is no further publication.
     """
     started_s = time.monotonic()
     rows, parts = 0, 0
     columns: list[str] = []
     truncated, error = False, None
     try:
-        with database.cursor() as cursor:
+        with database.cursor() as cursor, cancellation.of(cursor.interrupt):
+            if cancellation.requested:
+                return
             result = execute(cursor, request, limits)
             columns = result.schema.names
             for table, payload in _payloads(result, request.format):
@@ -76,6 +80,8 @@ def answer(message: Message, request: QueryRequest, database: Database, limits: 
     except (ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException, duckdb.Error) as failure:
         log.exception("a query failed")
         error = QueryError("failed", f"{type(failure).__name__}: {failure}")
+    if cancellation.requested:
+        return
     yield _closing(message, QueryEnd(rows, parts, time.monotonic() - started_s, columns, truncated, error))
 
 

@@ -22,8 +22,8 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,6 +57,7 @@ RESERVE_BYTES = 128 * 1024**2
 
 _MIN_TIMEOUT_S = 0.01
 _MENTIONED_WAIT_S = 0.1
+_INTERRUPT_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,35 @@ def _run_safely(action: Callable[[], None]) -> None:
 
 deadlines = Deadlines()
 """The deadlines of all queries of this process."""
+
+
+class Cancellation:
+    """Stops a query from another thread, at whatever point it is: its client does not want the answer any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._interrupt: Callable[[], None] | None = None
+        self.requested = False
+
+    def request(self) -> None:
+        """Interrupt the query, and again until it has ended: an interrupt between two of its statements has no effect."""
+        self.requested = True
+        with self._lock:
+            if self._interrupt is not None:
+                with suppress(duckdb.Error):  # it has just ended
+                    self._interrupt()
+                deadlines.add(_INTERRUPT_AGAIN_S, self.request)
+
+    @contextmanager
+    def of(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Let `request` call `interrupt` until the block is left."""
+        with self._lock:
+            self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._interrupt = None
 
 
 # Memory

@@ -29,6 +29,7 @@ from storage.query.limits import (
     MAX_WAITING,
     MAX_WAITING_PER_CLIENT,
     STACK_BYTES,
+    Cancellation,
     Limits,
     has_memory_for_query,
     limit_error,
@@ -123,6 +124,7 @@ class _TimedQuery:
     request: QueryRequest
     limits: Limits
     ends_s: float
+    cancellation: Cancellation
 
     @property
     def client(self) -> str:
@@ -141,7 +143,7 @@ class Queries:
         self._turns = Turns()
         self._threads = [_Thread() for _ in range(MAX_RUNNING)]
         self._idle = list(self._threads)
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering: dict[asyncio.Task[None], tuple[Message, Cancellation]] = {}
         self._unanswered: set[tuple[str | None, bytes | None]] = set()
         """Response topic and correlation data of the queries whose final message is still to be sent."""
 
@@ -155,9 +157,18 @@ class Queries:
         if message.correlation_data is not None and query in self._unanswered:
             return
         self._unanswered.add(query)
-        task = asyncio.create_task(self._answer(message))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        cancellation = Cancellation()
+        task = asyncio.create_task(self._answer(message, cancellation))
+        self._answering[task] = message, cancellation
+        task.add_done_callback(self._answering.pop)
+
+    def cancel_of(self, response_topic: str, correlation_data: bytes | None = None) -> None:
+        """Stop the queries with this response topic, or only the one with this correlation data, and do not answer them."""
+        for task, (message, cancellation) in self._answering.items():
+            if message.response_topic == response_topic and correlation_data in (None, message.correlation_data):
+                self._unanswered.discard((response_topic, message.correlation_data))
+                cancellation.request()
+                task.cancel()
 
     def cancel(self) -> None:
         """Stop sending answers. Running queries end when the database interrupts them."""
@@ -170,9 +181,9 @@ class Queries:
         for thread in self._threads:
             thread.end()
 
-    async def _answer(self, message: Message) -> None:
+    async def _answer(self, message: Message, cancellation: Cancellation) -> None:
         try:
-            query = self._timed(message)
+            query = self._timed(message, cancellation)
             if not has_memory_for_query():
                 raise QueryFailed(limit_error("running queries take all the memory that queries may have", _RETRY))
             await self._turns.acquire(query.client, query.limits.timeout_s)
@@ -181,15 +192,15 @@ class Queries:
         else:
             await self._run(query)
 
-    def _timed(self, message: Message) -> _TimedQuery:
+    def _timed(self, message: Message, cancellation: Cancellation) -> _TimedQuery:
         request = decode_request(message)
         limits = self._limits.lowered_by(request)
-        return _TimedQuery(message, request, limits, asyncio.get_running_loop().time() + limits.timeout_s)
+        return _TimedQuery(message, request, limits, asyncio.get_running_loop().time() + limits.timeout_s, cancellation)
 
     async def _run(self, query: _TimedQuery) -> None:
         """Send an answer. Return the turn when the query's thread has left the database, however much later."""
         limits = replace(query.limits, waited_s=query.limits.timeout_s - query.left_s)
-        publications = answer(query.message, query.request, self._database, limits)
+        publications = answer(query.message, query.request, self._database, limits, query.cancellation)
         thread, stuck, sent = self._idle.pop(), False, 0
         try:
             while (publication := await self._next(thread, publications, query)) is not None:

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from broker.contract.storage.topics import JSON, QUERY, QueryEnd, QueryError, QueryRequest
+from broker.contract.storage.topics import CANCEL, JSON, QUERY, CancelRequest, QueryEnd, QueryError, QueryRequest
 from broker.errors import BusError, Rejected
 from broker.exchange import Final, MalformedReply, Part
 from broker.message import Publication, decode, decode_json, encode
@@ -26,6 +26,12 @@ class AnswerTruncated(BusError):
 def query(request: QueryRequest) -> Publication:
     """Return a query as a publication; `Exchange.request` adds the response topic and correlation data."""
     return Publication(topic=QUERY.template.topic(), payload=encode(request), content_type=JSON)
+
+
+def cancel(client: str, correlation_data: bytes | None = None) -> Publication:
+    """Return the publication that stops all queries of a client, or the one with this correlation data."""
+    payload = encode(CancelRequest(client))
+    return Publication(topic=CANCEL.template.topic(), payload=payload, content_type=JSON, correlation_data=correlation_data)
 
 
 def rows(part: Part) -> list[dict[str, Any]]:

@@ -35,6 +35,15 @@ class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The end of a client's interest in its queries, those with the response topic `storage/answer/{client}`.
+
+    With correlation data it is about the query that has the same. The queries are stopped and get no answer.
+    """
+
+    client: Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class QueryError(msgspec.Struct, frozen=True, omit_defaults=True):
     """The reason why a query has no complete answer. `position`, if known, counts characters of the SQL from 0."""
 
@@ -146,6 +155,11 @@ REQUEST = Stream(
     payload=StorageRequest,
     summary="operator → recorder: archive, restore or view, with response topic and correlation data",
 )
+CANCEL = Stream(
+    template=TopicTemplate("storage/cancel"),
+    payload=CancelRequest,
+    summary="client → recorder: stop this client's queries, or the one with this correlation data; the last will of `scaup`",
+)
 ANSWER = Stream(
     template=TopicTemplate("storage/answer/{client}"),
     payload=QueryEnd,
@@ -162,7 +176,7 @@ DRIFT = Stream(
     payload=Drift,
     summary="recorder → all: the shape of a device's payload has changed",
 )
-STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, ANSWER, STATS, DRIFT)
+STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL, ANSWER, STATS, DRIFT)
 
-OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST)
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL)
 """The operator's account may publish these, with the command line."""

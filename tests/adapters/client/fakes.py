@@ -142,6 +142,9 @@ class FakeBus:
             self.deliver(publication.response_topic, payload, publication.correlation_data, content_type, user)
         return True
 
+    def send(self, publication: Publication) -> None:
+        self.published.append((publication, None))
+
     def try_publish(self, publication: Publication) -> int:
         self.published.append((publication, None))
         return 0 if any(matches(each, publication.topic) for each in self.may_publish) else 0x87
@@ -193,7 +196,7 @@ class FakeSession(Session):
         self.__dict__["settings"] = settings or Settings.load({"SCAUP_DATA_DIR": "/nowhere"})
 
     @contextmanager
-    def bus(self, session_expiry_s: int = 0) -> Iterator[Bus]:
+    def bus(self, session_expiry_s: int = 0, will: object = None) -> Iterator[Bus]:
         if self._bus is None:
             raise Unreachable("no broker at 127.0.0.1:1883: connection refused", "start it with `make up`")
         yield self._bus

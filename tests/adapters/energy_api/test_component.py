@@ -4,7 +4,7 @@ from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT, RECORDED_TOPIC, STORED_TOPIC
 from adapters.listening import Listening
 from broker.contract.energy.topics import RAW
-from broker.contract.storage.topics import QUERY
+from broker.contract.storage.topics import CANCEL, QUERY
 from broker.message import Message
 from broker.runtime.component import Service
 
@@ -15,7 +15,7 @@ def test_component_is_a_service_that_listens() -> None:
     assert api.on_tick(0.0) == []
     assert DECLARATION.listens == DECLARATION.variables == (PORT,)
     assert (PORT.name, PORT.default) == ("SCAUP_ENERGY_API_PORT", "8000")
-    assert DECLARATION.publishes == (RAW, QUERY)
+    assert DECLARATION.publishes == (RAW, QUERY, CANCEL)
     assert DECLARATION.subscribes == ()
     assert DECLARATION.subscribes_also == ("energy/answer/energy-api", "storage/answer/energy-api")
 

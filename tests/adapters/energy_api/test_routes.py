@@ -57,6 +57,29 @@ def test_examples(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_query_of_a_client_that_leaves_is_stopped(tmp_path: Path) -> None:
+    async def send() -> None:
+        async with world(tmp_path) as made:
+            made.recorder_there = False
+            answer = await made.ask("GET", f"/data?spaceship_id=1&{DAY}", leaves_s=0.1)
+            assert answer.status == 400
+            (query,) = [each for each in made.delivered if each.topic == "storage/query"]
+            assert made.cancelled() == [(b'{"client":"energy-api"}', query.correlation_data)]
+
+    asyncio.run(send())
+
+
+def test_query_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send() -> None:
+        async with world(tmp_path) as made:
+            made.recorder_there = False
+            made.api._routes._within_s = 0.1
+            assert (await made.ask("GET", f"/data?spaceship_id=1&{DAY}")).status == 503
+            assert len(made.cancelled()) == 1
+
+    asyncio.run(send())
+
+
 def test_byte_order_mark_is_read_and_utf_16_is_named(tmp_path: Path) -> None:
     body = post(1, "kWh", [("00:00", 2), ("00:15", 5)])
     answers, shown = posted(tmp_path, b"\xef\xbb\xbf" + body, body.decode().encode("utf-16"))

@@ -19,7 +19,7 @@ from broker.stamp import NO_STAMP, Stamp
 from controllers.energy.component import EnergyNormalizer
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.query.answers import answer, decode_request
-from storage.query.limits import Limits
+from storage.query.limits import Cancellation, Limits
 from storage.schema.typed_streams import StreamCodes
 from tests.adapters.http.fakes import Answer, FakeBus, call
 from tests.databases import open_database
@@ -47,8 +47,14 @@ class World(FakeBus):
         await super().deliver(publication, timeout_s)
         asyncio.get_running_loop().call_soon(self._pass_on, "energy-api", publication)
 
-    async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"") -> Answer:
-        return await call(self.api.app, method, path, headers, body)
+    async def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = b"", leaves_s: float = 3600
+    ) -> Answer:
+        return await call(self.api.app, method, path, headers, body, leaves_s)
+
+    def cancelled(self) -> list[tuple[bytes, bytes | None]]:
+        """Return payload and correlation data of every cancellation of a query."""
+        return [(each.payload, each.correlation_data) for each in self.published if each.topic == "storage/cancel"]
 
     def _pass_on(self, source: str, publication: Publication) -> None:
         self.seqs[source] += 1
@@ -78,7 +84,7 @@ class World(FakeBus):
             self._pass_on("energy", each)
 
     def _query(self, message: Message) -> None:
-        for each in answer(message, decode_request(message), self.database, Limits()):
+        for each in answer(message, decode_request(message), self.database, Limits(), Cancellation()):
             reply = Message(
                 topic=each.topic,
                 payload=each.payload,

@@ -23,6 +23,7 @@ class FakeBus:
         self.there, self.frozen = True, asyncio.Event()
         self.frozen.set()  # set: it answers
         self.delivered: list[Publication] = []
+        self.published: list[Publication] = []
         self.pings = 0
 
     def freeze(self) -> None:
@@ -32,7 +33,8 @@ class FakeBus:
         self.frozen.set()
 
     def publish(self, publication: Publication) -> None:
-        raise AssertionError("the API waits for the broker")
+        assert publication.topic == "storage/cancel", "everything else waits for the broker"
+        self.published.append(publication)
 
     async def deliver(self, publication: Publication, timeout_s: float) -> None:
         await self._answer(timeout_s)
@@ -78,8 +80,9 @@ async def call(
     path: str,
     headers: dict[str, str] | None = None,
     body: bytes | Iterable[bytes] = b"",
+    leaves_s: float = 3600,
 ) -> Answer:
-    """Send one request to an ASGI application, without a server."""
+    """Send one request to an ASGI application, without a server; the client disconnects after `leaves_s`."""
     path, _, query = path.partition("?")
     chunks = [body] if isinstance(body, bytes) else list(body)
     events: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": each, "more_body": True} for each in chunks]
@@ -87,7 +90,10 @@ async def call(
     answer = Answer(0)
 
     async def receive() -> MutableMapping[str, Any]:
-        return events.pop(0) if events else {"type": "http.disconnect"}
+        if not events:
+            await asyncio.sleep(leaves_s)
+            return {"type": "http.disconnect"}
+        return events.pop(0)
 
     async def send(event: MutableMapping[str, Any]) -> None:
         if event["type"] == "http.response.start":

@@ -9,7 +9,7 @@ from storage.database.database import Database
 from storage.errors import QueryFailed
 from storage.query import answers
 from storage.query.answers import answer, closing, decode_request, may_answer
-from storage.query.limits import Limits
+from storage.query.limits import Cancellation, Limits
 
 TOPIC = "storage/answer/me"
 
@@ -18,7 +18,7 @@ def ask(database: Database, request: object) -> tuple[list[Publication], QueryEn
     payload = request if isinstance(request, bytes) else encode(request)
     message = Message(topic="storage/query", payload=payload, response_topic=TOPIC, correlation_data=b"7")
     try:
-        *parts, end = answer(message, decode_request(message), database, Limits(timeout_s=5))
+        *parts, end = answer(message, decode_request(message), database, Limits(timeout_s=5), Cancellation())
     except QueryFailed as failure:
         parts, end = [], closing(message, failure.error)
     assert {(each.topic, each.correlation_data) for each in (*parts, end)} == {(TOPIC, b"7")}

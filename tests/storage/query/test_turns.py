@@ -47,13 +47,58 @@ class Service:
         message = Message(topic="storage/query", payload=payload, response_topic=client, correlation_data=correlation_data)
         self.queries.submit(message)
 
-    async def ask(self, client: str, sql: str, **request: Any) -> QueryEnd:
-        self.put(client, sql, **request)
+    async def ask(self, client: str, sql: str, correlation_data: bytes | None = None, **request: Any) -> QueryEnd:
+        self.put(client, sql, correlation_data, **request)
         return await self.ends[client].get()
 
     async def _send(self, publication: Publication) -> None:
         if (FINAL, "true") in publication.properties:
             await self.ends[publication.topic].put(decode(publication.payload, QueryEnd))
+
+
+def test_cancelled_queries_end_and_free_their_turns(database: Database) -> None:
+    async def scenario() -> None:
+        service = Service(database, timeout_s=60)
+        for number in range(MAX_RUNNING * 2):
+            service.put(f"client-{number // 4}", SLOW, b"%d" % number)
+        await asyncio.sleep(0.5)
+        started_s = asyncio.get_running_loop().time()
+        for number in range(MAX_RUNNING):
+            service.queries.cancel_of(f"client-{number}")
+        end = await service.ask("other", "SELECT 1")
+        assert end.error is None
+        assert asyncio.get_running_loop().time() - started_s < 2
+        assert all(ends.empty() for ends in service.ends.values())
+
+    run(scenario())
+
+
+def test_query_can_be_cancelled_at_any_moment(database: Database) -> None:
+    async def scenario() -> None:
+        service = Service(database, timeout_s=60)
+        for number in range(40):
+            service.put("client", SLOW, b"%d" % number)
+            await asyncio.sleep(number * 0.0005)
+            service.queries.cancel_of("client")
+        assert (await service.ask("other", "SELECT 1")).error is None
+        assert (await service.ask("client", "SELECT 1", b"0")).error is None
+        assert service.ends["client"].empty()
+
+    run(scenario())
+
+
+def test_one_query_of_a_client_is_cancelled_by_its_data(database: Database) -> None:
+    async def scenario() -> None:
+        service = Service(database, timeout_s=3)
+        service.put("client", SLOW, b"1")
+        service.put("client", SLOW, b"2")
+        await asyncio.sleep(0.2)
+        service.queries.cancel_of("client", b"1")
+        service.queries.cancel_of("stranger")
+        assert "stopped after 3 s" in limit_of(await service.ends["client"].get())
+        assert service.ends["client"].empty()
+
+    run(scenario())
 
 
 def limit_of(end: QueryEnd) -> str:
