@@ -16,6 +16,7 @@ from broker.runtime.component import Bus
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import rejection
 from broker.runtime.settings import Settings, positive_int
+from storage.clock import WallClock
 from storage.database.batch import TimedDelivery
 from storage.database.database import Database
 from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
@@ -49,11 +50,14 @@ class Recorder:
         self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
         self._stats = Stats()
         address = settings.broker_address(DECLARATION.name)
-        self._session = RecordingSession(address, self.database, self._stats, self._on_commit)
+        self._clock = WallClock()
+        if (newest_at := self.database.newest_at()) is not None:
+            self._clock.continue_after(newest_at)
+        self._session = RecordingSession(address, self.database, self._stats, self._on_commit, self._clock)
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())
         in_writer = self._session.in_writer
-        self._maintenance = MaintenanceService(self.database, in_writer, policy, self._set_warning)
+        self._maintenance = MaintenanceService(self.database, in_writer, policy, self._set_warning, self._clock)
         self._requests = Requests(self.database, in_writer, self._maintenance, self._send)
         self._services = {QUERY.template.text: self._queries.submit, REQUEST.template.text: self._requests.submit}
 
@@ -87,6 +91,7 @@ class Recorder:
     async def _report(self, bus: Bus) -> None:
         while True:
             await asyncio.sleep(1)
+            self._stats.clock_warning = self._clock.warning
             with suppress(OSError):  # the disk failed: the session reports it with the next commit
                 bus.publish(STATS.publication(self._stats.snapshot(self.database, self._session.queued)))
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,12 +48,6 @@ class CommitResult:
     def __add__(self, other: "CommitResult") -> "CommitResult":
         return CommitResult(self.rejected + other.rejected, self.drifts + other.drifts)
 
-
-_DURABLE = """
-SELECT count(*) FROM live.messages SEMI JOIN batch ON messages.received_at = batch.received_at AND messages.topic = batch.topic
-    AND messages.session = batch.session AND messages.packet_id IS NOT DISTINCT FROM batch.packet_id
-WHERE messages.received_at BETWEEN (SELECT min(received_at) FROM batch) AND (SELECT max(received_at) FROM batch)
-"""
 
 _REOPEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 """Errors that a smaller batch would not avoid: the disk, or a database that DuckDB has invalidated."""
@@ -112,18 +107,27 @@ class Database:
         """The number of the last message that is durable, 0 before the first."""
         return self._last_number
 
-    def remaining(self, table: pa.Table) -> pa.Table:
-        """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
-
-        Rows become durable in their order, so the durable ones are the first. A row is identified by its arrival time in
-        microseconds together with its topic and packet identifier, whatever the clock did since.
+    def newest_at(self) -> datetime | None:
+        """Return when the last message in the database was received, None if all of them are archived.
 
         Raises:
             StorageError: the database failed.
         """
-        with self._writing() as connection, self._statements_of(connection).batch(table) as statements:
-            durable = _number(statements.run("durable", _DURABLE))
-        return table.slice(durable)
+        with self._writing() as connection:
+            rows = connection.execute("SELECT received_at FROM live.messages WHERE number = ?", [self._last_number]).fetchall()
+        return rows[0][0] if rows else None
+
+    def remaining(self, table: pa.Table, before: int) -> pa.Table:
+        """Return the rows of a batch that are not durable yet, after an attempt to commit it failed.
+
+        `before` is the `last_number` before the first attempt. Rows become durable in their order, and get the next numbers:
+        the durable ones are the first, as many as there are higher numbers now. Their times of arrival do not matter.
+
+        Raises:
+            StorageError: the database failed.
+        """
+        with self._writing():  # opens the file again, and counts, if the outcome of a COMMIT is not known
+            return table.slice(self._last_number - before)
 
     def begin_session(self) -> int:
         """Record that the broker began a new session, and return its number.

@@ -5,7 +5,6 @@ Acknowledgements are sent in `_acknowledge` and nowhere else.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ from broker.contract.storage.topics import QUERY, Drift
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
+from storage.clock import WallClock
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import CommitResult, Database
 from storage.database.redelivery import RECEIVE_MAXIMUM, CommittedMessages
@@ -51,7 +51,7 @@ class RecordingSession(ConnectionListener):
     `on_commit` is called with each committed batch, in order, and with the changes in the shape of its payloads.
     """
 
-    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: OnCommit) -> None:
+    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: OnCommit, clock: WallClock) -> None:
         options = Options(
             client_id=CLIENT_ID,
             subscriptions=(_EVERYTHING,),
@@ -60,7 +60,7 @@ class RecordingSession(ConnectionListener):
             acknowledge=False,
         )
         self.connection = Connection(address, options, self)
-        self._database, self._stats, self._on_commit = database, stats, on_commit
+        self._database, self._stats, self._on_commit, self._clock = database, stats, on_commit, clock
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._codes = StreamCodes()
         self._session = 0
@@ -71,7 +71,6 @@ class RecordingSession(ConnectionListener):
         self._idle = asyncio.Event()
         self._idle.set()
         self._committing = 0
-        self._last_us = 0  # arrival times give the order of messages: they grow even if the clock is put back
         self._working: Callable[[bool], None] = lambda working: None
         self._finishing = False
 
@@ -142,9 +141,7 @@ class RecordingSession(ConnectionListener):
             lasting = [delivery for delivery in deliveries if delivery.qos]
             self._stats.dropped += len(deliveries) - len(lasting)
             deliveries = lasting
-        first_us = max(self._last_us + 1, time.time_ns() // 1000)
-        self._last_us = first_us + len(deliveries)
-        self._pending.extend(map(TimedDelivery, range(first_us, self._last_us), deliveries))
+        self._pending.extend(map(TimedDelivery, self._clock.arrivals(len(deliveries)), deliveries))
         self._arrived.set()
         self._idle.clear()
 
@@ -194,7 +191,7 @@ class RecordingSession(ConnectionListener):
         self._committing = 0
         self._stats.committed += len(batch)
         self._stats.rejected += result.rejected
-        self._stats.add_commit(time.time() - batch[0].at_us / 1e6)
+        self._stats.add_commit(self._clock.age_s(batch[0].at_us))
         self._acknowledge([received.delivery for received in batch])
         self._on_commit(batch, result.drifts)
 
@@ -237,12 +234,13 @@ class _Commit:
     def __init__(self, database: Database, batch: list[TimedDelivery], session: int, codes: StreamCodes) -> None:
         self._database = database
         self._make_table = partial(arrow_table, batch, session, codes)
-        self._failed_before = False
+        self._durable_before: int | None = None
 
     def attempt(self) -> CommitResult:
         """Commit the messages that no earlier attempt made durable."""
         table = self._make_table()
-        if self._failed_before:
-            table = self._database.remaining(table)
-        self._failed_before = True
+        if self._durable_before is None:
+            self._durable_before = self._database.last_number
+        else:
+            table = self._database.remaining(table, self._durable_before)
         return self._database.commit(table)

@@ -22,6 +22,7 @@ class Stats:
     rejected: int = 0
     dropped: int = 0
     last_error: str | None = None
+    clock_warning: str | None = None
     warning: str | None = None
     _commits: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -51,7 +52,7 @@ class Stats:
             wal_bytes=wal_bytes,
             free_bytes=database.free_bytes,
             last_error=self.last_error,
-            warning=self.warning,
+            warning="; ".join(filter(None, (self.clock_warning, self.warning))) or None,
         )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import duckdb
 
+from storage.clock import WallClock
 from storage.database.cursors import lower_priority
 from storage.database.database import Database
 from storage.errors import ArchiveFailed, InvalidRequest, StorageError, first_line
@@ -121,13 +122,20 @@ class Maintenance:
 class MaintenanceService:
     """Runs maintenance daily, and on request, in one thread with low priority. It reads the policy before each run.
 
+    Nothing runs while the wall clock is unsteady: days that seem to be over may not be, and what is deleted is lost.
+
     `set_warning` is called with a text for the operator after a run that failed or could not free enough disk, else with None.
     """
 
     def __init__(
-        self, database: Database, in_writer: InWriter, policy: Path, set_warning: Callable[[str | None], None]
+        self,
+        database: Database,
+        in_writer: InWriter,
+        policy: Path,
+        set_warning: Callable[[str | None], None],
+        clock: WallClock,
     ) -> None:
-        self._database, self._policy, self._set_warning = database, policy, set_warning
+        self._database, self._policy, self._set_warning, self._clock = database, policy, set_warning, clock
         self._maintenance = Maintenance(database, in_writer)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="maintenance", initializer=lower_priority)
 
@@ -137,6 +145,8 @@ class MaintenanceService:
         while True:
             await asyncio.sleep(_CHECK_S)
             today, now_s = datetime.now(UTC).date(), time.monotonic()
+            if self._clock.unsteady:
+                continue
             if (today != last_day or self._is_disk_short()) and now_s >= next_s:
                 last_day = today if await self._run_logged(today) else last_day
                 next_s = time.monotonic() + (0 if today == last_day and not self._is_disk_short() else _RETRY_S)
@@ -146,7 +156,13 @@ class MaintenanceService:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def run(self, today: date, day: date | None, report: Report) -> str:
-        """Run all steps, for the days that are over or only `day`; return a summary. See `Maintenance.run`."""
+        """Run all steps, for the days that are over or only `day`; return a summary. See `Maintenance.run`.
+
+        Raises:
+            InvalidRequest: the clock took a step, so the date may be wrong; also what `Maintenance.run` raises.
+        """
+        if (reason := self._clock.unsteady) is not None:
+            raise InvalidRequest(f"{reason}: ask again then, or restart the recorder if the clock is right")
         return str(self._maintenance.run(read_policy(self._policy), today, report, day))
 
     def restore(self, day: date, report: Report) -> int:

@@ -1,7 +1,9 @@
 """The recording session in this process, so that a test can interrupt it between commit and acknowledgement."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gmqtt
@@ -13,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options
 from broker.runtime.settings import Settings
+from storage.clock import WallClock
 from storage.database.database import CommitResult, Database
 from storage.errors import NoSpace, StorageError
 from storage.ingest.session import RecordingSession
@@ -27,9 +30,10 @@ TIMEOUT_S = 60
 class Recording:
     """One run of the recording session. Leaving it without `finish` looks like a crash to the broker."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: WallClock | None = None) -> None:
         self.stats = Stats()
-        self.session = RecordingSession(settings.broker_address("recorder"), database, self.stats, lambda batch, drifts: None)
+        address = settings.broker_address("recorder")
+        self.session = RecordingSession(address, database, self.stats, lambda batch, drifts: None, clock or WallClock())
         self._ready = asyncio.Event()
 
     async def __aenter__(self) -> "Recording":
@@ -62,6 +66,10 @@ def publish_now(settings: Settings, count: int, qos: int, size: int = 0) -> None
 
 async def publish(settings: Settings, count: int, qos: int = 1) -> None:
     await asyncio.to_thread(publish_now, settings, count, qos)
+
+
+def is_queued(session: RecordingSession, count: int) -> bool:
+    return session.queued >= count
 
 
 def recorded(database: Database) -> int:
@@ -112,6 +120,52 @@ def test_a_durable_commit_that_failed_is_not_repeated(
             await until(lambda: recording.stats.committed >= COUNT)
             assert not failures
             assert recorded(database) == COUNT
+        database.close()
+
+    asyncio.run(scenario())
+
+
+def test_commit_that_fails_while_the_clock_steps_back(
+    own_broker: RealBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages during and after a jump are in one batch; the first attempt to commit it makes most of it durable."""
+    ahead_us = 0
+
+    async def scenario() -> None:
+        nonlocal ahead_us
+        database = Database(tmp_path / "jump.duckdb", 256, 1)
+        clock = WallClock(lambda: time.time_ns() // 1000 + ahead_us, time.monotonic)
+        async with Recording(own_broker.settings, database, clock) as recording:
+            await until(lambda: recording.session.queued == 0)
+            commit, full, failures = database.commit, [True], [True]
+
+            def fail_in_the_middle(table: pa.Table) -> CommitResult:
+                if full:
+                    raise NoSpace("no room")
+                if failures and table.num_rows > COUNT:
+                    failures.pop()
+                    commit(table.slice(0, table.num_rows * 3 // 4))
+                    raise StorageError("the disk failed in the middle")
+                return commit(table)
+
+            monkeypatch.setattr(database, "commit", fail_in_the_middle)
+            for published, step_us in enumerate((0, 40 * 86_400_000_000, -40 * 86_400_000_000), 1):
+                ahead_us += step_us
+                await publish(own_broker.settings, COUNT)
+                await until(partial(is_queued, recording.session, published * COUNT))
+            full.clear()
+            await until(lambda: recording.stats.committed >= 3 * COUNT)
+            assert not failures
+            assert recording.stats.duplicates == 0
+            assert clock.warning is not None
+        assert recorded(database) == 3 * COUNT
+        with database.cursor() as cursor:
+            steps = cursor.execute(
+                "SELECT count(*) FILTER (came < before), count(*) FILTER (came > before + INTERVAL 1 DAY), "
+                "count(DISTINCT came) FROM "
+                "(SELECT received_at AS came, lag(received_at) OVER (ORDER BY number) AS before FROM messages)"
+            ).fetchall()
+        assert steps == [(1, 1, 3 * COUNT)]
         database.close()
 
     asyncio.run(scenario())

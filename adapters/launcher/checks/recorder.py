@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from adapters.client.bus import Received
 from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.contract.components.topics import ComponentState, Presence
-from broker.contract.storage.topics import STATS, RecorderStats
+from broker.contract.storage.topics import CLOCK_WARNING, STATS, RecorderStats
 from broker.errors import Rejected
 from broker.message import decode
 
 STATS_TOPIC = STATS.template.topic()
 OLDEST_STATS_S, MOST_BEHIND, MOST_AHEAD_S = 10.0, 50_000, 2.0
 _LOGS = "see `scaup logs recorder`"
+_CLOCK_FIX = "if the clock is right now (timedatectl), nothing; order messages by `number`, the warning ends by itself"
 
 
 def check_components(expected: Iterable[str], states: Mapping[str, ComponentState]) -> list[Finding]:
@@ -45,7 +46,8 @@ def statistics(stats: RecorderStats, now_at: datetime) -> Finding:
     if stats.last_error:
         return failed("recorder", f"{stats.last_error}; {detail}", f"{_LOGS}; it continues when the cause is removed")
     if stats.warning:
-        return warning("recorder", f"{stats.warning}; {detail}", f"{_LOGS}; `scaup config` shows SCAUP_RETENTION")
+        fix = _CLOCK_FIX if stats.warning.startswith(CLOCK_WARNING) else f"{_LOGS}; `scaup config` shows SCAUP_RETENTION"
+        return warning("recorder", f"{stats.warning}; {detail}", fix)
     if max(behind, stats.queued) > MOST_BEHIND:
         return warning(
             "recorder", f"behind: {detail}", "nothing is lost while the broker's queue has room; slow the publishers"
@@ -54,13 +56,13 @@ def statistics(stats: RecorderStats, now_at: datetime) -> Finding:
 
 
 def clock(newest_at: datetime | None, now_at: datetime) -> Finding:
-    """Check that the wall clock is not before the newest recorded message."""
+    """Check that the wall clock is not before the newest recorded message, which is the one with the highest number."""
     if newest_at is None:
         return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, nothing recorded yet")
     ahead_s = (newest_at - now_at).total_seconds()
     if ahead_s > MOST_AHEAD_S:
-        detail = f"the newest recorded message is {ahead_s:.0f} s in the future: the clock was set back"
-        return failed("clock", detail, "set the clock (timedatectl set-ntp true); times of reception are wrong meanwhile")
+        detail = f"the newest recorded message is {ahead_s:.0f} s in the future: the recorder's clock, or this one, is wrong"
+        return failed("clock", detail, "compare with the real time (timedatectl) and set the clock; `number` is the order")
     return ok("clock", f"{now_at:%Y-%m-%d %H:%M:%S}Z, newest message {-ahead_s:.0f} s ago")
 
 

@@ -67,12 +67,17 @@ class QueryEnd(msgspec.Struct, frozen=True):
     error: QueryError | None
 
 
+CLOCK_WARNING = "the wall clock "
+"""Beginning of a warning of the recorder that its clock took a step."""
+
+
 class RecorderStats(msgspec.Struct, frozen=True):
     """Counts of messages since the recorder started, sizes in bytes.
 
     `commit_p50_s` and `commit_p99_s`: seconds from the arrival of a batch's first message to its commit, over the last minute.
     `dropped` counts messages of QoS 0 for which there was no memory while nothing could be committed. `last_error` is why
-    nothing can be committed now; `warning` names another problem: an archive run that failed, or a disk that fills.
+    nothing can be committed now; `warning` names another problem: a clock that took a step (`CLOCK_WARNING`), an archive run
+    that failed, or a disk that fills.
     """
 
     at: datetime

@@ -123,7 +123,7 @@ def test_rows_of_an_earlier_run_do_not_count_as_this_batch(database: Database, d
     store(database, deliver("t", b"old"), deliver("t", b"older"))
     between = TimedDelivery(early.at_us + 1, deliver("u", b"other").delivery)
     batch = arrow_table([early, between, deliver("t", b"last")], 1, StreamCodes())
-    assert database.remaining(batch).num_rows == 3
+    assert database.remaining(batch, database.last_number).num_rows == 3
 
 
 def test_message_refused_by_a_typed_table_is_stored_raw(
@@ -146,13 +146,39 @@ def test_message_refused_by_a_typed_table_is_stored_raw(
 
 def test_remaining_rows_after_a_failed_attempt(database: Database, deliver: Deliver) -> None:
     batch = arrow_table([deliver("t", name) for name in (b"a", b"b", b"c")], 1, StreamCodes())
-    assert database.remaining(batch).num_rows == 3
+    store(database, deliver("t", b"before"))
+    before = database.last_number
+    assert database.remaining(batch, before).num_rows == 3
     database.commit(batch.slice(0, 2))
-    assert database.remaining(batch).column("payload").to_pylist() == ["c"]
-    database.commit(database.remaining(batch))
-    assert database.remaining(batch).num_rows == 0
-    assert database.commit(database.remaining(batch)).rejected == 0
-    assert rows(database, "SELECT payload FROM messages") == [("a",), ("b",), ("c",)]
+    assert database.remaining(batch, before).column("payload").to_pylist() == ["c"]
+    database.commit(database.remaining(batch, before))
+    assert database.remaining(batch, before).num_rows == 0
+    assert database.commit(database.remaining(batch, before)).rejected == 0
+    assert rows(database, "SELECT payload FROM messages") == [("before",), ("a",), ("b",), ("c",)]
+
+
+@pytest.mark.parametrize("durable", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_remaining_rows_across_a_clock_that_stepped_back(
+    database: Database, deliver: Deliver, durable: int, reopened: bool
+) -> None:
+    """The batch straddles the step: its last rows arrive at the times of earlier ones with the same topic, of QoS 0."""
+    earlier = [deliver("t", b"same", qos=0) for _ in range(4)]
+    store(database, *earlier)
+    late = earlier[-1].at_us + 40 * 86_400_000_000
+    delivery = earlier[0].delivery
+    times = [late, late + 1, earlier[1].at_us, earlier[2].at_us]
+    batch = arrow_table([TimedDelivery(at_us, delivery) for at_us in times], 1, StreamCodes())
+    before = database.last_number
+    if durable:
+        database.commit(batch.slice(0, durable))
+    if reopened:
+        database._close_file()
+    database.commit(database.remaining(batch, before))
+    assert rows(database, "SELECT epoch_us(received_at) FROM messages WHERE number > 4 ORDER BY number") == [
+        (t,) for t in times
+    ]
+    assert rows(database, "SELECT number FROM messages ORDER BY number") == [(n,) for n in range(1, 9)]
 
 
 def test_low_disk_commits_nothing(database: Database, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +264,7 @@ def test_failed_attempt_is_repeated_as_a_whole(
     store(database, deliver(READING, b'{"sensorID":"s","type":"temperature","value":0}'))
     batch = [deliver(READING, b'{"sensorID":"s","type":"temperature","value":%d}' % n) for n in (1, 2, 3)]
     table = arrow_table(batch, 1, StreamCodes())
-    original, failures = getattr(database_module, step), [error] * 4
+    original, failures, before = getattr(database_module, step), [error] * 4, database.last_number
 
     def fail(*arguments: Any) -> Any:
         if failures:
@@ -248,7 +274,7 @@ def test_failed_attempt_is_repeated_as_a_whole(
     monkeypatch.setattr(database_module, step, fail)
     while True:
         try:
-            database.commit(database.remaining(table))
+            database.commit(database.remaining(table, before))
         except (StorageError, MemoryError, OSError):
             continue
         break

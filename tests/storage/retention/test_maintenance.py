@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.clock import WallClock
 from storage.database.database import Database
 from storage.errors import ArchiveFailed, InvalidRequest
 from storage.retention.maintenance import Maintenance, MaintenanceResult, MaintenanceService
@@ -86,7 +87,7 @@ def service_run(database: Database, policy: Path, until: Callable[[], bool]) -> 
     warnings: list[str | None] = []
 
     async def scenario() -> None:
-        service = MaintenanceService(database, direct, policy, warnings.append)
+        service = MaintenanceService(database, direct, policy, warnings.append, WallClock())
         running = asyncio.create_task(service.run_daily())
         async with asyncio.timeout(20):
             while not (warnings and until()):
@@ -108,6 +109,71 @@ def test_schedule_archives_closed_days(
     Past(database).record(date(2020, 1, 1), a_day())
     archived = "SELECT count(*) FROM archive_file WHERE day = '2020-01-01' AND state = 'archived'"
     assert service_run(database, policy, lambda: ask(database, archived) != [(0,)])[0] is None
+
+
+class SetClock:
+    """A wall clock that can be set, and one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall_s, self.running_s = 1_800_000_000.0, 5.0
+        self.clock = WallClock(lambda: round(self.wall_s * 1e6), lambda: self.running_s)
+
+    def wait(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.running_s += seconds
+
+
+@pytest.mark.parametrize("step_s", [40 * 86_400, -40 * 86_400, 61])
+def test_nothing_is_archived_while_the_clock_moved(
+    database: Database, maintenance: Maintenance, tmp_path: Path, step_s: float
+) -> None:
+    (policy := tmp_path / "retention.conf").write_text('"#" keep 0d raw\n')
+    time = SetClock()
+    service = MaintenanceService(database, direct, policy, lambda warning: None, time.clock)
+    before = content(database)
+    time.wall_s += step_s
+    for day in (None, FIRST):
+        with pytest.raises(InvalidRequest, match=r"the wall clock moved .*nothing is archived or deleted"):
+            service.run(TODAY, day, silent)
+    assert content(database) == before
+    assert ask(database, "FROM archive_file") == []
+    time.wait(3_601)
+    service.run(TODAY, None, silent)
+    assert ask(database, "SELECT DISTINCT received_at::DATE FROM messages") == [(TODAY,)]
+    service.stop()
+
+
+def test_schedule_waits_for_a_steady_clock(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.retention.maintenance._CHECK_S", 0.01)
+    (policy := tmp_path / "retention.conf").write_text("# forever\n")
+    time, warnings = SetClock(), list[str | None]()
+
+    async def scenario() -> None:
+        service = MaintenanceService(database, direct, policy, warnings.append, time.clock)
+        time.wall_s += 40 * 86_400
+        running = asyncio.create_task(service.run_daily())
+        await asyncio.sleep(0.3)
+        assert warnings == []
+        time.wait(3_601)
+        async with asyncio.timeout(20):
+            while not warnings:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        service.stop()
+
+    asyncio.run(scenario())
+    assert warnings[0] is None
+
+
+def test_rows_of_the_future_let_nothing_else_expire(database: Database, maintenance: Maintenance) -> None:
+    past = Past(database)
+    past.record(date(2026, 12, 13), a_day())
+    past.record(TODAY, a_day(), hour=1)
+    maintenance.run(parse_policy('"#" keep 1d raw'), TODAY, silent)
+    days = ask(database, "SELECT received_at::DATE AS day, count(*) FROM messages GROUP BY day ORDER BY day")
+    assert days == [(SECOND, len(a_day())), (TODAY, 2 * len(a_day())), (date(2026, 12, 13), len(a_day()))]
+    assert ask(database, "SELECT DISTINCT day FROM archive_file WHERE state = 'archived'") == [(SECOND,)]
 
 
 def test_schedule_warns_of_a_failed_run(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from broker.contract.storage.topics import Action, RequestEnd, StorageRequest
 from broker.exchange import FINAL
 from broker.message import Message, Publication, decode, encode
+from storage.clock import WallClock
 from storage.database.database import Database
 from storage.retention.maintenance import MaintenanceService
 from storage.retention.requests import Requests
@@ -29,7 +30,7 @@ def reply(database: Database, policy: Path, payload: bytes) -> RequestEnd:
             ends.append(decode(publication.payload, RequestEnd))
 
     async def scenario() -> None:
-        service = MaintenanceService(database, direct, policy, lambda warning: None)
+        service = MaintenanceService(database, direct, policy, lambda warning: None, WallClock())
         requests = Requests(database, direct, service, send)
         requests.submit(Message(topic="storage/request", payload=payload, response_topic=TOPIC, correlation_data=b"7"))
         async with asyncio.timeout(30):
