@@ -146,7 +146,7 @@ def _port(variable: Variable) -> str:
 
 def _volumes(variables: Iterable[Variable]) -> list[str]:
     mounts = [
-        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.container}, read_only: true }}\n'
+        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, read_only: true }}\n'
         for each in variables
         if each.shipped
     ]

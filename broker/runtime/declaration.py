@@ -16,7 +16,8 @@ class Variable:
     """Its value in a container, where `${…}` stands for variables of the host; empty: its value on the host."""
     shipped: str = ""
     """Of a variable that holds a path: the file or folder of this repository that is used if it is empty. A container has the
-    path of the host mounted at `container`."""
+    path of the host mounted at `mount`."""
+    mount: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from broker.runtime.runtime import run
 from broker.runtime.settings import Settings
 from controllers.charging.component import ChargingController
 from controllers.charging.declaration import DECLARATION, PAIRS_FILE
-from controllers.charging.files import PairsFile
+from controllers.charging.files import OWN_NAME, PairsFile
 
 
 def build(settings: Settings) -> ChargingController:
@@ -14,10 +14,9 @@ def build(settings: Settings) -> ChargingController:
     Raises:
         InvalidPairs: the pairs cannot be used; the text names variable, file and entry.
     """
-    file = PairsFile(settings.value(PAIRS_FILE))
-    return ChargingController(
-        file.read(), file.poll, PlantClock(settings.time_scale, settings.plant_epoch).instant, settings.time_scale
-    )
+    file = PairsFile(settings.value(PAIRS_FILE), settings.data_dir / OWN_NAME)
+    calendar = PlantClock(settings.time_scale, settings.plant_epoch).instant
+    return ChargingController(file.read(), file, calendar, settings.time_scale)
 
 
 def main() -> None:

@@ -5,20 +5,26 @@ state, from which a restarted controller continues. Messages that were not ackno
 the same for them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from broker.contract.charging.topics import (
+    ANSWER,
     CHARGER_LINK,
     PAIRS,
+    REQUEST,
     SESSION,
     SOC,
     STATE,
     STATUS,
     ChargerState,
     ChargingSession,
+    PairAction,
+    PairAnswer,
+    PairRequest,
     Pairs,
     Status,
     StatusData,
@@ -26,10 +32,11 @@ from broker.contract.charging.topics import (
 )
 from broker.contract.components import topics as components
 from broker.errors import Rejected
-from broker.message import Message, Publication
+from broker.message import Message, Publication, encode
 from broker.stamp import rfc3339
 from controllers.charging.charger import Change, disconnect, is_ended, take_soc, unpair
 from controllers.charging.connectivity import Connectivity, GracePeriods, LinkTracker
+from controllers.charging.pairs import PairRefused, with_pair, without_pair
 from controllers.charging.recovery import RedeliveryFilter, measured_at, read_retained_state
 
 GRACE_S = 5.0
@@ -40,17 +47,29 @@ _GRACE_S = {Connectivity.DISCONNECTED: GRACE_S, Connectivity.UNCERTAIN: ADAPTER_
 _ONLINE = (Connectivity.UNKNOWN, Connectivity.CONNECTED)
 
 
+class PairsStore(Protocol):
+    """Where the pairs are kept; others may change them too."""
+
+    def poll(self) -> Pairs | None:
+        """Return the pairs if they have changed."""
+
+    def change(self, edit: Callable[[Mapping[str, str]], dict[str, str]]) -> Pairs:
+        """Edit the pairs and return them.
+
+        Raises:
+            PairRefused: they are unchanged; the text gives the reason.
+        """
+
+
 class ChargingController:
     """Sans-I/O component that keeps every widget's status and the charging sessions up to date.
 
-    `poll` returns new pairs when there are any, `calendar` the instant of plant time for `now_s`; `time_scale` is plant seconds
-    per wall second.
+    `store` keeps the pairs, `calendar` returns the instant of plant time for `now_s`; `time_scale` is plant seconds per wall
+    second.
     """
 
-    def __init__(
-        self, pairs: Pairs, poll: Callable[[], Pairs | None], calendar: Callable[[float], datetime], time_scale: float = 1.0
-    ) -> None:
-        self._pairs, self._poll, self._calendar, self._time_scale = pairs.pairs, poll, calendar, time_scale
+    def __init__(self, pairs: Pairs, store: PairsStore, calendar: Callable[[float], datetime], time_scale: float = 1.0) -> None:
+        self._pairs, self._store, self._calendar, self._time_scale = pairs.pairs, store, calendar, time_scale
         self._chargers: dict[str, ChargerState] = {}
         self._links, self._grace, self._redelivery = LinkTracker(), GracePeriods(), RedeliveryFilter(time_scale)
         self._pairs_published = False
@@ -59,11 +78,11 @@ class ChargingController:
         self._restoring = False
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
-        """Take a charger's frame or link, a component's presence, or a retained state of an earlier run.
+        """Take a charger's frame or link, an operator's request, a component's presence, or a retained state of an earlier run.
 
         Raises:
             Rejected: the message cannot be used: not JSON, of another shape, a state of charge outside 0 to 100 or retained,
-                a charger that is in no pair.
+                a charger that is in no pair, a response topic that is not ours.
         """
         if levels := SOC.parse(message.topic):
             return self._take_soc(levels["id"], message, now_s)
@@ -73,11 +92,13 @@ class ChargingController:
             return self._take_link(levels["id"], message, now_s)
         if levels := components.STATE.parse(message.topic):
             return self._take_presence(levels["component"], message, now_s)
+        if message.topic == REQUEST.template.text:
+            return self._take_request(message, now_s)
         raise Rejected(f"topic {message.topic!r} names no charger")
 
     def on_tick(self, now_s: float) -> list[Publication]:
         """Publish the pairs when they are new, and disconnect chargers whose grace period is over."""
-        publications = self._publish_pairs(self._poll(), now_s)
+        publications = self._publish_pairs(self._store.poll(), now_s)
         if not self._restoring:
             publications += self._settle(now_s)
         self._restoring = False
@@ -91,7 +112,7 @@ class ChargingController:
             raise Rejected("a retained state of charge may be of any age: publish frames without the retain flag")
         soc, widget = SOC.decode(message).data.soc, self._pairs.get(charger)
         if widget is None:
-            raise Rejected(f"charger {charger!r} is in no pair: add it to the file of the pairs")
+            raise Rejected(f"charger {charger!r} is in no pair: scaup chargers pair {charger} WIDGET")
         publications = self._settle(now_s)
         before, now = self._chargers.get(charger), self._calendar(now_s)
         if self._redelivery.is_redelivered(charger, message.stamp, soc, before, now):
@@ -133,6 +154,38 @@ class ChargingController:
             self._chargers[charger] = state
             self._defer(charger)
         return []
+
+    def _take_request(self, message: Message, now_s: float) -> list[Publication]:
+        """Change the pairs; the answer follows when the change has taken effect."""
+        if message.retain:
+            raise Rejected("a retained request may be of any age: publish requests without the retain flag")
+        if message.response_topic is not None and ANSWER.parse(message.response_topic) is None:
+            raise Rejected(f"{message.response_topic!r} is not a response topic of this component: {ANSWER.template.text}")
+        publications, answer = self._settle(now_s), PairAnswer(None)
+        try:
+            request = REQUEST.decode(message)
+            answer, changed = self._change(request)
+            publications += self._publish_pairs(changed, now_s)
+        except (Rejected, PairRefused) as error:
+            if message.response_topic is None:
+                raise Rejected(str(error)) from error
+            answer = PairAnswer(None, error=str(error))
+        return publications if message.response_topic is None else [*publications, _answer(message, answer)]
+
+    def _change(self, request: PairRequest) -> tuple[PairAnswer, Pairs]:
+        charger, widget, before = request.charger, request.widget, dict[str, str]()
+
+        def edit(pairs: Mapping[str, str]) -> dict[str, str]:
+            before.update(pairs)
+            if request.action is PairAction.UNPAIR:
+                return without_pair(pairs, charger)
+            if widget is None:
+                raise PairRefused("to pair a charger, name its widget")
+            return with_pair(pairs, charger, widget)
+
+        pairs = self._store.change(edit)
+        status = "unpaired" if request.action is PairAction.UNPAIR else "already paired" if charger in before else "paired"
+        return PairAnswer(request.action, status, charger, pairs.pairs.get(charger) or before[charger]), pairs
 
     def _update(self, chargers: Iterable[str], retained: bool, now_s: float) -> list[Publication]:
         if not retained:
@@ -236,6 +289,11 @@ def _is_same(one: ChargerState, other: ChargerState) -> bool:
 
 def _status(widget: str, status: Status) -> Publication:
     return STATUS.publication(StatusEvent(data=StatusData(status)), id=widget)
+
+
+def _answer(request: Message, answer: PairAnswer) -> Publication:
+    topic, content = request.response_topic or "", encode(answer)
+    return Publication(topic=topic, payload=content, correlation_data=request.correlation_data)
 
 
 def _session(charger: str, session: ChargingSession) -> Publication:

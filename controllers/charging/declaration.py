@@ -1,23 +1,24 @@
 """Declaration of the charging controller."""
 
-from broker.contract.charging.topics import CHARGER_LINK, PAIRS, SESSION, SOC, STATE, STATUS
+from broker.contract.charging.topics import ANSWER, CHARGER_LINK, PAIRS, REQUEST, SESSION, SOC, STATE, STATUS
 from broker.contract.components import topics as components
 from broker.runtime.declaration import Declaration, Variable
 
 PAIRS_FILE = Variable(
     name="SCAUP_CHARGER_PAIRS",
     default="",
-    meaning="JSON file, charger → widget, reloaded when it changes; empty: the shipped one",
-    container="/pairs.json",
+    meaning="JSON file, charger → widget, reloaded when it changes; empty: charger-pairs.json in the data directory, or ours",
+    container="${SCAUP_CHARGER_PAIRS:+/pairs.json}",
     shipped="controllers/charging/pairs.json",
+    mount="/pairs.json",
 )
 
 DECLARATION = Declaration(
     name="charging",
     summary="publishes widget statuses and charging sessions",
-    subscribes=(SOC, STATE, CHARGER_LINK),
+    subscribes=(SOC, STATE, CHARGER_LINK, REQUEST),
     subscribes_also=(components.STATE.template.filter,),
-    publishes=(STATUS, STATE, SESSION, PAIRS),
+    publishes=(STATUS, STATE, SESSION, PAIRS, ANSWER),
     session_s=600,
     wall_tick_s=0.5,
     max_queued=100_000,

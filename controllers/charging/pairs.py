@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from broker.contract.charging.topics import STATE, Pairs
@@ -48,6 +48,40 @@ def read_pairs(content: bytes) -> Pairs:
         wrong += _shared(found)
     _refuse(wrong)
     return Pairs(found)
+
+
+class PairRefused(Exception):
+    """A change of the pairs that is refused; the text is for the operator."""
+
+
+def with_pair(pairs: Mapping[str, str], charger: str, widget: str) -> dict[str, str]:
+    """Return the pairs with one more; the same pairs if it is among them.
+
+    Raises:
+        PairRefused: an id cannot be used, or the charger or the widget belongs to another pair.
+    """
+    for kind, each in (("charger", charger), ("widget", widget)):
+        if reason := id_error(each):
+            raise PairRefused(f"{kind} {each[:LONGEST_ID]!a}: {reason}")
+    if (present := pairs.get(charger, widget)) != widget:
+        raise PairRefused(f"charger {charger} has widget {present}: unpair {charger} first")
+    owner = next((each for each, its in pairs.items() if its == widget), charger)
+    if owner != charger:
+        raise PairRefused(f"widget {widget} belongs to charger {owner}: unpair {owner} first")
+    return {**pairs, charger: widget}
+
+
+def without_pair(pairs: Mapping[str, str], charger: str) -> dict[str, str]:
+    """Return the pairs without that of a charger.
+
+    Raises:
+        PairRefused: the charger is in no pair, or no pair would be left.
+    """
+    if charger not in pairs:
+        raise PairRefused(f"charger {charger[:LONGEST_ID]} is in no pair")
+    if len(pairs) == 1:
+        raise PairRefused(f"charger {charger} is in the only pair: make another pair first")
+    return {each: widget for each, widget in pairs.items() if each != charger}
 
 
 def id_error(text: str) -> str | None:

@@ -10,6 +10,7 @@ CATALOG_FOLDER = Variable(
     meaning="folder with serials.json, parts.json and steps.json; empty: the shipped ones",
     container="/catalog",
     shipped="controllers/fastening/catalog",
+    mount="/catalog",
 )
 RESPONSE_TIMEOUT = Variable(
     name="SCAUP_TORQUE_TIMEOUT_S",

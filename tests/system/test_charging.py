@@ -229,6 +229,25 @@ def test_pairs_are_reloaded_while_it_runs(system: Booths) -> None:
     system.pairs_file.write_text(json.dumps(PAIRS))
 
 
+def test_pair_by_command_admits_the_charger_at_once(system: Booths) -> None:
+    with pytest.raises(InvalidStatus):
+        system.charger("c7")
+    assert system.scaup("chargers", "pair", "c7", "w2").returncode == 1
+    assert system.scaup("chargers", "pair", "c7", "w7").returncode == 0
+    charger, widget = system.charger("c7"), system.widget("w7")
+    charger.send(soc(50))
+    wait_for(widget, "charging")
+    assert json.loads(system.pairs_file.read_text())["c7"] == "w7"
+    assert system.scaup("chargers", "unpair", "c7").returncode == 0
+    with pytest.raises(ConnectionClosed):
+        charger.recv(10)
+    assert json.loads(system.pairs_file.read_text()) == PAIRS
+    anonymous = ("mosquitto_pub", "-V", "5", "-q", "1", "-p", str(system.broker.settings.mqtt_port))
+    request = '{"action":"unpair","charger":"c2"}'
+    subprocess.run([*anonymous, "-t", "charging/request", "-m", request], capture_output=True, timeout=20, check=False)
+    assert json.loads(system.scaup("chargers", "--charger", "c2", "-o", "json").stdout)[0]["widget"] == "w2"
+
+
 def test_a_disconnected_charger_is_reported_to_its_widget(system: Booths) -> None:
     widget, charger = system.widget("w2"), system.charger("c2")
     charger.send(soc(30))

@@ -74,6 +74,35 @@ class Pairs(msgspec.Struct, frozen=True):
     pairs: dict[str, str]
 
 
+class PairAction(Enum):
+    """A change of the pairs."""
+
+    PAIR = "pair"
+    UNPAIR = "unpair"
+
+
+class PairRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request of an operator: `{"action":"pair","charger":"c1234","widget":"wABCD"}`, or `unpair`, which needs no widget."""
+
+    action: PairAction
+    charger: str
+    widget: str | None = None
+
+
+class PairAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a request, with its correlation data: the pair that was made, existed already or was removed, or an error.
+
+    `status`: `paired`, `already paired` or `unpaired`. `error`: why nothing has changed.
+    """
+
+    action: PairAction | None
+    """Null where the request could not be read."""
+    status: str | None = None
+    charger: str | None = None
+    widget: str | None = None
+    error: str | None = None
+
+
 class EndedBy(Enum):
     """Reason why a session ended."""
 
@@ -172,4 +201,17 @@ PAIRS = Stream(
     summary="charging → charger adapter: which charger belongs to which widget",
     retain=True,
 )
-STREAMS: tuple[AnyStream, ...] = (SOC, STATUS, CHARGER_LINK, WIDGET_LINK, STATE, SESSION, PAIRS)
+REQUEST = Stream(
+    template=TopicTemplate("charging/request"),
+    payload=PairRequest,
+    summary="operator → charging: pair or unpair a charger, with a response topic",
+)
+ANSWER = Stream(
+    template=TopicTemplate("charging/answer/{client}"),
+    payload=PairAnswer,
+    summary="charging → the operator that sent a request: what has changed, or why nothing",
+)
+STREAMS: tuple[AnyStream, ...] = (SOC, STATUS, CHARGER_LINK, WIDGET_LINK, STATE, SESSION, PAIRS, REQUEST, ANSWER)
+
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
+"""The operator's account may publish these, with the command line."""

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.cli.systems.charging.live import natural
+from broker.message import Message, Publication
+from controllers.charging.component import ChargingController
+from controllers.charging.files import PairsFile
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.cli.recording import Recording
 from tests.adapters.client.fakes import FakeBus, FakeSession
@@ -40,6 +44,69 @@ def booth() -> FakeBus:
     bus.retain("chargers/c2/state", state("w2", state="offline"))
     bus.retain("chargers/c2/link", link(connected=False))
     return bus
+
+
+class PairingBus(FakeBus):
+    """A bus with a charging controller on it, which keeps its pairs in a file."""
+
+    def publish(self, publication: Publication, expiry_s: int | None = None) -> bool:
+        super().publish(publication, expiry_s)
+        message = Message(
+            topic=publication.topic,
+            payload=publication.payload,
+            response_topic=publication.response_topic,
+            correlation_data=publication.correlation_data,
+        )
+        for each in self.controller.on_message(message, 0.0):
+            self.deliver(each.topic, each.payload, each.correlation_data)
+        return True
+
+    def start(self, path: Path) -> None:
+        file = PairsFile(str(path))
+        self.controller = ChargingController(file.read(), file, lambda _: datetime(2026, 1, 31, tzinfo=UTC))
+
+
+@pytest.fixture
+def pairing(tmp_path: Path) -> PairingBus:
+    bus = PairingBus()
+    bus.retain("components/charging/state", ONLINE)
+    (tmp_path / "pairs.json").write_text('{"c1":"w1","c2":"w2"}')
+    bus.start(tmp_path / "pairs.json")
+    return bus
+
+
+def test_pair_and_unpair_are_kept_in_the_file(scaup: Scaup, pairing: PairingBus, tmp_path: Path) -> None:
+    assert listed(scaup, pairing, "unpair", "c1") == [{"charger": "c1", "widget": "w1", "status": "unpaired"}]
+    assert listed(scaup, pairing, "pair", "c3", "w1") == [{"charger": "c3", "widget": "w1", "status": "paired"}]
+    assert listed(scaup, pairing, "pair", "c3", "w1")[0]["status"] == "already paired"
+    assert json.loads((tmp_path / "pairs.json").read_text()) == {"c2": "w2", "c3": "w1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["pair", "c1", "w3"], 1, "charger c1 has widget w1: unpair c1 first"),
+        (["pair", "c3", "w2"], 1, "widget w2 belongs to charger c2: unpair c2 first"),
+        (["pair", "c3", "w/2"], 1, "must not contain /"),
+        (["unpair", "c9"], 1, "charger c9 is in no pair"),
+        (["pair", "c/1", "w1"], 2, "cannot be a charger"),
+        (["pair", "c1"], 2, "Missing argument 'WIDGET'"),
+    ],
+)
+def test_refused_pair_names_the_reason(
+    scaup: Scaup, pairing: PairingBus, tmp_path: Path, arguments: list[str], code: int, text: str
+) -> None:
+    result = scaup("chargers", *arguments, session=FakeSession(pairing))
+    assert (result.exit_code, text in result.stderr) == (code, True), result.stderr
+    assert (tmp_path / "pairs.json").read_text() == '{"c1":"w1","c2":"w2"}'
+
+
+def test_pair_needs_the_controller_and_an_operator(scaup: Scaup, pairing: PairingBus) -> None:
+    pairing.refuse = True
+    assert scaup("chargers", "unpair", "c1", session=FakeSession(pairing)).exit_code == 4
+    pairing.retain("components/charging/state", OFFLINE)
+    result = scaup("chargers", "unpair", "c1", session=FakeSession(pairing))
+    assert (result.exit_code, "is not online" in result.stderr) == (3, True)
 
 
 def listed(scaup: Scaup, bus: FakeBus, *arguments: str) -> list[dict[str, Any]]:

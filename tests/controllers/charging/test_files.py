@@ -1,12 +1,15 @@
+import errno
 import logging
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from broker.contract.charging.topics import Pairs
 from controllers.charging.declaration import DECLARATION, PAIRS_FILE
-from controllers.charging.files import PairsFile
-from controllers.charging.pairs import InvalidPairs
+from controllers.charging.files import SHIPPED, PairsFile
+from controllers.charging.pairs import InvalidPairs, PairRefused, with_pair
 
 
 def written(path: Path, text: str) -> Path:
@@ -19,6 +22,68 @@ def test_the_shipped_pairs() -> None:
     assert shipped["c1234"] == "wABCD"
     assert {f"sim-c{n}": f"sim-w{n}" for n in range(1, 6)}.items() <= shipped.items()
     assert PAIRS_FILE in DECLARATION.variables
+
+
+def pair(charger: str, widget: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    return lambda pairs: with_pair(pairs, charger, widget)
+
+
+def test_change_is_kept_and_read_by_the_next_start(tmp_path: Path) -> None:
+    path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
+    path.chmod(0o640)
+    file = PairsFile(str(path))
+    assert file.change(pair("c2", "wÄ")).pairs == {"c1": "w1", "c2": "wÄ"}
+    assert file.poll() is None
+    assert PairsFile(str(path)).read().pairs == {"c1": "w1", "c2": "wÄ"}
+    assert (path.stat().st_mode & 0o777, [*tmp_path.iterdir()]) == (0o640, [path])
+
+
+def test_first_change_leaves_the_shipped_file_alone(tmp_path: Path) -> None:
+    before, own = SHIPPED.read_bytes(), tmp_path / "data" / "charger-pairs.json"
+    file = PairsFile("", own)
+    shipped = file.read().pairs
+    assert file.change(pair("c9", "w9")).pairs == {**shipped, "c9": "w9"}
+    assert (SHIPPED.read_bytes(), PairsFile("", own).read().pairs) == (before, {**shipped, "c9": "w9"})
+
+
+def test_own_file_counts_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    own = tmp_path / "charger-pairs.json"
+    file = PairsFile("", own)
+    file.read()
+    written(own, '{"c1":"w1"}')
+    assert file.poll() == Pairs({"c1": "w1"})
+
+
+def test_change_by_hand_is_not_overwritten(tmp_path: Path) -> None:
+    path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
+    file = PairsFile(str(path))
+    file.read()
+    written(path, '{"c1":"w1","c2":"w2"}')
+    assert file.change(pair("c3", "w3")).pairs == {"c1": "w1", "c2": "w2", "c3": "w3"}
+    written(path, '{"c1":')
+    with pytest.raises(PairRefused, match="correct them first"):
+        file.change(pair("c4", "w4"))
+    assert path.read_text() == '{"c1":'
+
+
+def test_unwritable_file_refuses_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PairRefused, match=r"pairs\.json cannot be written: No space left on device"):
+        PairsFile(str(path)).change(pair("c2", "w2"))
+    assert (path.read_text(), [*tmp_path.iterdir()]) == ('{"c1":"w1"}', [path])
+
+
+def test_linked_file_stays_a_link(tmp_path: Path) -> None:
+    path = written(tmp_path / "pairs.json", '{"c1":"w1"}')
+    (tmp_path / "link").symlink_to(path)
+    PairsFile(str(tmp_path / "link")).change(pair("c2", "w2"))
+    assert (tmp_path / "link").is_symlink()
+    assert PairsFile(str(path)).read().pairs == {"c1": "w1", "c2": "w2"}
 
 
 def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:

@@ -1,12 +1,23 @@
 """A charging controller with the broker's retained messages around it, without sockets."""
 
 import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from broker.contract.charging.topics import PAIRS, SESSION, STATE, STATUS, ChargerState, ChargingSession, Pairs, StatusEvent
+from broker.contract.charging.topics import (
+    ANSWER,
+    PAIRS,
+    SESSION,
+    STATE,
+    STATUS,
+    ChargerState,
+    ChargingSession,
+    Pairs,
+    StatusEvent,
+)
 from broker.message import Message, Publication, decode
 from broker.stamp import NO_STAMP, Stamp, rfc3339
 from controllers.charging.component import ChargingController
@@ -55,12 +66,16 @@ class World:
         self.start()
 
     def start(self) -> None:
-        def poll() -> Pairs | None:
-            polled, self.polled = self.polled, None
-            return polled
-
         self.starts += 1
-        self.controller = ChargingController(Pairs(dict(self.pairs)), poll, calendar, self.time_scale)
+        self.controller = ChargingController(Pairs(dict(self.pairs)), self, calendar, self.time_scale)
+
+    def poll(self) -> Pairs | None:
+        polled, self.polled = self.polled, None
+        return polled
+
+    def change(self, edit: Callable[[Mapping[str, str]], dict[str, str]]) -> Pairs:
+        self.pairs = edit(self.pairs)
+        return Pairs(self.pairs)
 
     def restart(self, after_s: float = 1.0, order: int = 1) -> None:
         self.survive = None
@@ -98,6 +113,8 @@ class World:
             return f"session {session.ended_by.value if session.ended_by else 'begun'}"
         if STATE.parse(each.topic):
             return f"state {decode(each.payload, ChargerState).state}"
+        if ANSWER.parse(each.topic):
+            return f"answer {each.payload.decode()}"
         return "pairs"
 
     def stamp(self, source: str = ADAPTER) -> Stamp:
@@ -132,6 +149,12 @@ class World:
     def reload(self, pairs: dict[str, str]) -> list[str]:
         self.pairs, self.polled = pairs, Pairs(pairs)
         return self.tick()
+
+    def request(self, answer_to: str | None = "charging/answer/cli", retain: bool = False, **fields: object) -> list[str]:
+        payload = orjson.dumps(fields)
+        return self.receive(
+            Message(topic="charging/request", payload=payload, response_topic=answer_to, correlation_data=b"1", retain=retain)
+        )
 
     def state(self, charger: str = "c1") -> ChargerState:
         return decode(self.retained[f"chargers/{charger}/state"][0], ChargerState)

@@ -1,5 +1,6 @@
-"""`scaup chargers`: Chargers: their state of charge and widgets now, and their sessions."""
+"""`scaup chargers`: Chargers: their state of charge and widgets now, their sessions and pairs."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,14 @@ import click
 from adapters.cli.notices import hint
 from adapters.cli.options import examples, output_options, recorded_topics, since_option
 from adapters.cli.output.destination import Columns, Output
-from adapters.client.errors import Failed
+from adapters.client.errors import BrokenReply, Failed, NotOnline
+from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
 from broker.contract.charging import questions as charging_sql
-from broker.contract.charging.topics import STATE
-from broker.errors import InvalidTopic
+from broker.contract.charging.topics import ANSWER, REQUEST, STATE, PairAction, PairAnswer, PairRequest
+from broker.contract.storage.topics import JSON
+from broker.errors import InvalidTopic, Rejected
+from broker.message import decode
 
 if TYPE_CHECKING:
     from adapters.cli.systems.charging.live import LiveChargers
@@ -63,12 +67,14 @@ class ChargerId(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(each) for each in dict.fromkeys(topic.split("/")[1] for topic in topics)]
 
 
+_PATIENCE_S = 10.0
+
 _charger_option = click.option("--charger", type=ChargerId(), metavar="ID", help="Only this charger.")
 
 
 @click.group(
     invoke_without_command=True,
-    epilog=examples("scaup chargers", "scaup chargers --online -o csv", "scaup chargers sessions --since 1h"),
+    epilog=examples("scaup chargers", "scaup chargers --online -o csv", "scaup chargers pair c1234 wABCD"),
 )
 @click.option("--online", is_flag=True, help="Only those that are connected now.")
 @click.option("--all", "every", is_flag=True, help="Also those in the pairs that were never connected.")
@@ -76,7 +82,7 @@ _charger_option = click.option("--charger", type=ChargerId(), metavar="ID", help
 @output_options
 @click.pass_context
 def chargers(ctx: click.Context, online: bool, every: bool, charger: str | None, output: Output) -> None:
-    """Chargers: their state of charge and widgets now, and their sessions.
+    """Chargers: their state of charge and widgets now, their sessions and pairs.
 
     Without a command, it lists the chargers that were ever connected: whether each is online, its state of charge, the status
     sent to its widget, whether the widget is online, and since when it charges (plant time). Exits with 1 if there is none.
@@ -108,6 +114,52 @@ def sessions(session: Session, since_at: datetime, charger: str | None, output: 
     output.write_dicts(rows, _SESSIONS_FOR_PEOPLE)
 
 
+@chargers.command(epilog=examples("scaup chargers pair c1234 wABCD"))
+@click.argument("charger", type=ChargerId())
+@click.argument("widget")
+@output_options
+@click.pass_obj
+def pair(session: Session, charger: str, widget: str, output: Output) -> None:
+    """Pair a charger with a widget, at once and for good.
+
+    The pairs are kept in the file of SCAUP_CHARGER_PAIRS, or in charger-pairs.json in the data directory. Exits with 1 where
+    either belongs to another pair.
+    """
+    _change_pairs(session, PairRequest(PairAction.PAIR, charger, widget), output)
+
+
+@chargers.command(epilog=examples("scaup chargers unpair c1234"))
+@click.argument("charger", type=ChargerId())
+@output_options
+@click.pass_obj
+def unpair(session: Session, charger: str, output: Output) -> None:
+    """Remove the pair of a charger: its session ends, and its widget shows nothing any more.
+
+    Exits with 1 where the charger is in no pair.
+    """
+    _change_pairs(session, PairRequest(PairAction.UNPAIR, charger), output)
+
+
+def _change_pairs(session: Session, request: PairRequest, output: Output) -> None:
+    from adapters.client.requests import SAME_RELEASE, Requests, Responder
+
+    controller = Responder("charging controller", "charging", "see `scaup status charging`")
+    with session.bus() as bus:
+        requests = Requests(bus, controller, ANSWER.template.topic(client=bus.client_id))
+        requests.subscribe()
+        if not controller.is_online(bus):
+            raise NotOnline("the charging controller is not online", "start it with `make up`, see `scaup status charging`")
+        publication = replace(REQUEST.publication(request), content_type=JSON)
+        reply = requests.reply(publication, _PATIENCE_S, round(_PATIENCE_S))
+    try:
+        answer = decode(reply.payload, PairAnswer)
+    except Rejected as error:
+        raise BrokenReply(f"the charging controller sent an invalid answer: {error}", SAME_RELEASE) from error
+    if answer.error is not None:
+        raise Failed(answer.error, "scaup chargers --all lists the pairs")
+    output.write(Rows(("charger", "widget", "status"), [(answer.charger, answer.widget, answer.status)]))
+
+
 def _list(session: Session, charger: str | None, output: Output, *, online: bool, every: bool) -> None:
     from adapters.cli.systems.charging.live import CONTROLLER, LiveChargers, filters
 
@@ -136,7 +188,8 @@ def _chosen(live: "LiveChargers", charger: str | None, every: bool) -> list[str]
 
 def _none(live: "LiveChargers", charger: str | None, *, online: bool) -> Failed:
     if charger is not None and charger not in live.known:
-        return Failed(f"there is no charger {charger}: it is not in the pairs", "scaup chargers --all lists all chargers")
+        fix = f"scaup chargers --all lists all chargers; scaup chargers pair {charger} WIDGET adds it"
+        return Failed(f"there is no charger {charger}: it is not in the pairs", fix)
     if online:
         return Failed("no charger is online" if charger is None else f"charger {charger} is not online", _LOOK)
     return Failed(f"none of the {len(live.pairs)} chargers in the pairs was ever connected", f"{_LOOK}; --all lists them")
