@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from broker.contract import device_filters
-from broker.contract.components.topics import REJECTED, STATE
+from broker.contract.components.topics import REJECTED, STATE, WARNING
 from broker.runtime.declaration import Declaration
 
 DEVICE = "device"
@@ -13,8 +13,8 @@ _HEADER = "# Made by Scaup from the components' declarations: changes here are l
 
 
 def publish_filters(declaration: Declaration) -> list[str]:
-    """Return the topic filters that a component may publish to, its own state and rejected messages included."""
-    own = [stream.template.topic(component=name) for name in declaration.names for stream in (STATE, REJECTED)]
+    """Return the topic filters that a component may publish to, its own state, warning and rejected messages included."""
+    own = [stream.template.topic(component=name) for name in declaration.names for stream in (STATE, WARNING, REJECTED)]
     return [*(stream.template.filter for stream in declaration.publishes), *declaration.publishes_also, *own]
 
 

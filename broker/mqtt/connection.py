@@ -50,7 +50,8 @@ class Connection:
     def __init__(self, address: Address, options: Options, listener: ConnectionListener) -> None:
         self._address, self._options, self._listener = address, options, listener
         self._outbox: Outbox[gmqtt.Message] = Outbox(options.max_queued, LARGEST_BACKLOG_BYTES, _size)
-        self._dropping, self._dropped_reported = False, 0
+        self._dropping, self._dropped_reported = "", 0
+        """Why publications are being dropped, empty while none are; and how many drops have been logged."""
         self._network: NetworkConnection | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -61,14 +62,20 @@ class Connection:
         self.connected = False
         self.refused = 0
         """Publications that the broker refused, since the start."""
+        self.dropped = 0
+        """Publications that were dropped although the broker was connected, since the start."""
 
     def publish(self, message: gmqtt.Message, urgent: bool = False) -> None:
         """Send a message now, or as soon as there is a connection and room in the window; an urgent one before all others."""
+        before = self._outbox.dropped
         self._outbox.put(message, urgent)
         self._drained.clear()
-        if self._outbox.dropped > self._dropped_reported and not self._dropping:
-            self._dropping = True
-            log.error("the broker is unreachable: dropping the oldest publications, %d are queued", self.unsent)
+        if self._outbox.dropped > before:
+            self.dropped += self._outbox.dropped - before if self.connected else 0
+            why = "publications come faster than the broker takes them" if self.connected else "the broker is unreachable"
+            if why != self._dropping:
+                self._dropping = why
+                log.error("%s: dropping the oldest publications, %d are queued", why, self.unsent)
         self._send()
 
     async def deliver(self, message: gmqtt.Message) -> None:
@@ -239,10 +246,8 @@ class Connection:
     def _report_dropped(self) -> None:
         """Log how many were dropped, once everything that was queued has been sent."""
         if self._dropping:
-            log.error(
-                "%d publications were dropped while the broker was unreachable", self._outbox.dropped - self._dropped_reported
-            )
-            self._dropping, self._dropped_reported = False, self._outbox.dropped
+            log.error("%s: %d publications were dropped", self._dropping, self._outbox.dropped - self._dropped_reported)
+            self._dropping, self._dropped_reported = "", self._outbox.dropped
 
 
 def _size(message: gmqtt.Message) -> int:

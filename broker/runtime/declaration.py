@@ -34,7 +34,7 @@ class Declaration:
     """The single source for what a component does on the bus.
 
     The access file, the credentials, both runtimes, `scaup run` and `scaup status` are generated from it, so a component can
-    publish only to topics that are named here. The component's state and its rejected messages are implied.
+    publish only to topics that are named here. The component's state, warning and rejected messages are implied.
     """
 
     name: str

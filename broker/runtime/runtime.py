@@ -4,9 +4,10 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 
-from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
 from broker.errors import TAKEN_OVER_EXIT, BrokerUnavailable, BusError, Rejected, TakenOver
 from broker.message import Publication, decode, read_message
@@ -17,7 +18,7 @@ from broker.runtime.clock import PlantClock
 from broker.runtime.component import Component, Service
 from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
-from broker.runtime.rejection import rejection
+from broker.runtime.rejection import Overload
 from broker.runtime.settings import Settings, release
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 FLUSH_TIMEOUT_S = 5.0
 SETTLE_S = 0.5
 """Wait after a reconnect for the state of another instance, before publishing `online`."""
+OVERLOAD_TICK_S = 1.0
 SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks, at any time scale."""
 
@@ -64,6 +66,8 @@ class Runtime(ConnectionListener):
         self._declaration, self._component = declaration, component
         self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
         self._publisher = Publisher(declaration.name, self._clock)
+        self._overload = Overload(declaration.name)
+        self._warning: str | None = None
         self._own_topic = STATE.template.topic(component=declaration.name)
         self._ready = not isinstance(component, Service)
         self._is_online = self._was_up = self._reconnecting = False
@@ -185,7 +189,7 @@ class Runtime(ConnectionListener):
         return [self._own_topic, *streams, *self._declaration.subscribes_also]
 
     def _work(self) -> list[tuple[str, "asyncio._CoroutineLike[None]"]]:
-        work: list[tuple[str, asyncio._CoroutineLike[None]]] = []
+        work: list[tuple[str, asyncio._CoroutineLike[None]]] = [("overload", self._watch_overload())]
         if self._declaration.session_s:
             work.append(("catching up", self._catch_up()))
         if self._declaration.wall_tick_s is not None:
@@ -217,8 +221,24 @@ class Runtime(ConnectionListener):
             self.publish(publication)
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
-        log.warning("rejected a message on %s: %s", delivery.topic, reason)
-        self.publish(rejection(self._declaration.name, delivery.topic, delivery.payload, reason))
+        publication = self._overload.reject(delivery.topic, delivery.payload, reason, time.monotonic())
+        if publication is not None:
+            self.publish(publication)
+
+    async def _watch_overload(self) -> None:
+        while True:
+            await asyncio.sleep(OVERLOAD_TICK_S)
+            self._report_overload()
+
+    def _report_overload(self) -> None:
+        self._publish_all(self._overload.summary(self._connection.dropped, time.monotonic()))
+        if self._overload.warning != self._warning:
+            self._set_warning(self._overload.warning)
+
+    def _set_warning(self, text: str | None) -> None:
+        name, self._warning = self._declaration.name, text
+        warning = None if text is None else ComponentWarning(text, self._publisher.boot)
+        self.publish(removal(WARNING, name) if warning is None else WARNING.publication(warning, component=name))
 
     def _on_working(self, working: bool) -> None:
         self._ready = working
@@ -257,6 +277,8 @@ class Runtime(ConnectionListener):
 
     async def _leave(self) -> None:
         if self._connection.connected:
+            if self._warning is not None:
+                self._set_warning(None)
             self.publish(self._presence(Presence.OFFLINE))
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)

@@ -10,6 +10,7 @@ def test_publish_filters_cover_declaration_state_and_rejections() -> None:
         "/actuators/+",
         "heating/+/state",
         "components/heating/state",
+        "components/heating/warning",
         "rejected/heating",
     ]
 
