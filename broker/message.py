@@ -2,6 +2,7 @@
 
 import codecs
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -36,13 +37,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One message to publish. The runtime adds `source`, `boot` and `seq`, and `plant-time` where `plant` is set."""
+    """One message to publish. The runtime adds `source`, `boot` and `seq`, and `plant-time` where `plant` is set.
+
+    With `history_at` it is simulated history (`broker.stamp.HISTORY`), which describes the plant at that instant.
+    """
 
     topic: str
     payload: bytes
     qos: Literal[0, 1] = 1
     retain: bool = False
     plant: bool = False
+    history_at: datetime | None = None
     response_topic: str | None = None
     correlation_data: bytes | None = None
     content_type: str | None = None

@@ -31,6 +31,15 @@ class Stamp:
 
 NO_STAMP = Stamp()
 
+HISTORY = "history-"
+"""The `boot` of simulated history begins with it: of messages about a past that a simulator made up at its first start. They
+have the source of the simulator, numbers of their own, and a `plant-time` in the past."""
+
+
+def is_history(boot: str | None) -> bool:
+    """Return whether the messages of this start are simulated history."""
+    return boot is not None and boot.startswith(HISTORY)
+
 
 def read_stamp(user: UserProperties) -> Stamp:
     """Read a stamp from user properties. Values that Scaup would not write are ignored: others may use these names too."""

@@ -13,6 +13,7 @@ _IN_CONTAINERS = {
     "SCAUP_MQTT_PORT": '"1883"',
     "SCAUP_DATA_DIR": "/data",
     "SCAUP_TIME_SCALE": "${SCAUP_TIME_SCALE:-60}",
+    "SCAUP_SIM_HISTORY_DAYS": "${SCAUP_SIM_HISTORY_DAYS:-7}",
 }
 _OUTSIDE = ("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS")
 """Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""

@@ -19,11 +19,13 @@ from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import Runtime, own_broker, report
-from broker.runtime.settings import Settings
+from broker.runtime.settings import HISTORY_DAYS, Settings
 
 NATIVE, DOCKER = "native", "docker"
 TIME_SCALE = "60"
 """Plant seconds per wall second, unless SCAUP_TIME_SCALE is set."""
+DAYS_OF_HISTORY = "7"
+"""Days of simulated history in an empty recording, unless SCAUP_SIM_HISTORY_DAYS is set."""
 
 
 def load_settings() -> Settings:
@@ -143,6 +145,7 @@ def _environment(settings: Settings, runtime: Runtime) -> Mapping[str, str]:
     """Return the variables of every component: those that were given, and the same plant time for all."""
     given = {name: value for name, value in settings.environment.items() if name != "SCAUP_MQTT_PASSWORD"}
     given.setdefault("SCAUP_TIME_SCALE", TIME_SCALE)
+    given.setdefault(HISTORY_DAYS.name, DAYS_OF_HISTORY)
     given.setdefault("SCAUP_PLANT_EPOCH", _epoch(settings, runtime.running()))
     return {**given, "SCAUP_DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1"}
 

@@ -57,6 +57,8 @@ class Declaration:
     session_s: int = 0
     """Wall seconds for which the broker queues messages while the component is disconnected; they are handed over after the
     retained ones."""
+    takes_history: bool = False
+    """It also takes simulated history (`broker.stamp.HISTORY`); for any other component nothing new has happened."""
     variables: tuple[Variable, ...] = ()
     listens: tuple[Variable, ...] = ()
     """Those of the `variables` that hold a port to listen on: `make up` checks that it is free."""

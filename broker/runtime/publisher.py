@@ -6,7 +6,7 @@ from broker.message import Publication
 from broker.mqtt.connection import Connection
 from broker.mqtt.topics import validate_topic
 from broker.runtime.clock import PlantClock, new_boot
-from broker.stamp import Stamp
+from broker.stamp import HISTORY, Stamp
 
 
 class Publisher:
@@ -16,7 +16,7 @@ class Publisher:
         self.source = source
         self.boot = new_boot()
         self._clock = clock
-        self._seq = 0
+        self._seq = self._history_seq = 0
 
     def publish(self, publication: Publication, connection: Connection, urgent: bool = False) -> None:
         """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
@@ -33,9 +33,9 @@ class Publisher:
             InvalidTopic: the topic may not be published to.
         """
         validate_topic(publication.topic)
-        self._seq += 1
-        stamp = Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
-        properties: dict[str, object] = {"user_property": [*stamp.user_properties(), *publication.properties]}
+        properties: dict[str, object] = {
+            "user_property": [*self._stamp(publication).user_properties(), *publication.properties]
+        }
         if publication.response_topic is not None:
             properties["response_topic"] = publication.response_topic
         if publication.correlation_data is not None:
@@ -43,6 +43,13 @@ class Publisher:
         if publication.content_type is not None:
             properties["content_type"] = publication.content_type
         return _packet(publication, properties)
+
+    def _stamp(self, publication: Publication) -> Stamp:
+        if publication.history_at is not None:
+            self._history_seq += 1
+            return Stamp(self.source, HISTORY + self.boot, self._history_seq, publication.history_at)
+        self._seq += 1
+        return Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
 
     def will(self, publication: Publication) -> gmqtt.Message:
         """Make a publication the will: stamped but not numbered, since the broker may never publish it."""

@@ -20,6 +20,7 @@ from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import Overload
 from broker.runtime.settings import Settings, release
+from broker.stamp import is_history
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ class Runtime(ConnectionListener):
             self._check_takeover(delivery)
             return
         try:
-            self._publish_all(self._component.on_message(read_message(delivery), self.now_s()))
+            message = read_message(delivery)
+            if self._declaration.takes_history or not is_history(message.stamp.boot):
+                self._publish_all(self._component.on_message(message, self.now_s()))
         except Rejected as error:
             self._reject(delivery, str(error))
 

@@ -20,6 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "::1")
 _OWN_PORTS = {"http": 80, "https": 443}
 
+HISTORY_DAYS = Variable(
+    name="SCAUP_SIM_HISTORY_DAYS",
+    default="0",
+    meaning="days of simulated history that go into an empty recording, 0 to 31 (`make up` sets 7)",
+)
+
 VARIABLES = (
     Variable(name="SCAUP_MQTT_HOST", default="127.0.0.1", meaning="host of the broker"),
     Variable(name="SCAUP_MQTT_PORT", default="1883", meaning="port of the broker"),
@@ -30,6 +36,7 @@ VARIABLES = (
     Variable(name="SCAUP_DATA_DIR", default="var", meaning="runtime files: database, archive, credentials, logs"),
     Variable(name="SCAUP_TIME_SCALE", default="1", meaning="plant seconds per wall second (`make up` sets 60)"),
     Variable(name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time began (`make up` sets it), RFC 3339"),
+    HISTORY_DAYS,
     Variable(name="SCAUP_BIND", default="", meaning="address for every listener; empty: 127.0.0.1 and ::1"),
     Variable(
         name="SCAUP_CORS_ORIGINS",

@@ -14,4 +14,5 @@ DECLARATION = Declaration(
     session_s=3600,
     publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),
     wall_tick_s=0.5,
+    takes_history=True,
 )

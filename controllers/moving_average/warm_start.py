@@ -13,6 +13,7 @@ from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.errors import Rejected
 from broker.exchange import Exchange, IncompleteReply, MalformedReply, Part
 from broker.message import Message, Publication, decode_json
+from broker.stamp import HISTORY
 from controllers.moving_average.reading import check_reading
 
 CLIENT = "moving-average"
@@ -31,7 +32,8 @@ HOLD_S = 2.0
 
 _SQL = """
 SELECT topic, list_reverse(max_by(payload, number, {length})) AS payloads FROM messages
-WHERE topic LIKE 'machines/%/reading' AND received_at > now() - INTERVAL {period} AND payload IS NOT NULL GROUP BY topic
+WHERE topic LIKE 'machines/%/reading' AND received_at > now() - INTERVAL {period} AND payload IS NOT NULL
+    AND NOT coalesce(starts_with(boot, '{history}'), false) GROUP BY topic
 """
 
 
@@ -113,7 +115,7 @@ class WarmStart:
         if self._tries >= len(PERIODS):
             self._retry_s = self._held_until_s = None
             return []
-        sql = _SQL.format(length=self._length, period=PERIODS[self._tries])
+        sql = _SQL.format(length=self._length, period=PERIODS[self._tries], history=HISTORY)
         self._tries += 1
         self._retry_s = now_s + PATIENCE_S * self._time_scale
         self._exchange.forget_all()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 import orjson
 
+from broker.runtime.clock import PlantClock
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings
 from sim.chargers.component import Fleet, SimulatedChargers
@@ -14,11 +15,14 @@ from sim.chargers.connection import CHARGER, WIDGET, Endpoint
 from sim.chargers.declaration import DECLARATION
 from sim.chargers.frames import Fault
 from sim.fault_option import fault_share
+from sim.history import Queries, WithPast, history_days
 
 log = logging.getLogger(__name__)
 
 FILES_EACH, OTHER_FILES = 2, 64
 """Open files: the websockets of a charger and of its widget, and all others of the process."""
+
+RECORDED = Queries("SELECT 1 AS found FROM messages WHERE topic LIKE 'chargers/%/session' LIMIT 1")
 
 
 @click.command(context_settings={"show_default": True})
@@ -39,12 +43,16 @@ def main(chargers: int, seed: int, faults: tuple[tuple[Fault, float], ...], prin
     if print_pairs:
         click.echo(orjson.dumps(fleet.pairs(), option=orjson.OPT_INDENT_2))
     else:
-        run(DECLARATION, lambda settings: _chargers(settings, fleet))
+        run(
+            DECLARATION,
+            lambda settings: WithPast(_chargers(settings, fleet), DECLARATION.name, RECORDED, history_days(settings)),
+        )
 
 
 def _chargers(settings: Settings, fleet: Fleet) -> SimulatedChargers:
     endpoints = Endpoint.of(settings, CHARGER), Endpoint.of(settings, WIDGET)
-    return SimulatedChargers(replace(fleet, chargers=affordable(fleet.chargers)), endpoints, settings.time_scale)
+    at = PlantClock(settings.time_scale, settings.plant_epoch).instant
+    return SimulatedChargers(replace(fleet, chargers=affordable(fleet.chargers)), endpoints, settings.time_scale, at=at)
 
 
 def affordable(chargers: int) -> int:

@@ -5,14 +5,18 @@ import heapq
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
+from broker.contract.charging.topics import SESSION
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 from sim.chargers.clients import Backoff, Client, ClientGroup
 from sim.chargers.connection import Endpoint
 from sim.chargers.frames import Fault, soc_frame, soc_frames, status_of
 from sim.chargers.model import Booth
+from sim.chargers.past import past_sessions
+from sim.history import MOST_DEVICES
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ class Fleet:
     def pairs(self) -> dict[str, str]:
         """Return each charger's widget."""
         return {f"sim-c{n}": f"sim-w{n}" for n in range(1, self.chargers + 1)}
+
+
+def _today(now_s: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=now_s)
 
 
 class Charger:
@@ -89,14 +97,33 @@ class SimulatedChargers:
         endpoints: the servers for chargers and for widgets.
         time_scale: plant seconds per wall second, above 0.
         backoff: delays before reconnecting.
+        at: the instant of plant time for `now_s`.
     """
 
     def __init__(
-        self, fleet: Fleet, endpoints: tuple[Endpoint, Endpoint], time_scale: float = 1.0, backoff: Backoff | None = None
+        self,
+        fleet: Fleet,
+        endpoints: tuple[Endpoint, Endpoint],
+        time_scale: float = 1.0,
+        backoff: Backoff | None = None,
+        at: Callable[[float], datetime] = _today,
     ) -> None:
+        self._at = at
         self._fleet, self._endpoints, self._time_scale = fleet, endpoints, time_scale
         self._backoff = backoff or Backoff()
         self._widgets: dict[str, Widget] = {}
+
+    def past(self, now_s: float, days: int) -> list[Publication]:
+        """Return the charging sessions of the days before `now_s`, in the order of their ends."""
+        until_at = self._at(now_s)
+        pairs = [*self._fleet.pairs().items()][:MOST_DEVICES]
+        sessions = [
+            (end_at, charger, session)
+            for charger, widget in pairs
+            for end_at, session in past_sessions(charger, widget, self._fleet.seed, until_at, days)
+        ]
+        sessions.sort(key=lambda each: each[0])
+        return [replace(SESSION.publication(each, id=charger), history_at=end_at) for end_at, charger, each in sessions]
 
     def on_message(self, _message: Message, _now_s: float) -> list[Publication]:
         """Return nothing: chargers and widgets are not on the bus."""

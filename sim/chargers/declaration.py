@@ -1,5 +1,8 @@
-"""Declaration of the simulated chargers and widgets, which use websockets and not the bus."""
+"""Declaration of the simulated chargers and widgets, which use websockets; only their past goes to the bus."""
 
+from broker.contract.charging.topics import SESSION
+from broker.contract.components.topics import STATE
+from broker.contract.storage.topics import ANSWER, QUERY
 from broker.runtime.declaration import Declaration, Variable
 
 HOST = Variable(
@@ -12,6 +15,9 @@ HOST = Variable(
 DECLARATION = Declaration(
     name="sim-chargers",
     summary="simulated chargers with customers and widgets",
+    subscribes_also=(ANSWER.template.topic(client="sim-chargers"), STATE.template.topic(component="recorder")),
+    publishes=(QUERY,),
+    publishes_also=(SESSION.template.filter,),
     variables=(HOST,),
 )
 

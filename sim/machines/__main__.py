@@ -4,8 +4,12 @@ import click
 
 from broker.runtime.clock import PlantClock
 from broker.runtime.runtime import run
+from broker.runtime.settings import Settings
+from sim.history import Queries, WithPast, history_days
 from sim.machines.component import Hall, SimulatedMachines
 from sim.machines.declaration import DECLARATION
+
+RECORDED = Queries("SELECT 1 AS found FROM messages WHERE topic LIKE 'machines/%/reading' LIMIT 1")
 
 
 @click.command(context_settings={"show_default": True})
@@ -13,10 +17,12 @@ from sim.machines.declaration import DECLARATION
 @click.option("--seed", type=int, default=1, help="The other machines, and what happens to all, differ by it.")
 def main(machines: int, seed: int) -> None:
     """Simulate machines until SIGTERM."""
-    run(
-        DECLARATION,
-        lambda settings: SimulatedMachines(Hall(machines, seed), PlantClock(settings.time_scale, settings.plant_epoch).instant),
-    )
+    run(DECLARATION, lambda settings: _machines(settings, Hall(machines, seed)))
+
+
+def _machines(settings: Settings, hall: Hall) -> WithPast:
+    simulated = SimulatedMachines(hall, PlantClock(settings.time_scale, settings.plant_epoch).instant)
+    return WithPast(simulated, DECLARATION.name, RECORDED, history_days(settings))
 
 
 if __name__ == "__main__":

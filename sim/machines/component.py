@@ -2,15 +2,19 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from broker.contract.machines.topics import READING, STATUS, MachineReading, Status
 from broker.errors import Rejected
 from broker.message import Message, Publication
+from sim.history import MOST_DEVICES
 from sim.machines.model import Machine, MachineParameters, random_machine
 
 READING_INTERVAL_S = 10.0
+DAY_S = 24 * 3600.0
+PAST_READINGS = 672
+"""Of each machine in its past, whatever its length: one each 15 minutes of a week."""
 NAMES = ("DELL G450", "HP Z8", "Siemens S7", "Fanuc R-30", "Bosch CtrlX", "Haas VF-2")
 DESCRIPTION = "Machine for processing "
 
@@ -42,6 +46,14 @@ class SimulatedMachine:
         self._due_s += READING_INTERVAL_S
         if self._due_s <= now_s:  # missed readings are not made up for
             self._due_s = now_s + READING_INTERVAL_S
+        return self._measured(dt_s, at(now_s))
+
+    def past(self, now_s: float, seconds: float, at: Callable[[float], datetime]) -> list[MachineReading]:
+        """Let the machine work for so many seconds before `now_s`; return its readings, the last one before `now_s`."""
+        spacing_s = seconds / PAST_READINGS
+        return [self._measured(spacing_s, at(now_s - spacing_s * (PAST_READINGS - n))) for n in range(PAST_READINGS)]
+
+    def _measured(self, dt_s: float, at: datetime) -> MachineReading:
         self.machine.step(dt_s)
         temperature_c, fan_rpm = self.machine.measured()
         return MachineReading(
@@ -51,7 +63,7 @@ class SimulatedMachine:
             temperature=temperature_c,
             fan_speed=fan_rpm,
             status=(self.status or self.machine.status).value,
-            timestamp=at(now_s).astimezone(UTC).isoformat(timespec="microseconds"),
+            timestamp=at.astimezone(UTC).isoformat(timespec="microseconds"),
         )
 
 
@@ -85,6 +97,17 @@ class SimulatedMachines:
         self._begin(now_s)
         found = ((name, each.reading(now_s, self._at)) for name, each in self._machines.items())
         return [READING.publication(reading, id=name) for name, reading in found if reading is not None]
+
+    def past(self, now_s: float, days: int) -> list[Publication]:
+        """Return readings of the days before `now_s`, in order of time; the machines go on from there."""
+        self._begin(now_s)
+        machines = [*self._machines.items()][:MOST_DEVICES]
+        readings = [(name, reading) for name, each in machines for reading in each.past(now_s, days * DAY_S, self._at)]
+        readings.sort(key=lambda each: str(each[1].timestamp))
+        return [
+            replace(READING.publication(reading, id=name), history_at=datetime.fromisoformat(reading.timestamp))
+            for name, reading in readings
+        ]
 
     def _begin(self, now_s: float) -> None:
         if self._machines:

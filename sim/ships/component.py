@@ -3,11 +3,12 @@
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from broker.contract.energy.topics import RAW
 from broker.message import Message, Publication, encode
+from sim.history import MOST_DEVICES
 from sim.ships.faults import Reading, Wire
 from sim.ships.model import DAY_S, METERS, Meter, Ship, ShipParameters, random_ship
 
@@ -49,6 +50,11 @@ class SimulatedShip:
         readings = self._due(at_s)
         return [self._post(each) for each in self._wire.send(readings)] if readings else []
 
+    def past(self, until_s: float) -> list[Publication]:
+        """Advance to `until_s`, plant seconds since 1970, and post everything before it."""
+        readings = self._due(until_s)
+        return [self._post(each) for each in self._wire.send(readings)] if readings else []
+
     def _due(self, at_s: float) -> list[Reading]:
         """Return the readings to post, oldest first; none while there is only one."""
         new = self._unsent + list(self._ship.step(max(0.0, at_s - self._ship.now_s)))
@@ -87,12 +93,25 @@ class SimulatedShips:
             self._ships = [self._simulated(number, now_s, at_s) for number in range(1, max(1, self._fleet.ships) + 1)]
         return [each for ship in self._ships for each in ship.posts(now_s, at_s)]
 
-    def _simulated(self, number: int, now_s: float, at_s: float) -> SimulatedShip:
+    def past(self, now_s: float, days: int) -> list[Publication]:
+        """Return a post of each ship for each of the days before `now_s`; none where `Fleet.days` are posted anyway."""
+        if self._fleet.days:
+            return []
+        at_s = self._at(now_s).timestamp()
+        numbers = range(1, max(1, self._fleet.ships) + 1)
+        self._ships = [self._simulated(each, now_s, at_s, days if each <= MOST_DEVICES else 0) for each in numbers]
+        publications = []
+        for until_s in (at_s - day * DAY_S for day in reversed(range(days))):
+            posts = [post for ship in self._ships[:MOST_DEVICES] for post in ship.past(until_s)]
+            publications += [replace(each, history_at=datetime.fromtimestamp(until_s, UTC)) for each in posts]
+        return publications
+
+    def _simulated(self, number: int, now_s: float, at_s: float, past_days: int = 0) -> SimulatedShip:
         fleet = self._fleet
         own_seed = zlib.crc32(f"{fleet.seed}/{number}".encode())
         parameters = ShipParameters() if number == 1 else random_ship(own_seed)
         meter: Meter = METERS[(number - 1) % len(METERS)]
-        ship = Ship(parameters, meter, at_s - fleet.days * DAY_S, own_seed)
+        ship = Ship(parameters, meter, at_s - (fleet.days + past_days) * DAY_S, own_seed)
         spread_s = POST_INTERVAL_S * (number - 1) / max(1, fleet.ships)
         until_first_s = 0.0 if fleet.days else POST_INTERVAL_S - at_s % POST_INTERVAL_S
         return SimulatedShip(number, ship, Wire(fleet.faults, own_seed), now_s + until_first_s + spread_s)

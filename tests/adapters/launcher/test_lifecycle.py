@@ -38,6 +38,13 @@ def test_time_scale_is_sixty_unless_set(tmp_path: Path, given: dict[str, str], s
     assert environment["SCAUP_TIME_SCALE"] == scale
 
 
+@pytest.mark.parametrize(("given", "days"), [({}, "7"), ({"SCAUP_SIM_HISTORY_DAYS": "0"}, "0")])
+def test_history_is_a_week_unless_set(tmp_path: Path, given: dict[str, str], days: str) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)} | given)
+    environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
+    assert environment["SCAUP_SIM_HISTORY_DAYS"] == days
+
+
 def test_supervisor_configuration_holds_no_password(tmp_path: Path) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_MQTT_PASSWORD": "secret"})
     assert "SCAUP_MQTT_PASSWORD" not in lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]

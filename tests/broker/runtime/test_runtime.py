@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,10 +12,13 @@ from broker.contract.components.topics import STATE, ComponentState, Presence
 from broker.errors import CannotStart, TakenOver
 from broker.message import Message, Publication
 from broker.mqtt.packets import Delivery
+from broker.runtime.clock import PlantClock
 from broker.runtime.component import Bus
 from broker.runtime.declaration import Declaration
+from broker.runtime.publisher import Publisher
 from broker.runtime.runtime import Runtime, run
 from broker.runtime.settings import Settings
+from broker.stamp import HISTORY, read_stamp
 from tests.real_broker import free_ports
 
 
@@ -82,3 +86,44 @@ def test_only_a_later_start_takes_over(later: bool, reconnected: bool, leaves: b
             ours.on_deliveries([restored])
 
     asyncio.run(scenario())
+
+
+class Taking(Quiet):
+    """A component that remembers what it received."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        self.topics.append(message.topic)
+        return []
+
+
+@pytest.mark.parametrize(("takes", "received"), [(False, ["live"]), (True, ["past", "live"])])
+def test_history_is_for_components_that_take_it(takes: bool, received: list[str]) -> None:
+    """No controller may act on it as if it happened now; the energy normalizer turns it into quarters of the past."""
+    component = Taking()
+    runtime = Runtime(Declaration(name="heating", summary="", takes_history=takes), component, Settings.load({}))
+    boots = {"past": HISTORY + "01a2310cdd60", "live": "01a2310cdd60"}
+    for topic, boot in boots.items():
+        properties = b"".join(b"\x26" + _text(name) + _text(value) for name, value in (("source", "sim"), ("boot", boot)))
+        runtime._handle(Delivery(topic, b"{}", qos=1, retain=False, dup=False, packet_id=1, properties=properties))
+    assert component.topics == received
+
+
+def test_history_has_a_boot_and_numbers_of_its_own() -> None:
+    publisher = Publisher("sim-ships", PlantClock())
+    past_at = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    sent = [Publication(topic="x", payload=b"", plant=True, history_at=each) for each in (past_at, None, past_at)]
+    stamps = [read_stamp(tuple(publisher.stamped(each).properties["user_property"])) for each in sent]
+    assert [(each.boot, each.seq) for each in stamps] == [
+        (HISTORY + publisher.boot, 1),
+        (publisher.boot, 1),
+        (HISTORY + publisher.boot, 2),
+    ]
+    assert [each.plant_at == past_at for each in stamps] == [True, False, True]
+    assert {each.source for each in stamps} == {"sim-ships"}
+
+
+def _text(text: str) -> bytes:
+    return len(text).to_bytes(2) + text.encode()

@@ -160,6 +160,11 @@ def test_it_continues_with_recorded_readings() -> None:
     assert controller.on_message(recorder(), 5.0) == [], "it has answered"
 
 
+def test_simulated_history_is_no_part_of_a_window() -> None:
+    (query,) = MovingAverage().on_message(recorder(), 0.0)
+    assert "NOT coalesce(starts_with(boot, 'history-'), false)" in orjson.loads(query.payload)["sql"]
+
+
 def test_averages_wait_briefly_and_are_corrected() -> None:
     controller = MovingAverage(time_scale=60)
     (query,) = controller.on_message(recorder(), 0.0)
