@@ -17,7 +17,7 @@ def main() -> None:
 def _api(settings: Settings) -> MachineApi:
     addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
     port = port_number(PORT.name, settings.value(PORT))
-    return MachineApi(Listening(addresses, port, PORT.name, access=WebAccess.load(settings, addresses)))
+    return MachineApi(Listening(addresses, port, PORT.name, access=WebAccess.load(settings, addresses)), settings.time_scale)
 
 
 if __name__ == "__main__":

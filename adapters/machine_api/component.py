@@ -9,6 +9,7 @@ from adapters.listening import Listening
 from adapters.machine_api.document import DOCUMENT
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.routes import Routes
+from broker.contract.components.topics import FORGET, read_forget
 from broker.contract.machines.topics import AVERAGE
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
@@ -17,23 +18,26 @@ from broker.runtime.component import Bus
 class MachineApi:
     """A service: an HTTP server over the latest readings of the machines."""
 
-    def __init__(self, listening: Listening) -> None:
+    def __init__(self, listening: Listening, time_scale: float = 1.0) -> None:
         self._listening = listening
-        self._machines = Machines()
+        self._machines = Machines(time_scale=time_scale)
         self._watch = BrokerWatch()
         self._routes = Routes(self._machines, self._watch)
         self.app = application(self._routes.resources(), DOCUMENT, self._watch, listening.access)
 
-    def on_message(self, message: Message, _now_s: float) -> list[Publication]:
-        """Keep a reading or averages.
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        """Keep a reading or averages, or forget a machine.
 
         Raises:
             Rejected: it cannot be used.
         """
         if AVERAGE.parse(message.topic):
             self._machines.on_average(message)
+        elif FORGET.parse(message.topic) is not None:
+            if (machine := read_forget(message, "machine")) is not None:
+                self._machines.forget(machine)
         else:
-            self._machines.on_reading(message)
+            self._machines.on_reading(message, now_s)
         return []
 
     def on_tick(self, _now_s: float) -> list[Publication]:

@@ -1,5 +1,6 @@
 """Declaration of the machine API: its streams and its settings."""
 
+from broker.contract.components.topics import FORGET
 from broker.contract.machines.topics import AVERAGE, READING, STATUS
 from broker.runtime.declaration import Address, Declaration, Variable
 
@@ -8,7 +9,7 @@ PORT = Variable(name="SCAUP_MACHINE_API_PORT", default="5000", meaning="HTTP por
 DECLARATION = Declaration(
     name="machine-api",
     summary="machines over HTTP: readings, averages, job status",
-    subscribes=(READING, AVERAGE),
+    subscribes=(READING, AVERAGE, FORGET),
     publishes=(STATUS,),
     variables=(PORT,),
     listens=(PORT,),

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from broker.admission import Admission
 from broker.contract.identifiers import number_of
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
@@ -15,6 +16,8 @@ from broker.stream import AnyStream
 READING_FIELDS = ("id", "name", "description", "temperature", "fan_speed", "status", "timestamp")
 AVERAGE_FIELDS = ("average_temperature", "average_speed")
 MAX_MACHINES = 100_000
+MOST_NEW_MACHINES, NEW_MACHINES_PER_S = 10_000, 100.0
+"""Machines that may be new at once, and then per wall second. Those with averages are known."""
 LARGEST_BYTES = 16 * 1024
 """Size of a reading or an average."""
 MAX_LATE = 5
@@ -59,9 +62,10 @@ class Machine:
 class Machines:
     """All machines that have published, by their numbers."""
 
-    def __init__(self, max_machines: int = MAX_MACHINES) -> None:
+    def __init__(self, max_machines: int = MAX_MACHINES, time_scale: float = 1.0) -> None:
         self._max_machines = max_machines
         self._machines: dict[int, Machine] = {}
+        self._admission = Admission("machines", max_machines, MOST_NEW_MACHINES, NEW_MACHINES_PER_S, time_scale)
 
     def __contains__(self, number: int) -> bool:
         """Return whether readings or averages of a machine have been taken."""
@@ -72,17 +76,20 @@ class Machines:
         machine = self._machines.get(number)
         return machine.answer if machine else None
 
-    def on_reading(self, message: Message) -> None:
+    def on_reading(self, message: Message, now_s: float = 0.0) -> None:
         """Take a message of `machines/{id}/reading`.
 
         Raises:
-            Rejected: it is not a reading, its number differs from the topic's, it is too large, or there are too many machines.
+            Rejected: it is not a reading, its number differs from the topic's, it is too large, there are too many machines, or
+                too many new ones came in a short time.
         """
         _check_size(message)
         reading = READING.decode(message)
         number = _number(READING, message)
         if reading.id != number:
             raise Rejected(f"a reading of machine {reading.id} on the topic of machine {number}")
+        if number not in self._machines:
+            self._admission.check(str(number), len(self._machines), now_s)
         self._machine(number).read(_kept(message, READING_FIELDS), _instant(reading.timestamp))
 
     def on_average(self, message: Message) -> None:
@@ -98,6 +105,11 @@ class Machines:
             self._machine(number).averaged(_kept(message, AVERAGE_FIELDS))
         elif number in self._machines:
             self._machines[number].averaged(_UNKNOWN_AVERAGE)
+
+    def forget(self, name: str) -> None:
+        """Remove the machine of this name, if it is known."""
+        if name.removeprefix("-").isdecimal():
+            self._machines.pop(int(name), None)
 
     def _machine(self, number: int) -> Machine:
         machine = self._machines.get(number)

@@ -31,6 +31,7 @@ from broker.contract.charging.topics import (
     StatusEvent,
 )
 from broker.contract.components import topics as components
+from broker.contract.components.topics import FORGET, read_forget, removal
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
 from broker.stamp import rfc3339
@@ -94,6 +95,8 @@ class ChargingController:
             return self._take_presence(levels["component"], message, now_s)
         if message.topic == REQUEST.template.text:
             return self._take_request(message, now_s)
+        if FORGET.parse(message.topic) is not None:
+            return self._forget(message, now_s)
         raise Rejected(f"topic {message.topic!r} names no charger")
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -127,6 +130,8 @@ class ChargingController:
         return publications + self._becomes(charger, take_soc(charger, state, soc, at))
 
     def _take_link(self, charger: str, message: Message, now_s: float) -> list[Publication]:
+        if not message.payload:
+            return []  # removed
         link = CHARGER_LINK.decode(message)
         if charger not in self._pairs:
             return []
@@ -145,7 +150,7 @@ class ChargingController:
 
     def _take_state(self, charger: str, message: Message) -> list[Publication]:
         """Continue from a retained state. After a crash of the broker it may be older than the state here: then correct it."""
-        if not message.retain:
+        if not message.retain or not message.payload:
             return []  # our own echo
         state, known = read_retained_state(charger, message), self._chargers.get(charger)
         if known is not None and known.soc is not None:
@@ -186,6 +191,26 @@ class ChargingController:
         pairs = self._store.change(edit)
         status = "unpaired" if request.action is PairAction.UNPAIR else "already paired" if charger in before else "paired"
         return PairAnswer(request.action, status, charger, pairs.pairs.get(charger) or before[charger]), pairs
+
+    def _forget(self, message: Message, now_s: float) -> list[Publication]:
+        """Remove a charger: its session ends, and its widget becomes unavailable.
+
+        Raises:
+            Rejected: it is connected.
+        """
+        charger = read_forget(message, "charger")
+        if charger is None:
+            return []
+        state = self._chargers.get(charger)
+        if self._links.connectivity(charger) in (Connectivity.CONNECTED, Connectivity.UNCERTAIN):
+            raise Rejected(f"charger {charger!r} is connected: disconnect it first")
+        publications: list[Publication] = []
+        if state is not None:
+            publications = self._becomes(charger, disconnect(state, rfc3339(self._calendar(now_s))))
+            self._remove(charger)
+            self._unsettled.pop(charger, None)
+        self._links.remove(charger)
+        return [*publications, removal(STATE, charger), removal(CHARGER_LINK, charger)]
 
     def _update(self, chargers: Iterable[str], retained: bool, now_s: float) -> list[Publication]:
         if not retained:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from broker.contract.components.topics import STATE, Presence
+from broker.admission import Admission
+from broker.contract.components.topics import FORGET, STATE, Presence, read_forget
 from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Anomaly, Intervals, Stored
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
@@ -22,6 +23,8 @@ from controllers.energy.series import Changes, Series, merged, quarters_of, rows
 MOST_QUARTERS = 200_000
 """Quarters in a message, more than one post can span: so the changes of a post are published as a whole."""
 MOST_SHIPS = 100_000
+MOST_NEW_SHIPS, NEW_SHIPS_PER_S = 1_000, 10.0
+"""Ships that may be new at once, and then per wall second: each one costs two queries."""
 MOST_HELD = 10_000
 """Most posts that may wait for the recorder."""
 
@@ -45,6 +48,7 @@ class EnergyNormalizer:
     def __init__(self, time_scale: float = 1.0, start: bytes = b"start") -> None:
         self._ships: dict[str, _Ship] = {}
         self._history = History(time_scale, start)
+        self._admission = Admission("ships", MOST_SHIPS, MOST_NEW_SHIPS, NEW_SHIPS_PER_S, time_scale)
         self._held = 0
         self._looked = False
 
@@ -62,6 +66,8 @@ class EnergyNormalizer:
             answered = self._history.take(message, now_s)
             publications = [] if answered is None else self._take_answer(answered, now_s)
             return publications + self._history.next(now_s)
+        if FORGET.parse(message.topic) is not None:
+            return self._forget(message)
         return self._take_presence(message, now_s)
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -91,8 +97,10 @@ class EnergyNormalizer:
         ship = self._ships.get(name)
         if ship is not None and ship.known:
             return _posted(ship, message, post)
-        if self._held >= MOST_HELD or (ship is None and len(self._ships) >= MOST_SHIPS):
-            raise Rejected("there is no room for more posts that wait for the recorder, or for more ships")
+        if self._held >= MOST_HELD:
+            raise Rejected(f"{MOST_HELD} posts wait for the recorder already, which is the limit")
+        if ship is None:
+            self._admission.check(name, len(self._ships), now_s)
         queries = [] if ship is not None else self._history.request(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))
@@ -110,6 +118,15 @@ class EnergyNormalizer:
         held, ship.held = ship.held, []
         self._held -= len(held)
         return _restore(ship, ship_id(answered.ship), held)
+
+    def _forget(self, message: Message) -> list[Publication]:
+        """Remove a ship from memory; what was recorded of it is queried again with its next post."""
+        name = read_forget(message, "ship")
+        if name is not None and (ship := self._ships.get(name)) is not None:
+            if not ship.known:
+                raise Rejected(f"the recorded data of ship {name} is just being read: repeat the request")
+            del self._ships[name]
+        return []
 
     def _look_up(self, name: str, now_s: float) -> list[Publication]:
         if _ship_or_none(name) is None or len(self._ships) >= MOST_SHIPS:

@@ -1,6 +1,6 @@
 """Declaration of the energy normalizer."""
 
-from broker.contract.components.topics import STATE
+from broker.contract.components.topics import FORGET, STATE
 from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW
 from broker.contract.storage.topics import QUERY
 from broker.runtime.declaration import Declaration
@@ -9,7 +9,7 @@ from controllers.energy.history import ANSWER_TOPIC
 DECLARATION = Declaration(
     name="energy",
     summary="turns consumption data into kWh per quarter hour",
-    subscribes=(RAW,),
+    subscribes=(RAW, FORGET),
     subscribes_also=(ANSWER_TOPIC, STATE.template.topic(component="recorder")),
     session_s=3600,
     publishes=(INTERVAL, ANOMALY, ANSWER, QUERY),

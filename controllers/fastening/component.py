@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from broker.contract.components.topics import STATE, Presence
+from broker.contract.components.topics import FORGET, STATE, Presence, read_forget, removal
 from broker.contract.fastening.topics import (
     ANSWER,
     CATALOG,
@@ -63,6 +63,8 @@ class FasteningController:
         if levels := TORQUE_EVENT.parse(message.topic):
             return self._take_event(levels["driver"], message, now_s)
         if levels := LINK.parse(message.topic):
+            if not message.payload:
+                return []  # removed
             link = LINK.decode(message)
             return self._station(levels["driver"]).take_link(link.connected, link.error, now_s)
         if levels := JOB.parse(message.topic):
@@ -70,6 +72,8 @@ class FasteningController:
         if message.topic == ADAPTER_STATE:
             online = STATE.decode(message).state is Presence.ONLINE
             return [each for station in self._stations.values() for each in station.take_adapter(online, now_s)]
+        if FORGET.parse(message.topic) is not None:
+            return self._forget(message)
         raise Rejected(f"topic {message.topic!r} names no driver")
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -88,13 +92,30 @@ class FasteningController:
 
     def _take_job(self, driver: str, message: Message) -> list[Publication]:
         """Continue from a retained job. After a crash of the broker it may be older than the one here: then correct it."""
-        if not message.retain:
+        if not message.retain or not message.payload:
             return []  # our own echo
         state = JOB.decode(message)
         known = self._stations.get(driver)
         if known is None or known.job is None:
             return self._station(driver).restore(state)
         return [known.retained()] if known.state != state else []
+
+    def _forget(self, message: Message) -> list[Publication]:
+        """Remove a driver and its retained job.
+
+        Raises:
+            Rejected: it is connected, or has an unfinished job.
+        """
+        driver = read_forget(message, "driver")
+        if driver is None:
+            return []
+        station = self._stations.get(driver)
+        if station is not None and station.has_unfinished:
+            raise Rejected(f"driver {driver!r} has an unfinished job: cancel it first")
+        if station is not None and station.connected:
+            raise Rejected(f"driver {driver!r} is connected: disconnect it first")
+        self._stations.pop(driver, None)
+        return [removal(JOB, driver), removal(LINK, driver)]
 
     def _take_request(self, driver: str, message: Message, now_s: float) -> list[Publication]:
         if message.retain:

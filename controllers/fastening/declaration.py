@@ -1,6 +1,6 @@
 """Declaration of the fastening controller."""
 
-from broker.contract.components.topics import STATE
+from broker.contract.components.topics import FORGET, STATE
 from broker.contract.fastening.topics import ANSWER, CATALOG, COMMAND, EVENT, JOB, LINK, REQUEST, TORQUE_EVENT
 from broker.runtime.declaration import Declaration, Variable
 
@@ -23,10 +23,11 @@ ADAPTER_STATE = STATE.template.topic(component="torque-adapter")
 DECLARATION = Declaration(
     name="fastening",
     summary="guides torque drivers through jobs, screw by screw",
-    subscribes=(REQUEST, TORQUE_EVENT, LINK, JOB),
+    subscribes=(REQUEST, TORQUE_EVENT, LINK, JOB, FORGET),
     subscribes_also=(ADAPTER_STATE,),
     session_s=3600,
     publishes=(COMMAND, EVENT, JOB, ANSWER, CATALOG),
+    publishes_also=(LINK.template.filter,),  # removes that of a forgotten driver
     wall_tick_s=0.5,
     variables=(CATALOG_FOLDER, RESPONSE_TIMEOUT),
 )

@@ -61,6 +61,11 @@ class Station:
         """The state that is retained on the bus."""
         return DriverState(self.job, self.console, self.parked)
 
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether it has a job that is not finished, current or parked."""
+        return bool(self.parked) or self._open
+
     def unfinished(self, serial: str) -> Job | None:
         """Return the unfinished job for a serial number, current or parked, None if there is none."""
         jobs = [*self.parked, *([self.job] if self.job is not None and self._open else [])]

@@ -7,7 +7,7 @@ from controllers.heating.declaration import DECLARATION
 
 def main() -> None:
     """Run until SIGTERM."""
-    run(DECLARATION, lambda settings: HeatingController())
+    run(DECLARATION, lambda settings: HeatingController(settings.time_scale))
 
 
 if __name__ == "__main__":

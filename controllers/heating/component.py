@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 
+from broker.admission import Admission
+from broker.contract.components.topics import FORGET, read_forget, removal
 from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
 from broker.errors import Rejected
 from broker.message import Message, Publication
@@ -18,16 +20,23 @@ FIRST_DECISION_AFTER_S = 60.0
 INTERVAL_S = 60.0
 REMOVED_AFTER_S = 24 * 3600.0
 MOST_ROOMS = 20_000
+MOST_DECISIONS_PER_S = 2_000
+"""Decisions per wall second that a core has time for: at a high time scale, it limits the rooms."""
+MOST_NEW_ROOMS, NEW_ROOMS_PER_S = 1_000, 10.0
+"""Rooms that may be new at once, and then per wall second."""
 
 
 class HeatingController:
     """Sans-I/O component that holds every room with readings at its setpoint.
 
     Readings are only stored; `on_tick`, called every few plant seconds, decides for each room about once a minute, and at once
-    after its setpoint has changed. A restarted controller continues from its own retained level and state.
+    after its setpoint has changed. A restarted controller continues from its own retained level and state. `time_scale` is
+    plant seconds per wall second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_scale: float = 1.0) -> None:
+        most = min(MOST_ROOMS, int(MOST_DECISIONS_PER_S * INTERVAL_S / time_scale) or 1)
+        self._admission = Admission("rooms", most, MOST_NEW_ROOMS, NEW_ROOMS_PER_S, time_scale)
         self._rooms: dict[str, RoomControl] = {}
         self._levels: dict[str, int] = {}
         self._setpoints: dict[str, float] = {}
@@ -38,7 +47,7 @@ class HeatingController:
 
         Raises:
             Rejected: the message cannot be used: no room in the topic, not JSON, of another shape or type, a setpoint outside
-                5 to 35 °C, too many rooms or sensors.
+                5 to 35 °C, too many rooms or sensors, or too many new rooms in a short time.
         """
         if levels := READING.parse(message.topic):
             self._take_reading(levels["room"], message, now_s)
@@ -48,6 +57,8 @@ class HeatingController:
             self._restore_state(levels["room"], message, now_s)
         elif levels := VALVE_LEVEL.parse(message.topic):
             self._restore_level(levels["room"], message, now_s)
+        elif FORGET.parse(message.topic) is not None:
+            return self._forget(message)
         else:
             raise Rejected(f"topic {message.topic!r} names no room")
         return []
@@ -61,29 +72,38 @@ class HeatingController:
 
     def _take_reading(self, name: str, message: Message, now_s: float) -> None:
         reading = READING.decode(message)
+        if name not in self._rooms:
+            self._admission.check(name, len(self._rooms), now_s)
         if not self._room(name, now_s).read(reading.sensor_id, reading.value, now_s):
             raise Rejected(f"room {name!r} has {MOST_SENSORS} sensors already")
 
     def _take_setpoint(self, name: str, message: Message, now_s: float) -> None:
+        if not message.payload:
+            self._setpoints.pop(name, None)  # removed: the default holds
+            self._apply_setpoint(name, DEFAULT_SETPOINT_C, now_s)
+            return
         celsius = SETPOINT.decode(message).celsius
         if name not in self._setpoints and len(self._setpoints) >= MOST_ROOMS:
             raise Rejected(f"there are setpoints of {MOST_ROOMS} rooms already, which is the limit")
-        changed = self._setpoints.get(name, DEFAULT_SETPOINT_C) != celsius
         self._setpoints[name] = celsius
-        if (room := self._rooms.get(name)) is not None:
+        self._apply_setpoint(name, celsius, now_s)
+
+    def _apply_setpoint(self, name: str, celsius: float, now_s: float) -> None:
+        room = self._rooms.get(name)
+        if room is not None and room.setpoint_c != celsius:
             room.setpoint_c = celsius
-            if changed and room.decided:
+            if room.decided:
                 self._due_s[name] = now_s
 
     def _restore_state(self, name: str, message: Message, now_s: float) -> None:
-        if self._is_decided(name) or not message.retain:
+        if self._is_decided(name) or not message.retain or not message.payload:
             return  # our own echo
         state = STATE.decode(message)
         known = Identified(**{field: getattr(state.identified, field) for field in _FIELDS}) if state.identified else None
         self._room(name, now_s).restore(self._levels.get(name, state.level), known)
 
     def _restore_level(self, name: str, message: Message, now_s: float) -> None:
-        if self._is_decided(name) or not message.retain:
+        if self._is_decided(name) or not message.retain or not message.payload:
             return
         self._levels[name] = level = VALVE_LEVEL.decode(message).level
         self._room(name, now_s).restore(level)
@@ -113,6 +133,16 @@ class HeatingController:
             self._levels[name] = decision.level
             publications.insert(0, VALVE_LEVEL.publication(ValveLevel(level=decision.level), room=name))
         return publications
+
+    def _forget(self, message: Message) -> list[Publication]:
+        """Remove a room as if it had never been seen; it comes back with its next reading."""
+        name = read_forget(message, "room")
+        if name is None:
+            return []
+        if name in self._rooms:
+            self._remove(name)
+        self._setpoints.pop(name, None)
+        return [removal(VALVE_LEVEL, name), removal(STATE, name)]
 
     def _remove(self, name: str) -> None:
         del self._rooms[name], self._due_s[name]

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from broker.contract.components.topics import STATE
+from broker.admission import Admission
+from broker.contract.components.topics import FORGET, STATE, read_forget, removal
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode_json, encode
@@ -11,6 +12,8 @@ from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC, 
 from controllers.moving_average.window import Window
 
 MOST_MACHINES = 100_000
+MOST_NEW_MACHINES, NEW_MACHINES_PER_S = 10_000, 100.0
+"""Machines that may be new at once, and then per wall second."""
 DEFAULT_LENGTH = 5
 
 
@@ -30,6 +33,7 @@ class MovingAverage:
     ) -> None:
         self._length, self._fields = length, tuple(fields)
         self._windows: dict[str, Window] = {}
+        self._admission = Admission("machines", MOST_MACHINES, MOST_NEW_MACHINES, NEW_MACHINES_PER_S, time_scale)
         self._warm_start = WarmStart(length, time_scale, start)
         self._seen: set[str] = set()
         """Machines with a reading since the start."""
@@ -40,7 +44,7 @@ class MovingAverage:
 
         Raises:
             Rejected: the reading cannot be used: not JSON, not an object, an `id` that is missing or not that of the topic, too
-                many machines; or the recorder's answer cannot be used.
+                many machines, or too many new ones in a short time; or the recorder's answer cannot be used.
         """
         if levels := READING.parse(message.topic):
             return self._take_reading(levels["id"], message, now_s)
@@ -48,6 +52,8 @@ class MovingAverage:
             return self._warm_start.on_recorder(STATE.decode(message), now_s)
         if message.topic == ANSWER_TOPIC:
             return self._take_answer(message, now_s)
+        if FORGET.parse(message.topic) is not None:
+            return self._forget(message)
         raise Rejected(f"topic {message.topic!r} names no machine")
 
     def on_tick(self, now_s: float) -> list[Publication]:
@@ -58,7 +64,7 @@ class MovingAverage:
         number, payload = check_reading(decode_json(message.payload))
         if str(number) != machine:
             raise Rejected(f"the reading is of machine {number}, but its topic of {machine}")
-        self._window(machine).add(read(payload, self._fields))
+        self._window(machine, now_s).add(read(payload, self._fields))
         if not self._warm_start.holds(now_s):
             return [*self._release(now_s), self._publication(machine)]
         self._held[machine] = None
@@ -84,11 +90,20 @@ class MovingAverage:
         held, self._held = self._held, {}
         return [self._publication(machine) for machine in held]
 
-    def _window(self, machine: str) -> Window:
+    def _forget(self, message: Message) -> list[Publication]:
+        """Remove a machine's window and its retained averages; it comes back with its next reading."""
+        machine = read_forget(message, "machine")
+        if machine is None:
+            return []
+        self._windows.pop(machine, None)
+        self._seen.discard(machine)
+        self._held.pop(machine, None)
+        return [removal(AVERAGE, machine)]
+
+    def _window(self, machine: str, now_s: float) -> Window:
         window = self._windows.get(machine)
         if window is None:
-            if len(self._windows) >= MOST_MACHINES:
-                raise Rejected(f"there are {MOST_MACHINES} machines already, which is the limit")
+            self._admission.check(machine, len(self._windows), now_s)
             window = self._windows[machine] = Window(self._length)
         self._seen.add(machine)
         return window

@@ -1,5 +1,6 @@
 """Declaration of the moving average."""
 
+from broker.contract.components.topics import FORGET
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.contract.storage.topics import QUERY
 from broker.runtime.declaration import Declaration, Variable
@@ -15,7 +16,7 @@ FIELDS = Variable(
 DECLARATION = Declaration(
     name="moving-average",
     summary="averages the last readings of each machine",
-    subscribes=(READING,),
+    subscribes=(READING, FORGET),
     subscribes_also=(ANSWER_TOPIC, RECORDER_TOPIC),
     publishes=(AVERAGE, QUERY),
     wall_tick_s=0.5,

@@ -250,7 +250,7 @@ def test_the_end_of_an_earlier_connection_is_ignored() -> None:
 def test_the_link_of_an_unpaired_charger_is_ignored() -> None:
     assert started().link(charger="c9") == []
     with pytest.raises(Rejected):
-        started().receive(Message(topic="chargers/c9/link", payload=b""))
+        started().receive(Message(topic="chargers/c9/link", payload=b"{}"))
 
 
 @pytest.mark.parametrize("stamped", [True, False])

@@ -449,6 +449,7 @@ def test_a_good_operator_can_finish_after_any_events(frames: list[tuple[object, 
 def test_the_declaration_lists_its_subscriptions() -> None:
     assert {each.template.text for each in DECLARATION.subscribes} == {
         "fastening/{driver}/request", "torque/{driver}/event", "torque/{driver}/link", "fastening/{driver}/job",
+        "components/forget",
     }  # fmt: skip
 
 
