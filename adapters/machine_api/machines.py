@@ -115,7 +115,7 @@ class Machines:
         machine = self._machines.get(number)
         if machine is None:
             if len(self._machines) >= self._max_machines:
-                raise Rejected(f"{self._max_machines} machines are known already")
+                raise Rejected(f"there are {self._max_machines} machines already, which is the limit")
             machine = self._machines[number] = Machine()
         return machine
 

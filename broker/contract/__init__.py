@@ -1,12 +1,11 @@
 """The contract of every system: one package each, found here, so a new one needs no entry anywhere.
 
-A package has `topics.py` with `STREAMS`, and where they apply `DEVICE_FILTERS` and `OPERATOR_STREAMS`. It may have `tables.py`
-with `TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them; and
-`questions.py`, the statements with which clients query what was recorded.
-
-To add a topic, add its payload and its `Stream` to `topics.py` of the system and list it in `STREAMS`; name the stream in the
-`declaration.py` of the components that publish and receive it, or in `DEVICE_FILTERS` or `OPERATOR_STREAMS`; then write the
-documentation again: `.venv/bin/python -m tests.documents`.
+A package has `topics.py` with `STREAMS`, and where they apply `DEVICE_FILTERS`, `OPERATOR_STREAMS` and `THINGS`. It may have
+`tables.py` with `TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them;
+and `questions.py`, the statements with which clients query what was recorded. To add a topic, add its payload and its `Stream`
+to `topics.py` of the system and list it in `STREAMS`; name the stream in the `declaration.py` of the components that publish
+and receive it, or in `DEVICE_FILTERS` or `OPERATOR_STREAMS`; then write the documentation again: `.venv/bin/python -m
+tests.documents`.
 
 Nothing is imported before it is asked for: a component that needs the topics of one system loads no other.
 """
@@ -45,6 +44,12 @@ def operator_streams() -> "tuple[AnyStream, ...]":
 def device_filters() -> tuple[str, ...]:
     """Return the topic filters to which a device may publish on the loopback listener without an account."""
     return tuple(each for topics in _topics() for each in getattr(topics, "DEVICE_FILTERS", ()))
+
+
+@cache
+def things() -> "dict[str, tuple[AnyStream, ...]]":
+    """Return the kinds of things that can be forgotten, each with the streams that may have retained messages of it."""
+    return {kind: each for topics in _topics() for kind, each in getattr(topics, "THINGS", {}).items()}
 
 
 @cache

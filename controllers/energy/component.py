@@ -98,9 +98,12 @@ class EnergyNormalizer:
         if ship is not None and ship.known:
             return _posted(ship, message, post)
         if self._held >= MOST_HELD:
-            raise Rejected(f"{MOST_HELD} posts wait for the recorder already, which is the limit")
+            raise Rejected("there is no room for more posts that wait for the recorder")
         if ship is None:
-            self._admission.check(name, len(self._ships), now_s)
+            try:
+                self._admission.check(name, len(self._ships), now_s)
+            except Rejected as error:
+                raise Rejected(f"there is no room for another ship now: {error}") from None
         queries = [] if ship is not None else self._history.request(name, now_s)
         ship = self._ships.setdefault(name, _Ship())
         ship.held.append((message, post))

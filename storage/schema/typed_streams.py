@@ -145,7 +145,8 @@ class TypedStream:
                 CASE WHEN message_payload IS NULL THEN 'not UTF-8' WHEN message_payload = '' THEN 'empty payload'
                      WHEN NOT json_valid(message_payload) THEN 'not JSON' ELSE 'wrong shape: needs {wanted}' END AS reason,
                 message_payload AS payload, message_payload_raw AS payload_raw
-            FROM ({self._projection(source)}) WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
+            FROM ({self._projection(f"(SELECT * FROM {source} WHERE (retain AND payload = '') IS NOT TRUE)")})
+            WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
 
     @property
     def _measured(self) -> list[CompiledColumn]:

@@ -1,6 +1,7 @@
 """A device that invents names, on a real broker: what is known goes on, and the cost is bounded."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -68,14 +69,21 @@ def processor_s(pid: int) -> float:
 
 
 def publish_reading(client: paho.Client, topic: str) -> None:
-    client.publish(topic, b'{"sensorID":"s","type":"temperature","value":21.5}', qos=1)
+    payload = {"sensorID": "s", "type": "temperature", "value": round(21.5 + random.uniform(-0.05, 0.05), 3)}
+    client.publish(topic, msgspec.json.encode(payload), qos=1)
+
+
+def modes(messages: list[tuple[str, bytes]]) -> list[str]:
+    """Return the modes of the known room, in order."""
+    states = [payload for topic, payload in messages if topic == "heating/known/state"]
+    return [msgspec.json.decode(each, type=HeatingState).mode for each in states]
 
 
 @pytest.mark.quiet
-def test_known_rooms_are_held_among_invented_ones(broker: RealBroker, tmp_path: Path) -> None:
+def test_known_rooms_are_held_among_invented_ones(own_broker: RealBroker, tmp_path: Path) -> None:
     with (
-        heating(broker, tmp_path) as (pid, log),
-        device(broker, "heating/known/state", "components/#") as (client, latest, got),
+        heating(own_broker, tmp_path) as (pid, log),
+        device(own_broker, "heating/known/state", "components/#") as (client, latest, got),
     ):
         deadline_s = time.monotonic() + 30
         while "heating/known/state" not in latest and time.monotonic() < deadline_s:
@@ -84,7 +92,8 @@ def test_known_rooms_are_held_among_invented_ones(broker: RealBroker, tmp_path: 
         assert "heating/known/state" in latest
         for number in range(INVENTED):
             publish_reading(client, f"/readings/r{number}/temperature")
-        for _ in range(25):  # the flood is handled meanwhile
+        flooded, deadline_s = len(got), time.monotonic() + 40
+        while not modes(got[flooded:]) and time.monotonic() < deadline_s:  # the flood is handled meanwhile
             publish_reading(client, KNOWN)
             time.sleep(0.2)
         before_s, got_before = processor_s(pid), len(got)
@@ -92,9 +101,9 @@ def test_known_rooms_are_held_among_invented_ones(broker: RealBroker, tmp_path: 
             publish_reading(client, KNOWN)
             time.sleep(0.2)
         used = (processor_s(pid) - before_s) / 10
-        states = [msgspec.json.decode(payload, type=HeatingState) for topic, payload in got[got_before:] if "known" in topic]
-    assert len(states) >= 8
-    assert {each.mode for each in states} == {"heating"}
+    assert len(modes(got[got_before:])) >= 4
+    assert "safe" not in modes(got[flooded:])
+    assert modes(got)[-1] == "heating"
     assert used < 0.5
     warning = latest["components/heating/warning"] or next(
         payload for topic, payload in got if topic == "components/heating/warning" and payload
@@ -104,3 +113,38 @@ def test_known_rooms_are_held_among_invented_ones(broker: RealBroker, tmp_path: 
     assert "unreachable" not in text
     assert "dropped" not in text
     assert len(text.splitlines()) < 1_000
+
+
+def wait_for_state(client: paho.Client, latest: dict[str, bytes]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not latest.get("heating/ofice/state") and time.monotonic() < deadline_s:
+        publish_reading(client, "/readings/ofice/temperature")
+        time.sleep(0.2)
+    assert latest.get("heating/ofice/state")
+
+
+def test_a_forgotten_room_is_gone_until_it_sends(own_broker: RealBroker, tmp_path: Path) -> None:
+    def scaup(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "adapters.cli.main", *arguments]
+        return subprocess.run(command, env=own_broker.environment, capture_output=True, text=True, check=False, timeout=60)
+
+    def retained() -> list[str]:
+        with device(own_broker, "heating/#", "/actuators/#") as (_, latest, _messages):
+            time.sleep(1.0)
+            return sorted(latest)
+
+    with heating(own_broker, tmp_path), device(own_broker, "heating/#") as (client, latest, _messages):
+        wait_for_state(client, latest)
+        assert scaup("heating", "setpoint", "ofice", "20").returncode == 0
+        done = scaup("forget", "room", "ofice", "-o", "csv")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["removed", "/actuators/ofice", "heating/ofice/setpoint", "heating/ofice/state"]
+        time.sleep(2.0)
+        assert retained() == []
+    with heating(own_broker, tmp_path), device(own_broker, "heating/#") as (client, latest, _messages):
+        time.sleep(3.0)
+        assert retained() == []
+        wait_for_state(client, latest)
+        assert msgspec.json.decode(latest["heating/ofice/state"], type=HeatingState).setpoint == 22.0
+    done = scaup("forget", "room", "ofice")
+    assert (done.returncode, "is still retained" in done.stderr) in [(1, True), (3, False)]  # nothing runs that could

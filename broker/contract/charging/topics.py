@@ -215,3 +215,6 @@ STREAMS: tuple[AnyStream, ...] = (SOC, STATUS, CHARGER_LINK, WIDGET_LINK, STATE,
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
 """The operator's account may publish these, with the command line."""
+
+THINGS: dict[str, tuple[AnyStream, ...]] = {"charger": (STATE, CHARGER_LINK)}
+"""What can be forgotten, and the streams that may have retained messages of it."""

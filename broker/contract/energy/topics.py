@@ -105,3 +105,6 @@ STREAMS: tuple[AnyStream, ...] = (RAW, INTERVAL, ANSWER, ANOMALY)
 
 DEVICE_FILTERS = ("energy/+/raw",)
 """Devices may publish these without an account."""
+
+THINGS: dict[str, tuple[AnyStream, ...]] = {"ship": (RAW,)}
+"""What can be forgotten, and the streams that may have retained messages of it."""

@@ -276,3 +276,6 @@ STREAMS: tuple[AnyStream, ...] = (COMMAND, TORQUE_EVENT, LINK, REQUEST, ANSWER, 
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
 """The operator's account may publish these, with the command line."""
+
+THINGS: dict[str, tuple[AnyStream, ...]] = {"driver": (JOB, LINK)}
+"""What can be forgotten, and the streams that may have retained messages of it."""

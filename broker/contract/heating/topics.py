@@ -108,3 +108,6 @@ OPERATOR_STREAMS: tuple[AnyStream, ...] = (SETPOINT,)
 
 DEVICE_FILTERS = ("/readings/#",)
 """Devices may publish these without an account."""
+
+THINGS: dict[str, tuple[AnyStream, ...]] = {"room": (VALVE_LEVEL, SETPOINT, STATE, READING)}
+"""What can be forgotten, and the streams that may have retained messages of it."""

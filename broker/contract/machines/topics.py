@@ -71,3 +71,6 @@ STREAMS: tuple[AnyStream, ...] = (READING, AVERAGE, STATUS)
 
 DEVICE_FILTERS = ("machines/+/reading", "machines/+/status")
 """Devices may publish these without an account."""
+
+THINGS: dict[str, tuple[AnyStream, ...]] = {"machine": (AVERAGE, READING, STATUS)}
+"""What can be forgotten, and the streams that may have retained messages of it."""

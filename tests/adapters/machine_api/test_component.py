@@ -5,6 +5,7 @@ from adapters.machine_api.component import MachineApi
 from adapters.machine_api.declaration import DECLARATION, PORT
 from adapters.machine_api.document import any_case
 from adapters.machine_api.parameters import read_status
+from broker.contract.components.topics import FORGET
 from broker.contract.machines.topics import AVERAGE, READING, STATUS, Status
 from broker.errors import Rejected
 from broker.message import Message
@@ -22,7 +23,7 @@ def test_component_is_a_service_that_listens(api: MachineApi) -> None:
     assert api.on_tick(0.0) == []
     assert DECLARATION.listens == DECLARATION.variables == (PORT,)
     assert (PORT.name, PORT.default) == ("SCAUP_MACHINE_API_PORT", "5000")
-    assert {*DECLARATION.subscribes, *DECLARATION.publishes} == {READING, AVERAGE, STATUS}
+    assert {*DECLARATION.subscribes, *DECLARATION.publishes} == {READING, AVERAGE, STATUS, FORGET}
 
 
 def test_messages_are_not_answered_on_the_bus(api: MachineApi) -> None:

@@ -156,7 +156,7 @@ def test_number_of_machines_is_limited() -> None:
     machines.on_reading(reading(1))
     machines.on_average(average(machine="2"))
     for refused in (lambda: machines.on_reading(reading(3)), lambda: machines.on_average(average(machine="3"))):
-        with pytest.raises(Rejected, match="2 machines are known already"):
+        with pytest.raises(Rejected, match="there are 2 machines already"):
             refused()
     machines.on_reading(reading(2, status="IDLE"))
     assert shown(machines, 2)["status"] == "IDLE"

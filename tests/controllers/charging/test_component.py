@@ -519,3 +519,31 @@ def test_fields_of_the_published_state() -> None:
     running = world.state().session
     assert running is not None
     assert (running.soc_start, running.soc_highest) == (85, 85)
+
+
+def forget(world: World, charger: str) -> list[str]:
+    payload = orjson.dumps({"kind": "charger", "name": charger})
+    publications = world.controller.on_message(Message(topic="components/forget", payload=payload), world.now_s)
+    return [f"{each.topic} {each.payload.decode()}" for each in publications]
+
+
+def test_a_connected_charger_is_not_forgotten() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    with pytest.raises(Rejected, match="is connected"):
+        forget(world, "c1")
+
+
+def test_a_disconnected_charger_is_forgotten() -> None:
+    world = started()
+    world.link()
+    world.soc(50)
+    world.link(False)
+    found = forget(world, "c1")
+    assert found[0].startswith("widgets/w1/status")
+    assert "unavailable" in found[0]
+    assert found[-2:] == ["chargers/c1/state ", "chargers/c1/link "]
+    world.retained.clear()
+    assert world.tick(60.0) == []
+    assert forget(world, "unknown") == ["chargers/unknown/state ", "chargers/unknown/link "]

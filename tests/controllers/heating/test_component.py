@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from broker.contract.heating.topics import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
 from broker.errors import Rejected
 from broker.message import Message, Publication
+from controllers.heating import component
 from controllers.heating.component import FIRST_DECISION_AFTER_S, REMOVED_AFTER_S, HeatingController
 from controllers.heating.declaration import DECLARATION
 
@@ -226,3 +227,67 @@ def test_any_payload_is_used_or_rejected(topic: str, payload: bytes, retain: boo
         assert controller.on_message(Message(topic=topic, payload=payload, retain=retain), 0.0) == []
     for minute in range(3):
         controller.on_tick(minute * 60.0)
+
+
+def forget(kind: str, name: str) -> Message:
+    return Message(topic="components/forget", payload=orjson.dumps({"kind": kind, "name": name}))
+
+
+def test_a_forgotten_room_is_removed_and_comes_back() -> None:
+    controller = HeatingController()
+    controller.on_message(Message(topic=SETPOINT, payload=b'{"celsius":19.0}', retain=True), 0.0)
+    run(controller, 0.0, 5, 21.0)
+    removed = controller.on_message(forget("room", "room-1"), 300.0)
+    assert {(each.topic, each.payload, each.retain) for each in removed} == {
+        ("/actuators/room-1", b"", True), ("heating/room-1/state", b"", True),
+    }  # fmt: skip
+    for each in removed:  # its own echo
+        assert controller.on_message(Message(topic=each.topic, payload=b""), 300.0) == []
+    assert controller.on_tick(10_000.0) == []
+    assert states(run(controller, 10_000.0, 5, 21.0))[-1].setpoint == 22.0
+
+
+def test_other_kinds_and_retained_requests_are_ignored() -> None:
+    controller = HeatingController()
+    assert controller.on_message(forget("machine", "room-1"), 0.0) == []
+    with pytest.raises(Rejected, match="retained"):
+        controller.on_message(Message(topic="components/forget", payload=b'{"kind":"room","name":"x"}', retain=True), 0.0)
+    with pytest.raises(Rejected, match="cannot be the name"):
+        controller.on_message(forget("room", "a/b"), 0.0)
+
+
+def test_a_removed_setpoint_is_the_default_again() -> None:
+    controller = HeatingController()
+    controller.on_message(Message(topic=SETPOINT, payload=b'{"celsius":19.0}'), 0.0)
+    run(controller, 0.0, 5, 21.0)
+    controller.on_message(Message(topic=SETPOINT, payload=b""), 300.0)
+    assert states(controller.on_tick(300.0))[-1].setpoint == 22.0
+
+
+def test_invented_rooms_do_not_displace_known_ones() -> None:
+    controller = HeatingController()
+    controller.on_message(reading(21.0), 0.0)
+    refused = 0
+    for number in range(20_000):
+        try:
+            controller.on_message(reading(21.0, topic=f"/readings/r{number}/temperature"), 1.0)
+        except Rejected:
+            refused += 1
+    assert refused == 20_000 - component.MOST_NEW_ROOMS
+    assert controller.on_message(reading(21.1), 2.0) == []
+    assert [each for each in controller.on_tick(61.0) if each.topic == "heating/room-1/state"]
+
+
+def test_restored_rooms_are_admitted_at_once() -> None:
+    controller = HeatingController()
+    for number in range(5_000):
+        controller.on_message(Message(topic=f"/actuators/r{number}", payload=b'{"level":1}', retain=True), 0.0)
+    assert len(controller.on_tick(60.0)) == 5_000
+
+
+def test_a_high_time_scale_limits_the_rooms() -> None:
+    controller = HeatingController(time_scale=60_000)
+    controller.on_message(reading(21.0), 0.0)
+    controller.on_message(reading(21.0, topic="/readings/b/temperature"), 0.0)
+    with pytest.raises(Rejected, match="there are 2 rooms already"):
+        controller.on_message(reading(21.0, topic="/readings/c/temperature"), 0.0)
