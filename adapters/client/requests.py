@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from adapters.client.bus import Bus, Received
 from adapters.client.errors import BrokenReply, NoReply, NotOnline
-from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence
 from broker.errors import Rejected
 from broker.exchange import Exchange, Final, IncompleteReply, MalformedReply, Part
 from broker.message import Message, Publication, decode
@@ -195,3 +195,17 @@ def _presence(message: Message) -> Presence | None:
         return decode(message.payload, ComponentState).state
     except Rejected:
         return None
+
+
+def component_warnings(messages: Iterable[Message]) -> dict[str, str]:
+    """Return the warnings of components by name, those of earlier starts left out, from messages on any topics."""
+    known = list(messages)
+    states = component_states(known)
+    found = {}
+    for each in known:
+        if (levels := WARNING.parse(each.topic)) is not None:
+            with suppress(Rejected):
+                warning, state = decode(each.payload, ComponentWarning), states.get(levels["component"])
+                if state is not None and (state.boot, state.state) == (warning.boot, Presence.ONLINE):
+                    found[levels["component"]] = warning.text
+    return found

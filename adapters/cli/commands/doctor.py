@@ -10,14 +10,14 @@ from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError
-from adapters.client.requests import component_states
+from adapters.client.requests import component_states, component_warnings
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
 from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recorder, warning
 from adapters.launcher.checks.data_dir import check_data_dir
 from adapters.launcher.checks.machine import check_machine
 from adapters.launcher.registry import components
-from broker.contract.components.topics import STATE
+from broker.contract.components.topics import STATE, WARNING
 
 _COLUMNS = ("check", "result", "detail", "fix")
 
@@ -52,11 +52,17 @@ def _check(session: Session) -> Iterator[Finding]:
 
 def _on_the_bus(session: Session) -> Iterator[Finding]:
     with session.bus() as bus:
-        retained = bus.retained(STATE.template.filter, recorder.STATS_TOPIC, broker.VERSION, broker.DROPPED)
+        retained = bus.retained(
+            STATE.template.filter, WARNING.template.filter, recorder.STATS_TOPIC, broker.VERSION, broker.DROPPED
+        )
     yield ok("broker", f"answers at {session.settings.mqtt_host}:{session.settings.mqtt_port}")
     yield from broker.check_broker(retained)
     yield from recorder.check_recorder(retained, datetime.now(UTC))
     yield from recorder.check_components(expected_components(session.settings.components), component_states(retained.values()))
+    for name, text in component_warnings(retained.values()).items():
+        yield warning(
+            name, text, f"find the device that sends them: see `scaup logs {name}` and `scaup tail 'rejected/{name}'`"
+        )
 
 
 def _clock(session: Session) -> Finding:

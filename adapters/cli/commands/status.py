@@ -7,14 +7,15 @@ from functools import partial
 
 import click
 
+from adapters.cli.notices import warn
 from adapters.cli.options import ComponentName, examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.bus import Received
 from adapters.client.errors import ClientError, WrongUsage
-from adapters.client.requests import component_states
+from adapters.client.requests import component_states, component_warnings
 from adapters.client.session import Session
 from adapters.launcher.registry import components
-from broker.contract.components.topics import STATE, ComponentState, Presence
+from broker.contract.components.topics import STATE, WARNING, ComponentState, Presence
 
 BROKER = "broker"
 VERSION_TOPIC = "$SYS/broker/version"
@@ -22,6 +23,7 @@ _ABSENT: dict[str, str | None] = {"state": "unknown", "version": None, "boot": N
 _FOR_PEOPLE = ("component", "state", "does")
 _WIDE = (*_FOR_PEOPLE, "version", "where")
 """The columns of a table with room for more. The identifier of a start is for programs only."""
+_PROGRAMS = (*_WIDE, "warning")
 _WIDE_FROM = 120
 
 
@@ -34,20 +36,24 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
 
     Exits with 0 if all components (or all NAMEs) are online, with 1 if one is not, with 3 if the broker is not reachable. The
     state is "unknown" for a component that has never been online at this broker. On a wide terminal, and with -o json, also the
-    release, and the process or container in which each of them runs on this machine.
+    release, and the process or container in which each of them runs on this machine. A component that cannot keep up has a
+    warning.
     """
     session: Session = ctx.obj
     expected = expected_components(session.settings.components)
     _check_names(names, {*components(), BROKER})
     with session.bus() as bus:
-        retained = bus.retained(STATE.template.filter, VERSION_TOPIC)
-    states = component_states(retained.values())
+        retained = bus.retained(STATE.template.filter, WARNING.template.filter, VERSION_TOPIC)
+    states, warnings = component_states(retained.values()), component_warnings(retained.values())
     wanted = names or (BROKER, *expected, *sorted(set(states) - set(expected)))
     wide = not output.format.for_people or shutil.get_terminal_size().columns >= _WIDE_FROM
     where = _places(session) if wide else {}
-    rows = [_row(name, states, retained) | {"where": where.get(name)} for name in wanted]
-    columns = _WIDE if wide else _FOR_PEOPLE
+    rows = [_row(name, states, retained) | {"where": where.get(name), "warning": warnings.get(name)} for name in wanted]
+    columns = _PROGRAMS if not output.format.for_people else _WIDE if wide else _FOR_PEOPLE
     output.write_dicts(rows, {name: partial(_value, name=name) for name in columns})
+    for row in rows:
+        if row["warning"]:
+            warn(f"{row['component']}: {row['warning']}")
     needed = names or (BROKER, *expected)
     if any(row["state"] != Presence.ONLINE.value for row in rows if row["component"] in needed):
         ctx.exit(1)

@@ -195,3 +195,17 @@ def test_completion_is_silent_without_a_recorder(session: FakeSession, capsys: p
 
 def test_the_group_is_a_click_group() -> None:
     assert isinstance(cli, click.Group)
+
+
+def test_a_component_that_cannot_keep_up_is_shown(scaup: Scaup, all_online: FakeBus) -> None:
+    all_online.retain("components/heating/warning", '{"text":"19000 messages were rejected","boot":"boot-of-heating"}')
+    all_online.retain("components/energy/warning", '{"text":"long ago","boot":"an earlier start"}')
+    result = scaup("status")
+    assert result.exit_code == 0
+    assert "heating: 19000 messages were rejected" in result.stderr
+    warnings = {each["component"]: each["warning"] for each in map(json.loads, result.stdout.splitlines())}
+    assert (warnings["heating"], warnings["energy"]) == ("19000 messages were rejected", None)
+    found = [json.loads(line) for line in scaup("doctor").stdout.splitlines()]
+    (shown,) = [each for each in found if each["check"] == "heating"]
+    assert (shown["result"], shown["detail"]) == ("warning", "19000 messages were rejected")
+    assert "long ago" not in str(found)
