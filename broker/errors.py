@@ -10,6 +10,9 @@ BusError
 └── BrokerUnusable    Mosquitto is not installed, or too old (`broker.launch.mosquitto`)
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 TAKEN_OVER_EXIT = 75
 """Exit code of a process that ends with `TakenOver`: a supervisor must not restart it."""
 
@@ -23,7 +26,16 @@ class InvalidTopic(BusError, ValueError):
 
 
 class Rejected(BusError, ValueError):
-    """A message that cannot be used. The runtime publishes it whole, with this reason, to `rejected/{component}`."""
+    """A message that cannot be used. The runtime publishes it whole, with this reason, to `rejected/{component}`.
+
+    Args:
+        reason: text for people.
+        consequences: instances of `Publication` that follow from it all the same.
+    """
+
+    def __init__(self, reason: str, consequences: Sequence[Any] = ()) -> None:
+        super().__init__(reason)
+        self.consequences = consequences
 
 
 class InvalidSetting(BusError, ValueError):

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
@@ -141,6 +141,7 @@ class Runtime(ConnectionListener):
                 self._publish_all(self._component.on_message(message, self.now_s()))
         except Rejected as error:
             self._reject(delivery, str(error))
+            self._publish_all(error.consequences)
 
     async def before_connect(self) -> None:
         """Note whether this start of the component was connected before."""
@@ -219,7 +220,7 @@ class Runtime(ConnectionListener):
             await asyncio.sleep(next_s - loop.time())
             self._publish_all(self._component.on_tick(self.now_s()))
 
-    def _publish_all(self, publications: list[Publication]) -> None:
+    def _publish_all(self, publications: Iterable[Publication]) -> None:
         for publication in publications:
             self.publish(publication)
 

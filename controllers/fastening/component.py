@@ -28,6 +28,8 @@ from controllers.fastening.station import Station, progress
 from controllers.fastening.transitions import Event, RefusedEvent
 
 MOST_DRIVERS = 1_000
+_LONGEST_SHOWN = 200
+"""Characters of a driver's message in the reason of an event."""
 
 
 class Refused(Exception):
@@ -85,10 +87,15 @@ class FasteningController:
         return publications
 
     def _take_event(self, driver: str, message: Message, now_s: float) -> list[Publication]:
-        event = TORQUE_EVENT.decode(message)
-        if event.type != "operation":
-            return []  # not documented by the driver; recorded only
-        return self._station(driver).take_operation(_operation(event), message.correlation_data, now_s)
+        try:
+            event = TORQUE_EVENT.decode(message)
+            if event.type != "operation":
+                return []  # not documented by the driver; recorded only
+            operation = _operation(event)
+        except Rejected as error:
+            reason = f"{error}: {_shown(message.payload)}"
+            raise Rejected(str(error), self._station(driver).take_unusable(reason)) from error
+        return self._station(driver).take_operation(operation, message.correlation_data, now_s)
 
     def _take_job(self, driver: str, message: Message) -> list[Publication]:
         """Continue from a retained job. After a crash of the broker it may be older than the one here: then correct it."""
@@ -236,6 +243,12 @@ def _operation(event: TorqueEvent) -> Operation:
         if not 0 <= abs(torque_nm) <= LARGEST_TORQUE_NM:  # false for NaN too
             raise Rejected(f"{torque_nm} is not a possible torque")
     return operation
+
+
+def _shown(payload: bytes) -> str:
+    text = payload[: 4 * _LONGEST_SHOWN].decode(errors="replace")
+    printable = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return printable if len(printable) <= _LONGEST_SHOWN else f"{printable[: _LONGEST_SHOWN - 1]}…"
 
 
 def _answer(message: Message, answer: FasteningAnswer) -> Publication:

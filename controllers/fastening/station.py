@@ -27,6 +27,9 @@ _SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
 MOST_PARKED = 100
 """Unfinished jobs set aside per driver; beyond that the oldest is dropped, while its values stay recorded."""
 
+MOST_UNUSABLE = 10
+"""Unusable answers to one command that are reported; all of them are rejected, and so recorded."""
+
 _PUBLISHED_AS = {
     Event.PAUSED: Happening.PAUSED,
     Event.CANCELLED: Happening.CANCELLED,
@@ -50,6 +53,8 @@ class Station:
     _unsent: bool = False
     """The job's command has not been sent: the driver was disconnected, or the controller was killed before."""
     _deadline_s: float | None = field(default=None, repr=False)
+    _unusable: list[str] = field(default_factory=list, repr=False)
+    """Why answers could not be used since the last command."""
 
     @property
     def active(self) -> bool:
@@ -126,6 +131,13 @@ class Station:
             return self.apply(event, now_s, operation)
         return [self._event(happening(self.job, Happening.IGNORED, torque_nm=operation.current, reason=event))]
 
+    def take_unusable(self, reason: str) -> list[Publication]:
+        """Take that the driver sent something that cannot be used. The first ones since the last command are reported."""
+        if self.job is None or not self.active or len(self._unusable) >= MOST_UNUSABLE:
+            return []
+        self._unusable.append(reason)
+        return [self._event(happening(self.job, Happening.UNUSABLE, reason=reason))]
+
     def take_link(self, connected: bool, reason: str | None, now_s: float) -> list[Publication]:
         """Take the driver's link: connected, perhaps newly, or disconnected for a reason."""
         self._linked = connected
@@ -171,7 +183,7 @@ class Station:
         if self.job is None or not self.active or self._deadline_s is None or now_s < self._deadline_s:
             return []
         self._deadline_s = None
-        return [self._event(happening(self.job, Happening.SILENT))]
+        return [self._event(happening(self.job, Happening.SILENT, reason=self._unusable[-1] if self._unusable else None))]
 
     def retained(self) -> Publication:
         """Return the retained publication from which a restarted controller continues."""
@@ -191,7 +203,7 @@ class Station:
     def _publications(self, outcomes: list[Outcome], now_s: float) -> list[Publication]:
         """Order the publications: values, the job, the rest. To a disconnected driver nothing is sent."""
         if any(isinstance(each, Command) for each in outcomes):
-            self._unsent = self.connected is False
+            self._unsent, self._unusable = self.connected is False, []
         if self.connected is False:
             outcomes = [each for each in outcomes if isinstance(each, FasteningEvent) and each.event not in _SENT]
         self._deadline_s = now_s + self.timeout_s if self.active and self.connected is not False else None

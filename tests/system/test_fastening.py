@@ -224,6 +224,18 @@ def test_a_silent_driver_at_the_end_of_input(recording: RealBroker) -> None:
         assert retried.returncode == 0, retried.stderr
 
 
+def test_unusable_answer_is_shown_and_in_the_history(recording: RealBroker) -> None:
+    answer = '{"type":"operation","data":{"direction":"forward","currentValue":"4.2","configuredValue":10}}'
+    with line(recording, lambda message: [answer] if good(message) else []) as running:
+        done = running.scaup("torque", "run", typed="RP-000123\n")
+        assert done.returncode == 1
+        assert f"cannot be used: wrong shape: Expected `int | float`, got `str` - at `$.currentValue`: {answer}" in done.stderr
+        assert "No usable answer for" in done.stderr
+        assert "has not answered" not in done.stderr
+        history = running.query("SELECT event, reason FROM fastening_event WHERE serial = 'RP-000123' AND reason IS NOT NULL")
+        assert {row["event"] for row in history if answer in row["reason"]} == {"unusable answer", "driver silent"}
+
+
 def test_bad_frames_are_recorded_and_harmless(recording: RealBroker) -> None:
     def noisy(message: dict[str, Any]) -> list[Any]:
         answers = good(message)

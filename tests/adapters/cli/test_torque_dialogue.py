@@ -176,6 +176,15 @@ def test_the_question_about_a_silent_driver_shows_the_time(dialogue: Dialogue) -
     assert dialogue.asks
 
 
+def test_unusable_answer_is_shown_and_no_silence(dialogue: Dialogue) -> None:
+    dialogue.on_event(event("step sent"), 100)
+    shown = hinted(dialogue.on_event(event("unusable answer", reason='no number: "4.2"'), 101))
+    assert shown == 'The driver\'s answer cannot be used: no number: "4.2"'
+    lines = dialogue.on_event(event("driver silent", reason='no number: "4.2"'), 130.4)
+    assert hinted(lines) == "No usable answer for 30 s. Is the screw fastened? [r]etry or [c]ancel:"
+    assert (dialogue.asks, dialogue.unusable) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("kind", "asks"),
     [
@@ -184,6 +193,7 @@ def test_the_question_about_a_silent_driver_shows_the_time(dialogue: Dialogue) -
         ("reversed", False),
         ("step sent", False),
         ("ignored", True),
+        ("unusable answer", True),
         ("driver away", False),
     ],
 )

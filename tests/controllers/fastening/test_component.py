@@ -12,6 +12,7 @@ from broker.contract.fastening.topics import Happening, State, TorqueCommand
 from broker.errors import Rejected
 from broker.message import Message
 from controllers.fastening.declaration import DECLARATION
+from controllers.fastening.station import MOST_UNUSABLE
 from tests.controllers.fastening.world import CATALOG_OF_TESTS, TIMEOUT_S, Killed, World, controller
 
 
@@ -315,9 +316,54 @@ def test_three_drivers_at_once() -> None:
 def test_invalid_frames_are_rejected_and_change_nothing(payload: bytes, text: str) -> None:
     world = started()
     before = world.retained.copy()
-    with pytest.raises(Rejected, match=text):
+    with pytest.raises(Rejected, match=text) as rejected:
         world.receive(Message(topic="torque/d/event", payload=payload))
     assert world.retained == before
+    assert [each.topic for each in rejected.value.consequences] == ["fastening/d/event"]
+
+
+UNUSABLE = {"type": "operation", "data": {"direction": "forward", "currentValue": "4.2", "configuredValue": 10}}
+
+
+def test_unusable_answer_is_reported_with_what_came() -> None:
+    world = started()
+    world.unusable(UNUSABLE)
+    event = world.events[-1]
+    assert (event.event, event.step, event.torque_nm) == (Happening.UNUSABLE, 1, None)
+    assert event.reason is not None
+    assert "currentValue" in event.reason
+    assert '"currentValue":"4.2"' in event.reason
+    world.tick(TIMEOUT_S)
+    assert (world.events[-1].event, world.events[-1].reason) == (Happening.SILENT, event.reason)
+    world.fasten(10.0)
+    assert world.reported[-2:] == ["in range", "step sent"]
+    world.tick(TIMEOUT_S)
+    assert (world.events[-1].event, world.events[-1].reason) == (Happening.SILENT, None)
+
+
+def test_long_unusable_answer_is_cut_and_printable() -> None:
+    world = started()
+    world.unusable("\x1b[2J" + "x" * 100_000)
+    assert len(world.events[-1].reason or "") < 300
+    assert (world.events[-1].reason or "").isprintable()
+
+
+def test_reports_of_unusable_answers_are_bounded() -> None:
+    world = started()
+    for _ in range(50):
+        world.unusable(UNUSABLE)
+    assert world.reported.count("unusable answer") == MOST_UNUSABLE
+    world.fasten(10.0)
+    world.unusable(UNUSABLE)
+    assert world.events[-1].step == 2
+
+
+def test_unusable_answer_without_a_running_job_is_only_rejected() -> None:
+    world = started()
+    world.request("pause")
+    before = len(world.events)
+    world.unusable(UNUSABLE)
+    assert len(world.events) == before
 
 
 def test_unknown_messages_of_the_driver_are_ignored() -> None:

@@ -25,6 +25,7 @@ from broker.contract.fastening.topics import (
     Step,
     TorqueCommand,
 )
+from broker.errors import Rejected
 from broker.message import Message, Publication, decode
 from controllers.fastening.component import FasteningController
 
@@ -120,6 +121,15 @@ class World:
     def frame(self, value: object, mark: bytes | None = None) -> None:
         correlation = mark if mark is not None else self.mark if self.marks else None
         self.receive(Message(topic=f"torque/{self.driver}/event", payload=orjson.dumps(value), correlation_data=correlation))
+
+    def unusable(self, value: object) -> None:
+        """Receive a frame that is rejected, and publish what follows, as the runtime does."""
+        try:
+            self.frame(value)
+        except Rejected as rejected:
+            self.send([*rejected.consequences])
+        else:
+            raise AssertionError("it was not rejected")
 
     def fasten(self, torque_nm: float, configured: float | None = None, mark: bytes | None = None) -> None:
         wanted = configured if configured is not None else self.set_torque

@@ -212,7 +212,8 @@ class Console:
         """Pause a job whose operator cannot answer any more."""
         outcome = self._hold.pause()
         self._hold.release()
-        why = "the driver does not answer, and the input ended"
+        driver = "the driver's answer cannot be used" if self._dialogue.unusable else "the driver does not answer"
+        why = f"{driver}, and the input ended"
         self._dialogue.end = self._dialogue.paused(f"{why}: {outcome}")
 
     def _attach_is_due(self) -> bool:

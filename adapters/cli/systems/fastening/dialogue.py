@@ -46,7 +46,8 @@ class Dialogue:
     """The console's view of one driver. Every `on_…` returns the lines to show now.
 
     `end` is set when the job is over; `asks` while the operator has to choose between retry and cancel; `attach_due` when the
-    controller or the connection is new, so that the console has to attach to its job; `attached` once it has.
+    controller or the connection is new, so that the console has to attach to its job; `attached` once it has; `unusable` if the
+    driver that is asked about has answered, but nothing that can be used.
     """
 
     driver: str
@@ -55,6 +56,7 @@ class Dialogue:
     asks: bool = False
     attach_due: bool = False
     attached: bool = False
+    unusable: bool = False
     _resumed_shown: bool = False
     _recorded_nm: dict[int, Torque] = field(default_factory=dict)
     _sent_s: float = 0.0
@@ -194,11 +196,17 @@ class Dialogue:
         """Show where a job resumes, once."""
         return self._resuming(event.step)
 
-    def on_silent(self, _event: FasteningEvent, now_s: float) -> list[Line]:
+    def on_silent(self, event: FasteningEvent, now_s: float) -> list[Line]:
         """Ask whether to retry or cancel, for a driver that does not answer."""
         self.asks = True
         silent_s = max(0, round(now_s - self._sent_s))
-        return [hint(f"The driver has not answered for {silent_s} s. Is the screw fastened? {RETRY_OR_CANCEL}")]
+        self.unusable = event.reason is not None
+        what = "No usable answer" if self.unusable else "The driver has not answered"
+        return [hint(f"{what} for {silent_s} s. Is the screw fastened? {RETRY_OR_CANCEL}")]
+
+    def on_unusable(self, event: FasteningEvent, _now_s: float) -> list[Line]:
+        """Show why an answer of the driver cannot be used."""
+        return [hint(f"The driver's answer cannot be used: {event.reason}")]
 
     def on_voided(self, event: FasteningEvent, _now_s: float) -> list[Line]:
         """Show that a value does not count after all; a restarted controller voids values that it may have lost."""
@@ -249,11 +257,12 @@ class Dialogue:
 _WAITING = hint("The fastening controller does not answer: waiting for it. See scaup status fastening.")
 _SENT = (Happening.STEP_SENT, Happening.REVERSE_SENT)
 _RESULTS = (Happening.IN_RANGE, Happening.OUT_OF_RANGE, Happening.REVERSED)
-_ANSWERED = frozenset(Happening) - {Happening.SILENT, Happening.IGNORED, Happening.BACK}
+_ANSWERED = frozenset(Happening) - {Happening.SILENT, Happening.IGNORED, Happening.UNUSABLE, Happening.BACK}
 """Events that answer the question about a silent driver."""
 _SPECIAL: dict[Happening, Callable[[Dialogue, FasteningEvent, float], list[Line]]] = {
     Happening.RESUMED: Dialogue.on_resumed,
     Happening.SILENT: Dialogue.on_silent,
+    Happening.UNUSABLE: Dialogue.on_unusable,
     Happening.VOIDED: Dialogue.on_voided,
     Happening.AWAY: Dialogue.on_away,
     Happening.BACK: Dialogue.on_back,
