@@ -25,12 +25,14 @@ PAUSE_S = 0.1
 MAX_SHARING = 250
 """Posts in one query."""
 _WITHIN = "INTERVAL 1 MINUTE"
+_NORMALIZER = "starts_with(topic, 'energy/') AND NOT regexp_full_match(topic, 'energy/[^/]*/raw')"
+"""Topics of the normalizer alone: elsewhere, anyone could have written its stamp."""
 _SQL = f"""
 SELECT DISTINCT topic || ' ' || md5(payload) AS mark FROM messages WHERE received_at >= now() - {_WITHIN}
 AND source = 'energy-api' AND list_contains($topics, topic) AND list_contains($sizes, strlen(payload))
 UNION ALL
 SELECT DISTINCT boot || ' ' || seq AS mark FROM messages WHERE received_at >= now() - {_WITHIN}
-AND source = 'energy' AND list_contains($boots, boot) AND list_contains($seqs, seq)
+AND source = 'energy' AND {_NORMALIZER} AND list_contains($boots, boot) AND list_contains($seqs, seq)
 """  # noqa: S608, it is made of constants
 
 

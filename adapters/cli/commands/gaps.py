@@ -35,7 +35,9 @@ def gaps(ctx: click.Context, source: str | None, since_at: datetime | None, outp
 
     Messages that the retention policy removed are not missing; where it removed messages of a start, its gaps cannot be told
     apart, and one line counts all messages missing beyond them. Messages without stamps, such as those of devices, have no
-    numbers: see `scaup verify`. Exits with 1 where something is missing or doubled.
+    numbers: see `scaup verify`. Where anyone may publish, as on the topics of devices, a number may be forged: what follows
+    from such numbers is listed as `claimed missing` and so on. Exits with 1 where something is missing or doubled, not only
+    claimed.
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from adapters.cli.ledger.ledger import read_ledger
     from adapters.cli.ledger.queries import LedgerQueries
@@ -46,9 +48,12 @@ def gaps(ctx: click.Context, source: str | None, since_at: datetime | None, outp
     with session.source() as recording, step_bar("reading") as start_steps:
         ledger = read_ledger(LedgerQueries(recording), source, since_at, start_steps)
     found = [(sequence, each) for sequence, findings in ledger.findings() for each in findings]
-    output.write(Rows(_COLUMNS, [_row(sequence, each) for sequence, each in found]))
-    if not found:
-        hint(_no_gap(list(ledger.sequences.values()), source))
+    proven = {_row(sequence, each)[:6] for sequence, each in found}
+    claimed = [_row(sequence, each) for sequence, findings in ledger.claims() for each in findings]
+    claimed = [(*row[:2], f"claimed {row[2]}", *row[3:]) for row in claimed if row[:6] not in proven]
+    output.write(Rows(_COLUMNS, [*(_row(sequence, each) for sequence, each in found), *claimed]))
+    if not found and not claimed:
+        hint(_no_gap(list(ledger.stated.values()), source))
     if any(each.kind in (FindingKind.MISSING, FindingKind.DOUBLED) for _, each in found):
         ctx.exit(1)
 

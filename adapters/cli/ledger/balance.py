@@ -6,6 +6,8 @@ from itertools import groupby
 from typing import Any
 
 _MOST_NAMED = 10
+CLAIMED = "claimed"
+"""The check about numbers that anyone can have written: its lines never fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,25 +28,30 @@ class Balance:
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing, surplus or different."""
-        return not (self.missing or self.surplus or self.different)
+        """Whether nothing is missing, surplus or different, or that is claimed only."""
+        return self.check == CLAIMED or not self.differs
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is missing, surplus or different."""
+        return bool(self.missing or self.surplus or self.different)
 
 
 def summed(lines: Iterable[Balance]) -> Iterator[Balance]:
     """Yield the lines, with the balanced ones of each publisher in one, and those of the archive in one."""
-    for (_, name, balanced), group in groupby(sorted(lines, key=_sum_key), key=_sum_key):
+    for (_, name, equal), group in groupby(sorted(lines, key=_sum_key), key=_sum_key):
         found = list(group)
-        if balanced and len(found) > 1:
+        if equal and len(found) > 1:
             yield _sum(name, found)
         else:
             yield from found
 
 
-_CHECKS = ("publisher", "numbers", "typed", "archive")
+_CHECKS = ("publisher", CLAIMED, "numbers", "typed", "archive")
 
 
 def _sum_key(line: Balance) -> tuple[int, str, bool]:
-    return _CHECKS.index(line.check), "" if line.check == "archive" else line.name, line.balanced
+    return _CHECKS.index(line.check), "" if line.check == "archive" else line.name, not line.differs
 
 
 def _sum(name: str, lines: list[Balance]) -> Balance:

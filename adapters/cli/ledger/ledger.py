@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from adapters.cli.ledger import sql
+from adapters.cli.ledger.claims import claimed_sql
 from adapters.cli.ledger.queries import LedgerQueries
 from adapters.cli.ledger.sequence import Expired, NumberRun, PublisherSequence, SequenceFinding
 from adapters.cli.output.progress import StartSteps
@@ -40,36 +41,63 @@ class LedgerWindow:
 
 @dataclass(slots=True)
 class Ledger:
-    """The sequences of all recorded publishers, and their expired messages."""
+    """The sequences of all recorded publishers, and their expired messages.
+
+    `sequences` has the numbers that are proven, those of stamps that are no claims; a claimed number fills a hole of it.
+    `stated` has all numbers, claimed ones too; where there are such, its findings are worth to show, and prove nothing.
+    """
 
     window: LedgerWindow
     sequences: dict[Publisher, PublisherSequence] = field(default_factory=dict)
+    stated: dict[Publisher, PublisherSequence] = field(default_factory=dict)
     expired: dict[Publisher, Expired] = field(default_factory=dict)
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row of `sql.RUNS`."""
-        self._sequence(row).add(_run(row))
+        publisher, run = _publisher(row), _run(row)
+        proven, stated = self._of(self.sequences, publisher), self._of(self.stated, publisher)
+        stated.add(run)
+        if row["claimed"]:
+            stated.claimed = True
+            proven.add_claimed(run)
+        else:
+            proven.add(run)
 
     def findings(self) -> Iterator[tuple[PublisherSequence, list[SequenceFinding]]]:
-        """Yield every sequence with its findings, in the order of source and boot."""
+        """Yield every sequence of proven numbers with its findings, in the order of source and boot."""
         for publisher, sequence in sorted(self.sequences.items()):
-            yield sequence, sequence.findings(self.window.start_at, self.expired.get(publisher))
+            if not sequence.empty:
+                yield sequence, self._findings(publisher, sequence)
+
+    def claims(self) -> Iterator[tuple[PublisherSequence, list[SequenceFinding]]]:
+        """Yield every sequence with claimed numbers, and what would be its findings if the claims were true."""
+        for publisher, sequence in sorted(self.stated.items()):
+            if sequence.claimed:
+                yield sequence, self._findings(publisher, sequence)
 
     def add_later(self, row: dict[str, Any]) -> None:
         """Add a row about messages that arrived after the window."""
-        if (sequence := self.sequences.get(_publisher(row))) is not None:
-            sequence.add_later(_run(row))
+        publisher, run = _publisher(row), _run(row)
+        if (stated := self.stated.get(publisher)) is not None:
+            stated.add_later(run)
+        if (proven := self.sequences.get(publisher)) is not None:
+            if row["claimed"]:
+                proven.add_claimed(run)
+            else:
+                proven.add_later(run)
 
     def newest_hole_at(self) -> datetime | None:
         """Return when the message after the newest hole was recorded."""
         ends = (hole.before_at for each in self.sequences.values() for hole in each.holes() if hole.before_at is not None)
         return max(ends, default=None)
 
-    def _sequence(self, row: dict[str, Any]) -> PublisherSequence:
-        publisher = _publisher(row)
-        if publisher not in self.sequences:
-            self.sequences[publisher] = PublisherSequence(*publisher)
-        return self.sequences[publisher]
+    def _findings(self, publisher: Publisher, sequence: PublisherSequence) -> list[SequenceFinding]:
+        return sequence.findings(self.window.start_at, self.expired.get(publisher))
+
+    def _of(self, sequences: dict[Publisher, PublisherSequence], publisher: Publisher) -> PublisherSequence:
+        if publisher not in sequences:
+            sequences[publisher] = PublisherSequence(*publisher)
+        return sequences[publisher]
 
 
 def window(queries: LedgerQueries, since_at: datetime | None, typed: tuple[str, ...] = ()) -> LedgerWindow:
@@ -105,20 +133,35 @@ def open_ledger(queries: LedgerQueries, chosen: LedgerWindow, source: str | None
         if row["source"] is not None and row["boot"] is not None:
             ledger.expired[_publisher(row)] = Expired(row["messages"], row["first_day"], row["last_day"])
     if chosen.since_at is not None:
-        for row in queries.rows(sql.EARLIER, low=chosen.low, high=chosen.high):
+        for row in queries.rows(_with_claims(sql.EARLIER), low=chosen.low, high=chosen.high):
             if source in (None, row["source"]):
-                ledger.sequences[_publisher(row)] = _continued(queries, chosen, row)
+                ledger.stated[_publisher(row)] = _continued(queries, chosen, row, row["least"])
+                if row["least_proven"] is not None:
+                    proven = _continued(queries, chosen, row, row["least_proven"], claims=False)
+                    ledger.sequences[_publisher(row)] = proven
     return ledger
 
 
-def _continued(queries: LedgerQueries, chosen: LedgerWindow, row: dict[str, Any]) -> PublisherSequence:
-    """Begin a sequence in the middle; include messages before the window whose numbers overlap with it."""
-    sequence = PublisherSequence(row["source"], row["boot"], floor=min(row["known"], row["least"] - 1))
-    if row["known"] >= row["least"]:
+def _continued(
+    queries: LedgerQueries, chosen: LedgerWindow, row: dict[str, Any], least: int, claims: bool = True
+) -> PublisherSequence:
+    """Begin a sequence in the middle; include messages before the window whose numbers overlap with it.
+
+    Args:
+        queries: to the recording.
+        chosen: the window.
+        row: of `sql.EARLIER`.
+        least: the lowest number of the sequence in the window.
+        claims: whether claimed numbers count like others.
+    """
+    sequence = PublisherSequence(row["source"], row["boot"], floor=min(row["known"], least - 1))
+    if row["known"] >= least:
         only = "AND source = $source AND boot = $boot AND seq >= $least"
-        earlier = runs(queries, 1, chosen.low - 1, only, source=row["source"], boot=row["boot"], least=row["least"])
-        for each in earlier:
-            sequence.add_earlier(_run(each))
+        for each in runs(queries, 1, chosen.low - 1, only, source=row["source"], boot=row["boot"], least=least):
+            if each["claimed"] and not claims:
+                sequence.add_claimed(_run(each))
+            else:
+                sequence.add_earlier(_run(each))
     return sequence
 
 
@@ -196,13 +239,17 @@ def runs(queries: LedgerQueries, low: int, high: int, condition: str = "", **par
         ClientError: the source cannot answer.
     """
     if low <= high:
-        yield from queries.in_pieces(sql.RUNS.replace("{condition}", condition), low, high, **parameters)
+        yield from queries.in_pieces(_with_claims(sql.RUNS).replace("{condition}", condition), low, high, **parameters)
 
 
 def _runs_of(queries: LedgerQueries, low: int, high: int, source: str | None) -> Iterator[dict[str, Any]]:
     if source is None:
         return runs(queries, low, high)
     return runs(queries, low, high, "AND source = $source", source=source)
+
+
+def _with_claims(statement: str) -> str:
+    return statement.replace("{claimed}", claimed_sql())
 
 
 def _publisher(row: dict[str, Any]) -> Publisher:

@@ -70,7 +70,11 @@ class PublisherSequence:
     boot: str
     floor: int = 0
     doubled: int = 0
+    claimed: bool = False
+    """Whether some of these numbers are claims."""
     _ranges: list[NumberRun] = field(default_factory=list)
+    _claimed_ranges: list[NumberRun] = field(default_factory=list)
+    """Numbers that only claims have: they fill holes, and are nothing else."""
     _found: list[SequenceFinding] = field(default_factory=list)
 
     @property
@@ -86,22 +90,31 @@ class PublisherSequence:
     @property
     def recorded(self) -> int:
         """The number of considered messages that are recorded, each counted once."""
-        return sum(each.last - each.first + 1 for each in self._ranges)
+        return self.published - sum(hole.count for hole in self.holes())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no number was added but claimed ones."""
+        return not self._ranges
 
     def add(self, run: NumberRun) -> None:
         """Add the next run in the order of arrival."""
         if self._ranges and run.first <= self.highest:
             self._compare(run)
-        self._insert(run)
+        _insert(self._ranges, run)
+
+    def add_claimed(self, run: NumberRun) -> None:
+        """Add a claimed run, which fills holes."""
+        _insert(self._claimed_ranges, run)
 
     def add_later(self, run: NumberRun) -> None:
         """Add a run that arrived after all considered messages, where it fills a hole."""
         if run.first <= self.highest:
-            self._insert(replace(run, last=min(run.last, self.highest)))
+            _insert(self._ranges, replace(run, last=min(run.last, self.highest)))
 
     def add_earlier(self, run: NumberRun) -> None:
         """Add a run that arrived before all considered messages, without a finding."""
-        self._insert(run)
+        _insert(self._ranges, run)
 
     def findings(self, start_at: datetime | None, expired: Expired | None = None) -> list[SequenceFinding]:
         """Return all findings; `start_at` is the beginning of the recording."""
@@ -114,9 +127,8 @@ class PublisherSequence:
         """Yield the numbers up to the highest that are not recorded."""
         last, after_at = self.floor, None
         for each in self._ranges:
-            if each.first > last + 1:
-                count = each.first - last - 1
-                yield SequenceFinding(FindingKind.MISSING, last + 1, each.first - 1, count, after_at, each.first_at)
+            for first, end in _without(last + 1, each.first - 1, self._claimed_ranges):
+                yield SequenceFinding(FindingKind.MISSING, first, end, end - first + 1, after_at, each.first_at)
             last, after_at = max(last, each.last), each.last_at
 
     def _classified(self, hole: SequenceFinding, start_at: datetime | None) -> SequenceFinding:
@@ -159,25 +171,41 @@ class PublisherSequence:
         self._found.append(note)
 
     def _near(self, first: int, last: int) -> list[NumberRun]:
-        start, end = self._span(first, last)
+        start, end = _span(self._ranges, first, last)
         return self._ranges[start:end]
 
-    def _span(self, first: int, last: int) -> tuple[int, int]:
-        start = bisect_left(self._ranges, first, key=lambda each: each.last)
-        end = start
-        while end < len(self._ranges) and self._ranges[end].first <= last:
-            end += 1
-        return start, end
 
-    def _insert(self, run: NumberRun) -> None:
-        if not self._ranges or run.first > self._ranges[-1].last + 1:
-            self._ranges.append(run)
-            return
-        start, end = self._span(run.first - 1, run.last + 1)
-        merged = run
-        for each in self._ranges[start:end]:
-            merged = _union(merged, each)
-        self._ranges[start:end] = [merged]
+def _without(first: int, last: int, ranges: list[NumberRun]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of the numbers from `first` to `last` that are in none of the ranges."""
+    if first > last:
+        return
+    start, end = _span(ranges, first, last)
+    for each in ranges[start:end]:
+        if each.first > first:
+            yield first, each.first - 1
+        first = each.last + 1
+    if first <= last:
+        yield first, last
+
+
+def _span(ranges: list[NumberRun], first: int, last: int) -> tuple[int, int]:
+    """Return where the ranges begin and end that have numbers from `first` to `last`."""
+    start = bisect_left(ranges, first, key=lambda each: each.last)
+    end = start
+    while end < len(ranges) and ranges[end].first <= last:
+        end += 1
+    return start, end
+
+
+def _insert(ranges: list[NumberRun], run: NumberRun) -> None:
+    if not ranges or run.first > ranges[-1].last + 1:
+        ranges.append(run)
+        return
+    start, end = _span(ranges, run.first - 1, run.last + 1)
+    merged = run
+    for each in ranges[start:end]:
+        merged = _union(merged, each)
+    ranges[start:end] = [merged]
 
 
 def _union(one: NumberRun, other: NumberRun) -> NumberRun:

@@ -18,30 +18,42 @@ GROUP BY piece ORDER BY piece
 """
 
 RUNS = """
-WITH edges AS (
-    SELECT source, boot, seq, received_at, retain, row_number() OVER arrival AS place,
-           lag(seq) OVER arrival IS DISTINCT FROM seq - 1 AS begins, lead(seq) OVER arrival IS DISTINCT FROM seq + 1 AS ends
-    FROM messages WHERE number BETWEEN $low AND $high AND seq > 0 AND source IS NOT NULL AND boot IS NOT NULL {condition}
+WITH stamped AS (
+    SELECT number, topic, source, boot, seq, received_at, retain FROM messages
+    WHERE number BETWEEN $low AND $high AND seq > 0 AND source IS NOT NULL AND boot IS NOT NULL {condition}
+), origins AS (
+    SELECT source, topic, {claimed} AS claimed FROM (SELECT DISTINCT source, topic FROM stamped)
+), edges AS (
+    SELECT source, boot, seq, received_at, retain, claimed, row_number() OVER arrival AS place,
+           (lag(seq) OVER arrival, lag(claimed) OVER arrival) IS DISTINCT FROM (seq - 1, claimed) AS begins,
+           (lead(seq) OVER arrival, lead(claimed) OVER arrival) IS DISTINCT FROM (seq + 1, claimed) AS ends
+    FROM stamped JOIN origins USING (source, topic)
     WINDOW arrival AS (PARTITION BY source, boot ORDER BY number) QUALIFY begins OR ends
 ), runs AS (
-    SELECT source, boot, place, begins, seq AS first, received_at AS first_at,
+    SELECT source, boot, place, claimed, begins, seq AS first, received_at AS first_at,
            if(ends, seq, lead(seq) OVER places) AS last, if(ends, received_at, lead(received_at) OVER places) AS last_at,
            if(ends, retain, lead(retain) OVER places) AS last_retained
     FROM edges WINDOW places AS (PARTITION BY source, boot ORDER BY place)
 )
-SELECT source, boot, first, last, first_at, last_at, last_retained FROM runs WHERE begins ORDER BY source, boot, place
+SELECT source, boot, claimed, first, last, first_at, last_at, last_retained FROM runs WHERE begins ORDER BY source, boot, place
 """
-"""Runs of consecutive numbers of each start of a publisher, in the order of arrival."""
+"""Runs of consecutive numbers of each start of a publisher, all claimed or none, in the order of arrival."""
 
 EARLIER = """
-WITH active AS (
-    SELECT source, boot, min(seq) AS least FROM messages
-    WHERE number BETWEEN $low AND $high AND seq > 0 AND source IS NOT NULL AND boot IS NOT NULL GROUP BY source, boot
+WITH stamped AS (
+    SELECT topic, source, boot, seq FROM messages
+    WHERE number BETWEEN $low AND $high AND seq > 0 AND source IS NOT NULL AND boot IS NOT NULL
+), origins AS (
+    SELECT source, topic, {claimed} AS claimed FROM (SELECT DISTINCT source, topic FROM stamped)
+), active AS (
+    SELECT source, boot, min(seq) AS least, min(seq) FILTER (NOT claimed) AS least_proven
+    FROM stamped JOIN origins USING (source, topic) GROUP BY source, boot
 )
-SELECT source, boot, any_value(least) AS least, max(seq) AS known FROM messages JOIN active USING (source, boot)
-WHERE number < $low AND seq > 0 GROUP BY source, boot
+SELECT source, boot, any_value(least) AS least, any_value(least_proven) AS least_proven, max(seq) AS known
+FROM messages JOIN active USING (source, boot) WHERE number < $low AND seq > 0 GROUP BY source, boot
 """
-"""For each start of a publisher with earlier messages: its lowest number in the window, and its highest before."""
+"""For each start of a publisher with earlier messages: its lowest number in the window, the lowest of those that are not
+claimed, and its highest before."""
 
 EXPIRED = """
 SELECT source, boot, sum(messages)::BIGINT AS messages, min(day) AS first_day, max(day) AS last_day FROM expired_message

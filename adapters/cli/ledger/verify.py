@@ -1,12 +1,12 @@
 """The checks of `scaup verify`: publishers, message numbers, typed tables and archive, each with its differences."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from adapters.cli.ledger import sql
-from adapters.cli.ledger.balance import Balance, expired_text, joined, listed
+from adapters.cli.ledger.balance import CLAIMED, Balance, expired_text, joined, listed
 from adapters.cli.ledger.ledger import Ledger, LedgerWindow, open_ledger, read_runs, settle, unchanged, window
 from adapters.cli.ledger.numbers import Numbers, all_expired, messages_balance, read_numbers
 from adapters.cli.ledger.queries import LedgerQueries
@@ -78,6 +78,10 @@ def publisher_balance(sequence: PublisherSequence, findings: list[SequenceFindin
 def _publishers(ledger: Ledger) -> Iterator[Balance]:
     for sequence, findings in ledger.findings():
         yield publisher_balance(sequence, findings)
+    for sequence, findings in ledger.claims():
+        line = publisher_balance(sequence, findings)
+        means = joined(line.means, "anyone may publish there: not proven" if line.differs else "")
+        yield replace(line, check=CLAIMED, means=means)
 
 
 @dataclass(slots=True)

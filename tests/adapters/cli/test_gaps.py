@@ -61,6 +61,43 @@ def test_findings_of_one_start(
     assert (exit_code, sorted(rows)) == (code, sorted(found)), result.stderr
 
 
+STATE, READINGS = "heating/room-1/state", "/readings/room-1/temperature"
+
+
+def test_forged_stamp_on_a_device_topic_proves_nothing(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 2, 3, topic=STATE, at_s=LATER)
+    recording.publish("heating", 1_000_000_000_000_000, topic=READINGS, at_s=LATER)
+    recording.publish("heating", 2, topic=READINGS, at_s=LATER)
+    recording.publish("heating", 4, 5, topic=STATE, at_s=LATER)
+    code, rows, result = gaps(scaup, recording)
+    assert code == 0, result.stdout
+    assert ("claimed missing", 6, 999_999_999_999_999, 999_999_999_999_994) in rows
+    assert all(kind.startswith("claimed ") for kind, *_ in rows)
+
+
+def test_stamp_of_a_component_on_a_foreign_topic_is_a_claim(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, topic=STATE, at_s=LATER)
+    recording.publish("heating", 9, topic="energy/1/interval", at_s=LATER)
+    assert gaps(scaup, recording)[:2] == (0, [("claimed missing", 2, 8, 7)])
+
+
+def test_claimed_numbers_fill_holes_and_losses_still_show(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("sim-rooms", 1, topic="components/sim-rooms/state", at_s=LATER)
+    recording.publish("sim-rooms", 2, 3, 5, 5, topic=READINGS, at_s=LATER)
+    recording.publish("sim-rooms", 6, topic="components/sim-rooms/state", at_s=LATER)
+    code, rows, _ = gaps(scaup, recording)
+    assert (code, rows) == (1, [("missing", 4, 4, 1), ("claimed doubled", 5, 5, 1)])
+
+
+def test_claims_before_the_window_do_not_move_its_beginning(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 2, topic=STATE)
+    recording.publish("heating", 1_000_000_000, topic=READINGS)
+    recording.publish("heating", 3, 4, 6, topic=STATE, at_s=7200)
+    since = (START_AT + timedelta(hours=1)).isoformat()
+    code, rows, _ = gaps(scaup, recording, "--since", since)
+    assert (code, [row for row in rows if not row[0].startswith("claimed")]) == (1, [("missing", 5, 5, 1)])
+
+
 def test_nothing_recorded_and_nothing_of_a_source(scaup: Scaup, recording: Recording) -> None:
     code, rows, result = gaps(scaup, recording)
     assert (code, rows, "no stamped messages" in result.stderr) == (0, [], True)

@@ -331,6 +331,18 @@ def test_a_typed_table_that_refused_a_message_balances(scaup: Scaup, filled: Rec
     assert verify(scaup, filled)[0] == 0
 
 
+def test_forged_stamp_is_shown_and_no_failure(scaup: Scaup, recording: Recording) -> None:
+    recording.publish("heating", 1, 2, 3, topic="heating/room-1/state")
+    recording.publish("heating", 1_000_000_000_000_000, topic="/readings/room-1/temperature")
+    with recording.closed() as session:
+        result = scaup("verify", session=session)
+    lines = {each["check"]: each for each in map(json.loads, result.stdout.splitlines())}
+    assert result.exit_code == 0, result.stdout
+    assert (lines["publisher"]["expected"], lines["publisher"]["found"], lines["publisher"]["verdict"]) == (3, 3, "ok")
+    assert (lines["claimed"]["missing"], lines["claimed"]["verdict"]) == (999_999_999_999_996, "claimed")
+    assert "anyone may publish there" in lines["claimed"]["means"]
+
+
 def test_starts_that_balance_are_one_line_for_people(scaup: Scaup, recording: Recording) -> None:
     recording.publish("operator", 1, boot="a")
     recording.publish("operator", 1, boot="b")
