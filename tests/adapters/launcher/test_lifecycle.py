@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adapters.cli.commands.down import down
+from adapters.cli.main import cli
 from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import lifecycle, preflight
 from adapters.launcher.__main__ import main, runs
@@ -64,7 +64,7 @@ def test_unknown_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_down_before_anything_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path / "never"))
-    result = CliRunner().invoke(down)
+    result = CliRunner().invoke(cli, ["down"])
     assert result.exit_code == 0
     assert "nothing runs" in result.output
 
