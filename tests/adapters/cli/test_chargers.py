@@ -186,8 +186,8 @@ def test_a_table_is_for_people(scaup: Scaup, booth: FakeBus) -> None:
     assert heading.split("  ")[0] == "charger"
     assert "soc %" in heading
     assert first.split()[:2] == ["c2", "offline"]
-    assert "2026-01-31 08:00:00Z" in second
-    assert max(map(len, text.splitlines())) < 120
+    assert "01-31 08:00" in second
+    assert max(map(len, text.splitlines())) <= 80
     assert scaup("chargers", "-o", "csv", session=FakeSession(booth)).stdout.startswith("charger,state,soc,status,widget,")
 
 
@@ -310,7 +310,7 @@ def test_sessions_from_the_file_where_no_recorder_runs(scaup: Scaup, charged: Re
     assert result.exit_code == 0, result.stderr
     _, _, ended, running = result.stdout.splitlines()
     assert ended.split()[-3:] == ["100", "20.2", "charged"]
-    assert running.split() == ["c1", "w1", "2026-01-31", "08:40:00.000Z", "10"]
+    assert running.split() == ["c1", "w1", "01-31", "08:40", "10"]
 
 
 def test_the_period_is_of_wall_time(scaup: Scaup, charged: Recording) -> None:

@@ -1,7 +1,7 @@
 """`scaup chargers`: Chargers: their state of charge and widgets now, their sessions and pairs."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,15 @@ _LIVE_FOR_PEOPLE: Columns = {
     "soc %": itemgetter("soc"),
     "status": itemgetter("status"),
     "widget": itemgetter("widget"),
-    "its state": itemgetter("widget_state"),
-    "charging since": lambda row: _short(row["started_at"]),
+    "link": lambda row: str(row["widget_state"]).removesuffix(" seen"),
+    "since, UTC": lambda row: _short(row["started_at"]),
     "soc at": lambda row: _short(row["soc_at"]),
 }
 _SESSIONS_FOR_PEOPLE: Columns = {
     "charger": itemgetter("charger"),
     "widget": itemgetter("widget"),
-    "started": itemgetter("started_at"),
-    "ended": itemgetter("ended_at"),
+    "started, UTC": lambda row: _short(row["started_at"]),
+    "ended": lambda row: _short(row["ended_at"]),
     "from %": itemgetter("soc_start"),
     "to %": itemgetter("soc_end"),
     "minutes": lambda row: None if row["duration_s"] is None else round(row["duration_s"] / 60, 1),
@@ -198,10 +198,12 @@ def _none(live: "LiveChargers", charger: str | None, *, online: bool) -> Failed:
 _LOOK = "see scaup status charger-adapter, and scaup tail 'chargers/#' -f"
 
 
-def _short(instant: str | None) -> str | None:
-    """Write an RFC 3339 instant as tables do, to the second; other text is returned unchanged."""
+def _short(instant: str | datetime | None) -> str | None:
+    """Write an instant for a narrow table, to the minute and without its year; text that is none is returned unchanged."""
+    if isinstance(instant, datetime):
+        return f"{instant.astimezone(UTC):%m-%d %H:%M}"
     try:
         found = datetime.fromisoformat(instant or "")
     except ValueError:
         return instant
-    return f"{found:%Y-%m-%d %H:%M:%S}Z" if found.utcoffset() == timedelta() else instant
+    return f"{found:%m-%d %H:%M}" if found.utcoffset() == timedelta() else instant
