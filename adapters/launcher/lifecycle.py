@@ -14,7 +14,7 @@ import click
 
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import WrongUsage
-from adapters.launcher import preflight
+from adapters.launcher import plant_time, preflight
 from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
@@ -26,6 +26,8 @@ TIME_SCALE = "60"
 """Plant seconds per wall second, unless SCAUP_TIME_SCALE is set."""
 DAYS_OF_HISTORY = "7"
 """Days of simulated history in an empty recording, unless SCAUP_SIM_HISTORY_DAYS is set."""
+_BEHIND = """At time scale 1, plant time is wall time. Earlier runs simulated until {:%Y-%m-%d %H:%M}Z: what is simulated now
+lies before that. A run at another scale continues after it."""
 
 
 def load_settings() -> Settings:
@@ -45,7 +47,9 @@ def start(settings: Settings) -> str:
     with _locked(settings.data_dir):
         runtime = _choose_runtime(settings)
         runtime.start(_environment(settings, runtime))
-    return report(settings, runtime, [components()[name] for name in _native(settings).components])
+    text = report(settings, runtime, [components()[name] for name in _native(settings).components])
+    ahead_at = plant_time.ahead_at(settings, datetime.now(UTC))
+    return text if ahead_at is None else f"{text}\n\n{_BEHIND.format(ahead_at)}"
 
 
 def stop(settings: Settings, force: bool) -> bool:
@@ -61,6 +65,7 @@ def stop(settings: Settings, force: bool) -> bool:
             preflight.check_room_to_save(settings.data_dir)
         _epoch_file(settings).unlink(missing_ok=True)
         stopped = [runtime.stop() for runtime in possible_runtimes(settings)]
+        plant_time.end(settings, datetime.now(UTC), any(stopped))
     return any(stopped)
 
 
@@ -146,15 +151,18 @@ def _environment(settings: Settings, runtime: Runtime) -> Mapping[str, str]:
     given = {name: value for name, value in settings.environment.items() if name != "SCAUP_MQTT_PASSWORD"}
     given.setdefault("SCAUP_TIME_SCALE", TIME_SCALE)
     given.setdefault(HISTORY_DAYS.name, DAYS_OF_HISTORY)
-    given.setdefault("SCAUP_PLANT_EPOCH", _epoch(settings, runtime.running()))
+    epoch = _epoch(settings, runtime.running(), float(given["SCAUP_TIME_SCALE"].strip() or 1))
+    if settings.plant_epoch is None:
+        given["SCAUP_PLANT_EPOCH"] = epoch
     return {**given, "SCAUP_DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1"}
 
 
-def _epoch(settings: Settings, running: bool) -> str:
-    """Return when plant time began: now, unless the system runs already."""
+def _epoch(settings: Settings, running: bool, scale: float) -> str:
+    """Return when plant time and wall time are the same: as before if the system runs already, else see `plant_time`."""
     path = _epoch_file(settings)
     if not running or not path.is_file():
-        path.write_text(datetime.now(UTC).isoformat(timespec="milliseconds") + "\n")
+        epoch = plant_time.begin(settings, scale, datetime.now(UTC), settings.plant_epoch)
+        path.write_text(epoch.isoformat(timespec="microseconds") + "\n")
     return path.read_text().strip()
 
 

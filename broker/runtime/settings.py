@@ -35,7 +35,9 @@ VARIABLES = (
     Variable(name="SCAUP_MQTT_CA", default="", meaning="PEM file with the authority of the broker's certificate: turns TLS on"),
     Variable(name="SCAUP_DATA_DIR", default="var", meaning="runtime files: database, archive, credentials, logs"),
     Variable(name="SCAUP_TIME_SCALE", default="1", meaning="plant seconds per wall second (`make up` sets 60)"),
-    Variable(name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time began (`make up` sets it), RFC 3339"),
+    Variable(
+        name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time is the same (`make up` sets it), RFC 3339"
+    ),
     HISTORY_DAYS,
     Variable(name="SCAUP_BIND", default="", meaning="address for every listener; empty: 127.0.0.1 and ::1"),
     Variable(

@@ -78,7 +78,7 @@ class Window:
     def add_recorded(self, readings: Sequence[Reading]) -> bool:
         """Add earlier readings, oldest arrival first; return whether the window has changed.
 
-        Those with a later timestamp than what has arrived since are of another clock: plant time starts over with `make up`.
+        Those with a later timestamp than what has arrived since are of another clock: a run at time scale 1 after a faster one.
         """
         before, live = self._placed, self.readings
         newest_s = max((each.taken_s for each in live if each.taken_s is not None), default=math.inf)

@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 
@@ -286,6 +289,39 @@ def test_two_concurrent_ups_start_one_system(own_plant: Plant) -> None:
     assert own_plant.left() == []
     assert own_plant.ports_are_free()
     assert not (own_plant.settings.data_dir / "plant-epoch").exists()
+
+
+def test_plant_time_continues_in_every_later_run(own_plant: Plant) -> None:
+    """After a stop, and after a crash of everything at once."""
+    for ends in ("stop", "crash", "stop"):
+        assert own_plant.make("up").returncode == 0
+        wanted = recorded_readings(own_plant) + 20
+        assert eventually(partial(has_recorded, own_plant, wanted))
+        if ends == "stop":
+            assert own_plant.make("down").returncode == 0
+        else:
+            for process in sorted(own_plant.left(), key=lambda each: "guardian" not in " ".join(each.cmdline())):
+                process.kill()
+            assert eventually(lambda: own_plant.left() == [])
+    with duckdb.connect(str(own_plant.settings.database), read_only=True) as connection:
+        runs = connection.execute(
+            "SELECT min(event_at), max(event_at) FROM live.messages WHERE source = 'sim-rooms' AND event_at IS NOT NULL "
+            "GROUP BY boot ORDER BY min(number)"
+        ).fetchall()
+    assert len(runs) >= 3
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(runs))
+
+
+def has_recorded(plant: Plant, readings: int) -> bool:
+    return recorded_readings(plant) >= readings
+
+
+def recorded_readings(plant: Plant) -> int:
+    session = ["-m", "adapters.cli.main", "query", "-o", "csv", "SELECT count(*) AS n FROM room_temperature"]
+    done = subprocess.run(
+        [sys.executable, *session], cwd=ROOT, env=plant.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
 
 def test_down_stops_orphans_of_a_killed_supervisor(own_plant: Plant) -> None:

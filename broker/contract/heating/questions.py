@@ -1,6 +1,6 @@
 """Heating: statements about each room's recorded states, for `scaup heating report`.
 
-Plant time begins again with each `make up`, so two runs may overlap in it. States are therefore in the order of their arrival;
+Plant time of a run at time scale 1 may lie before that of an earlier one. States are therefore in the order of their arrival;
 plant time only measures how long each one lasted, within one start (`boot`) of the controller. The time between two starts is
 not counted.
 """

@@ -23,11 +23,11 @@ class Fake:
 
 def test_epoch_lasts_while_the_system_is_up(tmp_path: Path) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
-    first = lifecycle._epoch(settings, running=False)
-    assert lifecycle._epoch(settings, running=True) == first
+    first = lifecycle._epoch(settings, False, 60)
+    assert lifecycle._epoch(settings, True, 60) == first
     (tmp_path / "plant-epoch").write_text("2026-01-31T08:00:00.000+00:00\n")
-    assert lifecycle._epoch(settings, running=True) == "2026-01-31T08:00:00.000+00:00"
-    assert lifecycle._epoch(settings, running=False) != "2026-01-31T08:00:00.000+00:00"
+    assert lifecycle._epoch(settings, True, 60) == "2026-01-31T08:00:00.000+00:00"
+    assert lifecycle._epoch(settings, False, 60) != "2026-01-31T08:00:00.000+00:00"
     assert Settings.load({"SCAUP_PLANT_EPOCH": first}).plant_epoch is not None
 
 
