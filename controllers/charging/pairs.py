@@ -133,7 +133,7 @@ def _shared(found: dict[str, str]) -> list[str]:
     for charger, widget in found.items():
         chargers.setdefault(widget, []).append(charger)
     return [
-        f"widget {widget!a} is assigned to {', '.join(f'{each!a}' for each in sharing)}: a widget belongs to one charger"
+        f"widget {widget!a} is assigned to {', '.join(f'{each!a}' for each in sharing)}: keep one of these pairs"
         for widget, sharing in chargers.items()
         if len(sharing) > 1
     ]

@@ -178,9 +178,11 @@ class FasteningController:
             raise Refused("unknown serial", f"serial number {serial} does not exist: see scaup torque serials")
         part = self._parts.get(self._serials[serial])
         if part is None:
-            raise Refused("no steps", f"serial number {serial} has part {self._serials[serial]}, which does not exist")
+            part_id = self._serials[serial]
+            raise Refused("no steps", f"serial number {serial} has partId {part_id}, which parts.json does not have")
         if not part.steps:
-            raise Refused("no steps", f"part {part.part_number} {part.revision} of serial number {serial} has no steps")
+            name = f"part {part.part_number} {part.revision}"
+            raise Refused("no steps", f"{name} of serial number {serial} has no steps in steps.json")
         return part
 
     def _attach(self, station: Station, request: FasteningRequest, _now_s: float) -> list[Publication]:

@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from broker.contract.fastening.topics import Catalog
-from controllers.fastening.catalog import PARTS, SERIALS, STEPS, InvalidCatalog, check_catalog
+from controllers.fastening.catalog import InvalidCatalog, check_catalog
+from controllers.fastening.entries import PARTS, SERIALS, STEPS
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,11 @@ def read_catalog(folder: str) -> Catalog:
         path = Path(folder).expanduser() if folder else SHIPPED
         files = {name: (path / name).read_bytes() for name in (SERIALS, PARTS, STEPS)}
     except OSError as error:
-        raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {error.filename}: {error.strerror}") from error
+        wanted = f"the folder that SCAUP_TORQUE_CATALOG names must have {SERIALS}, {PARTS} and {STEPS}, readable"
+        raise InvalidCatalog(f"{error.filename}: {error.strerror}: {wanted}") from error
     except RuntimeError as error:  # ~user of an unknown user
         raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {folder}: {error}") from error
-    checked = check_catalog(files)
+    checked = check_catalog(files, str(path))
     for each in checked.incomplete:
         log.error("catalog: %s", each)
     return checked.catalog

@@ -55,7 +55,7 @@ def test_ids_are_exact() -> None:
         (b'{"c1":"w\\u00001"}', "widget 'w\\x001'"),
         ('{"c1":"w\ufffe"}'.encode(), "widget 'w\\ufffe'"),
         (orjson.dumps({"c" * 257: "w1"}), "at most 256 characters, not 257"),
-        (b'{"c1":"w1","c2":"w1"}', "widget 'w1' is assigned to 'c1', 'c2': a widget belongs to one charger"),
+        (b'{"c1":"w1","c2":"w1"}', "widget 'w1' is assigned to 'c1', 'c2': keep one of these pairs"),
         (b'{"c1":"w1","c1":"w2"}', "charger 'c1' has 2 entries: keep one"),
         (b'{"c1":"w1","c\\u0031":"w2"}', "charger 'c1' has 2 entries"),
         (b'{"c1":"w1","c1":"w1"}', "charger 'c1' has 2 entries"),

@@ -68,7 +68,7 @@ def test_commands_follow_the_drivers_protocol() -> None:
     [
         ("RP-9", "unknown serial", "RP-9 does not exist"),
         ("RP-4", "no steps", "10-3 A"),
-        ("RP-5", "no steps", "part 4, which does not exist"),
+        ("RP-5", "no steps", "partId 4, which parts.json does not have"),
         ("", "invalid", "serial"),
         (None, "invalid", "name the serial number"),
     ],
