@@ -34,14 +34,16 @@ WITH published AS (
 """
 
 _REPORT = """
-SELECT room, round(arg_max(celsius, number), 2) AS temperature_c, arg_max(setpoint, number) AS setpoint_c,
+SELECT room, round(arg_max_null(celsius, number), 2) AS temperature_c, arg_max(setpoint, number) AS setpoint_c,
        arg_max(level, number) AS level_pct, arg_max(mode, number) AS mode,
        CAST(arg_max_null(left_out, number) AS VARCHAR) AS left_out,
        CAST(arg_max_null(alarms, number) AS VARCHAR) AS alarms,
        round(min(celsius), 2) AS min_c,
        round(sum(celsius * weight) / sum(weight) FILTER (celsius IS NOT NULL), 2) AS mean_c,
        round(max(celsius), 2) AS max_c,
-       round(100 * coalesce(sum(weight) FILTER (abs(celsius - setpoint) <= $band_k), 0) / sum(weight), 1) AS in_band_pct,
+       round(100 * coalesce(sum(weight) FILTER (abs(celsius - setpoint) <= $band_k), 0)
+           / sum(weight) FILTER (celsius IS NOT NULL), 1) AS in_band_pct,
+       round(100 * coalesce(sum(weight) FILTER (celsius IS NOT NULL), 0) / sum(weight), 1) AS known_pct,
        round(sqrt(sum((celsius - setpoint) ** 2 * weight) / sum(weight) FILTER (celsius IS NOT NULL)), 3) AS rms_k,
        CAST(sum(moved) AS BIGINT) AS travel_pct, count(*) FILTER (changed) AS mode_changes,
        arg_min(received_at, number) AS from_at, arg_max(received_at, number) AS to_at, round(sum(weight) / 3600, 3) AS plant_h
@@ -49,7 +51,7 @@ FROM states GROUP BY room ORDER BY room
 """
 
 _SERIES = """
-SELECT room, avg(celsius) AS celsius, avg(setpoint) AS setpoint, avg(level) AS level,
+SELECT room, avg(celsius) AS celsius, avg(setpoint) AS setpoint, avg(level) AS level, min(arrived_at) AS at,
        floor(least(epoch(arrived_at - first_at) / greatest(epoch(last_at - first_at), 1) * $points, $points - 1)) AS point
 FROM (SELECT *, min(arrived_at) OVER whole AS first_at, max(arrived_at) OVER whole AS last_at
       FROM (SELECT *, min(received_at) OVER (PARTITION BY room ORDER BY number
@@ -66,7 +68,7 @@ def report(room: str | None, since_at: datetime) -> Statement:
 
 
 def series(room: str | None, since_at: datetime, points: int) -> Statement:
-    """Return the statement with at most `points` means per room: room, point, celsius, setpoint, level."""
+    """Return the statement with at most `points` means per room: room, point, at, celsius, setpoint, level."""
     return _statement(_SERIES, room, since_at, points=points)
 
 

@@ -2,11 +2,12 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from adapters.cli.output.charts import bars, text_chart
-from adapters.cli.systems.heating.heating import attention, room_chart
+from adapters.cli.systems.heating.heating import attention, room_chart, silence
 from broker.contract.heating import questions as heating_sql
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder
@@ -64,7 +65,7 @@ def test_a_room_without_a_trusted_sensor_has_no_temperature(scaup: Scaup, record
     left_out = {"sensor-1": "stale", "sensor-2": "stuck"}
     say(recorder, 0, temperature=None, mode="safe", sensors_left_out=left_out, alarms=["no trustworthy sensor"])
     (found,) = report(scaup)
-    assert (found["temperature_c"], found["mean_c"], found["in_band_pct"]) == (None, None, 0.0)
+    assert (found["temperature_c"], found["mean_c"], found["in_band_pct"]) == (None, None, None)
     assert (found["left_out"], found["alarms"]) == (left_out, ["no trustworthy sensor"])
 
 
@@ -204,3 +205,32 @@ def test_a_chart_of_a_room_has_the_given_width() -> None:
 )
 def test_attention_lists_sensors_and_alarms(left_out: object, alarms: object, expected: str) -> None:
     assert attention(left_out, alarms) == expected
+
+
+def test_unknown_time_is_not_out_of_band(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, temperature=22.0)
+    say(recorder, 25, temperature=None, mode="holding", alarms=["no trustworthy sensor"])
+    say(recorder, 60, temperature=None, mode="safe", alarms=["no trustworthy sensor"])
+    say(recorder, 100, temperature=None, mode="safe", alarms=["no trustworthy sensor"])
+    (found,) = report(scaup)
+    assert (found["in_band_pct"], found["known_pct"], found["mean_c"]) == (100.0, 25.0, 22.0)
+    assert found["temperature_c"] is None, "22 °C is not the present temperature"
+
+
+def test_the_age_of_the_last_state_is_shown(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0)
+    assert int(str(report(scaup)[0]["age_s"])) >= 0
+    assert "last state" in silence(7200.0)
+    assert [silence(each) for each in (0.0, 299.0, 600.0, 7200.0)] == ["", "", "last state 10 min ago", "last state 2 h ago"]
+
+
+def test_a_report_is_drawn_as_png(scaup: Scaup, recorder: FakeRecorder, tmp_path: Path) -> None:
+    for minute in range(30):
+        say(recorder, minute, temperature=None if 10 < minute < 20 else 20.0 + minute / 20)
+        say(recorder, minute, "room-2")
+    for arguments in (("room-1",), ()):
+        png = tmp_path / f"{len(arguments)}.png"
+        result = scaup("heating", "report", *arguments, "--since", SINCE, "--png", str(png))
+        assert result.exit_code == 0, result.stderr
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert f"drawn: {png}" in result.stderr

@@ -3,16 +3,17 @@
 import shutil
 import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from adapters.cli.notices import warn
+from adapters.cli.notices import hint, warn
 from adapters.cli.options import Instant, RoomName, examples, output_options
-from adapters.cli.output.charts import bars, text_chart
+from adapters.cli.output.charts import bars, png_chart, text_chart
 from adapters.cli.output.destination import Columns, Output
 from adapters.cli.output.formats import Format
 from adapters.client.errors import Failed
@@ -25,19 +26,23 @@ from broker.message import decode_json
 
 _MOST_CHARTS = 3
 _LABELS = 10
+_MOST_LINES, _PNG_POINTS = 10, 1_000
+_SILENT_S = 300.0
+"""Wall seconds without a state after which what is shown is no longer the present."""
 _FOR_PEOPLE: Columns = {
     "room": itemgetter("room"),
-    "°C": itemgetter("temperature_c"),
+    "°C": lambda row: "–" if row["temperature_c"] is None else row["temperature_c"],
     "set": itemgetter("setpoint_c"),
     "valve": itemgetter("level_pct"),
     "mode": itemgetter("mode"),
     "min": itemgetter("min_c"),
     "mean": itemgetter("mean_c"),
     "max": itemgetter("max_c"),
-    "in band": lambda row: f"{row['in_band_pct']} %",
+    "in band": lambda row: _percent(row["in_band_pct"]),
+    "known": lambda row: _percent(row["known_pct"]),
     "RMS": itemgetter("rms_k"),
     "travel": itemgetter("travel_pct"),
-    "look at": lambda row: attention(row["left_out"], row["alarms"]),
+    "look at": lambda row: ", ".join(filter(None, (attention(row["left_out"], row["alarms"]), silence(row["age_s"])))),
 }
 """The columns of a table, short enough for a terminal."""
 
@@ -47,20 +52,26 @@ def heating() -> None:
     """Heating: control quality of the rooms, and their setpoints."""
 
 
-@heating.command(epilog=examples("scaup heating report", "scaup heating report room-1 --since 10m"))
+@heating.command(
+    epilog=examples(
+        "scaup heating report", "scaup heating report room-1 --since 10m", "scaup heating report room-1 --png room.png"
+    )
+)
 @click.argument("room", required=False, type=RoomName())
 @click.option(
     "--since", "since_at", type=Instant(), default="1h", show_default=True, help="Wall time at which the period begins."
 )
+@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the period here.")
 @output_options
 @click.pass_obj
-def report(session: Session, room: str | None, since_at: datetime, output: Output) -> None:
+def report(session: Session, room: str | None, since_at: datetime, png: Path | None, output: Output) -> None:
     """Show the state of the rooms, and how well they were held at their setpoint.
 
     For each room, or for ROOM only: the present temperature, setpoint, valve level, mode, left-out sensors and alarms; over the
-    period the lowest, mean and highest temperature, the share of time within 0.5 °C of the setpoint, the RMS error, the valve's
-    travel (the sum of its movements) and the changes of mode. All are weighted by plant time: at scale 60 an hour shows 60
-    hours. The time between two starts of the controller is not counted.
+    period the lowest, mean and highest temperature, the share of the known time within 0.5 °C of the setpoint, the share of
+    time in which the temperature was known, the RMS error, the valve's travel (the sum of its movements) and the changes of
+    mode. All are weighted by plant time: at scale 60 an hour shows 60 hours. The time between two starts of the controller is
+    not counted. Without a trusted sensor there is no present temperature; age_s is the age of the last state in wall seconds.
     """
     statement = heating_sql.report(room, since_at)
     rows = rows_of(session, statement.sql, statement.parameters)
@@ -71,9 +82,13 @@ def report(session: Session, room: str | None, since_at: datetime, output: Outpu
         )
     for each in rows:
         each.update({name: orjson.loads(each[name] or "null") for name in ("left_out", "alarms")})
+        each["age_s"] = max(0, round((datetime.now(UTC) - each["to_at"]).total_seconds()))
     output.write_dicts(rows, _FOR_PEOPLE)
     if output.format is Format.TABLE and output.on_terminal and len(rows) <= _MOST_CHARTS:
         _draw(session, room, since_at)
+    if png is not None:
+        _write_png(session, room, since_at, png)
+        hint(f"drawn: {png}")
 
 
 @heating.command(epilog=examples("scaup heating setpoint room-1 21.5"))
@@ -109,6 +124,17 @@ def attention(left_out: Any, alarms: Any) -> str:
     return ", ".join([*sensors, *map(str, alarms if isinstance(alarms, list) else [])])
 
 
+def silence(age_s: float) -> str:
+    """Return how long ago the last state came, empty if it is recent: `last state 2 h ago`."""
+    if age_s < _SILENT_S:
+        return ""
+    return f"last state {age_s / 60:.0f} min ago" if age_s < 2 * 3600 else f"last state {age_s / 3600:.0f} h ago"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value} %"
+
+
 def _number(payload: bytes, key: str) -> float | None:
     try:
         value = decode_json(payload)
@@ -134,3 +160,30 @@ def room_chart(width: int, points: Iterable[dict[str, Any]]) -> list[str]:
     columns = [by_point.get(number, {}) for number in range(width)]
     temperatures, setpoints, levels = ([each.get(key) for each in columns] for key in ("celsius", "setpoint", "level"))
     return [*text_chart(temperatures, setpoints), bars(levels)]
+
+
+def _write_png(session: Session, room: str | None, since_at: datetime, path: Path) -> None:
+    """Draw each room's temperature; of a single room also setpoint and valve level.
+
+    Raises:
+        Failed: there are too many rooms, it cannot be drawn or written.
+    """
+    statement = heating_sql.series(room, since_at, _PNG_POINTS)
+    found = sorted(rows_of(session, statement.sql, statement.parameters), key=itemgetter("point"))
+    rooms = sorted({str(each["room"]) for each in found})
+    if len(rooms) > _MOST_LINES:
+        raise Failed(f"{len(rooms)} rooms do not fit into one picture: at most {_MOST_LINES}", "name a ROOM")
+    with png_chart(path, "Heating" if len(rooms) > 1 else rooms[0], "°C") as axes:
+        for name in rooms:
+            points = [each for each in found if each["room"] == name]
+            times = [each["at"] for each in points]
+            axes.plot(times, _values(points, "celsius"), linewidth=1.2, label=name if len(rooms) > 1 else "temperature")
+            if len(rooms) == 1:
+                axes.plot(times, _values(points, "setpoint"), linestyle="--", linewidth=1.0, color="gray", label="setpoint")
+                valve = axes.twinx()
+                valve.fill_between(times, _values(points, "level"), step="post", alpha=0.15, color="tab:red", linewidth=0)
+                valve.set(ylim=(0, 100), ylabel="valve, %")
+
+
+def _values(points: Iterable[dict[str, Any]], key: str) -> list[float]:
+    return [float("nan") if each[key] is None else float(each[key]) for each in points]
