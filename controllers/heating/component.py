@@ -1,13 +1,15 @@
 """The heating controller: takes readings and setpoints of any number of rooms."""
 
+import logging
 from dataclasses import asdict
 
-from broker.admission import Admission
+from broker.admission import Admission, TokenBucket
 from broker.contract.components.topics import FORGET, read_forget, removal
 from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from controllers.heating.model import Identified
+from controllers.heating.modes import Alarm
 from controllers.heating.room import (
     DEFAULT_SETPOINT_C,
     Decision,
@@ -15,9 +17,13 @@ from controllers.heating.room import (
 )
 from controllers.heating.sensor import MOST_SENSORS
 
+log = logging.getLogger(__name__)
+
 FIRST_DECISION_AFTER_S = 60.0
 """Long enough for retained messages and the first readings of all sensors to arrive."""
 INTERVAL_S = 60.0
+MOST_LOGGED = 100
+"""Alarms in the log per plant hour."""
 REMOVED_AFTER_S = 24 * 3600.0
 MOST_ROOMS = 20_000
 MOST_DECISIONS_PER_S = 2_000
@@ -41,6 +47,8 @@ class HeatingController:
         self._levels: dict[str, int] = {}
         self._setpoints: dict[str, float] = {}
         self._due_s: dict[str, float] = {}
+        self._implausible: set[str] = set()
+        self._logged = TokenBucket(MOST_LOGGED, MOST_LOGGED / 3600.0)
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Take a reading, a setpoint, or a retained level or state of an earlier run.
@@ -128,6 +136,7 @@ class HeatingController:
             return []
         self._due_s[name] = now_s + INTERVAL_S
         decision = room.decide(now_s)
+        self._log_alarms(name, decision, now_s)
         publications = [STATE.publication(_state(decision), room=name)]
         if self._levels.get(name) != decision.level:
             self._levels[name] = decision.level
@@ -144,11 +153,23 @@ class HeatingController:
         self._setpoints.pop(name, None)
         return [removal(VALVE_LEVEL, name), removal(STATE, name)]
 
+    def _log_alarms(self, name: str, decision: Decision, now_s: float) -> None:
+        """Log once that a room's temperature has become implausible."""
+        alarm = next((each for each in decision.alarms if each in _IMPLAUSIBLE), None)
+        if alarm is None:
+            self._implausible.discard(name)
+        elif name not in self._implausible:
+            self._implausible.add(name)
+            if self._logged.take(now_s):
+                log.warning("room %s has %.1f °C, which is %s", name, decision.fused.room_c, alarm.value)
+
     def _remove(self, name: str) -> None:
         del self._rooms[name], self._due_s[name]
         self._levels.pop(name, None)
+        self._implausible.discard(name)
 
 
+_IMPLAUSIBLE = (Alarm.TOO_HOT, Alarm.TOO_COLD)
 _FIELDS = IdentifiedRoom.__struct_fields__
 
 

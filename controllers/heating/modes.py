@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from controllers.heating.fusion import Fused
 from controllers.heating.model import Knowledge
 
+LOWEST_PLAUSIBLE_C, HIGHEST_PLAUSIBLE_C = 0.0, 40.0
+"""A room outside is a mistake of its sensors, or an emergency: a person should check. 40 °C is more than any setpoint and any
+summer in a house, and the °F of a house that is heated are above it."""
 FROST_C, FROST_OVER_C = 7.0, 7.5
 FROST_SETPOINT_C = 8.0
 FROST_LEVEL_PCT = 50.0
@@ -63,6 +66,9 @@ class Alarm(enum.StrEnum):
 
     NO_SENSOR = "no trustworthy sensor"
     NO_RISE = "valve fully open for hours without a rise"
+    TOO_HOT = "implausible: above 40 °C, are the sensors in °F?"
+    """The level does not follow such a temperature: a house in °F would freeze with closed valves."""
+    TOO_COLD = "implausible: below 0 °C"
 
 
 class WindowDetector:

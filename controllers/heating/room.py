@@ -10,7 +10,9 @@ from controllers.heating.modes import (
     FROST_LEVEL_PCT,
     FROST_OVER_C,
     FROST_SETPOINT_C,
+    HIGHEST_PLAUSIBLE_C,
     LONGEST_HOLD_S,
+    LOWEST_PLAUSIBLE_C,
     SAFE_HIGHEST_PCT,
     STUCK_HIGHEST_PCT,
     WINDOW_OTHER_SENSORS_C,
@@ -124,18 +126,20 @@ class RoomControl:
             self._fusion.distrust(fused.used)
             fused = self._fusion.fuse(now_s)
         if fused.room_c is None:
-            return self._decide_without_temperature(fused, dt_s, now_s)
+            return self._decide_without_temperature(fused, dt_s, now_s, Alarm.NO_SENSOR)
+        if fused.room_c > HIGHEST_PLAUSIBLE_C:
+            return self._decide_without_temperature(fused, dt_s, now_s, Alarm.TOO_HOT)
         self._seen_s = now_s
         return self._decide_with_temperature(fused, fused.room_c, dt_s, now_s)
 
-    def _decide_without_temperature(self, fused: Fused, dt_s: float, now_s: float) -> Decision:
+    def _decide_without_temperature(self, fused: Fused, dt_s: float, now_s: float, alarm: Alarm) -> Decision:
         self._model.advance(self.level, dt_s, None)
         stuck = Reason.STUCK in fused.left_out.values()
         if now_s - self._seen_s + (self._fused.unmoved_s if stuck else 0.0) < LONGEST_HOLD_S:
             mode, self.level = Mode.HOLDING, min(self.level, STUCK_HIGHEST_PCT if stuck else 100)
         else:
             mode, self.level = Mode.SAFE, round(safe_pct(self._demand.integral_pct))
-        return self._decision(mode, fused, (Alarm.NO_SENSOR,))
+        return self._decision(mode, fused, (alarm,))
 
     def _decide_with_temperature(self, fused: Fused, room_c: float, dt_s: float, now_s: float) -> Decision:
         if fused.used != self._fused.used and abs(room_c - (self._fused.room_c or room_c)) > WINDOW_OTHER_SENSORS_C:
@@ -148,8 +152,9 @@ class RoomControl:
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
         self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
-        no_rise = self._rise.update(self.level, room_c, now_s)
-        return self._decision(mode, fused, (Alarm.NO_RISE,) if no_rise else ())
+        alarms = [Alarm.NO_RISE] if self._rise.update(self.level, room_c, now_s) else []
+        alarms += [Alarm.TOO_COLD] if room_c < LOWEST_PLAUSIBLE_C else []
+        return self._decision(mode, fused, tuple(alarms))
 
     def _wanted_pct(self, mode: Mode, fused: Fused, now_s: float) -> float:
         if mode is Mode.WINDOW_OPEN:

@@ -291,3 +291,32 @@ def test_a_high_time_scale_limits_the_rooms() -> None:
     controller.on_message(reading(21.0, topic="/readings/b/temperature"), 0.0)
     with pytest.raises(Rejected, match="there are 2 rooms already"):
         controller.on_message(reading(21.0, topic="/readings/c/temperature"), 0.0)
+
+
+def fahrenheit(controller: HeatingController, minutes: int) -> list[Publication]:
+    """Feed five lively sensors of a house at 57 °F."""
+    publications = []
+    for minute in range(minutes):
+        for number in range(5):
+            value = 57.0 + 0.1 * number + 0.05 * ((minute + number) % 3)
+            controller.on_message(reading(value, f"sensor-{number}"), minute * 60.0)
+        publications += controller.on_tick(minute * 60.0)
+    return publications
+
+
+def test_a_house_in_fahrenheit_alarms_and_does_not_freeze(caplog: pytest.LogCaptureFixture) -> None:
+    found = states(fahrenheit(HeatingController(), 120))
+    assert {each.alarms for each in found} == {("implausible: above 40 °C, are the sensors in °F?",)}
+    assert found[-1].mode == "safe"
+    assert found[-1].level >= 10
+    assert found[-1].temperature == pytest.approx(57.2, abs=0.5)
+    assert [each.message for each in caplog.records if "°F" in each.message] == [
+        "room room-1 has 57.3 °C, which is implausible: above 40 °C, are the sensors in °F?"
+    ]
+
+
+def test_a_room_below_freezing_alarms_and_is_heated() -> None:
+    state = states(run(HeatingController(), 0.0, 30, -4.0))[-1]
+    assert state.alarms == ("implausible: below 0 °C",)
+    assert state.mode == "frost protection"
+    assert state.level > 0
