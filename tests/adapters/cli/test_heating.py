@@ -220,7 +220,6 @@ def test_unknown_time_is_not_out_of_band(scaup: Scaup, recorder: FakeRecorder) -
 def test_the_age_of_the_last_state_is_shown(scaup: Scaup, recorder: FakeRecorder) -> None:
     say(recorder, 0)
     assert int(str(report(scaup)[0]["age_s"])) >= 0
-    assert "last state" in silence(7200.0)
     assert [silence(each) for each in (0.0, 299.0, 600.0, 7200.0)] == ["", "", "last state 10 min ago", "last state 2 h ago"]
 
 

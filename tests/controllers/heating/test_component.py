@@ -311,7 +311,7 @@ def test_a_house_in_fahrenheit_alarms_and_does_not_freeze(caplog: pytest.LogCapt
     assert found[-1].level >= 10
     assert found[-1].temperature == pytest.approx(57.2, abs=0.5)
     assert [each.message for each in caplog.records if "°F" in each.message] == [
-        "room room-1 has 57.3 °C, which is implausible: above 40 °C, are the sensors in °F?"
+        "room room-1 has 57.2 °C, which is implausible: above 40 °C, are the sensors in °F?"
     ]
 
 

@@ -26,7 +26,9 @@ from broker.message import decode_json
 
 _MOST_CHARTS = 3
 _LABELS = 10
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _MOST_LINES, _PNG_POINTS = 10, 1_000
+_ALL_KNOWN_PCT = 99.9
 _SILENT_S = 300.0
 """Wall seconds without a state after which what is shown is no longer the present."""
 _FOR_PEOPLE: Columns = {
@@ -38,8 +40,7 @@ _FOR_PEOPLE: Columns = {
     "min": itemgetter("min_c"),
     "mean": itemgetter("mean_c"),
     "max": itemgetter("max_c"),
-    "in band": lambda row: _percent(row["in_band_pct"]),
-    "known": lambda row: _percent(row["known_pct"]),
+    "in band": lambda row: _in_band(row["in_band_pct"], row["known_pct"]),
     "RMS": itemgetter("rms_k"),
     "travel": itemgetter("travel_pct"),
     "look at": lambda row: ", ".join(filter(None, (attention(row["left_out"], row["alarms"]), silence(row["age_s"])))),
@@ -52,11 +53,7 @@ def heating() -> None:
     """Heating: control quality of the rooms, and their setpoints."""
 
 
-@heating.command(
-    epilog=examples(
-        "scaup heating report", "scaup heating report room-1 --since 10m", "scaup heating report room-1 --png room.png"
-    )
-)
+@heating.command(epilog=examples("scaup heating report", "scaup heating report room-1 --since 10m --png room.png"))
 @click.argument("room", required=False, type=RoomName())
 @click.option(
     "--since", "since_at", type=Instant(), default="1h", show_default=True, help="Wall time at which the period begins."
@@ -128,11 +125,14 @@ def silence(age_s: float) -> str:
     """Return how long ago the last state came, empty if it is recent: `last state 2 h ago`."""
     if age_s < _SILENT_S:
         return ""
-    return f"last state {age_s / 60:.0f} min ago" if age_s < 2 * 3600 else f"last state {age_s / 3600:.0f} h ago"
+    size_s, unit = next(each for each in _UNITS if age_s >= 2 * each[0])
+    return f"last state {age_s / size_s:.0f} {unit} ago"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value} %"
+def _in_band(in_band_pct: float | None, known_pct: float) -> str:
+    """Return the share of the known time, with the share that is known unless it is all."""
+    share = "–" if in_band_pct is None else f"{in_band_pct} %"
+    return share if known_pct > _ALL_KNOWN_PCT else f"{share} of {known_pct} %"
 
 
 def _number(payload: bytes, key: str) -> float | None:
