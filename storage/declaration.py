@@ -22,6 +22,6 @@ RETENTION = Variable(
 DECLARATION = Declaration(
     name="recorder",
     summary="records every message, answers SQL about it",
-    publishes=(storage.STATS, storage.ANSWER, storage.DRIFT),
+    publishes=(storage.STATS, storage.ANSWER, storage.DRIFT, storage.HANDOVER),
     variables=(MEMORY, MIN_FREE, RETENTION),
 )

@@ -5,12 +5,14 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from broker.contract.storage.topics import ANSWER, CANCEL, DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import InvalidTopic, Rejected
 from broker.message import Message, Publication, read_message
 from broker.mqtt.packets import Delivery
+from broker.runtime.client_id import keep_secrets
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Bus
 from broker.runtime.publisher import Publisher
@@ -20,7 +22,9 @@ from storage.clock import WallClock
 from storage.database.batch import TimedDelivery
 from storage.database.database import Database
 from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
-from storage.ingest.session import RecordingSession
+from storage.errors import StorageError
+from storage.ingest.handover import SessionHandover
+from storage.ingest.session import RecordingSession, session_options
 from storage.ingest.stats import Stats
 from storage.query.answers import may_answer
 from storage.query.limits import MAX_UNSENT_PARTS, Limits
@@ -30,6 +34,8 @@ from storage.retention.policy import SHIPPED_POLICY, read_policy
 from storage.retention.requests import Requests
 
 log = logging.getLogger(__name__)
+
+DELIVER_S = 5.0
 
 
 class Recorder:
@@ -49,11 +55,12 @@ class Recorder:
         read_policy(policy)
         self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
         self._stats = Stats()
-        address = settings.broker_address(DECLARATION.name)
+        self._address, self._data_dir = settings.broker_address(DECLARATION.name), settings.data_dir
+        self._options = session_options(_secret(settings.data_dir))
         self._clock = WallClock()
         if (newest_at := self.database.newest_at()) is not None:
             self._clock.continue_after(newest_at)
-        self._session = RecordingSession(address, self.database, self._stats, self._on_commit, self._clock)
+        self._session = RecordingSession(self._address, self._options, self.database, self._stats, self._on_commit, self._clock)
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())
         in_writer = self._session.in_writer
@@ -72,7 +79,7 @@ class Recorder:
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
         """Record, answer and report until cancelled; then finish the last batch, stop all queries and close the database."""
         self._bus = bus
-        work = (self._session.run(working), self._report(bus), self._maintenance.run_daily())
+        work = (self._session.run(working, self._take_over), self._report(bus), self._maintenance.run_daily())
         tasks = {asyncio.create_task(each) for each in work}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -87,6 +94,16 @@ class Recorder:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self.database.close)
             await self._queries.wait_closed()
+
+    async def _take_over(self) -> None:
+        """Record what a session of earlier releases holds, and end it."""
+        earlier = replace(self._options, secret="")
+        await SessionHandover(
+            self._address, earlier, self._options, self._session, self._deliver, self._data_dir, DECLARATION.name
+        ).run()
+
+    async def _deliver(self, publication: Publication) -> None:
+        await self._bus.deliver(publication, DELIVER_S)
 
     async def _report(self, bus: Bus) -> None:
         while True:
@@ -130,6 +147,13 @@ class Recorder:
         self._publisher.publish(publication, self._session.connection)
         while self._session.connection.unsent > MAX_UNSENT_PARTS:  # noqa: ASYNC110 - polled, to keep the connection simple
             await asyncio.sleep(0.005)
+
+
+def _secret(data_dir: Path) -> str:
+    try:
+        return keep_secrets(data_dir, [DECLARATION.name])[DECLARATION.name]
+    except OSError as error:
+        raise StorageError(f"the secret of the recorder's client id cannot be written: {error}") from error
 
 
 def _end_process() -> None:

@@ -48,6 +48,8 @@ class PahoBus:
 
     def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
         self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
+        """The part of the client id that answer topics show, which everyone may read."""
+        self._secret = secrets.token_hex(16)
         self._address, self._session_expiry_s = address, session_expiry_s
         self._where = place(address)
         self._inbox: deque[Received] = deque()
@@ -243,7 +245,11 @@ class PahoBus:
 
     def _new_client(self) -> PahoClient:
         client = PahoClient(
-            self._take, CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+            self._take,
+            CallbackAPIVersion.VERSION2,
+            f"{self.client_id}-{self._secret}",
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = 0  # counted here: paho would look at all of them for each acknowledgement

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from broker.runtime.settings import read_password
+from broker.runtime.settings import CREDENTIALS, read_password
 
 _ITERATIONS = 101
 """As in mosquitto_passwd. The passwords are 256 random bits, which more iterations would not make safer."""
@@ -19,7 +19,7 @@ _ITERATIONS = 101
 
 def create_passwords(data_dir: Path, accounts: Iterable[str]) -> dict[str, str]:
     """Return the password of every account, generating those that are missing (file mode 0600, folder 0700)."""
-    folder = data_dir / "credentials"
+    folder = data_dir / CREDENTIALS
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     passwords = {}
     for account in accounts:

@@ -19,6 +19,7 @@ from pathlib import Path
 from broker.errors import BusError, InvalidSetting
 from broker.launch.access import DEVICE, access_file
 from broker.launch.credentials import create_passwords, write_password_file, write_private
+from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import LOOPBACK, ROOT, Settings
 
@@ -145,6 +146,7 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     accounts = [*declarations, *([] if placement.anonymous else [DEVICE])]
     passwords = create_passwords(settings.data_dir, accounts)
+    keep_secrets(settings.data_dir, (name for each in declarations.values() for name in each.names))
     written = [
         _replace(folder / "access", access_file(declarations.values())),
         write_password_file(folder / "passwords", passwords),

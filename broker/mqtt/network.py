@@ -165,7 +165,7 @@ class NetworkConnection:
         if options.session_expiry_s:
             properties["session_expiry_interval"] = options.session_expiry_s
         client = gmqtt.Client(
-            options.client_id,
+            options.full_client_id,
             clean_session=options.session_expiry_s == 0,
             will_message=options.will,
             logger=_gmqtt_log,

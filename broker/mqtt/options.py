@@ -1,6 +1,6 @@
 """Options of a connection: the broker's address, the client's session and its subscriptions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line connects through paho, and gmqtt takes long to import
@@ -34,6 +34,9 @@ class Options:
     """The client's side of a connection. `session_expiry_s` above 0 asks for a session that outlives the connection."""
 
     client_id: str
+    """The part of the client id that logs show."""
+    secret: str = field(default="", repr=False)
+    """The part that other clients must not guess: whoever connects with the same id gets the session."""
     subscriptions: tuple[Subscription, ...] = ()
     session_expiry_s: int = 0
     receive_maximum: int = 1_000
@@ -42,3 +45,8 @@ class Options:
     """Acknowledge deliveries when `on_deliveries` returns; otherwise the listener calls `Connection.acknowledge` later."""
     max_queued: int = 10_000
     """Publications that may wait for the broker; beyond that, or beyond `LARGEST_BACKLOG_BYTES`, the oldest are dropped."""
+
+    @property
+    def full_client_id(self) -> str:
+        """The client id as the broker gets it."""
+        return f"{self.client_id}-{self.secret}" if self.secret else self.client_id

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
@@ -14,6 +15,9 @@ from broker.message import Publication, decode, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options, Subscription
 from broker.mqtt.packets import Delivery, MalformedPacket, parse_properties
+from broker.mqtt.topics import matches
+from broker.mqtt.visit import Visit, end_session
+from broker.runtime.client_id import DONE, keep_secrets, random_secret, read_note, read_secret, write_note
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Component, Service
 from broker.runtime.declaration import Declaration
@@ -27,6 +31,8 @@ log = logging.getLogger(__name__)
 FLUSH_TIMEOUT_S = 5.0
 SETTLE_S = 0.5
 """Wait after a reconnect for the state of another instance, before publishing `online`."""
+RETRY_S = 1.0
+"""Wait after a failed attempt to empty the session of an earlier release."""
 OVERLOAD_TICK_S = 1.0
 SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks, at any time scale."""
@@ -76,16 +82,20 @@ class Runtime(ConnectionListener):
         self._missed: list[Delivery] | None = [] if declaration.session_s else None
         """Messages that the broker had queued, held back until all retained ones have arrived; None from then on."""
         self._up = asyncio.Event()
+        self._handed_over = False
+        self._data_dir = settings.data_dir
         options = Options(
             client_id=declaration.name,
+            secret=_secret(declaration, settings),
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
             session_expiry_s=declaration.session_s,
             acknowledge=False,
             max_queued=declaration.max_queued,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
-        address = settings.broker_address(declaration.account or declaration.name)
-        self._connection = Connection(address, options, self)
+        self._address = settings.broker_address(declaration.account or declaration.name)
+        self._options = options
+        self._connection = Connection(self._address, options, self)
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`; then let the component finish, publish `offline` and disconnect.
@@ -112,9 +122,9 @@ class Runtime(ConnectionListener):
             deliveries = [each for each in deliveries if each.retain]
         self._handle_all(deliveries)
 
-    def _handle_all(self, deliveries: list[Delivery]) -> None:
+    def _handle_all(self, deliveries: list[Delivery], live: bool = True) -> None:
         for delivery in deliveries:
-            self._handle(delivery)
+            self._handle(delivery, live)
         self._connection.acknowledge(deliveries)
 
     async def _catch_up(self) -> None:
@@ -124,16 +134,56 @@ class Runtime(ConnectionListener):
             self._up.clear()
             try:
                 await self._connection.ping()
-            except BrokerUnavailable:
-                continue  # the next connection sets `_up`
+                await self._empty_earlier_session()
+            except BrokerUnavailable as error:
+                if self._connection.connected:
+                    log.warning("%s; trying again in %.1f s", error, RETRY_S)
+                    asyncio.get_running_loop().call_later(RETRY_S, self._up.set)
+                continue  # otherwise the next connection sets `_up`
             missed, self._missed = self._missed, None
-            self._handle_all(missed or [])
+            self._handle_all(missed or [], live=False)
 
-    def _handle(self, delivery: Delivery) -> None:
+    async def _empty_earlier_session(self) -> None:
+        """Hand over what the session of earlier releases holds, whose client id was the bare name, and end it: once.
+
+        The present session is subscribed by now, so no message is in neither of them; one can be in both, as after a kill.
+
+        Raises:
+            BrokerUnavailable: the connection was lost; what was not handed over is still in the session.
+        """
+        name = self._declaration.name
+        self._handed_over = self._handed_over or read_note(self._data_dir, name) == DONE
+        if self._handed_over:
+            return
+        found: list[Delivery] = []
+        options = replace(self._options, secret="", subscriptions=(), will=None)
+        async with Visit(self._address, options, lambda deliveries: found.extend(deliveries)) as earlier:
+            count = 0
+            while True:
+                await earlier.ping()
+                if not found:
+                    break
+                batch = found[:]
+                found.clear()
+                for delivery in batch:
+                    if not delivery.retain and any(matches(each, delivery.topic) for each in self._filters()):
+                        self._handle(delivery, live=False)
+                earlier.acknowledge(batch)
+                count += len(batch)
+        await end_session(self._address, options)
+        if earlier.present:
+            log.info("took over the session of an earlier release, with %d messages", count)
+        self._handed_over = True
+        try:
+            write_note(self._data_dir, name, DONE)
+        except OSError as error:
+            log.warning("the data directory cannot be written, so the next start looks for an earlier session again: %s", error)
+
+    def _handle(self, delivery: Delivery, live: bool = True) -> None:
         if _is_replayed(delivery):
             return
         if delivery.topic == self._own_topic:
-            self._check_takeover(delivery)
+            self._check_takeover(delivery, live and not delivery.retain)
             return
         try:
             message = read_message(delivery)
@@ -257,23 +307,31 @@ class Runtime(ConnectionListener):
             self._publisher.publish(self._presence(Presence.ONLINE), self._connection, urgent=True)
             self._is_online = True
 
-    def _check_takeover(self, delivery: Delivery) -> None:
-        """Give way to a later start of this component: two clients of one name disconnect each other endlessly.
+    def _check_takeover(self, delivery: Delivery, live: bool) -> None:
+        """Give way to a later start of this component, and correct what an earlier one leaves behind.
 
-        Mosquitto 2.0 does not send them the reason. The state of an *earlier* start proves nothing: a broker that was killed
-        restores what it saved last, which may be several starts old.
+        Two starts on one data directory have one client id and disconnect each other; Mosquitto 2.0 does not send them the
+        reason. Two on different ones are connected side by side. Each learns of the other by its state. One that is not
+        `live`, but was retained or queued before the first connection, proves nothing: a broker that was killed restores what
+        it saved last, which may be several starts old, and a clock that was ahead may have made it seem later.
 
         Raises:
             TakenOver: a later start of this component has been connected since this one was.
         """
         try:
-            boot = decode(delivery.payload, ComponentState).boot
+            state = decode(delivery.payload, ComponentState)
         except Rejected:
             return
-        if self._reconnecting and boot > self._publisher.boot:
+        if state.boot == self._publisher.boot:
+            return
+        is_later = state.boot > self._publisher.boot
+        if is_later and (self._reconnecting or (state.state is Presence.ONLINE and live)):
             self._is_online = False
             name = self._declaration.name
             raise TakenOver(f"another {name} took the place of this one: it is running twice, and the later start continues")
+        if self._is_online and not delivery.retain and not self._stopping.is_set():
+            self._is_online = False  # the other's state is retained now; if it is online, it has to learn of this one
+            self._publish_online()
 
     def _presence(self, presence: Presence) -> Publication:
         state = ComponentState(state=presence, boot=self._publisher.boot, version=release())
@@ -287,6 +345,17 @@ class Runtime(ConnectionListener):
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
                 log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
             await self._connection.disconnect()
+
+
+def _secret(declaration: Declaration, settings: Settings) -> str:
+    """Return the secret part of the client id: the kept one where the broker keeps a session for it, or where there is one."""
+    name = declaration.name
+    try:
+        if declaration.session_s:
+            return keep_secrets(settings.data_dir, [name])[name]
+    except OSError as error:
+        log.warning("no session is kept between two starts, since the data directory cannot be written: %s", error)
+    return read_secret(settings.data_dir, name) or random_secret()
 
 
 def _is_replayed(delivery: Delivery) -> bool:

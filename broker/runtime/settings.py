@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "::1")
 _OWN_PORTS = {"http": 80, "https": 443}
 
+CREDENTIALS = "credentials"
+"""Folder of the data directory with passwords and secret client ids."""
+
 HISTORY_DAYS = Variable(
     name="SCAUP_SIM_HISTORY_DAYS",
     default="0",
@@ -143,7 +146,7 @@ def read_environment() -> dict[str, str]:
 def read_password(data_dir: Path, account: str) -> str | None:
     """Return the generated password of an account, None if there is none that this user may read."""
     try:
-        return (data_dir / "credentials" / account).read_text().strip() or None
+        return (data_dir / CREDENTIALS / account).read_text().strip() or None
     except (FileNotFoundError, PermissionError, NotADirectoryError):
         return None
 

@@ -5,10 +5,10 @@ Acknowledgements are sent in `_acknowledge` and nowhere else.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from broker.contract.storage.topics import QUERY, Drift
 from broker.mqtt.connection import Connection, ConnectionListener
@@ -45,21 +45,37 @@ OnCommit = Callable[[list[TimedDelivery], tuple[Drift, ...]], None]
 T = TypeVar("T")
 
 
+class Link(Protocol):
+    """A connection on which deliveries are acknowledged."""
+
+    def acknowledge(self, deliveries: list[Delivery]) -> int:
+        """Acknowledge deliveries; return how many were acknowledged."""
+        ...
+
+
+def session_options(secret: str) -> Options:
+    """Return the options of the recording session with this secret in its client id; earlier releases had none."""
+    return Options(
+        client_id=CLIENT_ID,
+        secret=secret,
+        subscriptions=(_EVERYTHING,),
+        session_expiry_s=NEVER_EXPIRES,
+        receive_maximum=RECEIVE_MAXIMUM,
+        acknowledge=False,
+    )
+
+
 class RecordingSession(ConnectionListener):
     """Records every message that the broker delivers to one session that never expires.
 
     `on_commit` is called with each committed batch, in order, and with the changes in the shape of its payloads.
     """
 
-    def __init__(self, address: Address, database: Database, stats: Stats, on_commit: OnCommit, clock: WallClock) -> None:
-        options = Options(
-            client_id=CLIENT_ID,
-            subscriptions=(_EVERYTHING,),
-            session_expiry_s=NEVER_EXPIRES,
-            receive_maximum=RECEIVE_MAXIMUM,
-            acknowledge=False,
-        )
+    def __init__(
+        self, address: Address, options: Options, database: Database, stats: Stats, on_commit: OnCommit, clock: WallClock
+    ) -> None:
         self.connection = Connection(address, options, self)
+        self._link: Link = self.connection
         self._database, self._stats, self._on_commit, self._clock = database, stats, on_commit, clock
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._codes = StreamCodes()
@@ -83,16 +99,17 @@ class RecordingSession(ConnectionListener):
         """Messages that are received but not committed."""
         return len(self._pending) + self._committing
 
-    async def run(self, working: Callable[[bool], None]) -> None:
+    async def run(self, working: Callable[[bool], None], before: Callable[[], Awaitable[None]] | None = None) -> None:
         """Record until cancelled, then commit and acknowledge the messages that have arrived, and disconnect.
 
-        `working` is called with True when recording starts to work, with False when it stops.
+        `working` is called with True when recording starts to work, with False when it stops. `before` runs before the first
+        connection, and may record from other sessions with `record_from`.
 
         Raises:
             TakenOver: another recorder connected to the same broker.
         """
         self._working = working
-        connecting = asyncio.create_task(self.connection.run(), name="recording")
+        connecting = asyncio.create_task(self._connect(before), name="recording")
         writing = asyncio.create_task(self._write(), name="writing")
         try:
             done, _ = await asyncio.wait({connecting, writing}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,11 +125,36 @@ class RecordingSession(ConnectionListener):
             await asyncio.gather(connecting, writing, return_exceptions=True)
             await asyncio.to_thread(self._writer.shutdown)
 
+    async def _connect(self, before: Callable[[], Awaitable[None]] | None) -> None:
+        if before is not None:
+            await before()
+        await self.connection.run()
+
     async def before_connect(self) -> None:
         """Commit all messages of the lost connection: exactly those may now be delivered again."""
+        await self.record_from(self.connection, await self.last_session())
+
+    async def record_from(self, link: "Link", session: int) -> None:
+        """Commit all messages so far. Those that arrive next belong to `session`, and are acknowledged on `link`."""
         await self._idle.wait()
-        self._session = await self._retry(self._database.session)
-        self._committed = CommittedMessages(self._session, self._database.last_number)
+        self._link, self._session = link, session
+        self._committed = CommittedMessages(session, self._database.last_number)
+
+    async def until_committed(self) -> None:
+        """Wait until all messages that have arrived are committed and acknowledged."""
+        await self._idle.wait()
+
+    async def last_session(self) -> int:
+        """Return the number of the newest session, 0 before the first."""
+        return await self._retry(self._database.session)
+
+    async def begin_session(self) -> int:
+        """Number a session that the broker began; return its number."""
+        return await self._retry(self._database.begin_session)
+
+    def report(self, working: bool) -> None:
+        """Report that recording works, or does not."""
+        self._working(working)
 
     async def on_session(self, present: bool) -> None:
         """Number a new session before anything is delivered in it: packet identifiers start at 1.
@@ -121,7 +163,7 @@ class RecordingSession(ConnectionListener):
         """
         self._unnumbered |= not present
         if self._unnumbered:
-            self._session = await self._retry(self._database.begin_session)
+            self._session = await self.begin_session()
             self._unnumbered = False
             self._committed = CommittedMessages(self._session, 0)
             log.info("the broker began a new session (%d)", self._session)
@@ -222,7 +264,7 @@ class RecordingSession(ConnectionListener):
             self._working(self.connection.connected)
 
     def _acknowledge(self, deliveries: list[Delivery]) -> None:
-        self._stats.acknowledged += self.connection.acknowledge(deliveries)
+        self._stats.acknowledged += self._link.acknowledge(deliveries)
 
     async def _run_in_writer(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)

@@ -1,4 +1,4 @@
-"""Detection of another recorder on the same broker: each of the two would take over the other's session for ever."""
+"""Detection of another recorder on the same broker: each of the two would record everything, and answer every query."""
 
 import asyncio
 import secrets

@@ -18,7 +18,7 @@ from broker.runtime.settings import Settings
 from storage.clock import WallClock
 from storage.database.database import CommitResult, Database
 from storage.errors import NoSpace, StorageError
-from storage.ingest.session import RecordingSession
+from storage.ingest.session import RecordingSession, session_options
 from storage.ingest.stats import Stats
 from tests.real_broker import RealBroker
 
@@ -32,8 +32,10 @@ class Recording:
 
     def __init__(self, settings: Settings, database: Database, clock: WallClock | None = None) -> None:
         self.stats = Stats()
-        address = settings.broker_address("recorder")
-        self.session = RecordingSession(address, database, self.stats, lambda batch, drifts: None, clock or WallClock())
+        address, options = settings.broker_address("recorder"), session_options("s")
+        self.session = RecordingSession(
+            address, options, database, self.stats, lambda batch, drifts: None, clock or WallClock()
+        )
         self._ready = asyncio.Event()
 
     async def __aenter__(self) -> "Recording":

@@ -14,6 +14,7 @@ from adapters.client.requests import component_states, component_warnings
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
 from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recorder, warning
+from adapters.launcher.checks.client_ids import check_client_ids, session_at
 from adapters.launcher.checks.data_dir import check_data_dir
 from adapters.launcher.checks.machine import check_machine
 from adapters.launcher.registry import components
@@ -28,8 +29,9 @@ _COLUMNS = ("check", "result", "detail", "fix")
 def doctor(ctx: click.Context, output: Output) -> None:
     """Check the whole installation, and name a fix for each problem.
 
-    Checks versions, disk, ports, permissions, the broker and its settings, every account and its access rules, the recorder,
-    the clock, and which components are online. Safe while everything runs. Exits with 1 if a check failed.
+    Checks versions, disk, ports, permissions, the broker and its settings, every account and its access rules, client ids that
+    can be guessed, the recorder, the clock, and which components are online. Safe while everything runs. Exits with 1 if a
+    check failed.
     """
     findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
@@ -45,6 +47,9 @@ def _check(session: Session) -> Iterator[Finding]:
     try:
         yield from _on_the_bus(session)
         yield from broker.check_access(settings, declarations, session.login)
+        has_session = session_at(settings, OPERATOR.name)
+        expected = {name: components()[name] for name in expected_components(settings.components)}
+        yield from check_client_ids(settings.data_dir, expected, has_session)
     except ClientError as error:
         yield failed("broker", error.message, error.fix)
     yield _clock(session)

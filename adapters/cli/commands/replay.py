@@ -113,8 +113,8 @@ def replay(
     The prefix is put before the whole topic: /readings/room-1/temperature becomes replay//readings/room-1/temperature, and
     removing the prefix gives the original topic. To the original topics, the operator may publish only what a device may.
 
-    Never replayed: replayed messages themselves, storage/query, storage/cancel, storage/answer, storage/stats, storage/drift,
-    and $SYS. If the broker refuses a message of QoS 0, it is lost without an error, since QoS 0 has no acknowledgement.
+    Never replayed: replayed messages themselves, the storage/ topics of the recorder, and $SYS. If the
+    broker refuses a message of QoS 0, it is lost without an error, since QoS 0 has no acknowledgement.
     """
     from adapters.client.pages import MESSAGES, select
     from adapters.client.replay import COLUMNS, replayable, span

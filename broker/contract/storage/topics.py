@@ -150,6 +150,12 @@ class Drift(msgspec.Struct, frozen=True):
     found: str
 
 
+class Handover(msgspec.Struct, frozen=True):
+    """A mark in the stream of all messages, at which the recorder goes over from one session at the broker to another."""
+
+    id: str
+
+
 QUERY = Stream(
     template=TopicTemplate("storage/query"),
     payload=QueryRequest,
@@ -181,7 +187,12 @@ DRIFT = Stream(
     payload=Drift,
     summary="recorder → all: the shape of a device's payload has changed",
 )
-STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL, ANSWER, STATS, DRIFT)
+HANDOVER = Stream(
+    template=TopicTemplate("storage/handover"),
+    payload=Handover,
+    summary="recorder → recorder: it changes its session at this message",
+)
+STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL, ANSWER, STATS, DRIFT, HANDOVER)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL)
 """The operator's account may publish these, with the command line."""

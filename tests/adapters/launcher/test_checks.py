@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.launcher.checks import Finding, Verdict, broker, data_dir, machine, recorder
+from adapters.launcher.checks import Finding, Verdict, broker, client_ids, data_dir, machine, recorder
 from adapters.launcher.registry import components
 from broker.contract.components.topics import ComponentState, Presence
 from broker.contract.storage.topics import RecorderStats
+from broker.errors import BrokerUnavailable
 from broker.launch import mosquitto
+from broker.mqtt.options import Options
+from broker.runtime.client_id import DONE, keep_secrets, write_note
 from broker.runtime.settings import Settings
 from tests.adapters.client.fakes import FakeBus, FakeSession
 
@@ -144,6 +147,52 @@ def test_account_may_publish_its_declared_topics_only(may_publish: tuple[str, ..
 
 def test_wrong_password_fails() -> None:
     check(broker.account("heating", "password", session_with().login), FAILED, "heating")
+
+
+def test_a_component_without_a_secret_id(tmp_path: Path) -> None:
+    declarations = {name: components()[name] for name in ("recorder", "charger-adapter")}
+    keep_secrets(tmp_path, ["recorder", "charger-adapter"])
+    check(client_ids.secrets(tmp_path, declarations), WARNING, "charger-adapter-2")
+    keep_secrets(tmp_path, (name for each in declarations.values() for name in each.names))
+    check(client_ids.secrets(tmp_path, declarations), OK)
+
+
+@pytest.mark.parametrize(
+    ("present", "note", "verdict", "text"),
+    [
+        ((), DONE, OK, "scaup-recorder"),
+        (("scaup-recorder",), DONE, FAILED, "scaup-recorder"),
+        (("energy",), DONE, FAILED, "energy"),
+        (("heating",), DONE, OK, ""),
+        (("energy",), "recording 7", WARNING, "energy"),
+        ((), None, WARNING, "recorder"),
+    ],
+)
+def test_a_session_with_a_guessed_id(
+    tmp_path: Path, present: tuple[str, ...], note: str | None, verdict: Verdict, text: str
+) -> None:
+    """One that is still to be taken over is not touched: a running component of an earlier release would lose it."""
+    tried: list[Options] = []
+
+    def has_session(options: Options) -> bool:
+        tried.append(options)
+        return options.client_id in present
+
+    declarations = {name: components()[name] for name in ("recorder", "energy", "heating")}
+    keep_secrets(tmp_path, declarations)
+    for name in ("recorder", "energy") if note else ():
+        write_note(tmp_path, name, note or "")
+    check(client_ids.sessions(tmp_path, declarations, has_session), verdict, text)
+    assert {each.client_id for each in tried} == ({"scaup-recorder", "energy"} if note == DONE else set())
+    assert all(each.session_expiry_s for each in tried)
+
+
+def test_a_broker_that_cannot_be_tried(tmp_path: Path) -> None:
+    def has_session(_options: Options) -> bool:
+        raise BrokerUnavailable("no broker")
+
+    write_note(tmp_path, "energy", DONE)
+    check(client_ids.sessions(tmp_path, {"energy": components()["energy"]}, has_session), WARNING, "no broker")
 
 
 def stats(**fields: object) -> RecorderStats:

@@ -63,8 +63,19 @@ def test_the_reason_for_the_end_is_logged_once(
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == errors
 
 
-@pytest.mark.parametrize(("later", "reconnected", "leaves"), [(True, True, True), (False, True, False), (True, False, False)])
-def test_only_a_later_start_takes_over(later: bool, reconnected: bool, leaves: bool) -> None:
+@pytest.mark.parametrize(
+    ("later", "reconnected", "retained", "state", "leaves"),
+    [
+        (True, True, True, Presence.ONLINE, True),
+        (True, True, True, Presence.OFFLINE, True),
+        (True, False, False, Presence.ONLINE, True),
+        (True, False, False, Presence.OFFLINE, False),
+        (True, False, True, Presence.ONLINE, False),
+        (False, True, True, Presence.ONLINE, False),
+        (False, False, False, Presence.ONLINE, False),
+    ],
+)
+def test_only_a_later_start_takes_over(later: bool, reconnected: bool, retained: bool, state: Presence, leaves: bool) -> None:
     """A broker that was killed may restore the state of any earlier start, even one that this start has never received."""
     declaration = Declaration(name="heating", summary="may be taken over")
 
@@ -77,13 +88,13 @@ def test_only_a_later_start_takes_over(later: bool, reconnected: bool, leaves: b
             ours.on_up()
             ours.on_down()
         await ours.before_connect()
-        state = STATE.publication(ComponentState(Presence.ONLINE, theirs._publisher.boot, "1"), component="heating")
-        restored = Delivery(state.topic, state.payload, qos=1, retain=True, dup=False, packet_id=1, properties=b"")
+        published = STATE.publication(ComponentState(state, theirs._publisher.boot, "1"), component="heating")
+        received = Delivery(published.topic, published.payload, qos=1, retain=retained, dup=False, packet_id=1, properties=b"")
         if leaves:
             with pytest.raises(TakenOver, match="running twice"):
-                ours.on_deliveries([restored])
+                ours.on_deliveries([received])
         else:
-            ours.on_deliveries([restored])
+            ours.on_deliveries([received])
 
     asyncio.run(scenario())
 
