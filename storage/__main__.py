@@ -22,8 +22,8 @@ def build(settings: Settings) -> Recorder:
         TakenOver: another recorder records on the same broker.
     """
     try:
-        hold_lock(settings.database).close()
-        _refuse_second_recorder(settings.broker_address(DECLARATION.name))
+        with hold_lock(settings.database):  # from now on no reader opens the database
+            _refuse_second_recorder(settings.broker_address(DECLARATION.name))
         recorder = Recorder(settings)
     except StorageError as error:
         raise CannotStart(str(error)) from error

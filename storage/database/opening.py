@@ -1,9 +1,11 @@
 """Opening the database file: one writer, its configuration, its schema, and the removal of what a crash left behind."""
 
 import fcntl
+import logging
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +18,13 @@ from storage.errors import DatabaseLocked, StorageError, first_line
 from storage.files import part_path
 from storage.schema.views import define_views, last_number
 
+log = logging.getLogger(__name__)
+
+READERS_S = 10.0
+"""How long a recorder waits for processes that read the database."""
+_READERS_PAUSE_S = 0.1
+_PROBE_S = 0.2
+
 
 def hold_lock(path: Path) -> IO[str]:
     """Lock a database for its one writer until the returned file is closed, even while the database file is replaced.
@@ -26,8 +35,8 @@ def hold_lock(path: Path) -> IO[str]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("a+")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _lock_path(path).open("a+")
+        _lock_exclusively(lock)
     except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read().strip()
@@ -39,6 +48,43 @@ def hold_lock(path: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def refuse_beside_writer(path: Path) -> None:
+    """Check that no recorder holds the lock of a database, or is about to open it.
+
+    Raises:
+        DatabaseLocked: one does.
+    """
+    try:
+        with _lock_path(path).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _locked(path, _lock_path(path).read_text().strip()) from error
+    except OSError:  # no recorder has been there, or this user may not know
+        return
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _lock_exclusively(lock: IO[str]) -> None:
+    """Lock a file, and try for a moment: a reader that looks for a recorder holds the lock for as long.
+
+    Raises:
+        BlockingIOError: another process has it locked.
+    """
+    ends_s = time.monotonic() + _PROBE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_s:
+                raise
+            time.sleep(_PROBE_S / 10)
+        else:
+            return
 
 
 def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int) -> tuple[duckdb.DuckDBPyConnection, int]:
@@ -67,10 +113,7 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         "python_enable_replacements": False,
     }
     shutil.rmtree(compacting, ignore_errors=True)
-    try:
-        connection = duckdb.connect(str(path), config=config)
-    except duckdb.Error as error:
-        raise opening_error(path, error) from error
+    connection = _connect(path, config)
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         migrate(connection)
@@ -85,6 +128,30 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         close_connection(connection)
         raise
     return connection, number
+
+
+def _connect(path: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Open a database, and wait for those who read it: they give way when they see the lock of this process.
+
+    Raises:
+        DatabaseLocked: another process still has it open after `READERS_S`.
+        StorageError: it cannot be opened.
+    """
+    ends_s, reported = time.monotonic() + READERS_S, ""
+    while True:
+        try:
+            return duckdb.connect(str(path), config=config)
+        except duckdb.Error as error:
+            found = opening_error(path, error)
+            if not isinstance(found, DatabaseLocked):
+                raise found from error
+            held = str(found).rpartition(": ")[0]
+            if time.monotonic() >= ends_s:
+                raise DatabaseLocked(f"{held}, which is no recorder, but reads it: end that process") from error
+            if held != reported:
+                log.warning("%s, which reads it: waiting up to %g s", held, READERS_S)
+                reported = held
+            time.sleep(_READERS_PAUSE_S)
 
 
 def restrict_access(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:

@@ -7,7 +7,7 @@ and the limits of `limits.py`.
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 
 from broker.contract.storage.topics import QueryError, QueryRequest
-from storage.database.opening import opening_error, restrict_access
+from storage.database.opening import opening_error, refuse_beside_writer, restrict_access
 from storage.errors import DatabaseMissing, QueryFailed
 from storage.query.limits import MAX_SQL_CHARACTERS, Limits, deadlines, limit_error
 from storage.schema.views import define_views
@@ -42,11 +42,12 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
 
     Raises:
         DatabaseMissing: there is no such file.
-        DatabaseLocked: another process has it open.
+        DatabaseLocked: another process has it open, or a recorder is about to open it.
         StorageError: it cannot be opened.
     """
     if not path.exists():
         raise DatabaseMissing(f"there is no database at {path}: start the recorder (make up), or set SCAUP_DATA_DIR")
+    refuse_beside_writer(path.resolve())
     try:
         connection = duckdb.connect(str(path), read_only=True, config={"python_enable_replacements": False})
     except duckdb.Error as error:
@@ -80,7 +81,7 @@ class QueryResult:
             self._end()
             raise failure from error
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Generator[pa.RecordBatch]:
         rows, size = 0, 0
         try:
             for full in self._reader:

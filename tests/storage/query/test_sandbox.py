@@ -1,4 +1,6 @@
+import os
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -6,10 +8,12 @@ import pytest
 from broker.contract.storage.topics import QueryRequest
 from storage.database.batch import arrow_table
 from storage.database.database import Database
+from storage.database.opening import hold_lock
 from storage.errors import DatabaseLocked, DatabaseMissing, QueryFailed
 from storage.query.limits import MAX_SQL_CHARACTERS, Limits
 from storage.query.sandbox import execute, open_read_only
 from storage.schema.typed_streams import StreamCodes
+from tests.databases import open_database
 from tests.storage.conftest import Deliver
 
 
@@ -202,6 +206,14 @@ def test_closed_database_is_read_without_the_recorder(database: Database, delive
 def test_missing_file_is_an_error(database: Database) -> None:
     with pytest.raises(DatabaseMissing, match="make up"):
         open_read_only(database.path.with_name("other.duckdb"))
+
+
+def test_reader_does_not_begin_while_a_recorder_starts(tmp_path: Path) -> None:
+    path = tmp_path / "scaup.duckdb"
+    open_database(path).close()
+    with hold_lock(path), pytest.raises(DatabaseLocked, match=f"held by process {os.getpid()}"):
+        open_read_only(path)
+    open_read_only(path).close()
 
 
 def test_file_in_use_is_an_error(database: Database) -> None:
