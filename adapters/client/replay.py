@@ -4,9 +4,10 @@ Marks and topics are those of `broker.contract.replay`. `Replay` decides without
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from adapters.client.bus import Bus
@@ -30,6 +31,7 @@ _PAGE = PageSize(10_000, 8 * 1024 * 1024)
 """Small, since nothing is published while a page is read."""
 _AT_ONCE_S = 0.001
 _STEP_S = 0.5
+_JUMP = timedelta(minutes=1)
 
 Advance = Callable[[int, str, float | None], None]
 """Gets the number of messages published since the last call, the position in the recording, and the seconds left."""
@@ -37,9 +39,10 @@ Advance = Callable[[int, str, float | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A recorded message; `stamp` is the one of its publisher."""
+    """A recorded message; `stamp` is the one of its publisher, `arrived_at` differs from `received_at` where that is wrong."""
 
     received_at: datetime
+    arrived_at: datetime | None = None
     topic: str
     payload: bytes
     qos: int = 1
@@ -100,7 +103,7 @@ class Replay:
         Raises:
             InvalidTopic: the topic is too long with the prefix, or was never one that may be published to.
         """
-        at_s = self._timeline.at_s(recorded.received_at)
+        at_s = self._timeline.at_s(recorded.arrived_at or recorded.received_at)
         topic = validate_topic(self.prefix + recorded.topic)
         self._seq += 1
         stamp = Stamp(SOURCE, self._boot, self._seq, recorded.stamp.plant_at)
@@ -198,9 +201,12 @@ def recorded(session: Session, selection: Selection, found: Span) -> Iterator[Re
     Raises:
         ClientError: there is no answer.
     """
+    last_at: datetime | None = None
     for page in pages(session, selection, found.extent, _PAGE):
-        for batch in page:
-            yield from _messages(batch)
+        messages = [message for batch in page for message in _messages(batch)]
+        for message, arrived_at in zip(messages, arrivals([each.received_at for each in messages], last_at), strict=True):
+            yield message if arrived_at == message.received_at else replace(message, arrived_at=arrived_at)
+            last_at = arrived_at
 
 
 def _messages(batch: "pa.RecordBatch") -> Iterator[Recorded]:
@@ -210,6 +216,21 @@ def _messages(batch: "pa.RecordBatch") -> Iterator[Recorded]:
     for received_at, event_at, topic, text, raw, qos, source, boot, seq in zip(*columns, strict=True):
         payload = raw if text is None else text.encode()
         yield Recorded(received_at=received_at, topic=topic, payload=payload, qos=qos, stamp=Stamp(source, boot, seq, event_at))
+
+
+def arrivals(times: Sequence[datetime], last_at: datetime | None = None) -> Iterator[datetime]:
+    """Return the times of reception of messages in their order, put right where the clock was ahead for a while.
+
+    A time that is more than `_JUMP` after the one before, while a later message has an earlier time, is that of a wrong clock:
+    the message arrived before that later one. `last_at` is the time before the first.
+    """
+    earliest_after = list(accumulate(reversed(times), min))[::-1]
+    for received_at, right_at in zip(times, earliest_after, strict=True):
+        arrived_at = received_at
+        if last_at is not None and right_at < received_at and received_at - last_at > _JUMP:
+            arrived_at = max(last_at, right_at)
+        yield arrived_at
+        last_at = arrived_at
 
 
 class Run:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.client.replay import Recorded, Replay, Timeline, marks, valid_prefix
+from adapters.client.replay import Recorded, Replay, Timeline, arrivals, marks, valid_prefix
 from broker.errors import InvalidTopic
 from broker.stamp import Stamp, read_stamp
 
@@ -42,6 +42,23 @@ def recorded(seconds: float = 0.0, topic: str = TOPIC, payload: bytes = b"1", qo
 def test_due_times(speed: float | None, seconds: list[float], due: list[float]) -> None:
     timeline = Timeline(speed)
     assert [timeline.at_s(at(each)) for each in seconds] == pytest.approx(due)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "arrived"),
+    [
+        ([1, 2, 4_000_000, 4_000_001, 6, 7], [1, 2, 6, 6, 6, 7]),
+        ([1, 2, 4_000_000], [1, 2, 4_000_000]),
+        ([1, 86_400, 86_401], [1, 86_400, 86_401]),
+        ([100, 101, -4_000_000, -3_999_999, 104], [100, 101, -4_000_000, -3_999_999, 104]),
+        ([1, 31, 30, 32], [1, 31, 30, 32]),
+        ([4_000_000, 6], [4_000_000, 6]),
+        ([], []),
+    ],
+    ids=["ahead for a while", "still ahead", "a night", "behind for a while", "small step", "begins ahead", "none"],
+)
+def test_times_of_a_clock_that_was_ahead(seconds: list[float], arrived: list[float]) -> None:
+    assert list(arrivals([at(each) for each in seconds])) == [at(each) for each in arrived]
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])

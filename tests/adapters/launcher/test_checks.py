@@ -234,6 +234,13 @@ def test_recorder_statistics(fields: dict[str, object], verdict: Verdict) -> Non
     check(recorder.statistics(stats(**fields), NOW), verdict)
 
 
+def test_warning_of_the_clock_has_advice_of_its_own() -> None:
+    moved = recorder.statistics(stats(warning="the wall clock moved 40 days, 0:00:00 back"), NOW)
+    other = recorder.statistics(stats(warning="the archive is not up to date"), NOW)
+    assert ("timedatectl" in moved.fix, "SCAUP_RETENTION" in moved.fix) == (True, False)
+    assert "SCAUP_RETENTION" in other.fix
+
+
 def test_missing_or_unreadable_statistics() -> None:
     bus = FakeBus()
     check(recorder.check_recorder(bus.kept, NOW)[0], WARNING)
