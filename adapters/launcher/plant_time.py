@@ -8,13 +8,24 @@ seen, as in containers, the time until now counts.
 At scale 1 plant time is wall time, always: there real devices and their time are what matters.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from broker.runtime.settings import Settings
+from broker.runtime.settings import ROOT, Settings
+
+_LAST = "SELECT max(event_at) AS last_at FROM messages WHERE starts_with(source, 'sim-')"
+_PATIENCE_S = 30.0
+
+
+class _Last(msgspec.Struct, frozen=True):
+    last_at: datetime | None
 
 
 class PlantRun(msgspec.Struct, frozen=True):
@@ -50,7 +61,7 @@ def epoch_after(last_at: datetime | None, wall_at: datetime, scale: float) -> da
 def begin(settings: Settings, scale: float, wall_at: datetime, epoch: datetime | None = None) -> datetime:
     """Record that a run begins, and return its epoch, which is chosen unless it is given."""
     before = _read(settings)
-    last_at = _last_at(settings, before, wall_at) if before else None
+    last_at = _last_at(settings, before, wall_at) if before else _recorded_at(settings)
     chosen = epoch_after(last_at, wall_at, scale) if epoch is None else epoch
     _write(settings, PlantRun(scale=scale, epoch=chosen, began_at=wall_at, last_at=last_at))
     return chosen
@@ -80,6 +91,18 @@ def _last_at(settings: Settings, run: PlantRun, wall_at: datetime) -> datetime |
     if not run.began_at <= written_at <= wall_at:
         written_at = wall_at
     return max(filter(None, (run.last_at, run.plant_at(written_at))))
+
+
+def _recorded_at(settings: Settings) -> datetime | None:
+    """Return the last plant time that simulated plants have in the database: earlier releases left no other record of it."""
+    if not settings.database.exists():
+        return None
+    command = [sys.executable, "-m", "adapters.cli.main", "query", "-o", "json", _LAST]
+    environment = {**os.environ, "SCAUP_DATA_DIR": str(settings.data_dir)}
+    with suppress(subprocess.SubprocessError, msgspec.DecodeError):
+        found = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=_PATIENCE_S, check=True)  # noqa: S603
+        return msgspec.json.decode(found.stdout, type=list[_Last])[0].last_at
+    return None
 
 
 def _times(settings: Settings) -> Iterator[datetime]:

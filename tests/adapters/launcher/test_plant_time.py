@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.launcher import plant_time
+from broker.mqtt.packets import Delivery, pack_user_properties
 from broker.runtime.clock import PlantClock
 from broker.runtime.settings import Settings
+from broker.stamp import rfc3339
+from storage.database.batch import TimedDelivery, arrow_table
+from storage.database.database import Database
+from storage.schema.typed_streams import StreamCodes
 
 START_AT = datetime(2026, 1, 31, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -96,6 +101,27 @@ def test_crashed_run_that_left_no_file_lasted_until_now(site: Settings, written_
     next_at = START_AT + 2 * HOUR
     epoch = plant_time.begin(site, 60, next_at)
     assert abs(plant_at(epoch, 60, next_at) - (START_AT + 120 * HOUR)) < timedelta(milliseconds=1)
+
+
+def test_database_without_a_record_is_continued(site: Settings) -> None:
+    """Earlier releases left none. Only simulated plants count: the others follow the wall clock."""
+    database = Database(site.database, 256, 1)
+    batch = []
+    for number, (source, reached) in enumerate(
+        {"sim-rooms": 60 * HOUR, "heating": 61 * HOUR, "sim-ships": 59 * HOUR}.items(), 1
+    ):
+        stamp = (("source", source), ("boot", "b"), ("seq", "1"), ("plant-time", rfc3339(START_AT + reached)))
+        delivery = Delivery("t", b"1", 1, False, False, number, pack_user_properties(stamp)[1:])
+        batch.append(TimedDelivery(1_800_000_000_000_000 + number, delivery))
+    database.commit(arrow_table(batch, 1, StreamCodes()))
+    database.close()
+    epoch = plant_time.begin(site, 60, START_AT)
+    assert abs(plant_at(epoch, 60, START_AT) - (START_AT + 60 * HOUR)) < timedelta(milliseconds=1)
+
+
+def test_unreadable_database_is_no_obstacle(site: Settings) -> None:
+    site.database.write_bytes(b"not a database")
+    assert plant_time.begin(site, 60, START_AT) == START_AT
 
 
 def test_given_epoch_is_taken(site: Settings) -> None:
