@@ -90,7 +90,7 @@ def test_chart_of_a_room_is_not_squeezed_by_the_jump(jumped: Recording) -> None:
     statement = heating.series("room-1", START_AT, points=5)
     with jumped.database.cursor() as cursor:
         found = cursor.execute(statement.sql, statement.parameters).fetchall()
-    assert {point: celsius for _, celsius, _, _, point in found} == {0: 18.0, 1: 19.0, 3: 27.0, 4: 21.0}
+    assert {row[-1]: row[1] for row in found} == {0: 18.0, 1: 19.0, 3: 27.0, 4: 21.0}
 
 
 def test_session_of_a_charger_was_revised_last_by_number(jumped: Recording) -> None:
