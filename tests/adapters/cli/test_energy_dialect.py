@@ -49,6 +49,13 @@ def test_byte_order_mark_decides_encoding(tmp_path: Path, encoding: str) -> None
     assert rows(tmp_path, "datetime\tvalue\n2018-08-24\t1\n".encode(encoding)) == [(DAY, 1.0)]
 
 
+def test_dates_of_a_json_file_are_midnight(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"spaceship_id":1,"units":"kW","data":[{"datetime":"2018-08-24","value":1,"q":2},{"datetime":"soon"},5]}')
+    (post,) = files.read(path, files.Defaults())
+    assert post.data == [{"datetime": DAY, "value": 1, "q": 2}, {"datetime": "soon"}, 5]
+
+
 def test_json_file_with_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"spaceship_id":1,"units":"kW","data":[]}', encoding="utf-8-sig")

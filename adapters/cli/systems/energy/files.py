@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import orjson
 from adapters.cli.systems.energy import dialect
 from adapters.client.errors import Failed, WrongUsage
 from broker.contract.identifiers import parse_identifier
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 MOST_VALUES = 50_000
 """In one post."""
@@ -97,7 +100,7 @@ def _year(row: Any) -> int:
 
 
 def read(path: Path, defaults: Defaults) -> list[FilePost]:
-    """Read a file: `.json`, `.csv` or `.parquet`.
+    """Read a file: `.json`, `.csv`, `.tsv` or `.parquet`.
 
     Raises:
         Failed: it cannot be read; the text names the file, and the row where one is wrong.
@@ -159,7 +162,13 @@ def _json_post(path: Path, post: Any, place: str, defaults: Defaults) -> FilePos
             f'{where}"spaceship_id" must be a whole number or a text', "a longer number can be a text: give it in quotes"
         )
     interval = post.get("interval_minutes", defaults.interval_minutes)
-    return FilePost(path, parse_identifier(ship), units, post["data"], interval, place)
+    return FilePost(path, parse_identifier(ship), units, [_dated(each) for each in post["data"]], interval, place)
+
+
+def _dated(row: Any) -> Any:
+    """Return a row with a date as its midnight, UTC; every other row is returned unchanged."""
+    at = row.get("datetime") if isinstance(row, dict) else None
+    return {**row, "datetime": f"{at}T00:00:00Z"} if isinstance(at, str) and _DATE.fullmatch(at) else row
 
 
 def _csv(path: Path, defaults: Defaults) -> list[FilePost]:
@@ -291,4 +300,4 @@ def _table_post(path: Path, defaults: Defaults, data: list[Any], first_row: int,
     return FilePost(path, ship, defaults.units, data, defaults.interval_minutes, "", first_row, rows)
 
 
-_READERS = {".json": _json, ".csv": _csv, ".parquet": _parquet}
+_READERS = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
