@@ -41,7 +41,7 @@ class WallClock:
     def __init__(self, wall_us: Callable[[], int] = _wall_us, running_s: Callable[[], float] = _running_s) -> None:
         self._wall_us, self._running_s = wall_us, running_s
         self._offset_s = self._earlier_offset_s = wall_us() / 1e6 - running_s()
-        self._stepped_s = 0.0
+        self._stepped_s, self._noted_back = 0.0, False
         self._last_us = 0
         self._lock = threading.Lock()
         self._warning, self._warned_until_s = "", 0.0
@@ -55,8 +55,10 @@ class WallClock:
         with self._lock:
             now_us = self._look()
             if now_us < self._last_us - LARGEST_HELD_S * 1e6:
-                self._note_back((self._last_us - now_us) / 1e6)
-                self._last_us = 0
+                back_s = (self._last_us - now_us) / 1e6
+                if not self._noted_back:
+                    self._note_back(f"moved {_length(back_s)} back", back_s)
+                self._last_us, self._noted_back = 0, False
             first_us = max(self._last_us + 1, now_us)
             self._last_us = first_us + count - 1
         return range(first_us, first_us + count)
@@ -75,10 +77,8 @@ class WallClock:
         """Report a clock that is behind the last message of an earlier run."""
         with self._lock:
             ahead_s = newest_at.timestamp() - self._wall_us() / 1e6
-            if ahead_s > LARGEST_QUIET_S:
-                self._distrust(f"is {_length(ahead_s)} behind the last recorded message{_ORDER}")
-            elif ahead_s > LARGEST_HELD_S:
-                self._note_back(ahead_s)
+            if ahead_s > LARGEST_HELD_S:
+                self._note_back(f"is {_length(ahead_s)} behind the last recorded message", ahead_s)
 
     @property
     def warning(self) -> str | None:
@@ -101,16 +101,20 @@ class WallClock:
         if abs(step_s) > LARGEST_QUIET_S:
             self._earlier_offset_s, self._stepped_s = self._offset_s, self._running_s()
             self._offset_s += step_s
-            self._distrust(f"moved {_length(step_s)} ahead" if step_s > 0 else f"moved {_length(-step_s)} back{_ORDER}")
+            self._noted_back = step_s < 0
+            if step_s > 0:
+                self._distrust(f"moved {_length(step_s)} ahead")
+            else:
+                self._note_back(f"moved {_length(-step_s)} back", -step_s)
         return now_us
 
     def _distrust(self, what: str) -> None:
         self._warn(f"{what}; nothing is archived or deleted until it has been steady for {_length(STEADY_S)}")
         self._unsteady, self._unsteady_until_s = self._warning, self._warned_until_s
 
-    def _note_back(self, back_s: float) -> None:
-        if back_s <= LARGEST_QUIET_S:  # a larger step has been noted already
-            self._warn(f"moved {_length(back_s)} back{_ORDER}")
+    def _note_back(self, what: str, back_s: float) -> None:
+        note = self._distrust if back_s > LARGEST_QUIET_S else self._warn
+        note(f"{what}{_ORDER}")
 
     def _warn(self, what: str) -> None:
         at = datetime.fromtimestamp(self._wall_us() / 1e6, UTC)

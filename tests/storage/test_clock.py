@@ -75,6 +75,15 @@ def test_larger_step_back_is_followed_and_reported(time: Time, back_s: float) ->
     assert time.clock.unsteady is None
 
 
+def test_step_back_that_the_other_clock_takes_too(time: Time) -> None:
+    """A machine that is suspended and resumed from a copy, say."""
+    time.arrive(1)
+    time.wall_s -= DAYS_40
+    time.running_s -= DAYS_40
+    assert time.arrive(1) == [-DAYS_40]
+    assert str(time.clock.unsteady).startswith("the wall clock moved 40 days, 0:00:00 back")
+
+
 @pytest.mark.parametrize("step_s", [61.0, -61.0, DAYS_40, -DAYS_40])
 def test_clock_is_unsteady_for_an_hour_after_a_step(time: Time, step_s: float) -> None:
     time.wall_s += step_s
