@@ -115,6 +115,11 @@ def test_footer_is_left_out_and_reported(tmp_path: Path, footer: str) -> None:
     assert any("line 4: left out as a footer" in each for each in post.notes)
 
 
+def test_many_rows_without_a_time_are_no_footer(tmp_path: Path) -> None:
+    assert len(rows(tmp_path, "datetime,value\n2018-08-24,1\n" + ",1\n" * 10)) == 1
+    assert len(rows(tmp_path, "datetime,value\n2018-08-24,1\n" + ",1\n" * 11)) == 12
+
+
 @pytest.mark.parametrize("last", ["soon,5", "2018-13-45,5", "2018-08-24T0,5"])
 def test_reading_with_a_wrong_time_is_no_footer(tmp_path: Path, last: str) -> None:
     assert len(rows(tmp_path, f"datetime,value\n2018-08-24,1\n{last}\n")) == 2
@@ -141,6 +146,7 @@ def test_rows_keep_their_lines(tmp_path: Path) -> None:
         ("1e3", "comma", "1e3"),
         ("n/a", "comma", "n/a"),
         ("5", "comma", "5"),
+        (",5", "comma", ".5"),
     ],
 )
 def test_numbers_are_read_by_the_decimal_mark(text: str, decimal: str, expected: str) -> None:

@@ -22,6 +22,8 @@ Record = tuple[int, list[str]]
 
 _HEADER_WITHIN = 30
 """Records from the top in which the header must be."""
+_MOST_FOOTER = 10
+"""Records; more without a time are no footer, but readings that cannot be used."""
 # fmt: off
 _TIMES = frozenset((
     "datetime", "date time", "date/time", "datetime utc", "timestamp", "timestamp utc", "time stamp", "interval start",
@@ -48,7 +50,7 @@ _TIME = re.compile(
 _BEGINS_AS_TIME = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d")
 _CLOCK = re.compile(r"\d{1,2}:\d\d")
 _TOTALS = re.compile(r"(?i)(grand |sub)?(total|sum|summe|gesamt|average|mean|mittelwert|minimum|maximum|min|max|end|ende)\b")
-_DECIMAL = re.compile(r"[+-]?\d+[.,]\d+(?:[eE][+-]?\d+)?")
+_DECIMAL = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?")
 _GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+|[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 _GROUPS_AND_DECIMAL = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+\.|(?:\.\d{3})+,)\d+")
 
@@ -188,6 +190,8 @@ def rows_and_footer(name: str, header: Header, records: Iterable[Record]) -> tup
     end = len(rows)
     while end > 1 and _is_footer(header, rows[end - 1][1]):
         end -= 1
+    if len(rows) - end > _MOST_FOOTER:
+        end = len(rows)
     for line, fields in rows[:end]:
         if len(fields) < len(header.names) or any(fields[len(header.names) :]):
             text = f"{name}, line {line}: has {len(fields)} columns, the header has {len(header.names)}"

@@ -214,6 +214,7 @@ def _understood(
     text = (
         f"{path.name}: read times from {header.times}{dates}, in UTC unless they name a zone, "
         f"and {units} from {header.names[header.value]}; separator {separator}, decimal {decimal}"
+        + (f", header in line {header.line}" if header.line > 1 else "")
     )
     return text, *(
         f"{path.name}, line {line}: left out as a footer: {' '.join(filter(None, each))[:80]}" for line, each in footer
