@@ -33,7 +33,9 @@ NO_STAMP = Stamp()
 
 HISTORY = "history-"
 """The `boot` of simulated history begins with it: of messages about a past that a simulator made up at its first start. They
-have the source of the simulator, numbers of their own, and a `plant-time` in the past."""
+have the source of the simulator, numbers of their own, and a `plant-time` in the past. Made-up charging sessions have
+names that begin with it too.
+"""
 
 
 def is_history(boot: str | None) -> bool:

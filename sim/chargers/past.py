@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from broker.contract.charging.topics import ChargingSession, EndedBy
-from broker.stamp import rfc3339
+from broker.stamp import HISTORY, rfc3339
 from sim.chargers.model import Stay
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 2 * 3600.0, 8 * 3600.0
@@ -27,7 +27,7 @@ def past_sessions(
             return
         begun, soc_end = rfc3339(started_at), int(stay.battery.soc_pct(charged_s))
         session = ChargingSession(
-            session=f"{charger}@{begun}",
+            session=f"{HISTORY}{charger}@{begun}",
             widget=widget,
             started_at=begun,
             soc_start=int(stay.battery.arrived_pct),

@@ -13,8 +13,9 @@ from sim.machines.model import Machine, MachineParameters, random_machine
 
 READING_INTERVAL_S = 10.0
 DAY_S = 24 * 3600.0
-PAST_READINGS = 672
-"""Of each machine in its past, whatever its length: one each 15 minutes of a week."""
+PAST_READINGS = 720
+"""Of each machine in its past, whatever its length: one a minute in the last hours, the others spread over the days before."""
+RECENT_S = 4 * 3600.0
 NAMES = ("DELL G450", "HP Z8", "Siemens S7", "Fanuc R-30", "Bosch CtrlX", "Haas VF-2")
 DESCRIPTION = "Machine for processing "
 
@@ -50,8 +51,14 @@ class SimulatedMachine:
 
     def past(self, now_s: float, seconds: float, at: Callable[[float], datetime]) -> list[MachineReading]:
         """Let the machine work for so many seconds before `now_s`; return its readings, the last one before `now_s`."""
-        spacing_s = seconds / PAST_READINGS
-        return [self._measured(spacing_s, at(now_s - spacing_s * (PAST_READINGS - n))) for n in range(PAST_READINGS)]
+        recent = int(RECENT_S / 60)
+        early_s = (seconds - RECENT_S) / (PAST_READINGS - recent)
+        spacings_s = [early_s] * (PAST_READINGS - recent) + [60.0] * recent
+        readings, before_s = [], seconds
+        for spacing_s in spacings_s:
+            readings.append(self._measured(spacing_s, at(now_s - before_s)))
+            before_s -= spacing_s
+        return readings
 
     def _measured(self, dt_s: float, at: datetime) -> MachineReading:
         self.machine.step(dt_s)

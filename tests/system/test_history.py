@@ -49,6 +49,11 @@ class Plant:
     def online(self, *names: str) -> None:
         eventually(lambda: self.scaup("status", *names).returncode == 0)
 
+    def readings(self, since: str) -> int:
+        """Return how many readings of machine 1 the period has."""
+        listed = self.scaup("machines", "list", "--since", since)
+        return int(next(row["readings"] for row in map(orjson.loads, listed.stdout.splitlines()) if row["machine"] == "1"))
+
     def query(self, sql: str) -> list[dict[str, Any]]:
         answered = self.scaup("query", sql)
         assert answered.returncode == 0, answered.stderr
@@ -80,6 +85,9 @@ def test_history_is_there_at_once_and_only_once(plant: Plant) -> None:
         shown = plant.scaup(*command.split())
         assert shown.returncode == 0, (command, shown.stderr)
         assert shown.stdout, command
+    recent, all_of_it = (plant.readings(since) for since in ("2h", "8d"))
+    assert recent >= 115
+    assert all_of_it - recent > 500, "of simulated history the plant time counts, not its arrival a moment ago"
     sent = plant.query(HISTORY)
     assert [each["source"] for each in sent] == sorted(SIMULATORS)
     assert sum(each["messages"] for each in sent) < 5_000

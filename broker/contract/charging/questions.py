@@ -3,17 +3,20 @@
 from datetime import UTC, datetime
 
 from broker.contract.sql import Statement
+from broker.stamp import HISTORY
 
-_SESSIONS = """
+_SESSIONS = f"""
 SELECT session, charger, widget, started_at, ended_at, soc_start, soc_end, duration_s, ended_by FROM charging_session
-WHERE revised_at >= $since::TIMESTAMPTZ AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
+WHERE revised_at >= $since::TIMESTAMPTZ AND (NOT starts_with(session, '{HISTORY}') OR ended_at >= $since::TIMESTAMPTZ)
+    AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
 ORDER BY started_at, coalesce(ended_at, 'infinity'), charger, session
-"""
+"""  # noqa: S608, it is made of constants
 
 
 def sessions(charger: str | None, since_at: datetime) -> Statement:
     """Return the statement for the sessions that began or ended in the period, of one charger or of all, newest last.
 
-    The period is in wall time, as everywhere; the instants of a session are plant time.
+    The period is in wall time, as everywhere; of simulated history, which is received at once, the end of the session decides.
+    The instants of a session are plant time.
     """
     return Statement(_SESSIONS, {"charger": charger, "since": since_at.astimezone(UTC).isoformat()})

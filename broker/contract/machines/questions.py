@@ -5,14 +5,19 @@ from datetime import UTC, datetime
 from broker.contract.identifiers import number_sql
 from broker.contract.machines.topics import READING
 from broker.contract.sql import Statement
+from broker.stamp import HISTORY
 
-_SERIES = """
+_IN_PERIOD = f"""received_at >= $since::TIMESTAMPTZ
+    AND (NOT coalesce(starts_with(boot, '{HISTORY}'), false) OR event_at >= $since::TIMESTAMPTZ)"""
+"""Simulated history is received at once: there the plant time decides."""
+
+_SERIES = f"""
 SELECT coalesce(CASE WHEN json_type(payload, '/timestamp') = 'VARCHAR' THEN payload ->> '/timestamp' END,
                 strftime(coalesce(event_at, received_at)::TIMESTAMP, '%Y-%m-%dT%H:%M:%S.%fZ')) AS timestamp,
        TRY_CAST(json_extract(payload, $pointer)::VARCHAR AS DOUBLE) AS value
-FROM (SELECT * FROM messages WHERE topic = $topic AND received_at >= $since::TIMESTAMPTZ AND json_valid(payload))
+FROM (SELECT * FROM messages WHERE topic = $topic AND {_IN_PERIOD} AND json_valid(payload))
 ORDER BY number
-"""
+"""  # noqa: S608, it is made of constants
 
 _LATEST = f"""
 SELECT split_part(topic, '/', 2) AS machine,
@@ -21,7 +26,7 @@ SELECT split_part(topic, '/', 2) AS machine,
        count(*) FILTER (ends_with(topic, '/reading')) AS readings,
        max_by(received_at, number) FILTER (ends_with(topic, '/reading')) AS received_at
 FROM messages WHERE starts_with(topic, 'machines/') AND regexp_full_match(topic, '(?s)machines/[^/]+/(reading|average)')
-    AND received_at >= $since::TIMESTAMPTZ AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'OBJECT' ELSE false END
+    AND {_IN_PERIOD} AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'OBJECT' ELSE false END
 GROUP BY machine HAVING readings > 0 ORDER BY {number_sql("machine")}, machine
 """  # noqa: S608, it is made of constants
 

@@ -313,6 +313,15 @@ def test_sessions_from_the_file_where_no_recorder_runs(scaup: Scaup, charged: Re
     assert running.split() == ["c1", "w1", "01-31", "08:40", "10"]
 
 
+@pytest.mark.parametrize(("since", "found"), [("2026-01-20", ["history-c1@x"]), ("2026-01-26", [])])
+def test_simulated_sessions_are_selected_by_their_end(scaup: Scaup, recording: Recording, since: str, found: list[str]) -> None:
+    """They are received at once: by wall time, a whole week of them would be of the last minute."""
+    past = {"started_at": "2026-01-25T08:00:00Z", "ended_at": "2026-01-25T09:00:00Z", "soc_end": 100, "ended_by": "charged"}
+    tell(recording, "history-c1@x", "c1", 0, **past)
+    listed = scaup("chargers", "sessions", "--since", since, "-o", "jsonl", session=recording.online()).stdout
+    assert [json.loads(line)["session"] for line in listed.splitlines()] == found
+
+
 def test_the_period_is_of_wall_time(scaup: Scaup, charged: Recording) -> None:
     """Session a was published for the second time at 08:00:04, and nothing after it."""
     found = scaup("chargers", "sessions", "--since", "2026-01-31T08:00:04Z", session=charged.online()).stdout
