@@ -159,10 +159,10 @@ class MaintenanceService:
         """Run all steps, for the days that are over or only `day`; return a summary. See `Maintenance.run`.
 
         Raises:
-            InvalidRequest: the clock took a step, so the date may be wrong; also what `Maintenance.run` raises.
+            ArchiveFailed: the clock took a step, so the date may be wrong; also what `Maintenance.run` raises.
         """
         if (reason := self._clock.unsteady) is not None:
-            raise InvalidRequest(f"{reason}: ask again then, or restart the recorder if the clock is right")
+            raise ArchiveFailed(f"{reason}: ask again then, or restart the recorder if the clock is right")
         return str(self._maintenance.run(read_policy(self._policy), today, report, day))
 
     def restore(self, day: date, report: Report) -> int:

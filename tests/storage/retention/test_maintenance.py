@@ -133,7 +133,7 @@ def test_nothing_is_archived_while_the_clock_moved(
     before = content(database)
     time.wall_s += step_s
     for day in (None, FIRST):
-        with pytest.raises(InvalidRequest, match=r"the wall clock moved .*nothing is archived or deleted"):
+        with pytest.raises(ArchiveFailed, match=r"the wall clock moved .*nothing is archived or deleted"):
             service.run(TODAY, day, silent)
     assert content(database) == before
     assert ask(database, "FROM archive_file") == []
