@@ -18,7 +18,7 @@ from broker.message import Publication
 log = logging.getLogger(__name__)
 
 LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
-MOST_PUBLISHED, PUBLISHED_PER_S = 5_000, 50.0
+MOST_PUBLISHED, PUBLISHED_PER_S = 1_000, 20.0
 """Rejections that are published one by one: at once, and then per wall second."""
 MOST_LOGGED, LOGGED_PER_S = 100, 1.0
 SUMMARY_S = 10.0

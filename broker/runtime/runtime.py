@@ -292,7 +292,8 @@ class Runtime(ConnectionListener):
     def _set_warning(self, text: str | None) -> None:
         name, self._warning = self._declaration.name, text
         warning = None if text is None else ComponentWarning(text, self._publisher.boot)
-        self.publish(removal(WARNING, name) if warning is None else WARNING.publication(warning, component=name))
+        publication = removal(WARNING, name) if warning is None else WARNING.publication(warning, component=name)
+        self._publisher.publish(publication, self._connection, urgent=True)
 
     def _on_working(self, working: bool) -> None:
         self._ready = working

@@ -28,7 +28,7 @@ REMOVED_AFTER_S = 24 * 3600.0
 MOST_ROOMS = 20_000
 MOST_DECISIONS_PER_S = 2_000
 """Decisions per wall second that a core has time for: at a high time scale, it limits the rooms."""
-MOST_NEW_ROOMS, NEW_ROOMS_PER_S = 1_000, 10.0
+MOST_NEW_ROOMS, NEW_ROOMS_PER_S = 500, 10.0
 """Rooms that may be new at once, and then per wall second."""
 
 

@@ -65,6 +65,8 @@ class SimulatedRooms:
         levels = VALVE_LEVEL.parse(message.topic)
         if levels is None:
             raise Rejected(f"topic {message.topic!r} names no room")
+        if not message.payload:
+            return []  # the controller has forgotten the room
         level = VALVE_LEVEL.decode(message).level
         self._begin(now_s)
         if (simulated := self._rooms.get(levels["room"])) is not None:

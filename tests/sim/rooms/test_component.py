@@ -69,12 +69,14 @@ def test_a_long_pause_is_caught_up_at_once() -> None:
     assert rooms.on_tick(36_005.0) == []
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"{}", b'{"level":-1}', b'{"level":101}', b'{"level":1.5}', b'{"level":"1"}', b"\xff"]
-)
+@pytest.mark.parametrize("payload", [b"{}", b'{"level":-1}', b'{"level":101}', b'{"level":1.5}', b'{"level":"1"}', b"\xff"])
 def test_a_bad_level_is_rejected(payload: bytes) -> None:
     with pytest.raises(Rejected):
         SimulatedRooms(Household()).on_message(Message(topic="/actuators/room-1", payload=payload), 0.0)
+
+
+def test_a_removed_level_changes_nothing() -> None:
+    assert SimulatedRooms(Household()).on_message(Message(topic="/actuators/room-1", payload=b""), 0.0) == []
 
 
 @given(st.text(max_size=20), st.binary(max_size=60))
