@@ -79,8 +79,8 @@ class NetworkConnection:
             TimeoutError: the operating system gave up.
         """
         address, where = self._address, f"{self._address.host}:{self._address.port}"
-        tls = ssl.create_default_context(cafile=address.ca) if address.ca else False
         try:
+            tls = ssl.create_default_context(cafile=address.ca) if address.ca else False
             await self._or_lost(self._client.connect(address.host, address.port, ssl=tls, keepalive=KEEP_ALIVE_S))
             return await self._or_lost(self._session)
         except MQTTConnectError as error:

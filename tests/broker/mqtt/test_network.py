@@ -18,8 +18,8 @@ Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
-def connection_to(port: int) -> NetworkConnection:
-    address = Address(host="127.0.0.1", port=port)
+def connection_to(port: int, ca: str | None = None) -> NetworkConnection:
+    address = Address(host="127.0.0.1", port=port, ca=ca)
     return NetworkConnection(address, Options(client_id="test"), lambda _: None, lambda *_: None, lambda: None)
 
 
@@ -119,5 +119,15 @@ def test_an_unreachable_broker_is_an_error() -> None:
     async def scenario() -> None:
         with pytest.raises(BrokerUnavailable, match="no broker at"):
             await connection_to(1).connect()
+
+    asyncio.run(scenario())
+
+
+def test_an_unreadable_authority_is_an_error_and_retried() -> None:
+    async def scenario() -> None:
+        connection = connection_to(1, ca="/nowhere/ca.pem")
+        with pytest.raises(BrokerUnavailable, match="No such file"):
+            await connection.connect()
+        connection.abort()
 
     asyncio.run(scenario())
