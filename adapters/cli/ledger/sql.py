@@ -23,11 +23,14 @@ WITH stamped AS (
     WHERE number BETWEEN $low AND $high AND seq > 0 AND source IS NOT NULL AND boot IS NOT NULL {condition}
 ), origins AS (
     SELECT source, topic, {claimed} AS claimed FROM (SELECT DISTINCT source, topic FROM stamped)
+), signed AS (
+    SELECT number, source, boot, seq, received_at, retain, claimed, if(claimed, -seq, seq) AS key, if(claimed, -1, 1) AS step
+    FROM stamped JOIN origins USING (source, topic)
 ), edges AS (
     SELECT source, boot, seq, received_at, retain, claimed, row_number() OVER arrival AS place,
-           (lag(seq) OVER arrival, lag(claimed) OVER arrival) IS DISTINCT FROM (seq - 1, claimed) AS begins,
-           (lead(seq) OVER arrival, lead(claimed) OVER arrival) IS DISTINCT FROM (seq + 1, claimed) AS ends
-    FROM stamped JOIN origins USING (source, topic)
+           lag(key) OVER arrival IS DISTINCT FROM key - step AS begins,
+           lead(key) OVER arrival IS DISTINCT FROM key + step AS ends
+    FROM signed
     WINDOW arrival AS (PARTITION BY source, boot ORDER BY number) QUALIFY begins OR ends
 ), runs AS (
     SELECT source, boot, place, claimed, begins, seq AS first, received_at AS first_at,
