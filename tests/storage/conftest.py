@@ -44,14 +44,16 @@ class Past:
     def __init__(self, database: Database) -> None:
         self.database, self._codes = database, StreamCodes()
 
-    def record(self, day: date, messages: Iterable[tuple[str, bytes]], hour: float = 0, properties: bytes = b"") -> None:
+    def record(
+        self, day: date, messages: Iterable[tuple[str, bytes]], hour: float = 0, properties: bytes = b"", retain: bool = False
+    ) -> None:
         """Commit messages that arrive 10 s apart, from an hour of a day on, each with its number added as microseconds."""
         start = datetime.combine(day, time(), UTC) + timedelta(hours=hour)
         first = self.database.last_number + 1
         batch = [
             TimedDelivery(
                 int((start + timedelta(seconds=10 * n)).timestamp()) * 1_000_000 + first + n,
-                Delivery(topic, payload, 1, False, False, (first + n) % 65_535 + 1, properties),
+                Delivery(topic, payload, 1, retain, False, (first + n) % 65_535 + 1, properties),
             )
             for n, (topic, payload) in enumerate(messages)
         ]

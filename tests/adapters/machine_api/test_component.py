@@ -46,3 +46,10 @@ def test_documented_pattern_matches_accepted_statuses(status: Status) -> None:
         assert re.search(pattern, spelled)
         assert read_status(b'{"status":"%s"}' % spelled.encode()) is status
     assert not re.search(pattern, f"{status.value} ")
+
+
+def test_a_forgotten_machine_is_unknown(api: MachineApi) -> None:
+    api.on_message(reading(), 0.0)
+    assert api._machines.answer(1) is not None
+    api.on_message(Message(topic="components/forget", payload=b'{"kind":"machine","name":"1"}'), 0.0)
+    assert api._machines.answer(1) is None

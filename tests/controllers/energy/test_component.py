@@ -12,7 +12,7 @@ from broker.contract.energy.topics import Anomaly, Intervals, Quarter, Stored
 from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
-from controllers.energy.component import EnergyNormalizer
+from controllers.energy.component import MOST_NEW_SHIPS, EnergyNormalizer
 from controllers.energy.history import ANSWER_TOPIC, AT_ONCE, PATIENCE_S, RETRY_S
 
 ONLINE = b'{"state":"online","boot":"b","version":"1"}'
@@ -436,3 +436,28 @@ def test_no_recorded_payload_ends_the_normalizer() -> None:
     world.crash()
     world.post(1, 2, step=15)
     assert world.quarters() == {"00:00": 1, "00:15": 2}
+
+
+def test_a_forgotten_ship_comes_back_with_its_history() -> None:
+    world = World()
+    world.post(1.0, 2.0, 3.0)
+    before = world.quarters()
+    forget = Message(topic="components/forget", payload=b'{"kind":"ship","name":"1"}')
+    world.receive(forget)
+    world.receive(forget)
+    assert world.quarters() == before
+    world.post(4.0, start=180)
+    assert len(world.quarters()) > len(before)
+    assert {start: kwh for start, kwh in world.quarters().items() if start in before} == before
+
+
+def test_invented_ships_wait_for_room() -> None:
+    world = World()
+    for ship in range(MOST_NEW_SHIPS + 5):
+        world.post(1.0, 2.0, ship=ship)
+    errors = [each.error for each in world.answers if each.error]
+    assert len(errors) == 5
+    assert errors[0] is not None
+    assert errors[0].startswith("there is no room for another ship now")
+    world.post(3.0, start=120, ship=1)
+    assert world.answers[-1].error is None

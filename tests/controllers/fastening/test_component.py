@@ -699,3 +699,21 @@ def test_a_finished_job_is_not_held() -> None:
     assert answer is not None
     assert answer.error is not None
     assert answer.error.kind == "no job"
+
+
+def forget(world: World, driver: str) -> dict[str, bytes]:
+    payload = orjson.dumps({"kind": "driver", "name": driver})
+    publications = world.controller.on_message(Message(topic="components/forget", payload=payload), 0.0)
+    return {each.topic: each.payload for each in publications}
+
+
+def test_a_driver_is_forgotten_unless_it_works() -> None:
+    world = World()
+    world.link(True)
+    with pytest.raises(Rejected, match="is connected"):
+        forget(world, "d")
+    world.request("start", serial="RP-1")
+    world.link(False)
+    with pytest.raises(Rejected, match="unfinished job"):
+        forget(world, "d")
+    assert forget(world, "drivr") == {"fastening/drivr/job": b"", "torque/drivr/link": b""}

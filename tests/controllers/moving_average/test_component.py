@@ -261,3 +261,23 @@ def test_any_message_is_used_or_rejected(topic: str, payload: bytes) -> None:
             controller.on_message(Message(topic=each, payload=payload), 0.0)
         except Rejected:
             continue
+
+
+def test_a_forgotten_machine_begins_with_a_new_window() -> None:
+    controller = MovingAverage()
+    for n in (10.0, 20.0):
+        controller.on_message(reading(n), 0.0)
+    (removed,) = controller.on_message(Message(topic="components/forget", payload=b'{"kind":"machine","name":"1"}'), 0.0)
+    assert (removed.topic, removed.payload, removed.retain) == ("machines/1/average", b"", True)
+    assert payloads(controller.on_message(reading(30.0), 0.0)) == payloads(MovingAverage().on_message(reading(30.0), 0.0))
+
+
+def test_invented_machines_are_admitted_slowly() -> None:
+    controller, refused = MovingAverage(), 0
+    for machine in range(20_000):
+        try:
+            controller.on_message(reading(1.0, machine), 0.0)
+        except Rejected:
+            refused += 1
+    assert refused == 20_000 - component.MOST_NEW_MACHINES
+    assert controller.on_message(reading(2.0, 1), 0.0)

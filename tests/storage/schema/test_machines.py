@@ -168,3 +168,10 @@ def test_statements_of_the_command_line(database: Database, past: Past) -> None:
         ((machine, _, latest, readings, _),) = rows(machines_sql.latest(since_at))
         assert (machine, latest, readings) == ("1", average.decode(), 2)
         assert [bool(rows(machines_sql.has_readings(machine))) for machine in ("1", "2")] == [True, False]
+
+
+def test_the_removal_of_a_retained_message_is_not_listed(database: Database, past: Past) -> None:
+    past.record(DAY, [("machines/1/average", b"")], retain=True)
+    assert (rejected(database), ask(database, "SELECT count(*) FROM messages")) == (0, [(1,)])
+    past.record(DAY, [("machines/1/average", b"")], hour=1)
+    assert rejected(database) == 1
