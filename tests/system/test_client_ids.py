@@ -363,7 +363,11 @@ def test_a_handover_loses_and_doubles_nothing(own_broker: RealBroker, tmp_path: 
                 await Recording(own_broker, database, crash).run(20)
                 await asyncio.sleep(0.2)
             await Recording(own_broker, database).run(1.5)
-        await Recording(own_broker, database).run(1.5)
+        recording = asyncio.create_task(Recording(own_broker, database).run(60))
+        await until(lambda: len(numbers(database)) >= len(before) + numbered.count)
+        await asyncio.sleep(0.3)  # for what could be recorded twice
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
         assert sorted(numbers(database)) == sorted([*before, *range(numbered.count)])
         assert read_note(own_broker.data_dir, "recorder") == DONE
         async with Visit(own_broker.settings.broker_address("recorder"), EARLIER) as visit:
@@ -393,7 +397,7 @@ def test_a_killed_recorder_completes_the_handover(own_broker: RealBroker) -> Non
         recorder.start()
         recorder.wait_until_online()
         time.sleep(1)
-    time.sleep(2)
+    time.sleep(4)
     recorder.stop()
     assert sorted(recorded(recorder)) == sorted([*before, *range(numbered.count)])
     assert read_note(own_broker.data_dir, "recorder") == DONE
@@ -410,10 +414,12 @@ def test_a_session_without_subscription_ends_the_handover(own_broker: RealBroker
         async with Visit(own_broker.settings.broker_address("recorder"), EARLIER):
             pass
         with Numbered(own_broker, qos=(1,)) as numbered:
-            recording = asyncio.create_task(Recording(own_broker, database).run(3))
+            recording = asyncio.create_task(Recording(own_broker, database).run(60))
             await until(lambda: len(numbers(database)) > 0)
             first = numbers(database)[0]
-        await recording
+        await until(lambda: len(numbers(database)) >= numbered.count - first)
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
         assert numbers(database) == list(range(first, numbered.count))
         database.close()
 
