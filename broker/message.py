@@ -1,6 +1,9 @@
 """Messages as received, publications to be sent, and their JSON payloads."""
 
 import codecs
+import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -13,6 +16,10 @@ from broker.mqtt.packets import Delivery, MalformedPacket, UserProperties, parse
 from broker.stamp import NO_STAMP, Stamp, read_stamp
 
 P = TypeVar("P")
+
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+DEEPEST = 254
+"""Levels of arrays and objects in a payload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,20 @@ def decode_json(payload: bytes) -> Any:
     """Decode a JSON payload of any shape.
 
     Raises:
+        Rejected: the payload is empty, not UTF-8 or not JSON, is nested too deeply, or has a name twice in an object: of two
+            values, one reader takes the first and another the last.
+    """
+    value = read_json(payload)
+    # a flat object with as many colons as members is the usual payload, and cheap to tell
+    if type(value) is not dict or payload.count(b":") != len(value) or payload.count(b"["):
+        check_names(payload, value)
+    return value
+
+
+def read_json(payload: bytes) -> Any:
+    """Decode a JSON payload of any shape; of a name that an object has twice, the last value counts.
+
+    Raises:
         Rejected: the payload is empty, not UTF-8 or not JSON.
     """
     if not payload:
@@ -98,6 +119,35 @@ def decode_json(payload: bytes) -> Any:
         return orjson.loads(payload)
     except ValueError as error:  # bad UTF-8 inside a string can raise UnicodeDecodeError, a ValueError too
         raise Rejected(f"not JSON: {_encoding_error(payload) or error}") from error
+
+
+def check_names(payload: bytes, value: Any) -> None:
+    """Refuse a name that an object has twice: `value`, in which the last one is left, then has fewer strings than `payload`.
+
+    Raises:
+        Rejected: there is one, or the payload is nested too deeply.
+    """
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError:  # the only thing in decoded JSON that cannot be encoded
+        raise Rejected(f"nested more than {DEEPEST} levels deep") from None
+    if _quotes(encoded) != _quotes(payload):
+        raise Rejected(f"the name {_repeated_name(payload)} occurs twice in an object: which value counts?")
+
+
+def _quotes(text: bytes) -> int:
+    """Count the quotes around strings, not those inside of them."""
+    return (_ESCAPED.sub(b"", text) if b"\\" in text else text).count(b'"')
+
+
+def _repeated_name(payload: bytes) -> str:
+    found: list[str] = []
+
+    def check(members: list[tuple[str, Any]]) -> None:
+        found.extend(name for name, times in Counter(name for name, _ in members).items() if times > 1)
+
+    json.loads(payload, object_pairs_hook=check)
+    return repr(found[0][:100])
 
 
 def without_byte_order_mark(payload: bytes) -> bytes:
@@ -129,7 +179,19 @@ def convert(value: Any, shape: type[P]) -> P:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise Rejected(f"wrong shape: {error}") from error
+        try:
+            return msgspec.convert(_whole(value), shape)
+        except msgspec.ValidationError:
+            raise Rejected(f"wrong shape: {error}") from error
+
+
+def _whole(value: Any) -> Any:
+    """Replace `14.0` by 14: JSON does not tell them apart, and tables take both."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {key: _whole(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def encode(payload: Any) -> bytes:

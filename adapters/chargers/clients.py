@@ -1,10 +1,9 @@
 """The two kinds of clients, chargers and widgets: who is admitted, which payloads are accepted, what they are sent. Pure."""
 
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote
 
 from adapters.chargers.takeover import Connections
@@ -27,8 +26,6 @@ from broker.stream import Stream
 LARGEST_SOC_BYTES = 64 * 1024
 UNPAIRED = "removed from the pairs"
 _FRAMES = {each: encode(StatusEvent(data=StatusData(status=each))) for each in Status}
-_QUOTATION_MARKS = 8
-"""In a state of charge with no members but the documented ones."""
 
 
 class OpenConnection(Protocol):
@@ -132,21 +129,6 @@ def check_soc(message: Incoming) -> None:
     if len(message.payload) > LARGEST_SOC_BYTES:
         raise Rejected(f"a frame of {len(message.payload)} bytes: {LARGEST_SOC_BYTES} are accepted")
     decode(message.payload, SocEvent)
-    if message.payload.count(b'"') > _QUOTATION_MARKS or b"\\" in message.payload:
-        _check_names(message.payload)
-
-
-def _check_names(payload: bytes) -> None:
-    """Refuse a duplicate name: of two values, one reader takes the first and another the last."""
-    try:
-        json.loads(payload, object_pairs_hook=_no_duplicates)
-    except RecursionError:
-        raise Rejected("it is nested too deeply") from None
-
-
-def _no_duplicates(members: Sequence[tuple[str, Any]]) -> None:
-    if len({name for name, _ in members}) != len(members):
-        raise Rejected("a name occurs twice: which value counts?")
 
 
 class Widgets(Clients):

@@ -10,7 +10,7 @@ from adapters.http.errors import BadRequest
 from broker.contract.identifiers import number_of
 from broker.contract.machines.topics import Status
 from broker.errors import Rejected
-from broker.message import without_byte_order_mark
+from broker.message import check_names, without_byte_order_mark
 
 FIRST_MACHINE = 1
 MISSING = "Missing 'status' field in request data"
@@ -35,7 +35,7 @@ def read_id(query: QueryParams) -> int:
 
 
 def read_status(body: bytes) -> Status:
-    """Return the status in a body, in upper or lower case. The last one of a repeated field counts.
+    """Return the status in a body, in upper or lower case.
 
     Raises:
         BadRequest: the body is malformed, has no status, or an unknown one.
@@ -50,6 +50,10 @@ def read_status(body: bytes) -> Status:
         decoded = orjson.loads(body)
     except ValueError as error:
         raise BadRequest(f"Malformed JSON in request data: {_why(body, error)}") from None
+    try:
+        check_names(body, decoded)
+    except Rejected as rejected:
+        raise BadRequest(f"Malformed JSON in request data: {rejected}") from None
     given = decoded.get("status") if isinstance(decoded, dict) else None
     if given is None or (isinstance(given, str) and not given.strip()):  # a form that was not filled in
         raise BadRequest(MISSING)

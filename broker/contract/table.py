@@ -17,7 +17,9 @@ class Kind(Enum):
     """Content that the payload must have for a column to have a value."""
 
     TEXT = "text"
-    """A string that is not empty."""
+    """A string that is not empty, of `Column.high` characters at most, or of any length where that is 0."""
+    CHOICE = "choice"
+    """One of the strings `Column.choices`."""
     CONSTANT = "constant"
     """The string `Column.value`."""
     NUMBER = "number"
@@ -68,6 +70,7 @@ class Column:
     low: int = 0
     high: int = 0
     value: str = ""
+    choices: tuple[str, ...] = ()
     fields: Mapping[str, Kind] = field(default_factory=dict)
     """Of `STRUCTS`: the fields of each object."""
     outer: str = ""
@@ -93,9 +96,14 @@ class Table:
     """Further fields of the payload, text or numbers, that are known and neither checked nor stored."""
 
 
-def text(name: str, key: str = "", need: Need = Need.MEASURED) -> Column:
+def text(name: str, key: str = "", need: Need = Need.MEASURED, longest: int = 0) -> Column:
     """Declare a column of text. `key`, here and below: the payload's field, by default that of the column's name."""
-    return Column(name=name, key=key or name, kind=Kind.TEXT, need=need)
+    return Column(name=name, key=key or name, kind=Kind.TEXT, need=need, high=longest)
+
+
+def choice(name: str, choices: type[Enum], key: str = "") -> Column:
+    """Declare a column with one of the values of an enumeration of text."""
+    return Column(name=name, key=key or name, kind=Kind.CHOICE, choices=tuple(each.value for each in choices))
 
 
 def required_text(key: str, value: str) -> Column:

@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.contract.charging.topics import STATE, Pairs
 from broker.errors import InvalidSetting, InvalidTopic, Rejected
-from broker.message import decode_json, without_byte_order_mark
+from broker.message import read_json, without_byte_order_mark
 
 LONGEST_ID = 256
 """Characters."""
@@ -99,7 +99,7 @@ def id_error(text: str) -> str | None:
 
 def _decoded(content: bytes) -> dict[str, Any]:
     try:
-        found = decode_json(content)
+        found = read_json(content)
     except Rejected as error:
         raise InvalidPairs(f"{error}; {_WANTED}") from error
     if not isinstance(found, dict):

@@ -20,7 +20,7 @@ import numpy as np
 from broker.contract.energy.topics import RAW, Consumption, Skipped
 from broker.contract.identifiers import parse_identifier
 from broker.errors import InvalidTopic, Rejected
-from broker.message import convert, decode, without_byte_order_mark
+from broker.message import convert, decode, decode_json, without_byte_order_mark
 from controllers.energy.interval import DAY_US, MINUTE_US, Times
 from controllers.energy.quarters import Readings, Values
 
@@ -101,7 +101,14 @@ def _faultless(payload: bytes) -> Post | None:
     values = np.array([row.value for row in post.data], dtype=np.float64)
     if times is None or not (np.abs(values) <= LARGEST).all() or len(times) > MOST_VALUES:
         return None
+    if payload.count(b'"') != _quotes(post):  # there are other members, or repeated ones
+        decode_json(payload)
     return Post(ship_id(post.spaceship_id), _readings(times, values, post.units, _interval(post.interval_minutes)))
+
+
+def _quotes(post: _Faultless) -> int:
+    """Count the quotes of a post that has each of its members once, and no others."""
+    return 8 + 6 * len(post.data) + (2 if isinstance(post.spaceship_id, str) else 0) + (2 if post.interval_minutes else 0)
 
 
 def _decoded(payload: bytes) -> Consumption:
@@ -118,10 +125,22 @@ def _decoded(payload: bytes) -> Consumption:
 def _exactly(payload: bytes, error: Rejected) -> Consumption:
     """Decode a post with Python's own reader, which rounds no whole number; `error` is raised where it cannot."""
     try:
-        value = json.loads(payload.decode(), parse_constant=_refuse_constant, parse_int=_integer)  # bytes may be UTF-16
+        value = json.loads(payload.decode(), parse_constant=_refuse_constant, parse_int=_integer, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise error from None
     return convert(value, Consumption)
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object.
+
+    Raises:
+        Rejected: a name occurs twice.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise Rejected("a name occurs twice in an object: which value counts?")
+    return found
 
 
 def _integer(digits: str) -> int | float:

@@ -39,7 +39,7 @@ MAX_WAITING = 100
 MAX_WAITING_PER_CLIENT = 25
 """Queries that run, and that wait for their turn: in all, and of one client, which is identified by its response topic."""
 MAX_REQUEST_BYTES = 1024 * 1024
-MAX_SQL_CHARACTERS = 64 * 1024
+MAX_SQL_CHARACTERS = 128 * 1024
 """For much longer statements, DuckDB's planner takes seconds in which it cannot be interrupted, or all of its stack."""
 STACK_BYTES = 16 * 1024 * 1024
 """Stack of a query's thread, which would be 2 MiB under `ulimit -s unlimited`: DuckDB plans nested statements recursively."""

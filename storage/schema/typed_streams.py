@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from broker.contract import tables
+from broker.contract.sql import literal
 from broker.contract.table import Column, Kind, Need, Table
+from storage.schema.strict_json import bare_sql, fault_sql, plain_sql
 
 _NULL = frozenset({"NULL"})
 _TEXT = frozenset({"VARCHAR"})
@@ -31,6 +33,7 @@ class _Rule:
 
 _RULES = {
     Kind.TEXT: _Rule("nullif({text}, '')", "text", _TEXT),
+    Kind.CHOICE: _Rule("CASE WHEN {text} IN ({choices}) THEN {text} END", "one of {choices}", _TEXT),
     Kind.CONSTANT: _Rule("CASE WHEN {text} = '{value}' THEN {text} END", '"{value}"', _TEXT),
     Kind.NUMBER: _Rule("CASE WHEN isfinite({number}) THEN {number} END", "a finite number", _NUMBER),
     Kind.LIMITED_NUMBER: _Rule(
@@ -60,6 +63,7 @@ _RULES = {
         "CASE WHEN {base64} THEN TRY(from_base64(json_extract_string({field}, '$'))) END", "a payload", _TEXT | _NUMBER
     ),
 }
+_SHORT_TEXT = _Rule("CASE WHEN length({text}) BETWEEN 1 AND {high} THEN {text} END", "text of {high} characters at most", _TEXT)
 _BASE64 = "json_extract_string(field.\"encoding\", '$') IS NOT DISTINCT FROM 'base64'"
 
 
@@ -82,8 +86,15 @@ class CompiledColumn:
 def compile_column(column: Column) -> CompiledColumn:
     """Compile the declaration of a column."""
     rule, key = _RULES[column.kind], column.outer or column.key
+    if column.kind is Kind.TEXT and column.high:
+        rule = _SHORT_TEXT
     field = f"json_extract(field.\"{column.outer}\", '$.{column.key}')" if column.outer else f'field."{column.key}"'
-    settings = {"low": column.low, "high": column.high, "value": column.value}
+    settings = {
+        "low": column.low,
+        "high": column.high,
+        "value": column.value,
+        "choices": ", ".join(map(literal, column.choices)),
+    }
     sql = rule.sql.format(
         field=field,
         json=f"{field}::VARCHAR",
@@ -142,8 +153,7 @@ class TypedStream:
         wanted = ", ".join(column.wanted for column in self._read if column.need not in _OPTIONAL).replace("'", "''")
         return f"""
             SELECT number, received_at, event_at, 'recorder' AS component, message_topic AS topic,
-                CASE WHEN message_payload IS NULL THEN 'not UTF-8' WHEN message_payload = '' THEN 'empty payload'
-                     WHEN NOT json_valid(message_payload) THEN 'not JSON' ELSE 'wrong shape: needs {wanted}' END AS reason,
+                coalesce(fault, 'wrong shape: needs {wanted}') AS reason,
                 message_payload AS payload, message_payload_raw AS payload_raw
             FROM ({self._projection(f"(SELECT * FROM {source} WHERE (retain AND payload = '') IS NOT TRUE)")})
             WHERE ({self._identified} AND {_all_there(self._measured)}) IS NOT TRUE"""
@@ -155,7 +165,7 @@ class TypedStream:
     @property
     def _identified(self) -> str:
         identity = [column for column in self._read if column.need is Need.IDENTITY]
-        return f"is_object AND {_all_there(identity)}"
+        return f"fault IS NULL AND is_object AND {_all_there(identity)}"
 
     def _projection(self, source: str) -> str:
         shape = ", ".join(f'"{key}":"JSON"' for key in sorted(self.keys))
@@ -166,13 +176,21 @@ class TypedStream:
         ]
         columns = [f"{column.sql} AS {column.name}" for column in self._read]
         kept = ["number", "received_at", "event_at", "message_topic", "message_payload", "message_payload_raw"]
-        is_object = "coalesce(ltrim(message_payload, e' \\t\\r\\n')[1] = '{' AND field IS NOT NULL, false) AS is_object"
+        known = " + ".join(f'(field."{key}" IS NOT NULL)::INTEGER' for key in self.keys)
+        fault = f"""
+            CASE WHEN plain AND len(json_keys(message_payload)) = {known} THEN NULL
+                 WHEN message_payload IS NULL THEN 'not UTF-8' WHEN message_payload = '' THEN 'empty payload'
+                 WHEN NOT json_valid(message_payload) THEN 'not JSON'
+                 ELSE {fault_sql("message_payload", "bare")} END AS fault"""
+        is_object = "CASE WHEN plain THEN true ELSE ltrim(message_payload, e' \\t\\r\\n')[1] = '{' END AS is_object"
         return f"""
-            SELECT {", ".join([*kept, is_object, *levels, *columns])} FROM (
-                SELECT number, received_at, event_at, topic AS message_topic, payload AS message_payload,
-                    payload_raw AS message_payload_raw,
-                    CASE WHEN json_valid(payload) THEN json_transform(payload, '{{{shape}}}') END AS field
-                FROM {source})"""
+            SELECT {", ".join([*kept, fault, is_object, *levels, *columns])} FROM (
+                SELECT *, CASE WHEN CASE WHEN plain THEN true ELSE json_valid(message_payload) END
+                        THEN json_transform(message_payload, '{{{shape}}}') END AS field,
+                    CASE WHEN NOT plain THEN {bare_sql("message_payload")} END AS bare
+                FROM (SELECT number, received_at, event_at, topic AS message_topic, payload AS message_payload,
+                        payload_raw AS message_payload_raw, {plain_sql("payload")} AS plain
+                      FROM {source}))"""
 
 
 def _of_batch(code: int) -> str:

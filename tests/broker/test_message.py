@@ -1,3 +1,5 @@
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from broker.contract.heating.topics import READING, Setpoint, TemperatureReading
 from broker.errors import Rejected
-from broker.message import Message, decode, decode_json, encode
+from broker.message import DEEPEST, Message, decode, decode_json, encode
 
 GOOD = b'{"sensorID":"sensor-1","type":"temperature","value":25.3}'
 
@@ -75,3 +77,39 @@ def test_payload_shapes_refuse_an_empty_object_or_default() -> None:
     for stream in streams():
         required = [field.name for field in msgspec.structs.fields(stream.payload) if field.required]
         assert required, f"{stream.template.text}: an empty object would be a valid payload"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a" :1,"a":2}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"x":[{"a":"\\"","b":":","a":2}]}',
+        b'{"":"\\\\","":"\\\\"}',
+        b'[{"a":"","a":""}]',
+    ],
+)
+def test_name_that_occurs_twice_is_rejected(payload: bytes) -> None:
+    with pytest.raises(Rejected, match="occurs twice in an object"):
+        decode_json(payload)
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": {"a": [{"a": 1}, {"a": 2}]}}, {'"': '"', '\\"': "\\"}, {"a": ":"}, {"a\u0000": 1, "a": 2}, [], 5, "x", {}]
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_names_that_occur_once_are_no_fault(value: object, indent: int | None) -> None:
+    assert decode_json(json.dumps(value, indent=indent).encode()) == value
+
+
+def test_nesting_is_limited() -> None:
+    assert decode_json(b"[" * DEEPEST + b"]" * DEEPEST)
+    with pytest.raises(Rejected, match="nested more than 254 levels deep"):
+        decode_json(b'{"a":' + b"[" * DEEPEST + b"]" * DEEPEST + b"}")
+
+
+def test_whole_float_is_a_whole_number() -> None:
+    assert decode(b"[14.0,-0.0,1e2]", tuple[int, int, int]) == (14, 0, 100)
+    with pytest.raises(Rejected, match="wrong shape"):
+        decode(b"14.5", int)

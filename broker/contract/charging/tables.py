@@ -1,7 +1,7 @@
 """Charging: typed tables."""
 
-from broker.contract.charging.topics import PAIRS, SESSION, SOC, STATUS
-from broker.contract.table import Need, Table, inside, instant, json_object, number, percentage, required_text, text
+from broker.contract.charging.topics import PAIRS, SESSION, SOC, STATUS, Status
+from broker.contract.table import Need, Table, choice, inside, instant, json_object, number, percentage, required_text, text
 
 TABLES = (
     Table(
@@ -15,7 +15,7 @@ TABLES = (
         name="widget_status",
         stream=STATUS,
         levels={"id": "widget"},
-        columns=(inside("data", text("status")),),
+        columns=(inside("data", choice("status", Status)),),
         conditions=(required_text("event", "chargingStatus"),),
     ),
     Table(

@@ -1,14 +1,14 @@
 """Components: typed tables. The recorder also lists in `rejected_message` what it could not type itself."""
 
-from broker.contract.components.topics import REJECTED, STATE
-from broker.contract.table import Column, Kind, Need, Table, text
+from broker.contract.components.topics import REJECTED, STATE, Presence
+from broker.contract.table import Column, Kind, Need, Table, choice, text
 
 TABLES = (
     Table(
         name="component_state",
         stream=STATE,
         levels={"component": "component"},
-        columns=(text("state"), text("boot"), text("version")),
+        columns=(choice("state", Presence), text("boot"), text("version")),
     ),
     Table(
         name="rejected_message",

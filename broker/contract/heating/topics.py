@@ -7,7 +7,8 @@ import msgspec
 from broker.mqtt.topics import TopicTemplate
 from broker.stream import AnyStream, Stream
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+LONGEST_NAME = 256
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
 
 LOWEST_SETPOINT_C, HIGHEST_SETPOINT_C = 5.0, 35.0
 

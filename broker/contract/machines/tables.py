@@ -1,5 +1,6 @@
 """Machines: typed tables."""
 
+from broker.contract.identifiers import LARGEST_NUMBER
 from broker.contract.machines.topics import AVERAGE, READING
 from broker.contract.table import Need, Table, instant, integer, json_object, number, text
 
@@ -9,7 +10,7 @@ TABLES = (
         stream=READING,
         levels={"id": "machine"},
         columns=(
-            integer("id", -(2**53), 2**53),
+            integer("id", -LARGEST_NUMBER, LARGEST_NUMBER),
             text("name", need=Need.NULLABLE),
             text("description", need=Need.NULLABLE),
             number("temperature"),

@@ -1,10 +1,11 @@
 """Machines: their readings, averages over the last ones, and the job status, which others may set."""
 
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from broker.contract.identifiers import LARGEST_NUMBER
 from broker.mqtt.topics import TopicTemplate
 from broker.stream import AnyStream, Stream
 
@@ -24,7 +25,7 @@ class MachineReading(msgspec.Struct, frozen=True):
     `temperature` in °C, `fan_speed` in revolutions per minute, `timestamp` RFC 3339.
     """
 
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
     name: Any = None
     description: Any = None
     temperature: Any = None

@@ -211,9 +211,11 @@ def test_byte_order_mark_is_read_and_utf_16_is_named() -> None:
         assert "UTF-16" in answered.error
 
 
-def test_last_one_of_a_repeated_field_counts() -> None:
-    _, made = ask("POST", "/status", JSON, b'{"status":5,"x":"y","status":"IDLE"}')
-    assert [each.payload for each in made.bus.delivered] == [b'{"status":"IDLE"}']
+def test_repeated_field_is_refused() -> None:
+    answered, made = ask("POST", "/status", JSON, b'{"status":"ERROR","x":"y","status":"IDLE"}')
+    assert answered.status == 400
+    assert "the name 'status' occurs twice" in str(answered.error)
+    assert made.bus.delivered == []
 
 
 def test_huge_body_is_413() -> None:

@@ -65,13 +65,20 @@ def test_state_of_charge_is_a_number_from_0_to_100(database: Database, past: Pas
 
 @pytest.mark.parametrize(
     "value",
-    ["-0.001", "100.001", "true", "false", '"70"', "null", "NaN", "Infinity", "-Infinity", "1e999", "[70]", '{"soc":70}'],
+    ["-0.001", "100.001", "true", "false", '"70"', "null", "[70]", '{"soc":70}'],
 )
 def test_invalid_state_of_charge_is_null_and_listed(database: Database, past: Past, value: str) -> None:
     past.record(DAY, [soc(value), soc("70")])
     assert ask(database, "SELECT soc FROM charger_soc ORDER BY number") == [(None,), (70.0,)]
     (reason,) = ask(database, "SELECT reason FROM rejected_message")
     assert reason == ('wrong shape: needs data.soc (a number from 0 to 100), event ("StateOfCharge")',)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "70,", '70,"soc":30'])
+def test_payload_that_components_refuse_has_no_row(database: Database, past: Past, value: str) -> None:
+    past.record(DAY, [soc(value), soc("70")])
+    assert ask(database, "SELECT soc FROM charger_soc") == [(70.0,)]
+    assert rejected(database) == 1
 
 
 @pytest.mark.parametrize(
