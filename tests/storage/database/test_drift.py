@@ -40,6 +40,26 @@ def test_changed_type_is_reported_once_and_column_is_null(database: Database, de
         assert cursor.execute("SELECT number FROM rejected_message ORDER BY number").fetchall() == [(2,), (3,)]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected", "found"),
+    [
+        ("name", "7", ["null", "string"], "number"),
+        ("status", "[1]", ["null", "string"], "array"),
+        ("timestamp", "1730641245", ["string"], "number"),
+    ],
+)
+def test_changed_type_of_an_optional_field_is_reported(
+    database: Database, deliver: Deliver, field: str, value: str, expected: list[str], found: str
+) -> None:
+    usual = b'{"id":1,"name":"a","temperature":20.5,"fan_speed":800,"status":null}'
+    changed = b'{"id":1,"temperature":20,"fan_speed":800.5,"%s":%s}' % (field.encode(), value.encode())
+    for reported in ([("type changed", field, expected, found)], []):
+        batch = [deliver("machines/1/reading", payload) for payload in (usual, changed)]
+        stored = database.commit(arrow_table(batch, 1, StreamCodes()))
+        assert [(each.change, each.field, each.expected, each.found) for each in stored.drifts] == reported
+        assert stored.rejected == 0
+
+
 def test_fields_with_odd_names_are_reported(database: Database, deliver: Deliver) -> None:
     found = drifts(database, deliver, reading(**{"a/b~c": "1", "$.": "1", "'": "1", "": "1", "ä": "1"}))
     assert {field for _, field, _, _ in found} == {"a/b~c", "$.", "'", "", "ä"}
