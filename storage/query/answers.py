@@ -198,10 +198,13 @@ def _instant(number: int, text: str, unit: str, mark: str) -> str:
     return text + mark if has_common_year(number, unit) else instant_text(number, unit, mark, separator="T")
 
 
-def _decimal(value: Any) -> int | float | None:
+def _decimal(value: Any) -> int | float | orjson.Fragment | None:
     if value is None:
         return None
-    return int(value) if value == value.to_integral_value() and abs(value) < 2**63 else float(value)
+    if value != value.to_integral_value():
+        return float(value)
+    whole = int(value)
+    return whole if abs(whole) < 2**63 else orjson.Fragment(str(whole))
 
 
 def _json_value(value: Any) -> Any:

@@ -17,8 +17,7 @@ SAMPLE = 100_000
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.IGNORECASE)
 _FIXED = ("number", "received_at", "event_at", "topic")
-_INTEGERS = ("BIGINT", "UBIGINT")
-_NUMBERS = (*_INTEGERS, "HUGEINT", "UHUGEINT", "DOUBLE")
+_NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE")
 _BARE_NUMBER = f"CASE WHEN json_type(json_payload) IN {_NUMBERS} THEN TRY_CAST(payload AS DOUBLE) END"
 _BARE_TEXT = "CASE WHEN json_type(json_payload) IS DISTINCT FROM 'OBJECT' THEN payload END"
 _SHAPES = f"""
@@ -37,6 +36,15 @@ SELECT bool_and(text IS NULL OR (regexp_full_match(text, '[0-9]+-[0-9]+-[0-9]+T.
     SELECT json_extract_string(CASE WHEN json_valid(payload) THEN payload END, {{pointer}}) AS text
     FROM messages WHERE {{condition}} ORDER BY number DESC LIMIT {SAMPLE})
 """
+_SIZES = f"""
+SELECT coalesce(bool_and(regexp_full_match(text, '-?[0-9]+')), false), bool_and(TRY_CAST(text AS BIGINT) IS NOT NULL),
+    bool_and(TRY_CAST(text AS HUGEINT) IS NOT NULL), bool_or(abs(text::DOUBLE) > 2::DOUBLE ** 53) FROM (
+    SELECT CASE WHEN json_type(valid, {{pointer}}) IN {_NUMBERS} THEN json_extract_string(valid, {{pointer}}) END AS text FROM (
+        SELECT CASE WHEN json_valid(payload) THEN payload END AS valid
+        FROM messages WHERE {{condition}} ORDER BY number DESC LIMIT {SAMPLE}))
+"""
+_TEXT_OF_NUMBER = "text of a number"
+"""The kind of a column of whole numbers that no type of DuckDB holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> Recor
     levels = _levels(topic_filter)
     columns = levels | _fields(connection, condition, json.loads(fields) if fields else {}, {*_FIXED, "value", *levels})
     if others:
-        columns["value"] = _BARE_NUMBER if numbers == others else _BARE_TEXT
+        columns["value"] = _bare_number(connection, condition) if numbers == others else _BARE_TEXT
     if not columns:
         raise InvalidRequest(f"the messages recorded on {topic_filter} have no fields: there is nothing to type")
     return RecordedView(name, topic_filter, columns)
@@ -92,12 +100,16 @@ def _levels(topic_filter: str) -> dict[str, str]:
 
 def _fields(connection: DuckDBPyConnection, condition: str, structure: Any, taken: set[str]) -> dict[str, str]:
     columns: dict[str, str] = {}
-    for field, kind in structure.items() if isinstance(structure, dict) else ():
+    for field, found in structure.items() if isinstance(structure, dict) else ():
+        kind = found
         name = _free_name(field or "empty", taken)
         taken.add(name.lower())
         pointer = literal("/" + field.replace("~", "~0").replace("/", "~1"))
-        instants = kind == "VARCHAR" and _are_instants(connection, condition, pointer)
-        columns[name] = _typed(pointer, "TIMESTAMPTZ" if instants else kind)
+        if kind == "VARCHAR" and _are_instants(connection, condition, pointer):
+            kind = "TIMESTAMPTZ"
+        elif kind in _NUMBERS:  # HUGEINT too, where some are negative
+            kind, _ = _number_kind(connection, condition, pointer)
+        columns[name] = _typed(pointer, kind)
     return columns
 
 
@@ -109,6 +121,21 @@ def _free_name(field: str, taken: set[str]) -> str:
     return name
 
 
+def _bare_number(connection: DuckDBPyConnection, condition: str) -> str:
+    """Return the SQL of payloads that are numbers: as doubles, unless whole ones among them would be rounded."""
+    kind, wide = _number_kind(connection, condition, "'$'")
+    return _typed("'$'", kind) if wide and kind != "DOUBLE" else _BARE_NUMBER
+
+
+def _number_kind(connection: DuckDBPyConnection, condition: str, pointer: str) -> tuple[str, bool]:
+    """Return the type that holds all numbers of the sample, whole ones exactly, and whether a double would round some."""
+    sql = _SIZES.format(condition=condition, pointer=pointer)
+    ((whole, small, large, wide),) = connection.execute(sql).fetchall()
+    if not whole:
+        return "DOUBLE", bool(wide)
+    return ("BIGINT" if small else "HUGEINT" if large else _TEXT_OF_NUMBER), bool(wide)
+
+
 def _are_instants(connection: DuckDBPyConnection, condition: str, pointer: str) -> bool:
     ((instants,),) = connection.execute(_INSTANTS.format(condition=condition, pointer=pointer)).fetchall()
     return bool(instants)
@@ -117,8 +144,10 @@ def _are_instants(connection: DuckDBPyConnection, condition: str, pointer: str) 
 def _typed(pointer: str, kind: Any) -> str:
     """Return the SQL of a column; it is null where a payload has another type there than the sample."""
     found, text = f"json_type(json_payload, {pointer})", f"json_extract_string(json_payload, {pointer})"
-    if kind in _INTEGERS:
-        return f"CASE WHEN {found} IN {_INTEGERS} THEN TRY_CAST({text} AS BIGINT) END"
+    if kind in ("BIGINT", "HUGEINT"):
+        return f"CASE WHEN regexp_full_match({text}, '-?[0-9]+') AND {found} IN {_NUMBERS} THEN TRY_CAST({text} AS {kind}) END"
+    if kind == _TEXT_OF_NUMBER:
+        return f"CASE WHEN {found} IN {_NUMBERS} THEN {text} END"
     if kind == "DOUBLE":
         return f"CASE WHEN {found} IN {_NUMBERS} THEN TRY_CAST({text} AS DOUBLE) END"
     if kind == "BOOLEAN":

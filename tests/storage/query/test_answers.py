@@ -63,6 +63,12 @@ def test_values_in_json(database: Database, sql: str, value: object) -> None:
     assert rows(database, f"SELECT {sql} AS v") == [{"v": value}]
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**37 + 1])
+def test_large_whole_numbers_are_exact_in_json(database: Database, number: int) -> None:
+    (part,), _ = ask(database, QueryRequest(sql=f"SELECT {number}::HUGEINT AS v"))
+    assert part.payload == b'[{"v":%d}]' % number
+
+
 @pytest.mark.parametrize(
     "sql", ["'infinity'::TIMESTAMP", "TIMESTAMPTZ '0001-01-01 00:00:00+23:59'", "INTERVAL 1 DAY", "uuid()", "'a'::ENUM('a')"]
 )

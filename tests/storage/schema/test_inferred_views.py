@@ -9,6 +9,7 @@ from broker.contract.sql import identifier, literal
 from storage.database.database import Database
 from storage.query.sandbox import open_read_only
 from storage.retention.archive import Archive
+from storage.schema.inferred_views import create, infer
 from storage.schema.views import define_views, last_number, tables
 from tests.storage.conftest import Past, a_day, ask, direct, silent
 
@@ -69,3 +70,25 @@ def test_a_file_of_the_first_schema_has_no_views(tmp_path: Path) -> None:
 def test_an_empty_database_has_no_last_number(database: Database) -> None:
     with database.cursor() as cursor:
         assert last_number(cursor) == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        (["1", "-7"], "BIGINT"),
+        (["9223372036854775807", "-9223372036854775808"], "BIGINT"),
+        (["9223372036854775808", "-1"], "HUGEINT"),
+        (["18446744073709551616", "-170141183460469231731687303715884105727"], "HUGEINT"),
+        (["1", "1" * 40], "VARCHAR"),
+    ],
+)
+@pytest.mark.parametrize("form", ['{{"id":{}}}', "{}"])
+def test_whole_numbers_are_exact_in_a_view(database: Database, past: Past, numbers: list[str], kind: str, form: str) -> None:
+    past.record(DAY, [("meter", form.format(each).encode()) for each in numbers])
+    database.transact(lambda connection: create(connection, infer(connection, "meters", "meter")))
+    column = "id" if "id" in form else "value"
+    found = ask(database, f"SELECT {column}, typeof({column}) FROM meters ORDER BY number")
+    if kind == "BIGINT" and form == "{}" and max(map(len, numbers)) < 16:
+        kind = "DOUBLE"  # which is exact
+    assert [int(value) for value, _ in found] == [int(each) for each in numbers]
+    assert {each for _, each in found} == {kind}
