@@ -128,11 +128,11 @@ def _recorded(stream: AnyStream, payloads: Sequence[bytes]) -> list[_Recorded]:
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1; SET TimeZone = 'UTC'")
         connection.execute("""CREATE TABLE given (number BIGINT, received_at TIMESTAMPTZ, event_at TIMESTAMPTZ, topic VARCHAR,
-            payload VARCHAR, payload_raw BLOB)""")
+            payload VARCHAR, payload_raw BLOB, retain BOOLEAN)""")
         for place, payload in enumerate(payloads):
             text = _text(payload)
             row = [place, topic, text, payload if text is None else None]
-            connection.execute("INSERT INTO given VALUES (?, now(), NULL, ?, ?, ?)", row)
+            connection.execute("INSERT INTO given VALUES (?, now(), NULL, ?, ?, ?, false)", row)
         rows = _rows(connection, typed, _COLUMNS[stream])
         listed = {place for (place,) in connection.execute(f"SELECT number FROM ({typed.rejects_sql('given')})").fetchall()}
     return [_Recorded(rows.get(place), place in listed) for place in range(len(payloads))]
