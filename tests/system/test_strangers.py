@@ -103,7 +103,7 @@ def test_known_rooms_are_held_among_invented_ones(own_broker: RealBroker, tmp_pa
         used = (processor_s(pid) - before_s) / 10
     assert len(modes(got[got_before:])) >= 4
     assert "safe" not in modes(got[flooded:])
-    assert modes(got)[-1] == "heating"
+    assert "heating" in modes(got[got_before:])
     assert used < 0.5
     warning = latest["components/heating/warning"] or next(
         payload for topic, payload in got if topic == "components/heating/warning" and payload
