@@ -131,6 +131,8 @@ def check_names(payload: bytes, value: Any) -> None:
         encoded = orjson.dumps(value)
     except TypeError:  # the only thing in decoded JSON that cannot be encoded
         raise Rejected(f"nested more than {DEEPEST} levels deep") from None
+    if payload.count(b'"') == encoded.count(b'"') and payload.find(b"\\") < 0:
+        return  # all quotes are around strings
     if _quotes(encoded) != _quotes(payload):
         raise Rejected(f"the name {_repeated_name(payload)} occurs twice in an object: which value counts?")
 
