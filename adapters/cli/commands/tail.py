@@ -78,6 +78,7 @@ class MessageWriter:
         self._file, self._by_row, self._on_terminal = file, output.format.by_row, output.on_terminal
         if self._by_row is not None:
             file.write(self._by_row.header(COLUMNS))
+            file.flush()
 
     def write(self, row: Row) -> None:
         """Write one message, to be seen at once."""
