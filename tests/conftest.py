@@ -7,6 +7,7 @@ from functools import cache
 from types import ModuleType
 
 import duckdb
+import hypothesis
 import pytest
 
 from tests import real_broker
@@ -14,6 +15,10 @@ from tests.real_broker import RealBroker
 
 # Where a shell started the tests in the background, SIGINT is ignored, and would be in every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes depends on what else the machine does: the timeout of each test bounds it.
+hypothesis.settings.register_profile("scaup", deadline=None)
+hypothesis.settings.load_profile("scaup")
 
 
 def pytest_report_header() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.cli.systems.energy.files import FilePost
@@ -51,7 +51,6 @@ from tests.adapters.http.fakes import call
 ERROR = "an error"
 STRAY = -1
 LATE_S = 1_000.0
-untimed = settings(deadline=None)
 REQUEST = QueryRequest(sql="SELECT 1")
 
 
@@ -166,7 +165,6 @@ def outcome_of(run: Callable[[], object]) -> object:
         return ERROR
 
 
-@untimed
 @given(cases())
 def test_query_of_the_command_line(case: Case) -> None:
     bus = connected(lambda request: answered(case, request, numbered(case), ARROW))
@@ -179,14 +177,12 @@ def test_query_of_the_command_line(case: Case) -> None:
     case.check(outcome_of(run), list(range(case.parts)))
 
 
-@untimed
 @given(cases())
 def test_short_query_of_the_command_line(case: Case) -> None:
     bus = connected(lambda request: answered(case, request, numbered(case)))
     case.check(outcome_of(lambda: Recorder(bus).rows(REQUEST, 1.0)), numbered(case))
 
 
-@untimed
 @given(cases())
 def test_follow(case: Case) -> None:
     """After a truncated answer it asks for the rest, of which there is none here."""
@@ -214,7 +210,6 @@ def test_follow(case: Case) -> None:
     replace(case, truncated=False).check(outcome_of(run), list(range(case.parts)))
 
 
-@untimed
 @given(cases().filter(lambda case: not case.truncated))
 def test_request_to_the_storage(case: Case) -> None:
     reports = [encode(Progress("moving", n, case.parts)) for n in range(case.parts)]
@@ -224,7 +219,6 @@ def test_request_to_the_storage(case: Case) -> None:
     case.check(outcome, "archived")
 
 
-@untimed
 @given(cases(most_parts=0).filter(lambda case: not case.truncated))
 def test_request_to_the_fastening_controller(case: Case) -> None:
     answer = FasteningAnswer(job=None, error=None)
@@ -238,7 +232,6 @@ def test_request_to_the_fastening_controller(case: Case) -> None:
     case.check(outcome_of(lambda: requests.request(FasteningAction.PAUSE) or ERROR), answer)
 
 
-@untimed
 @given(cases(most_parts=0).filter(lambda case: not case.truncated))
 def test_posting_of_energy(case: Case) -> None:
     stored = Stored(1, 2)
@@ -271,7 +264,6 @@ class ReplyingRuntimeBus(FakeRuntimeBus):
             self.api.on_message(received(each), 0.0)
 
 
-@untimed
 @given(cases())
 def test_quarters_of_the_energy_api(case: Case) -> None:
     rows = [{"quarters": f"|{2018 + n}-08-24T00:00:00Z=1!"} for n in range(case.parts)]
@@ -288,7 +280,6 @@ def test_quarters_of_the_energy_api(case: Case) -> None:
     case.check(asyncio.run(run()), [f"{2018 + n}-08-24T00:00:00Z" for n in range(case.parts)])
 
 
-@untimed
 @given(cases())
 def test_history_of_the_energy_normalizer(case: Case) -> None:
     history = History(1.0, b"start")
@@ -308,7 +299,6 @@ def test_history_of_the_energy_normalizer(case: Case) -> None:
     case.check(outcome, numbered(case))
 
 
-@untimed
 @given(cases())
 def test_warm_start_of_the_moving_average(case: Case) -> None:
     warm_start = WarmStart(5, 1.0, b"start")

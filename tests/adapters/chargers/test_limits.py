@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.chargers.limits import BURST_FRAMES, BYTES_PER_FRAME, FRAMES_PER_S, RateLimit
@@ -40,7 +40,6 @@ def test_one_frame_a_second_is_never_paused() -> None:
     assert not any(rate.pause_s(1, 60, float(now_s)) for now_s in range(10_000))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 16_384), st.floats(0, 20)), max_size=30))
 def test_no_client_exceeds_the_rate_for_long(reads: list[tuple[int, int, float]]) -> None:
     rate, now_s, frames = RateLimit(0.0), 0.0, 0.0

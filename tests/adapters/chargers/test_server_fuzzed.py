@@ -72,7 +72,7 @@ def test_arbitrary_bytes_do_not_affect_other_clients() -> None:
         widget = runner.run(served.connect("widgets/wABCD").__aenter__())
         fuzzed = Fuzzed(served, charger, widget)
 
-        @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(st.booleans(), WRITTEN, cuts, ENDS)
         def throw(widgets: bool, data: bytes, at: list[int], end: str) -> None:
             runner.run(fuzzed.throw(widgets, list(pieces(data, at)), end))

@@ -50,7 +50,7 @@ def check(world: World) -> None:
             assert last.connection == newest.link.connection
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(2, ADAPTERS), st.lists(events, max_size=40))
 @example(3, FIRST_AFTER_A_REPEAT)
 @example(3, ENDED_BEFORE_THE_REPEAT)
@@ -60,7 +60,7 @@ def test_the_newest_connection_is_held_and_its_link_is_last(count: int, steps: l
     check(world)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(events, kills), max_size=40))
 def test_restarted_adapters_agree_on_the_newest_connection(steps: list[Step]) -> None:
     world = World(ADAPTERS)

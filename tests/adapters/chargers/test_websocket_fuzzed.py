@@ -27,7 +27,6 @@ def run(parts: Iterator[bytes] | list[bytes], refusal: Refusal | None = None) ->
     return messages, _DATE.sub(b"", written), ended, made.frames
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400), cuts)
 def test_any_bytes(data: bytes, at: list[int]) -> None:
     messages, *_ = run(pieces(data, at))
@@ -35,19 +34,19 @@ def test_any_bytes(data: bytes, at: list[int]) -> None:
 
 
 @given(mutated(st.just(HEAD)) | mutated(st.just(HEAD)).map(lambda each: each + frame(TEXT, SOC)), cuts, st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_mutated_handshake_in_any_pieces(data: bytes, at: list[int], refused: bool) -> None:
     refusal = Refusal(404, "no") if refused else None
     assert run(pieces(data, at), refusal) == run([data], refusal)
 
 
 @given(streams | mutated(streams) | st.binary(max_size=400), cuts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_after_a_good_handshake_in_any_pieces(data: bytes, at: list[int]) -> None:
     assert run(pieces(HEAD + data, at)) == run([HEAD + data])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(SOME), max_size=6), st.lists(st.integers(1, 10), min_size=1), cuts)
 def test_messages_are_assembled_from_any_pieces(payloads: list[bytes], sizes: list[int], at: list[int]) -> None:
     data = HEAD

@@ -86,7 +86,7 @@ def numbers(event: Event) -> Iterator[int]:
         yield from (int(row[3]) for row in event.rows() if row[2] == TOPIC)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(0, 9), st.sampled_from([2, 3, 1_000]))
 def test_every_message_is_shown_exactly_once(seed: int, before: int, most_rows: int) -> None:
     plant = Plant(seed, most_rows)

@@ -167,7 +167,7 @@ def check_sessions(sessions: list[ChargingSession], charger: str) -> None:
 WHOLE = STEPS.filter(lambda step: step[0] != "kill")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(WHOLE, max_size=30))
 @example([("connect", "c1", ADAPTERS[0]), ("soc", "c1", 40), ("leave", "c1", 0), ("restart", "", 1), ("tick", "", 20.0)])
 @example(
@@ -187,7 +187,7 @@ def test_widgets_show_the_truth_and_sessions_do_not_overlap(steps: list[tuple[st
         check_sessions(plant.world.sessions, charger)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(STEPS, max_size=30))
 def test_widgets_show_the_truth_after_kills_anywhere(steps: list[tuple[str, str, float | str]]) -> None:
     plant = Plant()
@@ -205,7 +205,7 @@ def test_widgets_show_the_truth_after_kills_anywhere(steps: list[tuple[str, str,
     assert all(each.ended_by is not None for each in last.values()), "a session that never ends"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(SOCS, min_size=1, max_size=30))
 def test_every_change_is_published_once_and_in_order(socs: list[float]) -> None:
     world = started()
@@ -214,7 +214,7 @@ def test_every_change_is_published_once_and_in_order(socs: list[float]) -> None:
     assert statuses_of(world, "w1") == [status for status, _ in itertools.groupby(status_of(soc).value for soc in socs)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(EXCHANGED, st.sampled_from(CHARGERS), SOCS, st.booleans()), max_size=20))
 def test_widgets_show_their_own_chargers_as_pairs_change(steps: list[tuple[dict[str, str], str, float, bool]]) -> None:
     world, last = started(), dict[str, float]()
@@ -234,7 +234,7 @@ def test_widgets_show_their_own_chargers_as_pairs_change(steps: list[tuple[dict[
         check_sessions(world.sessions, each)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(["chargers/c1/soc", "chargers/c1/link", "chargers/c1/state", "components/a/state", "charging/pairs"]),
     st.binary(max_size=60) | st.recursive(st.text(max_size=5), st.lists).map(lambda each: repr(each).encode()),

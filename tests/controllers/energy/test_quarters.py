@@ -114,7 +114,7 @@ def known(series: tuple[int, str, list[float | None]]) -> Readings:
     return readings([minute for minute, _ in there], [value for _, value in there], unit)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SERIES, st.randoms(use_true_random=False), st.integers(1, 7))
 def test_order_and_repetition_do_not_change_quarters(
     series: tuple[int, str, list[float | None]], random: np.random.Generator, pieces: int
@@ -133,7 +133,7 @@ def test_order_and_repetition_do_not_change_quarters(
     assert posted.quarters.coverage.tolist() == expected.coverage.tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SERIES)
 def test_energy_is_conserved(series: tuple[int, str, list[float | None]]) -> None:
     _, unit, _ = series
@@ -152,7 +152,7 @@ def test_energy_is_conserved(series: tuple[int, str, list[float | None]]) -> Non
         assert (quarters.kwh * quarters.coverage).sum() == pytest.approx(energy, abs=1e-9 * scale)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SERIES, st.lists(st.floats(0, 100_000), max_size=20))
 def test_quarters_are_aligned_ordered_and_finite(series: tuple[int, str, list[float | None]], irregular: list[float]) -> None:
     whole = merged(known(series), readings(irregular, [1.0] * len(irregular)))

@@ -475,7 +475,7 @@ def happen(world: World, kind: object, *facts: Any) -> None:
     steps.get(kind, lambda: world.request(str(kind)))()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(FRAMES, max_size=30), st.booleans(), st.sampled_from(["RP-1", "RP-3"]))
 def test_a_good_operator_can_finish_after_any_events(frames: list[tuple[object, ...]], marks: bool, serial: str) -> None:
     world = World(marks=marks)

@@ -203,7 +203,7 @@ def test_only_declared_topics_are_published() -> None:
     assert DECLARATION.publishes == (VALVE_LEVEL, STATE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([READINGS, SETPOINT, "/actuators/room-1", "heating/room-1/state", "/readings//temperature", "other"]),
     st.one_of(

@@ -179,7 +179,7 @@ def test_centre_lies_between_the_values(values: list[float], doubt: float) -> No
     assert min(values) - 1e-9 <= robust_centre(values, doubt) <= max(values) + 1e-9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(-30, 70), st.floats(0, 400)), min_size=1, max_size=80))
 def test_room_lies_between_the_corrected_trusted_sensors(readings: list[tuple[str, float, float]]) -> None:
     fusion, now_s = Fusion(), 0.0

@@ -105,7 +105,7 @@ def test_weights_add_up() -> None:
     assert sum(each.weight for each in step_response(15.0, 660.0).beliefs(22.0)) == pytest.approx(1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 100), st.floats(1, 4000), st.one_of(st.none(), st.floats(-20, 60))), min_size=1, max_size=60

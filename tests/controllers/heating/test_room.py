@@ -101,7 +101,7 @@ def test_an_open_window_closes_the_valve_for_a_bounded_time() -> None:
     assert decisions[-1].level > 25
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example(20.75, 1, 18, 0.1)
 @given(st.floats(-15, 21), st.integers(1, 5), st.integers(0, 90), st.sampled_from([1.0, 0.5, 0.1, 0.01]))
 def test_never_full_heat_on_stuck_cold_readings(stuck_c: float, sensors: int, alive_minutes: int, resolution_c: float) -> None:
@@ -117,7 +117,7 @@ def test_never_full_heat_on_stuck_cold_readings(stuck_c: float, sensors: int, al
     assert max(levels[155:]) <= 30
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.floats(-1e9, 1e9), st.floats(0, 3000), st.floats(5, 35)), min_size=1, max_size=60

@@ -2,7 +2,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.chargers.model import SEND_INTERVAL_S, TAPER_PCT, Battery, Booth, Stay
@@ -67,7 +67,6 @@ def test_a_battery_that_arrives_nearly_full(arrived_pct: float) -> None:
     assert battery.soc_pct(battery.full_after_s) == 100
 
 
-@settings(deadline=None)
 @given(BATTERIES, st.lists(st.floats(0, 1e5), min_size=2))
 def test_soc_never_falls_and_never_exceeds_100(battery: Battery, times_s: list[float]) -> None:
     socs = [battery.soc_pct(each) for each in sorted(times_s)]
@@ -75,7 +74,6 @@ def test_soc_never_falls_and_never_exceeds_100(battery: Battery, times_s: list[f
     assert all(battery.arrived_pct <= each <= 100 for each in socs)
 
 
-@settings(deadline=None)
 @given(BATTERIES, st.floats(0, 1), st.floats(0, 1), st.floats(1, 60))
 def test_charging_is_slower_above_80(battery: Battery, below: float, above: float, dt_s: float) -> None:
     low_s = below * max(0.0, battery.taper_after_s - dt_s)
@@ -86,7 +84,6 @@ def test_charging_is_slower_above_80(battery: Battery, below: float, above: floa
         assert slow_pct <= battery.soc_pct(low_s + dt_s) - battery.soc_pct(low_s) + 1e-9
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_customers_bring_low_batteries_and_stay(seed: str) -> None:
     for stay in stays(Booth(seed), 30_000)[:-1]:
@@ -96,7 +93,6 @@ def test_customers_bring_low_batteries_and_stay(seed: str) -> None:
         assert socs[-1] <= 100
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_it_sends_at_once_every_two_minutes_and_when_full(seed: str) -> None:
     for stay in stays(Booth(seed), 30_000):
@@ -108,7 +104,6 @@ def test_it_sends_at_once_every_two_minutes_and_when_full(seed: str) -> None:
                 assert gap_s == pytest.approx(SEND_INTERVAL_S)
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_the_booth_is_empty_for_five_to_thirty_minutes(seed: str) -> None:
     booth, now_s, empty_since_s = Booth(seed), 0.0, None
@@ -134,7 +129,6 @@ def test_the_first_battery_comes_within_two_minutes() -> None:
     assert all(Booth(f"{n}").soc is None for n in range(10))
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_the_same_seed_is_the_same_booth(seed: str) -> None:
     assert sent(Booth(seed), 20_000) == sent(Booth(seed), 20_000)
@@ -145,7 +139,6 @@ def test_other_booths_differ() -> None:
     assert len(stories) == 50
 
 
-@settings(deadline=None)
 @given(SEEDS, st.lists(st.floats(0, 500), max_size=50))
 def test_step_size_does_not_change_the_result(seed: str, steps_s: list[float]) -> None:
     one, other = Booth(seed), Booth(seed)

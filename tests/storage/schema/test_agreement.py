@@ -225,7 +225,7 @@ def _comparable(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("stream", _FIELDS, ids=lambda stream: str(stream.template.text))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_component_and_table_take_the_same(stream: AnyStream, data: st.DataObject) -> None:
     _compare(stream, data.draw(st.lists(_payloads(stream), min_size=1, max_size=40)))
