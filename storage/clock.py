@@ -1,6 +1,6 @@
 """The recorder's wall clock: the times of arrival that it gives, and the steps that it takes.
 
-A wall clock can be wrong and be put right at any moment. A second clock, which nobody sets, shows each step.
+A wall clock can be wrong and be put right at any moment. A second clock, which is never set, shows each step.
 """
 
 import logging

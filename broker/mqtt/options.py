@@ -36,7 +36,7 @@ class Options:
     client_id: str
     """The part of the client id that logs show."""
     secret: str = field(default="", repr=False)
-    """The part that other clients must not guess: whoever connects with the same id gets the session."""
+    """The part that other clients must not guess: a client that connects with the same id gets the session."""
     subscriptions: tuple[Subscription, ...] = ()
     session_expiry_s: int = 0
     receive_maximum: int = 1_000

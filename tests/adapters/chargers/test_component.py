@@ -232,7 +232,7 @@ async def connected_to(wanted: Running, served: Running, client: str) -> ClientC
     raise AssertionError("the system gives everything to one of them")
 
 
-def test_two_adapters_share_a_port_and_a_client_moves_between_them() -> None:
+def test_client_moves_between_two_adapters_on_one_port() -> None:
     async def scenario() -> None:
         async with running(name="one") as one, running(beside=one, name="two") as two:
             for here, there in ((one, two), (two, one)):

@@ -101,7 +101,7 @@ def test_a_ping_in_the_same_instant_is_answered_after_the_answer() -> None:
     assert not last
 
 
-def test_a_close_in_the_same_instant_is_answered_after_the_answer() -> None:
+def test_close_in_the_same_instant_comes_after_the_answer() -> None:
     made = websocket()
     assert made.receive(HEAD + frame(TEXT, SOC) + close(1000)) == [text(SOC)]
     written, last = made.to_write()

@@ -95,7 +95,7 @@ def test_commands_arrive_byte_for_byte_as_text_and_in_order() -> None:
     asyncio.run(scenario())
 
 
-def test_an_event_carries_the_correlation_data_of_the_last_command() -> None:
+def test_event_carries_the_last_command_s_correlation_data() -> None:
     async def scenario() -> None:
         async with connected() as (_, adapter, connection):
             await connection.send("before")
