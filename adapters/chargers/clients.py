@@ -15,8 +15,7 @@ from broker.contract.charging.topics import (
     ClientLink,
     SocEvent,
     Status,
-    StatusData,
-    StatusEvent,
+    status_event,
 )
 from broker.errors import Rejected
 from broker.message import Publication, decode, encode
@@ -25,7 +24,7 @@ from broker.stream import Stream
 
 LARGEST_SOC_BYTES = 64 * 1024
 UNPAIRED = "removed from the pairs"
-_FRAMES = {each: encode(StatusEvent(data=StatusData(status=each))) for each in Status}
+_FRAMES = {each: encode(status_event(each)) for each in Status}
 
 
 class OpenConnection(Protocol):

@@ -27,8 +27,7 @@ from broker.contract.charging.topics import (
     PairRequest,
     Pairs,
     Status,
-    StatusData,
-    StatusEvent,
+    status_event,
 )
 from broker.contract.components import topics as components
 from broker.contract.components.topics import FORGET, read_forget, removal
@@ -313,7 +312,7 @@ def _is_same(one: ChargerState, other: ChargerState) -> bool:
 
 
 def _status(widget: str, status: Status) -> Publication:
-    return STATUS.publication(StatusEvent(data=StatusData(status)), id=widget)
+    return STATUS.publication(status_event(status), id=widget)
 
 
 def _answer(request: Message, answer: PairAnswer) -> Publication:

@@ -47,8 +47,13 @@ class StatusData(msgspec.Struct, frozen=True):
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A frame for a widget: `{"event":"chargingStatus","data":{"status":"charging"}}`."""
 
-    event: Literal["chargingStatus"] = "chargingStatus"
+    event: Literal["chargingStatus"]
     data: StatusData
+
+
+def status_event(status: Status) -> StatusEvent:
+    """Return the frame that shows a status on a widget."""
+    return StatusEvent(event="chargingStatus", data=StatusData(status))
 
 
 class ClientLink(msgspec.Struct, frozen=True, omit_defaults=True):

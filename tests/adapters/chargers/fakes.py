@@ -19,8 +19,7 @@ from broker.contract.charging.topics import (
     ClientLink,
     Pairs,
     Status,
-    StatusData,
-    StatusEvent,
+    status_event,
 )
 from broker.contract.components.topics import RejectedMessage
 from broker.message import Message, Publication
@@ -116,7 +115,7 @@ class Running:
         self.hear(PAIRS.publication(Pairs(pairs)))
 
     def status(self, widget: str, status: Status | None) -> None:
-        publication = STATUS.publication(StatusEvent(data=StatusData(status=status or Status.CHARGED)), id=widget)
+        publication = STATUS.publication(status_event(status or Status.CHARGED), id=widget)
         self.hear(publication if status else Publication(topic=publication.topic, payload=b""))
 
     def hear(self, publication: Publication) -> None:

@@ -8,7 +8,16 @@ import msgspec
 import orjson
 import pytest
 
-from broker.contract.charging.topics import ChargingSession, EndedBy, Pairs, SocData, SocEvent, Status, StatusData, StatusEvent
+from broker.contract.charging.topics import (
+    ChargingSession,
+    EndedBy,
+    Pairs,
+    SocData,
+    SocEvent,
+    Status,
+    StatusEvent,
+    status_event,
+)
 from storage.database.batch import arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import TYPED_STREAMS, StreamCodes
@@ -128,7 +137,7 @@ def test_status_that_is_not_text_is_null_and_listed(database: Database, past: Pa
 def test_the_frames_of_the_contract_are_typed(database: Database, past: Past) -> None:
     messages = [
         ("chargers/c1/soc", msgspec.json.encode(SocEvent(event="StateOfCharge", data=SocData(soc=70)))),
-        ("widgets/w1/status", msgspec.json.encode(StatusEvent(data=StatusData(status=Status.CHARGING_80)))),
+        ("widgets/w1/status", msgspec.json.encode(status_event(Status.CHARGING_80))),
         ("charging/pairs", msgspec.json.encode(Pairs(pairs={"c1": "w1"}))),
     ]
     past.record(DAY, messages)
