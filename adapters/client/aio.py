@@ -26,7 +26,7 @@ class Reply:
 class _Waiting:
     parts: list[Part] = field(default_factory=list)
     outcome: asyncio.Future[Final | ReplyError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """An error is a result, too: one that is set while nobody awaits it, as when the broker fails, is not to be logged."""
+    """An error is set as a result, since asyncio logs an exception that is never awaited, as after a failure of the broker."""
 
 
 class AsyncExchange:

@@ -1,4 +1,4 @@
-"""Client ids against a real broker: nobody guesses one, and what the sessions of earlier releases hold is handed over."""
+"""Client ids against a real broker: none can be guessed, and what the sessions of earlier releases hold is handed over."""
 
 import asyncio
 import dataclasses

@@ -64,7 +64,7 @@ def test_recorder_ends_where_a_reader_stays(recorder: RecorderProcess) -> None:
     "sql",
     [
         "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c",  # runs for long
-        "SELECT range AS n, repeat('x', 100) AS t FROM range(900000)",  # waits for a pipe that nobody reads
+        "SELECT range AS n, repeat('x', 100) AS t FROM range(900000)",  # waits for a pipe without a reader
     ],
 )
 def test_command_gives_way_to_a_starting_recorder(recorder: RecorderProcess, sql: str) -> None:
