@@ -308,7 +308,7 @@ class Database:
                 statements.run("insert_messages", _INSERT)
                 rejected = _type_rows(statements, table, first) if typed else _number(statements.run("refuse", _REFUSE))
             self._last_number += table.num_rows
-            drifts = self._drift.detect(statements, rejected) if typed else ()
+            drifts = self._drift.detect(statements, table.num_rows, rejected) if typed else ()
         return CommitResult(rejected, drifts)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
