@@ -11,7 +11,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream(Generic[P]):
-    """One row of the topic table: the topics, the payload, and who publishes it for whom.
+    """One row of the topic table: the topics, the payload, the publisher and the receivers.
 
     `payload` is a `msgspec.Struct`; `plant` marks messages that describe the plant and so carry `plant-time`.
     """
