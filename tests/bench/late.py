@@ -1,0 +1,221 @@
+"""Run a law on rooms that answer late: `python -m tests.bench.late -n 80 --worst 5`. For tuning: short and quick.
+
+Every run is a plant day from a cold start at midnight, on both cores. Only tuning seeds; `tests.bench.heating` reports others.
+"""
+
+import argparse
+import functools
+import importlib
+import itertools
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tests.bench.late_rooms import MODES, TUNING_SEEDS, VALVES, Late, LateRoom, late_room, late_sensors
+from tests.bench.laws import SETPOINT_C, FixedPi, Law, Proportional, Shipped, TwoPoint
+
+MINUTES = 24 * 60
+SETTLED_MINUTE, MORNING_MINUTE = 3 * 60, 6 * 60
+BAND_C = 0.5
+LAWS: dict[str, Callable[[], Law]] = {
+    "two-point": TwoPoint,
+    "proportional": Proportional,
+    "fixed PI": FixedPi,
+    "shipped": Shipped,
+}
+SIMPLE = ("two-point", "proportional", "fixed PI")
+"""Laws without fusion: they get the mean of the last values of sensors without faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateDay:
+    """The results of one law in one room on one day."""
+
+    seed: int
+    in_band_pct: float
+    """Share of the time after the first three hours with the true temperature within ±0.5 K, percent."""
+    overshoot_c: float
+    """Above the setpoint in the first six hours, before sun, people and windows, K."""
+    rms_c: float
+    travel_pct: int
+    """Sum of all valve movements."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The day in detail: per minute the true temperature, °C, and the level, percent."""
+
+    temperatures_c: list[float]
+    levels: list[int]
+
+    @cached_property
+    def travel_pct(self) -> int:
+        """Sum of all valve movements."""
+        return sum(abs(b - a) for a, b in itertools.pairwise([0, *self.levels]))
+
+
+def has_power(room: LateRoom) -> bool:
+    """Return whether full heat keeps the room at the setpoint or above for 97 % of the time after three hours."""
+    plant = Late(room)
+    plant.level_pct = 100
+    warm = 0
+    for minute in range(MINUTES):
+        plant.step(60)
+        warm += minute >= SETTLED_MINUTE and plant.air_c >= SETPOINT_C
+    return warm >= 0.97 * (MINUTES - SETTLED_MINUTE)
+
+
+def able_rooms(seeds: Iterable[int]) -> Iterator[LateRoom]:
+    """Give the rooms that have the power to reach the setpoint."""
+    return (room for room in map(late_room, seeds) if has_power(room))
+
+
+def trace(room: LateRoom, law: Law, *, simple: bool = False) -> Trace:
+    """Run one day."""
+    plant = Late(room)
+    sensors = late_sensors(room, faulty=not simple)
+    last: dict[str, float] = {}
+    result = Trace([], [])
+    for minute in range(1, MINUTES + 1):
+        plant.step(60)
+        new = {each.name: value for each in sensors if (value := each.read(plant.air_c, minute)) is not None}
+        last |= new
+        plant.level_pct = level = law.level(last if simple else new, minute * 60.0)
+        result.temperatures_c.append(plant.air_c)
+        result.levels.append(level)
+    return result
+
+
+def summary(seed: int, day: Trace) -> LateDay:
+    """Return the figures of a day."""
+    errors_c = [each - SETPOINT_C for each in day.temperatures_c]
+    settled_c = errors_c[SETTLED_MINUTE:]
+    return LateDay(
+        seed=seed,
+        in_band_pct=100 * sum(abs(each) <= BAND_C for each in settled_c) / len(settled_c),
+        overshoot_c=max(0.0, *errors_c[:MORNING_MINUTE]),
+        rms_c=statistics.fmean(each**2 for each in settled_c) ** 0.5,
+        travel_pct=day.travel_pct,
+    )
+
+
+def play(law: str, seed: int) -> LateDay | None:
+    """Run the law, by name or `module:Class`, in the room of a seed; None if the room lacks the power."""
+    room = late_room(seed)
+    return summary(seed, trace(room, make(law), simple=law in SIMPLE)) if has_power(room) else None
+
+
+def make(law: str) -> Law:
+    """Make a law: a name in `LAWS`, or `module:Class`."""
+    if law in LAWS:
+        return LAWS[law]()
+    module, _, name = law.partition(":")
+    made: Law = getattr(importlib.import_module(module), name)()
+    return made
+
+
+def play_all(law: str, seeds: Sequence[int], rooms: int, processes: int | None = None) -> list[LateDay]:
+    """Run a law on the first `rooms` rooms of the seeds that have the power, on all cores."""
+    days: list[LateDay] = []
+    with multiprocessing.Pool(processes) as pool:
+        for day in pool.imap(functools.partial(play, law), seeds):
+            if day is not None:
+                days.append(day)
+            if sys.stderr.isatty():
+                print(f"\r{law}: {len(days)}/{rooms}", end="\r", file=sys.stderr)
+            if len(days) == rooms:
+                break
+        pool.terminate()
+    return days
+
+
+def grouped(days: Sequence[LateDay]) -> dict[str, list[LateDay]]:
+    """Sort the days by valve, dead time, sensors and speed of the room; `all` comes first."""
+    groups: dict[str, list[LateDay]] = {"all": list(days)}
+    groups |= {name: [] for name in (*VALVES, "dead 2-8 min", "dead 8-15 min", "dead 15-25 min", *MODES)}
+    for day in days:
+        room = late_room(day.seed)
+        for name in (room.valve, room.delay_class, room.sensors):
+            groups[name].append(day)
+    return {name: members for name, members in groups.items() if members}
+
+
+def tenth(values: Sequence[float]) -> float:
+    """Return the value that a tenth of the values lies below."""
+    return sorted(values)[len(values) // 10]
+
+
+def travel_95(days: Sequence[LateDay], two_point: dict[int, LateDay]) -> float:
+    """Return the 95th percentile of the valve travel as a ratio to two-point control of the same room."""
+    ratios = sorted(each.travel_pct / max(1, two_point[each.seed].travel_pct) for each in days)
+    return ratios[min(len(ratios) - 1, int(0.95 * len(ratios)))]
+
+
+HEADER = f"{'rooms':26}{'law':12}{'n':>4}{'worst':>7}{'p10':>7}{'median':>8}{'mean':>7}{'over K':>8}{'travel':>8}"
+
+
+def row(group: str, law: str, days: Sequence[LateDay], two_point: dict[int, LateDay]) -> str:
+    """Format one row: shares in band, percent; largest overshoot, K; travel ratio, 95th percentile."""
+    shares = [each.in_band_pct for each in days]
+    return (
+        f"{group:26}{law:12}{len(days):4}{min(shares):7.1f}{tenth(shares):7.1f}{statistics.median(shares):8.1f}"
+        f"{statistics.fmean(shares):7.1f}{max(each.overshoot_c for each in days):8.2f}{travel_95(days, two_point):8.2f}"
+    )
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Run a law on tuning rooms that answer late.")
+    parser.add_argument("-n", "--rooms", type=int, default=60)
+    parser.add_argument("--skip", type=int, default=0, help="start at this tuning seed")
+    parser.add_argument("--law", default="shipped", help="a law of the bench, or module:Class")
+    parser.add_argument("--worst", type=int, default=6, help="rooms to describe")
+    parser.add_argument("--seed", type=int, help="play this room only, and print it every ten minutes")
+    parser.add_argument("--pi", action="store_true", help="also name rooms below the fixed PI by 2 points")
+    chosen = parser.parse_args()
+    if chosen.seed is not None:
+        return _show(chosen.seed, chosen.law)
+    began = time.perf_counter()
+    seeds = TUNING_SEEDS[chosen.skip :]
+    two_point = {each.seed: each for each in play_all("two-point", seeds, chosen.rooms)}
+    days = play_all(chosen.law, seeds, chosen.rooms)
+    print(HEADER)
+    for group, members in grouped(days).items():
+        print(row(group, chosen.law[-11:], members, two_point))
+    _describe_worst(days, two_point, chosen.worst)
+    if chosen.pi:
+        better = {each.seed: each for each in play_all("fixed PI", seeds, chosen.rooms)}
+        below = [each for each in days if each.in_band_pct < better[each.seed].in_band_pct - 2]
+        print(f"below the fixed PI by 2 points: {[(each.seed, round(each.in_band_pct)) for each in below]}")
+    print(f"{time.perf_counter() - began:.0f} s")
+    return 0
+
+
+def _describe_worst(days: Sequence[LateDay], two_point: dict[int, LateDay], count: int) -> None:
+    over, busy = sum(each.overshoot_c >= 1 for each in days), 0
+    for each in days:
+        busy += each.travel_pct > two_point[each.seed].travel_pct / 3
+    print(f"overshoot ≥ 1 K: {over}, travel > 1/3: {busy}, in band < 85 %: {sum(each.in_band_pct < 85 for each in days)}")
+    for each in sorted(days, key=lambda day: day.in_band_pct)[:count]:
+        ratio = each.travel_pct / max(1, two_point[each.seed].travel_pct)
+        figures = f"{each.in_band_pct:.0f} %, over {each.overshoot_c:.1f} K, rms {each.rms_c:.2f} K, travel {ratio:.2f}"
+        print(f"  {each.seed}: {figures}: {late_room(each.seed).describe()}")
+
+
+def _show(seed: int, law: str) -> int:
+    room = late_room(seed)
+    day = trace(room, make(law), simple=law in SIMPLE)
+    print(room.describe(), f"power: {has_power(room)}")
+    for minute in range(0, MINUTES, 10):
+        level, air_c = day.levels[minute], day.temperatures_c[minute]
+        print(f"{minute // 60:02}:{minute % 60:02} {air_c:6.2f} °C {level:4} %  {'#' * (level // 3)}")
+    print(summary(seed, day))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
