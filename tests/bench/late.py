@@ -1,132 +1,33 @@
 """Run a law on rooms that answer late: `python -m tests.bench.late -n 80 --worst 5`. For tuning: short and quick.
 
-Every run is a plant day from a cold start at midnight, on both cores. Only tuning seeds; `tests.bench.heating` reports others.
+Only tuning seeds, on both cores; `tests.bench.heating` reports others.
 """
 
 import argparse
 import functools
-import importlib
-import itertools
 import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 
-from tests.bench.late_rooms import MODES, TUNING_SEEDS, VALVES, Late, LateRoom, late_room, late_sensors
-from tests.bench.laws import SETPOINT_C, FixedPi, Law, Proportional, Shipped, TwoPoint
+from tests.bench.late_day import MINUTES, SIMPLE, LateDay, has_power, make, play, summary, trace
+from tests.bench.late_ideal import play_ideal
+from tests.bench.late_rooms import MODES, TUNING_SEEDS, VALVES, late_room
 
-MINUTES = 24 * 60
-SETTLED_MINUTE, MORNING_MINUTE = 3 * 60, 6 * 60
-BAND_C = 0.5
-LAWS: dict[str, Callable[[], Law]] = {
-    "two-point": TwoPoint,
-    "proportional": Proportional,
-    "fixed PI": FixedPi,
-    "shipped": Shipped,
-}
-SIMPLE = ("two-point", "proportional", "fixed PI")
-"""Laws without fusion: they get the mean of the last values of sensors without faults."""
-
-
-@dataclass(frozen=True, slots=True)
-class LateDay:
-    """The results of one law in one room on one day."""
-
-    seed: int
-    in_band_pct: float
-    """Share of the time after the first three hours with the true temperature within ±0.5 K, percent."""
-    overshoot_c: float
-    """Above the setpoint in the first six hours, before sun, people and windows, K."""
-    rms_c: float
-    travel_pct: int
-    """Sum of all valve movements."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """The day in detail: per minute the true temperature, °C, and the level, percent."""
-
-    temperatures_c: list[float]
-    levels: list[int]
-
-    @cached_property
-    def travel_pct(self) -> int:
-        """Sum of all valve movements."""
-        return sum(abs(b - a) for a, b in itertools.pairwise([0, *self.levels]))
-
-
-def has_power(room: LateRoom) -> bool:
-    """Return whether full heat keeps the room at the setpoint or above for 97 % of the time after three hours."""
-    plant = Late(room)
-    plant.level_pct = 100
-    warm = 0
-    for minute in range(MINUTES):
-        plant.step(60)
-        warm += minute >= SETTLED_MINUTE and plant.air_c >= SETPOINT_C
-    return warm >= 0.97 * (MINUTES - SETTLED_MINUTE)
-
-
-def able_rooms(seeds: Iterable[int]) -> Iterator[LateRoom]:
-    """Give the rooms that have the power to reach the setpoint."""
-    return (room for room in map(late_room, seeds) if has_power(room))
-
-
-def trace(room: LateRoom, law: Law, *, simple: bool = False) -> Trace:
-    """Run one day."""
-    plant = Late(room)
-    sensors = late_sensors(room, faulty=not simple)
-    last: dict[str, float] = {}
-    result = Trace([], [])
-    for minute in range(1, MINUTES + 1):
-        plant.step(60)
-        new = {each.name: value for each in sensors if (value := each.read(plant.air_c, minute)) is not None}
-        last |= new
-        plant.level_pct = level = law.level(last if simple else new, minute * 60.0)
-        result.temperatures_c.append(plant.air_c)
-        result.levels.append(level)
-    return result
-
-
-def summary(seed: int, day: Trace) -> LateDay:
-    """Return the figures of a day."""
-    errors_c = [each - SETPOINT_C for each in day.temperatures_c]
-    settled_c = errors_c[SETTLED_MINUTE:]
-    return LateDay(
-        seed=seed,
-        in_band_pct=100 * sum(abs(each) <= BAND_C for each in settled_c) / len(settled_c),
-        overshoot_c=max(0.0, *errors_c[:MORNING_MINUTE]),
-        rms_c=statistics.fmean(each**2 for each in settled_c) ** 0.5,
-        travel_pct=day.travel_pct,
-    )
-
-
-def play(law: str, seed: int) -> LateDay | None:
-    """Run the law, by name or `module:Class`, in the room of a seed; None if the room lacks the power."""
-    room = late_room(seed)
-    return summary(seed, trace(room, make(law), simple=law in SIMPLE)) if has_power(room) else None
-
-
-def make(law: str) -> Law:
-    """Make a law: a name in `LAWS`, or `module:Class`."""
-    if law in LAWS:
-        return LAWS[law]()
-    module, _, name = law.partition(":")
-    made: Law = getattr(importlib.import_module(module), name)()
-    return made
+IDEAL = "ideal"
 
 
 def play_all(law: str, seeds: Sequence[int], rooms: int, processes: int | None = None) -> list[LateDay]:
     """Run a law on the first `rooms` rooms of the seeds that have the power, on all cores."""
     days: list[LateDay] = []
+    run: Callable[[int], LateDay | None] = play_ideal if law == IDEAL else functools.partial(play, law)
     with multiprocessing.Pool(processes) as pool:
-        for day in pool.imap(functools.partial(play, law), seeds):
+        for day in pool.imap(run, seeds, chunksize=2):
             if day is not None:
                 days.append(day)
             if sys.stderr.isatty():
-                print(f"\r{law}: {len(days)}/{rooms}", end="\r", file=sys.stderr)
+                print(f"\r{law}: {len(days)}/{rooms} rooms ", end="\r", file=sys.stderr)
             if len(days) == rooms:
                 break
         pool.terminate()
@@ -172,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run a law on tuning rooms that answer late.")
     parser.add_argument("-n", "--rooms", type=int, default=60)
     parser.add_argument("--skip", type=int, default=0, help="start at this tuning seed")
-    parser.add_argument("--law", default="shipped", help="a law of the bench, or module:Class")
+    parser.add_argument("--law", default="shipped", help="a law of the bench, `ideal`, or module:Class")
     parser.add_argument("--worst", type=int, default=6, help="rooms to describe")
     parser.add_argument("--seed", type=int, help="play this room only, and print it every ten minutes")
     parser.add_argument("--pi", action="store_true", help="also name rooms below the fixed PI by 2 points")
@@ -203,7 +104,9 @@ def _describe_worst(days: Sequence[LateDay], two_point: dict[int, LateDay], coun
     for each in sorted(days, key=lambda day: day.in_band_pct)[:count]:
         ratio = each.travel_pct / max(1, two_point[each.seed].travel_pct)
         figures = f"{each.in_band_pct:.0f} %, over {each.overshoot_c:.1f} K, rms {each.rms_c:.2f} K, travel {ratio:.2f}"
-        print(f"  {each.seed}: {figures}: {late_room(each.seed).describe()}")
+        ideal = play_ideal(each.seed)
+        best = f"{ideal.in_band_pct:.0f} %" if ideal else "–"
+        print(f"  {each.seed}: {figures}, ideal {best}: {late_room(each.seed).describe()}")
 
 
 def _show(seed: int, law: str) -> int:

@@ -126,12 +126,12 @@ def late_room(seed: int) -> LateRoom:
     scale = slowest_s / _slowest_s((air_j_k, wall_j_k, floor_j_k), air_wall, air_floor, air_loss, wall_loss)
     outdoor_mean_c, swing_c = rng.uniform(-4, 9), rng.uniform(2, 6)
     need_w = (air_loss + wall_loss) * (22 - outdoor_mean_c + swing_c)
-    window = rng.random() < 0.3
+    window = rng.random() < 0.25
     return LateRoom(
         seed=seed,
         valve=valve,
         valve_strength=strength,
-        dead_s=60 * rng.uniform(2, 25),
+        dead_s=60 * _log_uniform(rng, 2, 25),
         radiator_lag_s=60 * rng.uniform(4, 12),
         oversize=_log_uniform(rng, 1.3, 4),
         slowest_s=slowest_s,
@@ -212,17 +212,26 @@ class Late:
         angle = (self.minutes / 60 - 4.5) / 24 * 2 * math.pi
         return self.room.outdoor_mean_c - self.room.outdoor_swing_c * math.cos(angle)
 
-    def _minute(self) -> None:
-        room, day_h = self.room, self.minutes % DAY_MINUTES / 60
-        out_c = self.outdoor_c()
-        self._cloud = min(1.0, max(0.0, self._cloud + self._rng.gauss((0.5 - self._cloud) / 90, 0.06)))
+    def airs(self) -> bool:
+        """Return whether the window is open now."""
+        return 0 <= self.minutes % DAY_MINUTES * 60 - self.room.window_from_h * HOUR_S < self.room.window_for_s
+
+    def gains_w(self) -> tuple[float, float, float]:
+        """Return the heat into air, wall and floor that does not depend on the room now, W; without an opened window."""
+        room, day_h, out_c = self.room, self.minutes % DAY_MINUTES / 60, self.outdoor_c()
         height = math.sin(math.pi * (day_h - 8) / 9) if 8 < day_h < 17 else 0.0
         sun_w = room.sun_w * height * (1 - 0.8 * self._cloud)
         people_w = room.people_w if 0 <= day_h - room.people_from_h < room.people_for_h else 0.0
-        airing = 0 <= (day_h - room.window_from_h) * HOUR_S < room.window_for_s
-        air_loss = room.air_loss_w_k + (room.window_w_k if airing else 0.0)
-        fixed_w = people_w + 0.4 * sun_w + air_loss * out_c
-        wall_fixed_w = 0.3 * sun_w + room.wall_loss_w_k * out_c
+        air_w = people_w + 0.4 * sun_w + room.air_loss_w_k * out_c
+        return air_w, 0.3 * sun_w + room.wall_loss_w_k * out_c, 0.3 * sun_w
+
+    def _minute(self) -> None:
+        room = self.room
+        air_gain_w, wall_gain_w, floor_gain_w = self.gains_w()
+        self._cloud = min(1.0, max(0.0, self._cloud + self._rng.gauss((0.5 - self._cloud) / 90, 0.06)))
+        window_w_k = room.window_w_k if self.airs() else 0.0
+        air_gain_w += window_w_k * self.outdoor_c()
+        air_loss = room.air_loss_w_k + window_w_k
         to_air_w, to_wall_w = room.power_w * (1 - room.radiant), room.power_w * room.radiant
         sent = self._curve(self.level_pct / 100) if self.boiler_on else 0.0
         air_c, wall_c, floor_c, heat, pipe = self.air_c, self.wall_c, self.floor_c, self.heat, self.pipe
@@ -230,9 +239,9 @@ class Late:
             pipe.append(sent)
             heat += (pipe.popleft() - heat) * STEP_S / room.radiator_lag_s
             wall_w, floor_w = room.air_wall_w_k * (air_c - wall_c), room.air_floor_w_k * (air_c - floor_c)
-            air_c += (to_air_w * heat + fixed_w - air_loss * air_c - wall_w - floor_w) * STEP_S / room.air_j_k
-            wall_c += (to_wall_w * heat + wall_w + wall_fixed_w - room.wall_loss_w_k * wall_c) * STEP_S / room.wall_j_k
-            floor_c += (floor_w + 0.3 * sun_w) * STEP_S / room.floor_j_k
+            air_c += (to_air_w * heat + air_gain_w - air_loss * air_c - wall_w - floor_w) * STEP_S / room.air_j_k
+            wall_c += (to_wall_w * heat + wall_w + wall_gain_w - room.wall_loss_w_k * wall_c) * STEP_S / room.wall_j_k
+            floor_c += (floor_w + floor_gain_w) * STEP_S / room.floor_j_k
         self.air_c, self.wall_c, self.floor_c, self.heat = air_c, wall_c, floor_c, heat
 
 
