@@ -18,7 +18,7 @@ from adapters.launcher.orphans import BROKER
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
 from broker.contract.components.topics import ComponentState
-from broker.launch import mosquitto
+from broker.launch import mosquitto, tls
 from broker.launch.credentials import write_private
 from broker.runtime.settings import ROOT, Settings
 
@@ -32,7 +32,7 @@ def prepare_volume(settings: Settings) -> None:
 
     The broker listens on every address of its container; the published ports decide what reaches it from outside.
     """
-    anonymous = mosquitto.only_loopback(settings.bind)
+    anonymous = tls.only_loopback(settings.bind)
     declarations = {**components(), OPERATOR.name: OPERATOR}
     ws_port = mosquitto.WEBSOCKETS if settings.mqtt_ws_port else None
     mosquitto.prepare(settings, declarations, mosquitto.Placement(ws_port=ws_port, anonymous=anonymous))

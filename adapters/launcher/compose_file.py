@@ -15,8 +15,12 @@ _IN_CONTAINERS = {
     "SCAUP_TIME_SCALE": "${SCAUP_TIME_SCALE:-60}",
     "SCAUP_SIM_HISTORY_DAYS": "${SCAUP_SIM_HISTORY_DAYS:-7}",
 }
-_OUTSIDE = ("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS")
-"""Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""
+_OUTSIDE = (
+    *("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"),
+    *("SCAUP_MQTT_TLS_PORT", "SCAUP_TLS_CERT", "SCAUP_TLS_KEY"),
+)
+"""Settings that mean nothing inside a container: there each component has its own account, the broker is a neighbour, and the
+listeners' certificate is on the volume."""
 
 _HEAD = """\
 # The container runtime. `make up RUNTIME=docker` uses it; so does `docker compose up` by hand.

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Protocol
 
-from broker.launch.mosquitto import only_loopback
+from broker.launch.tls import only_loopback
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.errors import BusError, InvalidSetting
+from broker.errors import BusError
 from broker.launch.access import DEVICE, access_file
 from broker.launch.credentials import create_passwords, write_password_file, write_private
+from broker.launch.tls import only_loopback, reach
 from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
-from broker.runtime.settings import LOOPBACK, ROOT, Settings
+from broker.runtime.settings import ROOT, Settings
 
 OLDEST = (2, 0)
 """Oldest release that works: MQTT 5 with access rules that refuse by reason code."""
@@ -84,17 +85,8 @@ def addresses(bind: Iterable[str], ipv6: bool) -> tuple[str, ...]:
     Raises:
         InvalidSetting: a part of `bind` is not an IP address.
     """
-    given: list[str] = []
-    for each in bind:
-        given += LOOPBACK if each == "localhost" else [_address(each)]
-    wanted = [each for each in dict.fromkeys([*given, *LOOPBACK]) if ipv6 or ":" not in each]
-    wildcards = {_version(each) for each in wanted if ipaddress.ip_address(each).is_unspecified}
-    return tuple(each for each in wanted if ipaddress.ip_address(each).is_unspecified or _version(each) not in wildcards)
-
-
-def only_loopback(bind: Iterable[str]) -> bool:
-    """Return whether only this machine can reach these addresses."""
-    return all(each == "localhost" or ipaddress.ip_address(_address(each)).is_loopback for each in bind)
+    places = reach(bind, ipv6)
+    return (*places.outside, *(each for each in places.loopback if _version(each) not in places.wildcards))
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -223,13 +215,6 @@ def _listener(port: int, address: str | None, options: list[str]) -> list[str]:
     first = f"listener {port}" if everywhere and _WEBSOCKETS in options else f"listener {port} {address}"
     # Without its domain, the websockets listener of 2.0.11 binds every address.
     return [first, *options, f"socket_domain ipv{_version(address)}"]
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text.strip("[]")))
-    except ValueError:
-        raise InvalidSetting(f"SCAUP_BIND must be a comma-separated list of IP addresses, not {text!r}") from None
 
 
 def _version(address: str) -> int:

@@ -33,6 +33,9 @@ VARIABLES = (
     Variable(name="SCAUP_MQTT_HOST", default="127.0.0.1", meaning="host of the broker"),
     Variable(name="SCAUP_MQTT_PORT", default="1883", meaning="port of the broker"),
     Variable(name="SCAUP_MQTT_WS_PORT", default="", meaning="port for MQTT over websockets, with a login only; empty: none"),
+    Variable(
+        name="SCAUP_MQTT_TLS_PORT", default="8883", meaning="port for MQTT with TLS, with a login only, where TLS is set up"
+    ),
     Variable(name="SCAUP_MQTT_USERNAME", default="", meaning="account; empty: the component's own generated one, if there"),
     Variable(name="SCAUP_MQTT_PASSWORD", default="", meaning="password of that account"),
     Variable(name="SCAUP_MQTT_CA", default="", meaning="PEM file with the authority of the broker's certificate: turns TLS on"),
@@ -42,7 +45,16 @@ VARIABLES = (
         name="SCAUP_PLANT_EPOCH", default="", meaning="wall time at which plant time is the same (`make up` sets it), RFC 3339"
     ),
     HISTORY_DAYS,
-    Variable(name="SCAUP_BIND", default="", meaning="address for every listener; empty: 127.0.0.1 and ::1"),
+    Variable(
+        name="SCAUP_BIND",
+        default="",
+        meaning="address for every listener, with TLS and logins beyond loopback; empty: 127.0.0.1 and ::1",
+    ),
+    Variable(
+        name="SCAUP_TLS_CERT", default="", meaning="PEM file with the listeners' certificate and its chain; empty: a made one"
+    ),
+    Variable(name="SCAUP_TLS_KEY", default="", meaning="PEM file with the private key of that certificate"),
+    Variable(name="SCAUP_PLAINTEXT", default="no", meaning="`yes` allows plain text beyond loopback, `no` demands TLS there"),
     Variable(
         name="SCAUP_CORS_ORIGINS",
         default="",
@@ -64,6 +76,7 @@ class Settings:
     mqtt_host: str
     mqtt_port: int
     mqtt_ws_port: int | None
+    mqtt_tls_port: int
     mqtt_username: str | None
     mqtt_password: str | None
     mqtt_ca: str | None
@@ -74,6 +87,9 @@ class Settings:
     components: tuple[str, ...]
     origins: tuple[str, ...]
     host_names: tuple[str, ...]
+    tls_cert: str | None
+    tls_key: str | None
+    plaintext: bool
     environment: Mapping[str, str]
 
     @classmethod
@@ -90,6 +106,7 @@ class Settings:
             mqtt_host=values["SCAUP_MQTT_HOST"],
             mqtt_port=port_number("SCAUP_MQTT_PORT", values["SCAUP_MQTT_PORT"]),
             mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", ws_port) if (ws_port := values["SCAUP_MQTT_WS_PORT"]) else None,
+            mqtt_tls_port=port_number("SCAUP_MQTT_TLS_PORT", values["SCAUP_MQTT_TLS_PORT"]),
             mqtt_username=values["SCAUP_MQTT_USERNAME"] or None,
             mqtt_password=values["SCAUP_MQTT_PASSWORD"] or None,
             mqtt_ca=values["SCAUP_MQTT_CA"] or None,
@@ -100,6 +117,9 @@ class Settings:
             components=tuple(_listed(values["SCAUP_COMPONENTS"])),
             origins=tuple(origin(each) for each in _listed(values["SCAUP_CORS_ORIGINS"])),
             host_names=tuple(each.lower() for each in _listed(values["SCAUP_HOST_NAMES"])),
+            tls_cert=values["SCAUP_TLS_CERT"] or None,
+            tls_key=values["SCAUP_TLS_KEY"] or None,
+            plaintext=_yes_or_no("SCAUP_PLAINTEXT", values["SCAUP_PLAINTEXT"]),
             environment=given,
         )
 
@@ -190,6 +210,12 @@ def origin(text: str) -> str:
         raise InvalidSetting(f"SCAUP_CORS_ORIGINS must list origins such as https://plant.example:8443, not {text!r}")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + ("" if port in (None, _OWN_PORTS[parts.scheme]) else f":{port}")
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise InvalidSetting(f"{name} must be yes or no, not {text!r}")
+    return text.lower() == "yes"
 
 
 def _time_scale(text: str) -> float:

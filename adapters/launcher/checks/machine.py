@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from adapters.launcher.checks import Finding, failed, ok, warning
-from broker.launch import mosquitto
+from broker.launch import mosquitto, tls
 from broker.runtime.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
@@ -113,7 +113,7 @@ def listener(variable: str, port: int, listeners: Iterable[tuple[str, str]], bin
         return failed(check, "no program listens", f"start the broker with `make up`, or correct {variable}")
     detail = ", ".join(f"{address} by {program}" for address, program in seen)
     open_to_others = [address for address, _ in seen if not ipaddress.ip_address(address).is_loopback]
-    if open_to_others and mosquitto.only_loopback(bind):
+    if open_to_others and tls.only_loopback(bind):
         return failed(check, f"open to other machines: {detail}", "type `make down up`: listeners then follow SCAUP_BIND again")
     return ok(check, detail)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from broker.errors import InvalidSetting
-from broker.launch import mosquitto
+from broker.launch import mosquitto, tls
 from broker.launch.mosquitto import Placement, render
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings, read_password
@@ -146,7 +146,7 @@ def test_invalid_address_is_an_error(bind: str) -> None:
     ],
 )
 def test_only_loopback(bind: tuple[str, ...], expected: bool) -> None:
-    assert mosquitto.only_loopback(bind) is expected
+    assert tls.only_loopback(bind) is expected
 
 
 @pytest.mark.parametrize(
