@@ -1,5 +1,7 @@
 """Run a law on rooms that answer late: `python -m tests.bench.late -n 80 --worst 5`. For tuning: short and quick.
 
+`--users` plays the scenarios of `tests.bench.heating_users` instead.
+
 Only tuning seeds, on both cores; `tests.bench.heating` reports others.
 """
 
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from tests.bench import heating_users
 from tests.bench.late_day import MINUTES, SIMPLE, LateDay, has_power, make, play, summary, trace
 from tests.bench.late_ideal import play_ideal
 from tests.bench.late_rooms import MODES, TUNING_SEEDS, VALVES, late_room
@@ -68,6 +71,30 @@ def row(group: str, law: str, days: Sequence[LateDay], two_point: dict[int, Late
     )
 
 
+def play_users(scenario: str, seed: int) -> tuple[int, dict[str, float]] | None:
+    """Play a scenario in the room of a seed; None if the room lacks the power."""
+    room = late_room(seed)
+    return (seed, heating_users.SCENARIOS[scenario](room)) if has_power(room) else None
+
+
+def report_users(seeds: Sequence[int], rooms: int) -> list[str]:
+    """Play every scenario in the first `rooms` rooms with the power, print the figures, and give what is wrong."""
+    wrong: list[str] = []
+    print(f"{'scenario, figure':36}{'limits':>12}{'lowest':>9}{'median':>9}{'highest':>9}{'wrong':>7}")
+    with multiprocessing.Pool() as pool:
+        for scenario, limits in heating_users.LIMITS.items():
+            found = pool.imap(functools.partial(play_users, scenario), seeds[: rooms + rooms // 5])
+            played = [each for each in found if each is not None][:rooms]
+            for name, (low, high) in limits.items():
+                values = {seed: figures[name] for seed, figures in played}
+                outside = {seed: value for seed, value in values.items() if not low <= value <= high}
+                cells = "".join(f"{each:9.2f}" for each in (min(values.values()), statistics.median(values.values())))
+                label, bounds = f"{scenario}: {name}", f"{low:g}..{high:g}"
+                print(f"{label:36}{bounds:>12}{cells}{max(values.values()):9.2f}{len(outside):7}", flush=True)
+                wrong += [f"{label} is {value:.2f} in room {seed}, not {bounds}" for seed, value in outside.items()]
+    return wrong
+
+
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Run a law on tuning rooms that answer late.")
@@ -77,7 +104,12 @@ def main() -> int:
     parser.add_argument("--worst", type=int, default=6, help="rooms to describe")
     parser.add_argument("--seed", type=int, help="play this room only, and print it every ten minutes")
     parser.add_argument("--pi", action="store_true", help="also name rooms below the fixed PI by 2 points")
+    parser.add_argument("--users", action="store_true", help="play what users report, with the shipped law")
     chosen = parser.parse_args()
+    if chosen.users:
+        wrong = report_users(TUNING_SEEDS[chosen.skip :], chosen.rooms)
+        print("\n".join(wrong[: chosen.worst]))
+        return 0
     if chosen.seed is not None:
         return _show(chosen.seed, chosen.law)
     began = time.perf_counter()
