@@ -21,8 +21,21 @@ AUTHORITY = f"{FOLDER}/ca.pem"
 """The authority's certificate, which clients need."""
 SERVER = f"{FOLDER}/server.pem"
 """The made certificate of this machine after its private key: one file, so that a new pair replaces the old one at once."""
+REVOKED = f"{FOLDER}/revoked.pem"
+"""The list of revoked certificates of devices."""
+ISSUED = f"{FOLDER}/devices.json"
+"""The serial number of the valid certificate of every account that has one."""
 
 _INIT = "type: scaup tls init"
+_REASONS = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+    "NO_START_LINE": "it is no PEM file with a certificate and a key",
+    "BAD_DECRYPT": "the key is encrypted",
+    "PROBLEMS_GETTING_PASSWORD": "the key is encrypted",
+    "EE_KEY_TOO_SMALL": "the key is too short",
+}
+"""What the reasons of OpenSSL mean for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,7 @@ def _new_context(files: CertificateFiles) -> ssl.SSLContext:
     try:
         context.load_cert_chain(files.certificate, files.key, password=_no_password)
     except ssl.SSLError as error:
-        why = "the key does not belong to the certificate" if "MISMATCH" in str(error.reason) else "no PEM, or damaged"
+        why = _REASONS.get(error.reason or "", str(error.reason or error).lower().replace("_", " "))
         raise InvalidSetting(f"{_named(files)} cannot be used, {why}: {_fix(files)}") from error
     except OSError as error:
         raise InvalidSetting(f"{_named(files)} cannot be read ({error.strerror or error}): {_fix(files)}") from error

@@ -1,0 +1,254 @@
+"""The certificate of this machine's listeners: make it, renew it, check one of its owner, and report when it ends.
+
+Files in `{data}/tls`: `ca.pem`, which clients need; its key `ca.key`; `server.pem`, what the listeners serve; `names`, what
+`scaup tls init --name` asked for; `revoked.pem`, the certificates of devices that the broker refuses.
+"""
+
+import contextlib
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+from cryptography import x509
+
+from broker.errors import InvalidSetting
+from broker.launch.authority import Authority, write_public
+from broker.launch.credentials import write_private
+from broker.launch.tls import (
+    AUTHORITY,
+    FOLDER,
+    ISSUED,
+    REVOKED,
+    CertificateFiles,
+    certificate_files,
+    is_set_up,
+    reach,
+    server_context,
+)
+from broker.runtime.settings import Settings
+
+WARN_BEFORE = timedelta(days=30)
+"""A certificate that ends sooner is complained about."""
+
+_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONGEST_NAME = 253
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """What the listeners' certificate says. `made`: signed by the authority of this installation."""
+
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    made: bool
+
+    def seconds_left(self, now: datetime) -> float:
+        """Return how long it is still valid, in seconds, negative after its end."""
+        return (self.not_after - now).total_seconds()
+
+
+def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None = None) -> list[str]:
+    """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where all is as it should be.
+
+    Makes an authority if there is none, and a certificate if there is none for all names of this machine, or if it ends within
+    30 days. `names` are further ones, which later certificates keep. A certificate of SCAUP_TLS_CERT is checked instead.
+
+    Raises:
+        InvalidSetting: a name is none, or the certificate of SCAUP_TLS_CERT cannot be used.
+        CannotStart: the files of the authority are damaged.
+        OSError: the data directory cannot be written.
+    """
+    now = now or datetime.now(UTC)
+    if settings.tls_cert or settings.tls_key:
+        check_own(settings, now)
+        return []
+    done = [] if (settings.data_dir / AUTHORITY).is_file() else ["made a certificate authority for this installation"]
+    authority = open_authority(settings.data_dir, now)
+    wanted = _wanted_names(settings, names)
+    present = _present(settings, authority)
+    if present is None:
+        done.append("made a certificate for this machine")
+    elif not present.made:
+        done.append("made a new certificate: the one before is not of this authority")
+    elif missing := [each for each in wanted if each not in present.names]:
+        done.append(f"made a new certificate, now also for {', '.join(missing)}")
+    elif present.not_after - now < WARN_BEFORE:
+        done.append(f"renewed the certificate, which would have ended on {present.not_after:%Y-%m-%d}")
+    else:
+        return done
+    _write_server(settings, authority, wanted, now)
+    return done
+
+
+def renew(settings: Settings, now: datetime | None = None) -> ServerCertificate:
+    """Replace the listeners' certificate by a new one of the same authority. That of SCAUP_TLS_CERT is only checked.
+
+    Raises:
+        InvalidSetting: there is none yet, or the certificate of SCAUP_TLS_CERT cannot be used.
+        CannotStart: the files of the authority are damaged.
+        OSError: the data directory cannot be written.
+    """
+    now = now or datetime.now(UTC)
+    if settings.tls_cert or settings.tls_key:
+        return check_own(settings, now)
+    if not (settings.data_dir / AUTHORITY).is_file():
+        raise InvalidSetting(f"there is no authority in {settings.data_dir / FOLDER}: type `scaup tls init` first")
+    authority = open_authority(settings.data_dir, now)
+    _write_server(settings, authority, _wanted_names(settings, ()), now)
+    return read(certificate_files(settings), authority)
+
+
+def open_authority(data_dir: Path, now: datetime) -> Authority:
+    """Return the authority of a data directory, made if there is none, with its list of revoked certificates.
+
+    Raises:
+        CannotStart: its files are damaged.
+        OSError: the data directory cannot be written.
+    """
+    folder = data_dir / FOLDER
+    certificate, key = data_dir / AUTHORITY, folder / "ca.key"
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if certificate.is_file():
+        authority = Authority.load(certificate, key)
+    else:
+        authority = Authority.make(_host_name(), now)
+        authority.save(certificate, key)
+        for of_another in (REVOKED, ISSUED):
+            (data_dir / of_another).unlink(missing_ok=True)
+    if not (data_dir / REVOKED).is_file():
+        write_public(data_dir / REVOKED, authority.revocations((), now))
+    return authority
+
+
+def check_own(settings: Settings, now: datetime) -> ServerCertificate:
+    """Check the certificate of SCAUP_TLS_CERT and its key: readable, a pair, and valid now.
+
+    Raises:
+        InvalidSetting: it cannot be used; the text names the fix.
+    """
+    files = certificate_files(settings)
+    server_context(files)
+    found = read(files, None)
+    if found.not_after <= now:
+        raise InvalidSetting(f"SCAUP_TLS_CERT {files.certificate} ended on {found.not_after:%Y-%m-%d %H:%M}Z: renew it")
+    if found.not_before > now:
+        begins = f"{found.not_before:%Y-%m-%d %H:%M}Z"
+        raise InvalidSetting(f"SCAUP_TLS_CERT {files.certificate} is valid from {begins} only: correct it, or the clock")
+    return found
+
+
+def read(files: CertificateFiles, authority: Authority | None) -> ServerCertificate:
+    """Read a certificate. `authority` is that of this installation.
+
+    Raises:
+        InvalidSetting: it cannot be read.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    except (OSError, ValueError) as error:
+        raise InvalidSetting(
+            f"the certificate {files.certificate} cannot be read: {error}; `scaup tls renew` makes a new one"
+        ) from error
+    listed = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    made = authority is not None and authority.issued(found)
+    return ServerCertificate(tuple(listed), found.not_valid_before_utc, found.not_valid_after_utc, made)
+
+
+def served(settings: Settings) -> ServerCertificate | None:
+    """Return the certificate that the listeners serve, None where TLS is not set up.
+
+    Raises:
+        InvalidSetting: it cannot be read.
+    """
+    return read(certificate_files(settings), None) if is_set_up(settings) else None
+
+
+def complaint(settings: Settings, now: datetime) -> str | None:
+    """Return what is wrong with the listeners' certificate, with the fix: it ends within 30 days, ended, or is damaged.
+
+    None where it is good, where TLS is not set up, or where this user may not read it.
+    """
+    fix = "replace it, then type `scaup tls renew`" if settings.tls_cert else "type `scaup tls renew`"
+    try:
+        files = certificate_files(settings)
+        found = check_own(settings, now) if settings.tls_cert else served(settings)
+    except InvalidSetting as error:
+        return None if isinstance(error.__cause__, PermissionError) else str(error)
+    except PermissionError:
+        return None
+    if found is None or found.not_after - now >= WARN_BEFORE:
+        return None
+    ends = f"{found.not_after:%Y-%m-%d %H:%M}Z"
+    if found.not_after <= now:
+        return f"the certificate {files.certificate} ended on {ends}, clients refuse it: {fix}"
+    return f"the certificate {files.certificate} ends on {ends}, in {(found.not_after - now).days} days: {fix}"
+
+
+def _present(settings: Settings, authority: Authority) -> ServerCertificate | None:
+    files = certificate_files(settings)
+    try:
+        server_context(files)
+        return read(files, authority)
+    except InvalidSetting:
+        return None
+
+
+def _write_server(settings: Settings, authority: Authority, names: Iterable[str], now: datetime) -> None:
+    write_private(certificate_files(settings).certificate, authority.server(names, now))
+
+
+def _wanted_names(settings: Settings, further: Iterable[str]) -> list[str]:
+    """Return the names for the certificate, this machine's name first, and keep `further` ones for later certificates.
+
+    Raises:
+        InvalidSetting: a name cannot be in a certificate.
+    """
+    path = settings.data_dir / FOLDER / "names"
+    kept = path.read_text().split() if path.is_file() else []
+    given = list(dict.fromkeys([*kept, *map(host_name, further)]))
+    if given != kept:
+        write_public(path, "".join(f"{each}\n" for each in given))
+    short = _host_name().partition(".")[0]
+    own = [each for each in (_host_name(), short, f"{short}.local") if _NAME.fullmatch(each)]
+    places = reach(settings.bind, ipv6=True)
+    addresses = [each for each in places.outside if each not in ("0.0.0.0", "::")]  # noqa: S104 - compared, not listened on
+    addresses += _own_addresses(places.wildcards)
+    configured = map(host_name, settings.host_names)
+    return list(dict.fromkeys([*own, "localhost", *given, *configured, *places.loopback, *addresses]))
+
+
+def host_name(text: str) -> str:
+    """Return a host name or an IP address as a certificate has it.
+
+    Raises:
+        InvalidSetting: it is something else.
+    """
+    name = text.strip().lower().rstrip(".")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(name.strip("[]")))
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name) or name.replace(".", "").isdigit():
+        raise InvalidSetting(
+            f"{text!r} is neither a host name nor an IP address: give one without scheme and port, such as plant.example"
+        )
+    return name
+
+
+def _host_name() -> str:
+    return socket.gethostname().lower().rstrip(".") or "localhost"
+
+
+def _own_addresses(versions: Iterable[int]) -> list[str]:
+    """Return the addresses of this machine that others can use, of these IP versions."""
+    texts = [each.address for found in psutil.net_if_addrs().values() for each in found if each.family in _FAMILIES]
+    known = [ipaddress.ip_address(each.partition("%")[0]) for each in texts]
+    return [str(each) for each in known if each.version in versions and not each.is_loopback and not each.is_link_local]
