@@ -1,12 +1,12 @@
 """Declaration of the operator: the account of the command line, which is no running component."""
 
 from adapters.client.session import ACCOUNT
-from broker.contract import device_filters, operator_streams, replay
+from broker.contract import admin_streams, device_filters, operator_streams, replay
 from broker.runtime.declaration import Declaration
 
 OPERATOR = Declaration(
     name=ACCOUNT,
     summary="the command line's account",
-    publishes=operator_streams(),
+    publishes=(*operator_streams(), *admin_streams()),
     publishes_also=(f"{replay.PREFIX}#", *device_filters()),  # `scaup replay`: to the original topics only where a device may
 )

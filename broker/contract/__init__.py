@@ -1,6 +1,7 @@
 """The contract of every system: one package each, found here, so a new one needs no entry anywhere.
 
-A package has `topics.py` with `STREAMS`, and where they apply `DEVICE_FILTERS`, `OPERATOR_STREAMS` and `THINGS`. It may have
+A package has `topics.py` with `STREAMS`, and where they apply `ANSWERS`, `DEVICE_FILTERS`, `DEVICE_PUBLISHES`,
+`DEVICE_RECEIVES`, `OPERATOR_STREAMS` and `ADMIN_STREAMS` (who may do what: `broker.contract.roles`), and `THINGS`. It may have
 `tables.py` with `TABLES`, the typed tables that the recorder fills (`broker.contract.table`); `views.sql` with views on them;
 and `questions.py`, the statements with which clients query what was recorded. To add a topic, add its payload and its `Stream`
 to `topics.py` of the system and list it in `STREAMS`; name the stream in the `declaration.py` of the components that publish
@@ -36,7 +37,7 @@ def streams() -> "tuple[AnyStream, ...]":
 
 @cache
 def operator_streams() -> "tuple[AnyStream, ...]":
-    """Return the streams that the operator's account may publish: settings and requests."""
+    """Return the streams that operators may publish: settings and requests."""
     return tuple(stream for topics in _topics() for stream in getattr(topics, "OPERATOR_STREAMS", ()))
 
 
@@ -44,6 +45,27 @@ def operator_streams() -> "tuple[AnyStream, ...]":
 def device_filters() -> tuple[str, ...]:
     """Return the topic filters to which a device may publish on the loopback listener without an account."""
     return tuple(each for topics in _topics() for each in getattr(topics, "DEVICE_FILTERS", ()))
+
+
+@cache
+def admin_streams() -> "tuple[AnyStream, ...]":
+    """Return the streams that administrators may publish besides those of operators."""
+    return tuple(stream for topics in _topics() for stream in getattr(topics, "ADMIN_STREAMS", ()))
+
+
+@cache
+def answers() -> "tuple[AnyStream, ...]":
+    """Return the streams that only the client that asked may read. Their last level names it."""
+    return tuple(stream for topics in _topics() for stream in getattr(topics, "ANSWERS", ()))
+
+
+def device_topics(name: str) -> "tuple[tuple[str, ...], tuple[str, ...]]":
+    """Return the topic filters to which a device with the account `name` may publish, and those that it may read."""
+    publishes, receives = (
+        tuple(each.replace("{name}", name) for topics in _topics() for each in getattr(topics, kind, ()))
+        for kind in ("DEVICE_PUBLISHES", "DEVICE_RECEIVES")
+    )
+    return publishes, receives
 
 
 @cache

@@ -6,10 +6,12 @@ SHA-512, the format of mosquitto_passwd(1).
 
 import base64
 import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from broker.runtime.settings import CREDENTIALS, read_password
 
@@ -31,21 +33,19 @@ def create_passwords(data_dir: Path, accounts: Iterable[str]) -> dict[str, str]:
     return passwords
 
 
-def password_file(passwords: Mapping[str, str]) -> str:
-    """Return the text of Mosquitto's password file."""
-    return "".join(f"{account}:{_hashed(password)}\n" for account, password in sorted(passwords.items()))
+def write_password_file(path: Path, passwords: Mapping[str, str], hashes: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Write Mosquitto's password file, from passwords and from hashes; return whether it had to change.
 
-
-def write_password_file(path: Path, passwords: Mapping[str, str]) -> bool:
-    """Write Mosquitto's password file; return whether it had to change.
-
-    Every hash has its own salt, so the text differs each time: a file whose hashes fit stays.
+    Every hash has its own salt: those in the file that fit stay.
     """
-    lines = path.read_text().splitlines() if path.is_file() else []
-    known = dict(line.split(":", 1) for line in lines if ":" in line)
-    if known.keys() == passwords.keys() and all(_fits(known[name], passwords[name]) for name in known):
+    before = path.read_text() if path.is_file() else ""
+    known = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    kept = {name: known.get(name, "") for name in passwords}
+    wanted = {name: kept[name] if fits(kept[name], password) else hashed(password) for name, password in passwords.items()}
+    text = "".join(f"{name}:{each}\n" for name, each in sorted({**hashes, **wanted}.items()))
+    if text == before:
         return False
-    write_private(path, password_file(passwords))
+    write_private(path, text)
     return True
 
 
@@ -58,16 +58,20 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _hashed(password: str) -> str:
+def hashed(password: str) -> str:
+    """Return the hash of a password, with a salt of its own."""
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
     return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
-def _fits(hashed: str, password: str) -> bool:
+def fits(password_hash: str, password: str) -> bool:
+    """Return whether a password has this hash, in a time that does not depend on where they differ."""
     try:
-        _, kind, iterations, salt, digest = hashed.split("$")
-        expected = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
-        return kind == "7" and base64.b64decode(digest) == expected
+        _, kind, iterations, salt, digest = password_hash.split("$")
+        expected = hashlib.pbkdf2_hmac(
+            "sha512", password.encode("utf-8", "surrogatepass"), base64.b64decode(salt), int(iterations)
+        )
+        return kind == "7" and hmac.compare_digest(base64.b64decode(digest), expected)
     except ValueError:
         return False

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from broker.errors import BusError
 from broker.launch.access import DEVICE, access_file
+from broker.launch.accounts import locked, read_accounts
 from broker.launch.credentials import create_passwords, write_password_file, write_private
 from broker.launch.tls import only_loopback, reach
 from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
-from broker.runtime.settings import ROOT, Settings
+from broker.runtime.settings import ROOT, Settings, read_password
 
 OLDEST = (2, 0)
 """Oldest release that works: MQTT 5 with access rules that refuse by reason code."""
@@ -134,15 +135,33 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
     Raises:
         OSError: the data directory cannot be written.
     """
-    folder = settings.data_dir / "broker"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    accounts = [*declarations, *([] if placement.anonymous else [DEVICE])]
-    passwords = create_passwords(settings.data_dir, accounts)
+    (settings.data_dir / "broker").mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_passwords(settings.data_dir, [*declarations, *([] if placement.anonymous else [DEVICE])])
     keep_secrets(settings.data_dir, (name for each in declarations.values() for name in each.names))
+    with locked(settings.data_dir):
+        written = [
+            write_logins(settings.data_dir, declarations),
+            _replace(settings.data_dir / CONFIGURATION, configuration(placement)),
+        ]
+    return any(written)
+
+
+def write_logins(data_dir: Path, declarations: Mapping[str, Declaration]) -> bool:
+    """Write access file and password file, of components and accounts; return whether they had to change.
+
+    Call it while the accounts are `locked`.
+
+    Raises:
+        AccountError: the accounts cannot be read.
+        OSError: the data directory cannot be written.
+    """
+    accounts = read_accounts(data_dir)
+    generated = {name: read_password(data_dir, name) for name in (*declarations, DEVICE)}
+    passwords = {name: password for name, password in generated.items() if password is not None}
+    hashes = {each.name: each.password_hash for each in accounts.values()}
     written = [
-        _replace(folder / "access", access_file(declarations.values())),
-        write_password_file(folder / "passwords", passwords),
-        _replace(settings.data_dir / CONFIGURATION, configuration(placement)),
+        _replace(data_dir / "broker" / "access", access_file(declarations.values(), accounts.values())),
+        write_password_file(data_dir / "broker" / "passwords", passwords, hashes),
     ]
     return any(written)
 

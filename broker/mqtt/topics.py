@@ -7,6 +7,7 @@ everything below it, and a wildcard at the first level does not match topics tha
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import zip_longest
 
 from broker.errors import InvalidTopic
 
@@ -50,6 +51,18 @@ def matches(topic_filter: str, topic: str) -> bool:
     return _compiled(topic_filter).fullmatch(topic) is not None
 
 
+def covers(wider: str, narrower: str) -> bool:
+    """Return whether the valid filter `wider` selects every topic that the valid filter `narrower` selects."""
+    if narrower.startswith("$") and wider.startswith(("+", "#")):
+        return False
+    for mine, theirs in zip_longest(wider.split("/"), narrower.split("/")):
+        if mine == "#":
+            return True
+        if mine is None or theirs in (None, "#") or mine not in ("+", theirs):
+            return False
+    return True
+
+
 def filter_pattern(topic_filter: str) -> str:
     """Return the regular expression that whole topics match where a valid filter selects them, for Python's `re` and for RE2.
 
@@ -88,6 +101,8 @@ class TopicTemplate:
     """
 
     text: str
+    deep: bool = False
+    """The last level is a parameter whose value may have several levels."""
     filter: str = field(init=False)
     """The MQTT filter that selects the whole family: `/readings/+/temperature`."""
     parameters: tuple[str, ...] = field(init=False)
@@ -97,9 +112,11 @@ class TopicTemplate:
 
     def __post_init__(self) -> None:
         validate_topic(self.text)
-        object.__setattr__(self, "filter", validate_filter(_PARAMETER.sub("+", self.text)))
+        topic_filter = _PARAMETER.sub("+", self.text)
+        object.__setattr__(self, "filter", validate_filter(topic_filter[:-1] + "#" if self.deep else topic_filter))
         object.__setattr__(self, "parameters", tuple(_PARAMETER.findall(self.text)))
-        pattern = "/".join(_level_pattern(level) for level in self.text.split("/"))
+        *levels, last = self.text.split("/")
+        pattern = "/".join([*map(_level_pattern, levels), _level_pattern(last, self.deep)])
         object.__setattr__(self, "pattern", pattern)
         object.__setattr__(self, "_compiled", re.compile(pattern))
 
@@ -112,7 +129,8 @@ class TopicTemplate:
         if set(levels) != set(self.parameters):
             raise InvalidTopic(f"{self.text} needs exactly {', '.join(self.parameters) or 'no levels'}")
         for name, level in levels.items():
-            if not level or any(character in level for character in "/+#\0"):
+            refused = "+#\0" if self.deep and name == self.parameters[-1] else "/+#\0"
+            if not level or any(character in level for character in refused):
                 raise InvalidTopic(f"{level!r} cannot be the {name} of {self.text}")
         return validate_topic(self.text.format(**levels))
 
@@ -122,6 +140,7 @@ class TopicTemplate:
         return match.groupdict() if match else None
 
 
-def _level_pattern(level: str) -> str:
+def _level_pattern(level: str, deep: bool = False) -> str:
     parameter = _PARAMETER.fullmatch(level)
-    return f"(?P<{parameter[1]}>[^/+#\\x00]+)" if parameter else re.escape(level)
+    more = "(?:/[^/+#\\x00]+)*" if deep else ""
+    return f"(?P<{parameter[1]}>[^/+#\\x00]+{more})" if parameter else re.escape(level)

@@ -8,6 +8,7 @@ from pathlib import Path
 from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.launch import mosquitto
 from broker.launch.access import access_file
+from broker.launch.accounts import AccountError, read_accounts
 from broker.runtime.declaration import Declaration
 
 _MAKE_UP = "type `make up`: it makes what is missing, and changes nothing else"
@@ -55,9 +56,13 @@ def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
     text = _text(path / "broker" / "access")
     if text is None:
         return warning("access file", "there is none that this user may read", _MAKE_UP)
-    if text != access_file(declarations.values()):
-        return failed("access file", "it does not match the components' declarations", _MAKE_UP)
-    return ok("access file", "matches the declarations")
+    try:
+        people = read_accounts(path)
+    except AccountError as error:
+        return failed("access file", str(error), error.fix)
+    if text != access_file(declarations.values(), people.values()):
+        return failed("access file", "it does not match the components' declarations and the accounts", _MAKE_UP)
+    return ok("access file", "matches the declarations" + (f", and {len(people)} accounts" if people else ""))
 
 
 def configuration(path: Path) -> Finding:

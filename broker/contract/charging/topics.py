@@ -212,14 +212,17 @@ REQUEST = Stream(
     summary="operator → charging: pair or unpair a charger, with a response topic",
 )
 ANSWER = Stream(
-    template=TopicTemplate("charging/answer/{client}"),
+    template=TopicTemplate("charging/answer/{client}", deep=True),
     payload=PairAnswer,
     summary="charging → the operator that sent a request: what has changed, or why nothing",
 )
 STREAMS: tuple[AnyStream, ...] = (SOC, STATUS, CHARGER_LINK, WIDGET_LINK, STATE, SESSION, PAIRS, REQUEST, ANSWER)
 
+ANSWERS: tuple[AnyStream, ...] = (ANSWER,)
+"""Only the client that asked may read these."""
+
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
-"""The operator's account may publish these, with the command line."""
+"""Operators may publish these."""
 
 THINGS: dict[str, tuple[AnyStream, ...]] = {"charger": (STATE, CHARGER_LINK)}
 """What can be forgotten, and the streams that may have retained messages of it."""

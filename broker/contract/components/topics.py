@@ -83,7 +83,7 @@ FORGET = Stream(
 STREAMS: tuple[AnyStream, ...] = (STATE, REJECTED, WARNING, FORGET)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (FORGET,)
-"""The operator's account may publish these, with the command line."""
+"""Operators may publish these."""
 
 
 def read_forget(message: Message, kind: str) -> str | None:

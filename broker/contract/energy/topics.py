@@ -92,7 +92,7 @@ INTERVAL = Stream(
     summary="energy → all: quarters of an hour that are new or have changed",
 )
 ANSWER = Stream(
-    template=TopicTemplate("energy/answer/{client}"),
+    template=TopicTemplate("energy/answer/{client}", deep=True),
     payload=Stored,
     summary="energy → the client that posted with a response topic",
 )
@@ -103,8 +103,14 @@ ANOMALY = Stream(
 )
 STREAMS: tuple[AnyStream, ...] = (RAW, INTERVAL, ANSWER, ANOMALY)
 
+ANSWERS: tuple[AnyStream, ...] = (ANSWER,)
+"""Only the client that asked may read these."""
+
 DEVICE_FILTERS = ("energy/+/raw",)
 """Devices may publish these without an account."""
+
+DEVICE_PUBLISHES = ("energy/{name}/raw",)
+"""A device with the account `name` may publish these."""
 
 THINGS: dict[str, tuple[AnyStream, ...]] = {"ship": (RAW,)}
 """What can be forgotten, and the streams that may have retained messages of it."""

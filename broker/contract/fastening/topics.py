@@ -254,7 +254,7 @@ REQUEST = Stream(
     summary="console → fastening: start, attach, detach, pause, cancel, retry, with a response topic",
 )
 ANSWER = Stream(
-    template=TopicTemplate("fastening/{driver}/answer/{console}"),
+    template=TopicTemplate("fastening/{driver}/answer/{console}", deep=True),
     payload=FasteningAnswer,
     summary="fastening → console: the result of its request",
 )
@@ -277,8 +277,11 @@ CATALOG = Stream(
 )
 STREAMS: tuple[AnyStream, ...] = (COMMAND, TORQUE_EVENT, LINK, REQUEST, ANSWER, EVENT, JOB, CATALOG)
 
+ANSWERS: tuple[AnyStream, ...] = (ANSWER,)
+"""Only the client that asked may read these."""
+
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
-"""The operator's account may publish these, with the command line."""
+"""Operators may publish these."""
 
 THINGS: dict[str, tuple[AnyStream, ...]] = {"driver": (JOB, LINK)}
 """What can be forgotten, and the streams that may have retained messages of it."""

@@ -105,10 +105,13 @@ STATE = Stream(
 STREAMS: tuple[AnyStream, ...] = (READING, VALVE_LEVEL, SETPOINT, STATE)
 
 OPERATOR_STREAMS: tuple[AnyStream, ...] = (SETPOINT,)
-"""The operator's account may publish these, with the command line."""
+"""Operators may publish these."""
 
 DEVICE_FILTERS = ("/readings/#",)
 """Devices may publish these without an account."""
+
+DEVICE_PUBLISHES, DEVICE_RECEIVES = ("/readings/{name}/#",), ("/actuators/{name}",)
+"""A device with the account `name` may publish these, and read these."""
 
 THINGS: dict[str, tuple[AnyStream, ...]] = {"room": (VALVE_LEVEL, SETPOINT, STATE, READING)}
 """What can be forgotten, and the streams that may have retained messages of it."""

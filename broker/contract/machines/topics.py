@@ -73,5 +73,11 @@ STREAMS: tuple[AnyStream, ...] = (READING, AVERAGE, STATUS)
 DEVICE_FILTERS = ("machines/+/reading", "machines/+/status")
 """Devices may publish these without an account."""
 
+DEVICE_PUBLISHES, DEVICE_RECEIVES = ("machines/{name}/reading",), ("machines/{name}/status",)
+"""A device with the account `name` may publish these, and read these."""
+
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (STATUS,)
+"""Operators may publish these."""
+
 THINGS: dict[str, tuple[AnyStream, ...]] = {"machine": (AVERAGE, READING, STATUS)}
 """What can be forgotten, and the streams that may have retained messages of it."""

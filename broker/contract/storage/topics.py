@@ -172,7 +172,7 @@ CANCEL = Stream(
     summary="client → recorder: stop this client's queries, or the one with this correlation data; the last will of `scaup`",
 )
 ANSWER = Stream(
-    template=TopicTemplate("storage/answer/{client}"),
+    template=TopicTemplate("storage/answer/{client}", deep=True),
     payload=QueryEnd,
     summary="recorder → the client that asked: parts with rows, then a final message",
 )
@@ -194,5 +194,11 @@ HANDOVER = Stream(
 )
 STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL, ANSWER, STATS, DRIFT, HANDOVER)
 
-OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, REQUEST, CANCEL)
-"""The operator's account may publish these, with the command line."""
+ANSWERS: tuple[AnyStream, ...] = (ANSWER,)
+"""Only the client that asked may read these."""
+
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (QUERY, CANCEL)
+"""Operators may publish these."""
+
+ADMIN_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
+"""Administrators may publish these besides, and so may the command line."""

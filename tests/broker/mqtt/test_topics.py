@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import InvalidTopic
-from broker.mqtt.topics import TopicTemplate, matches, validate_filter, validate_topic
+from broker.mqtt.topics import TopicTemplate, covers, matches, validate_filter, validate_topic
 
 LEVEL = st.text(st.characters(exclude_characters="/+#", exclude_categories=["Cs", "Cc"]), max_size=8)
 
@@ -91,3 +91,45 @@ def test_a_template_needs_exactly_its_levels() -> None:
 @given(LEVEL.filter(bool))
 def test_a_template_parses_topics_it_built(room: str) -> None:
     assert READING.parse(READING.topic(room=room)) == {"room": room}
+
+
+def test_a_deep_template_has_a_last_name_of_several_levels() -> None:
+    template = TopicTemplate("storage/answer/{client}", deep=True)
+    assert template.filter == "storage/answer/#"
+    for client in ("cli", "alice/cli-1", "a/b/c"):
+        assert template.topic(client=client) == f"storage/answer/{client}"
+        assert template.parse(f"storage/answer/{client}") == {"client": client}
+    for topic in (
+        "storage/answer",
+        "storage/answer/",
+        "storage/answer//a",
+        "storage/answer/a/",
+        "storage/answer/+",
+        "x/answer/a",
+    ):
+        assert template.parse(topic) is None
+    with pytest.raises(InvalidTopic):
+        template.topic(client="a/#")
+
+
+@pytest.mark.parametrize(
+    ("wider", "narrower", "expected"),
+    [
+        ("#", "a/b", True),
+        ("#", "#", True),
+        ("#", "$SYS/#", False),
+        ("+/a", "$SYS/a", False),
+        ("a/#", "a", True),
+        ("a/#", "a/+/#", True),
+        ("a/+", "a/#", False),
+        ("a/+", "a/+", True),
+        ("a/+", "a/b", True),
+        ("a/b", "a/+", False),
+        ("a/+", "a", False),
+        ("a", "a/b", False),
+        ("/readings/#", "/readings/x/temperature", True),
+        ("machines/+/reading", "machines/#", False),
+    ],
+)
+def test_a_filter_covers_another(wider: str, narrower: str, expected: bool) -> None:
+    assert covers(wider, narrower) is expected

@@ -87,5 +87,5 @@ def test_request_with_a_foreign_answer_or_retained(topic: str, retain: bool) -> 
 
 def test_only_operators_may_request() -> None:
     assert "charging/request" in publish_filters(OPERATOR)
-    assert "charging/answer/+" in publish_filters(DECLARATION)
+    assert "charging/answer/#" in publish_filters(DECLARATION)
     assert not [each for each in device_filters() if each.startswith("charging")]
