@@ -7,6 +7,7 @@ StorageError
 ├── NoSpace          there is too little free disk to commit safely
 ├── InvalidPolicy    the retention policy cannot be read
 ├── ArchiveFailed    a day could not be archived, restored or compacted; everything is as before
+├── BackupFailed     a backup could not be made, checked or restored; the text names the fix
 ├── InvalidRequest   a request to the storage cannot be carried out as it stands
 └── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what its client receives
 """
@@ -40,6 +41,10 @@ class InvalidPolicy(StorageError):
 
 class ArchiveFailed(StorageError):
     """A day could not be archived or restored, or the database not be compacted. The recorded data is unchanged."""
+
+
+class BackupFailed(StorageError):
+    """A backup could not be made, checked or restored. An earlier backup, and the recorded data, are unchanged."""
 
 
 class InvalidRequest(StorageError):

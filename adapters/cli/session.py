@@ -49,7 +49,7 @@ def open_file(path: Path) -> "Iterator[Source]":
     except StorageError as error:
         raise Unreachable(str(error), START) from error
     file = DatabaseFile(connection)
-    with closing(file), _watching(lambda: recorder_waits(path), file.give_way):
+    with closing(file), watching(lambda: recorder_waits(path), file.give_way):
         yield file
 
 
@@ -66,7 +66,7 @@ def recorder_waits(path: Path) -> bool:
 
 
 @contextmanager
-def _watching(condition: Callable[[], bool], act: Callable[[], None]) -> Generator[None]:
+def watching(condition: Callable[[], bool], act: Callable[[], None]) -> Generator[None]:
     """Call `act` in a thread as soon as the condition is met, unless the block is left before."""
     ended = threading.Event()
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import click
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed
 from adapters.launcher import preflight, rollout
-from adapters.launcher.orphans import BROKER
+from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
 from broker.contract.components.topics import ComponentState
@@ -119,6 +119,22 @@ class Compose:
         """Write the logs of one service or of all to standard output."""
         words = ["logs", "--tail", str(lines), *(["--follow"] if follow else []), *([name] if name else [])]
         subprocess.run(self._command(words), check=False)  # noqa: S603 - the command is made here
+
+    def run_with_folder(self, folder: Path, words: Sequence[str], read_only: bool) -> str:
+        """Run `scaup` in a container of its own, with the volume and with a folder of this machine as /backup.
+
+        Raises:
+            Failed: it failed; the text has what it wrote.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mounted = f"{folder}:/backup{':ro' if read_only else ''}"
+        first, *rest = words
+        command = ("run", "--rm", "--no-deps", "-T", "--volume", mounted, RECORDER, "scaup", first, "/backup", *rest)
+        try:
+            return self._compose(*command)
+        except Failed as error:
+            fix = f"see the text above; user 1883 of the containers must be able to use {folder}: sudo chown 1883:1883 {folder}"
+            raise Failed(error.message, fix) from error
 
     def _check(self) -> None:
         if shutil.which("docker") is None:

@@ -44,7 +44,7 @@ def start(settings: Settings) -> str:
     """
     preflight.check_python()
     preflight.check_disk(settings.data_dir)
-    with _locked(settings.data_dir):
+    with locked(settings.data_dir):
         runtime = _choose_runtime(settings)
         runtime.start(_environment(settings, runtime))
     text = report(settings, runtime, [components()[name] for name in _native(settings).components])
@@ -60,7 +60,7 @@ def stop(settings: Settings, force: bool) -> bool:
     """
     if not settings.data_dir.is_dir():
         return False
-    with _locked(settings.data_dir):
+    with locked(settings.data_dir):
         if not force:
             preflight.check_room_to_save(settings.data_dir)
         _epoch_file(settings).unlink(missing_ok=True)
@@ -111,8 +111,33 @@ def _succeeds(command: list[str]) -> bool:
         return False
 
 
+def runs_in_containers(settings: Settings) -> bool:
+    """Return whether the containers of `docker-compose.yml` run, and nothing runs natively on the data directory.
+
+    Raises:
+        ClientError: the container engine does not answer.
+    """
+    if shutil.which("docker") is None or _native(settings).running():
+        return False
+    return engine_answers() and compose(settings).running()
+
+
+def wants_containers() -> bool:
+    """Return whether RUNTIME asks for containers.
+
+    Raises:
+        WrongUsage: it is neither native nor docker.
+    """
+    return _wanted() == DOCKER
+
+
+def compose(settings: Settings) -> Compose:
+    """Return the container runtime."""
+    return Compose(settings=settings, components=_native(settings).components)
+
+
 @contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
+def locked(data_dir: Path) -> Iterator[None]:
     """Let only one `up` or `down` work on a data directory at a time; the lock ends with the process."""
     with (data_dir / "lifecycle.lock").open("w") as lock:
         try:

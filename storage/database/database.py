@@ -242,6 +242,16 @@ class Database:
         """Free bytes on the disk of the database."""
         return shutil.disk_usage(self.path.parent).free
 
+    def check_room(self, size: int) -> None:
+        """Check that files of `size` bytes beside the database leave enough free disk for recording.
+
+        Raises:
+            NoSpace: they do not.
+        """
+        needed = self._min_free_bytes + size
+        if (free := self.free_bytes) < needed:
+            raise NoSpace(f"{free >> 20} MiB of disk are free at {self.path.parent}, {needed >> 20} MiB are needed: make room")
+
     @property
     def file_sizes(self) -> tuple[int, int]:
         """Sizes of the database file and of its write-ahead log, in bytes."""

@@ -12,8 +12,8 @@ CREATE TABLE IF NOT EXISTS schema_migration (number INTEGER NOT NULL, name VARCH
 """
 
 
-def migrate(connection: DuckDBPyConnection) -> list[int]:
-    """Migrate a database to the schema of this release; return the numbers of the migrations that were applied.
+def migrate(connection: DuckDBPyConnection, last: int | None = None) -> list[int]:
+    """Migrate a database to the schema of this release, or of the migration `last`; return the migrations that were applied.
 
     Raises:
         DatabaseTooNew: the database has a migration that this release does not know.
@@ -26,7 +26,7 @@ def migrate(connection: DuckDBPyConnection) -> list[int]:
             f"the database has migration {max(unknown)}, this release knows {max(available)}: upgrade Scaup, or use another "
             "data directory (SCAUP_DATA_DIR)"
         )
-    missing = sorted(available.keys() - applied)
+    missing = sorted(number for number in available.keys() - applied if last is None or number <= last)
     for number in missing:
         _apply(connection, number, *available[number])
     return missing

@@ -31,8 +31,10 @@ def hold_lock(path: Path) -> IO[str]:
 
     Raises:
         DatabaseLocked: another process holds the lock.
-        StorageError: the folder cannot be written to.
+        StorageError: the folder cannot be written to, or holds a restore that was interrupted.
     """
+    if restoring(path).exists():
+        raise StorageError(f"{restoring(path)} is left of a restore that was interrupted: repeat `scaup restore FOLDER`")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _lock_path(path).open("a+")
@@ -112,7 +114,8 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
     }
-    shutil.rmtree(compacting, ignore_errors=True)
+    for leftover in (compacting, backing_up(path)):
+        shutil.rmtree(leftover, ignore_errors=True)
     connection = _connect(path, config)
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -120,7 +123,7 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         _remove_leftovers(connection, archive)
         define_views(connection, archive)
         number = last_number(connection)
-        restrict_access(connection, archive, compacting)
+        restrict_access(connection, archive, compacting, backing_up(path))
     except (duckdb.Error, OSError) as error:
         close_connection(connection)
         raise opening_error(path, error) from error
@@ -128,6 +131,16 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         close_connection(connection)
         raise
     return connection, number
+
+
+def restoring(path: Path) -> Path:
+    """Return the folder in which a backup is restored, until it is complete."""
+    return path.with_name("restoring")
+
+
+def backing_up(path: Path) -> Path:
+    """Return the folder in which a database's next backup is written, until it is collected."""
+    return path.with_name("backing-up")
 
 
 def _connect(path: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -37,8 +37,8 @@ _WRONG = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, p
 _FAILURES = (duckdb.Error, pa.ArrowException, OSError, MemoryError)
 
 
-def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database read-only, while no recorder has it open.
+def open_read_only(path: Path, *folders: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database read-only, while no recorder has it open. Only its archive and `folders` can be accessed beside it.
 
     Raises:
         DatabaseMissing: there is no such file.
@@ -56,7 +56,7 @@ def open_read_only(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         archive = path.resolve().with_name("archive")
         define_views(connection, archive, temporary=True)
-        restrict_access(connection, archive)
+        restrict_access(connection, archive, *folders)
     except duckdb.Error as error:
         connection.close()
         raise opening_error(path, error) from error

@@ -1,7 +1,8 @@
-"""Requests of the operator to the storage: archive, restore, create and drop views. They run one after the other."""
+"""Requests of the operator to the storage: archive, restore, back up, create and drop views. They run one after the other."""
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from broker import exchange
 from broker.contract.storage.topics import JSON, Action, Progress, QueryError, RequestEnd, StorageRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode, encode
+from storage.backup.snapshot import SnapshotWriter
 from storage.database.database import Database
+from storage.database.opening import backing_up
 from storage.errors import InvalidRequest, first_line
 from storage.retention.archive import Report
 from storage.retention.archive_files import InWriter
@@ -89,6 +92,8 @@ class Requests:
             return self._maintenance.run(datetime.now(UTC).date(), request.day, report)
         if request.action is Action.RESTORE:
             return self._restore(request, report)
+        if request.action is Action.BACKUP:
+            return self._back_up(request, report)
         if request.action is Action.CREATE_VIEW:
             return self._create_view(request)
         return self._drop_view(request)
@@ -98,6 +103,17 @@ class Requests:
             raise InvalidRequest("restore needs a day, such as 2026-01-31")
         restored = self._maintenance.restore(request.day, report)
         return f"{restored:,} messages of {request.day} are back in the database, until `scaup archive run {request.day}`"
+
+    def _back_up(self, request: StorageRequest, report: Report) -> str:
+        """Write what a backup needs to a folder of the data directory: no path comes over the bus."""
+        folder, token = backing_up(self._database.path), request.name
+        if not token:
+            raise InvalidRequest("backup needs a name, by which its files are recognised")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        writer = SnapshotWriter(self._database.cursor, folder, self._database.archive, self._database.check_room, report)
+        snapshot = writer.write(self._database.last_number, request.held, token)
+        return f"messages up to {snapshot.number:,} are in {folder}"
 
     def _create_view(self, request: StorageRequest) -> str:
         if request.name is None or request.filter is None:

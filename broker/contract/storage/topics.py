@@ -102,21 +102,34 @@ class Action(Enum):
 
     ARCHIVE = "archive"
     RESTORE = "restore"
+    BACKUP = "backup"
     CREATE_VIEW = "create-view"
     DROP_VIEW = "drop-view"
+
+
+class HeldPart(msgspec.Struct, frozen=True, array_like=True):
+    """Rows of a table that a backup has: those of the messages `first` to `last`, counted and combined by exclusive or."""
+
+    table: str
+    first: int
+    last: int
+    rows: int
+    numbers: int
 
 
 class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request for an action, published with a response topic `storage/answer/{client}`.
 
     `archive`: all days before today, or one `day`; `restore`: one `day`, back into the database; `create-view`: a typed view
-    `name` of the messages on the topics of `filter`; `drop-view`: remove the view `name`.
+    `name` of the messages on the topics of `filter`; `drop-view`: remove the view `name`; `backup`: write what a backup needs
+    that has `held` to the folder `backing-up` of the data directory, marked with `name`.
     """
 
     action: Action
     day: date | None = None
     name: str | None = None
     filter: str | None = None
+    held: tuple[HeldPart, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -164,7 +177,7 @@ QUERY = Stream(
 REQUEST = Stream(
     template=TopicTemplate("storage/request"),
     payload=StorageRequest,
-    summary="operator → recorder: archive, restore or view, with response topic and correlation data",
+    summary="operator → recorder: archive, restore, back up or view, with response topic and correlation data",
 )
 CANCEL = Stream(
     template=TopicTemplate("storage/cancel"),
