@@ -17,6 +17,7 @@ import pytest
 from adapters.client.declaration import OPERATOR
 from adapters.launcher.registry import components
 from broker.launch import mosquitto
+from broker.launch.configuration import WEBSOCKETS, Placement
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import Settings
 
@@ -173,9 +174,7 @@ def create(data_dir: Path, declarations: dict[str, Declaration] | None = None, w
     where = os.environ.get("SCAUP_TEST_BROKER") or ("container" if engine_answers() else "local")
     if where == "container":
         user = "root" if os.getuid() == 0 else None  # else a broker started by root would give up its access to the files
-        mosquitto.prepare(
-            settings, accounts, mosquitto.Placement(user=user, ws_port=mosquitto.WEBSOCKETS if websockets else None)
-        )
+        mosquitto.prepare(settings, accounts, Placement(user=user, ws_port=WEBSOCKETS if websockets else None))
         return RealBroker(settings, accounts, MosquittoContainer(data_dir, port, settings.mqtt_ws_port))
     if mosquitto.find() is None:
         pytest.fail("system tests need a broker: apt-get install mosquitto, or a container engine that answers")

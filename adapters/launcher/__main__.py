@@ -1,13 +1,16 @@
-"""Steps that the Makefile and `docker-compose.yml` run: `python -m adapters.launcher prepare | need-broker | runs`."""
+"""Steps that the Makefile and containers run: `python -m adapters.launcher prepare | certificate | need-broker | runs`."""
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from adapters.client.errors import ClientError
 from adapters.launcher import lifecycle, preflight
-from adapters.launcher.compose import prepare_volume
+from adapters.launcher.compose import TAKEN, prepare_volume
+from broker.errors import BusError
+from broker.launch.credentials import write_private
 
 
 @click.group()
@@ -19,6 +22,37 @@ def steps() -> None:
 def prepare() -> None:
     """Write accounts, access rules and the broker's configuration; a container does this before the broker starts."""
     prepare_volume(lifecycle.load_settings())
+
+
+@steps.group()
+def certificate() -> None:
+    """Make the certificate of the listeners, inside a container."""
+
+
+@certificate.command()
+@click.option("--name", "names", multiple=True)
+def init(names: tuple[str, ...]) -> None:
+    """Make an authority and a certificate, as far as they are missing."""
+    from broker.launch import certificates
+
+    for each in certificates.ensure(lifecycle.load_settings(), names, of_host=False):
+        click.echo(each)
+
+
+@certificate.command()
+def renew() -> None:
+    """Make a new certificate of the same authority."""
+    from broker.launch import certificates
+
+    click.echo(f"valid until {certificates.renew(lifecycle.load_settings(), of_host=False).not_after:%Y-%m-%d}")
+
+
+@certificate.command()
+def take() -> None:
+    """Keep the certificate and key that standard input has."""
+    path = Path(TAKEN)
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    write_private(path, sys.stdin.read())
 
 
 @steps.command()
@@ -40,6 +74,9 @@ def main() -> None:
         steps()
     except ClientError as error:
         click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+        sys.exit(1)
+    except BusError as error:
+        click.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
 

@@ -19,35 +19,53 @@ from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto, tls
+from broker.launch.configuration import CERTIFICATES, SECURE_WEBSOCKETS, TLS, WEBSOCKETS, Listener, Placement
 from broker.launch.credentials import write_private
 from broker.runtime.settings import ROOT, Settings
 
 FILE = ROOT / "docker-compose.yml"
 SETUP = "setup"
 BROKER_LIMIT_S = 30.0
+TAKEN = f"/data/{tls.FOLDER}/own.pem"
+"""The certificate of SCAUP_TLS_CERT with its key, inside a container."""
 
 
 def prepare_volume(settings: Settings) -> None:
-    """Write accounts, access rules and the broker's configuration into the data directory of a container.
+    """Write accounts, access rules, certificate and configuration of the broker into the data directory of a container.
 
     The broker listens on every address of its container; the published ports decide what reaches it from outside.
     """
-    anonymous = tls.only_loopback(settings.bind)
-    declarations = {**components(), OPERATOR.name: OPERATOR}
-    ws_port = mosquitto.WEBSOCKETS if settings.mqtt_ws_port else None
-    mosquitto.prepare(settings, declarations, mosquitto.Placement(ws_port=ws_port, anonymous=anonymous))
+    has_tls = tls.wants_tls(settings) or tls.is_set_up(settings)
+    if has_tls:
+        from broker.launch import certificates  # cryptography takes 50 ms to import
+
+        for each in certificates.ensure(settings, of_host=False):
+            click.echo(each, err=True)
+    outside = not tls.only_loopback(settings.bind)
+    placement = Placement(
+        ws_port=WEBSOCKETS if settings.mqtt_ws_port else None,
+        tls_port=TLS if has_tls else None,
+        certificate_port=CERTIFICATES if has_tls and tls.has_authority(settings) else None,
+        wss_port=SECURE_WEBSOCKETS if settings.mqtt_ws_port and outside and has_tls else None,
+        anonymous=not (outside and settings.plaintext),
+        certificate=tls.certificate_files(settings) if settings.tls_cert else None,
+    )
+    mosquitto.prepare(settings, {**components(), OPERATOR.name: OPERATOR}, placement)
 
 
-def published_ports(settings: Settings, addresses: Iterable[str]) -> str:
+def published_ports(listeners: Iterable[Listener]) -> str:
     """Return a Compose file that publishes what `docker-compose.yml` does not (JSON is YAML).
 
-    That file publishes MQTT on the first of `addresses`. The others are left, and MQTT over websockets where that is on.
+    That file publishes the first of `listeners`, in plain text. The others are left: each address and port of this machine
+    leads to the port of the same kind in the container.
     """
-    hosts = [f"[{each}]" if ":" in each else each for each in addresses]
-    published = [f"{host}:{settings.mqtt_port}:{mosquitto.MQTT}" for host in hosts[1:]]
-    if settings.mqtt_ws_port:
-        published += [f"{host}:{settings.mqtt_ws_port}:{mosquitto.WEBSOCKETS}" for host in hosts]
+    _, *others = listeners
+    published = [f"{_bracketed(each.address or '')}:{each.port}:{each.kind}" for each in others]
     return json.dumps({"services": {BROKER: {"ports": published}}}, indent=2) + "\n"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +97,16 @@ class Compose:
             click.echo("building the image and starting the broker", err=True)
         self._write_ports()
         self._compose("build", "--quiet", SETUP, environment=environment)
+        self._put_certificate()
         try:
             self._compose("up", "--detach", "--quiet-pull", SETUP, BROKER, environment=environment)
         except Failed:
             self._show(SETUP)
             raise
+        if BROKER in running:
+            self.reload_broker()
         self._fetch_account()
+        self._fetch_authority()
         before = self._wait_for_broker()
         missing = rollout.start_components(
             self.settings, self.components, before, lambda names: self._start_those_down(names, environment)
@@ -145,9 +167,42 @@ class Compose:
                 "RUNTIME=native uses that broker",
             )
 
+    def reload_broker(self) -> None:
+        """Let the broker read accounts, access rules and certificates again."""
+        self._compose("kill", "--signal", "HUP", BROKER)
+
+    def make_certificate(self, *words: str) -> str:
+        """Make (`init`) or renew (`renew`) the certificate on the volume, and return what was done."""
+        self._put_certificate()
+        done = self._compose(
+            "run", "--rm", "--no-deps", "-T", SETUP, "python", "-m", "adapters.launcher", "certificate", *words
+        )
+        self._fetch_authority()
+        if BROKER in self._containers():
+            self.reload_broker()
+        return done.strip()
+
+    def _put_certificate(self) -> None:
+        """Copy the certificate of SCAUP_TLS_CERT with its key to the volume, where files of this machine cannot be read."""
+        if self.settings.tls_cert is None:
+            return
+        files = tls.certificate_files(self.settings)
+        tls.server_context(files)
+        pem = files.key.read_text() + files.certificate.read_text()
+        take = ("python", "-m", "adapters.launcher", "certificate", "take")
+        self._compose("run", "--rm", "--no-deps", "-T", SETUP, *take, given=pem)
+
+    def _fetch_authority(self) -> None:
+        """Copy the authority's certificate to this machine, for its clients."""
+        words = ("run", "--rm", "--no-deps", "-T", SETUP, "sh", "-c", f"cat /data/{tls.AUTHORITY} 2>/dev/null || true")
+        if pem := self._compose(*words):
+            folder = self.settings.data_dir / tls.FOLDER
+            folder.mkdir(mode=0o755, exist_ok=True)
+            (self.settings.data_dir / tls.AUTHORITY).write_text(pem)
+
     def _write_ports(self) -> None:
         """Write the further ports to a file beside `docker-compose.yml`."""
-        write_private(self._ports_file, published_ports(self.settings, self._addresses))
+        write_private(self._ports_file, published_ports(self._listeners))
 
     @property
     def _ports_file(self) -> Path:
@@ -156,6 +211,14 @@ class Compose:
     @property
     def _addresses(self) -> tuple[str, ...]:
         return mosquitto.addresses(self.settings.bind, mosquitto.has_ipv6())
+
+    @property
+    def _listeners(self) -> list[Listener]:
+        """The listeners as other programs see them, on this machine's addresses."""
+        made = tls.has_authority(self.settings)
+        has_tls = made or tls.wants_tls(self.settings) or self.settings.tls_cert is not None
+        certificates = made or (has_tls and self.settings.tls_cert is None)
+        return list(mosquitto.placement(self.settings, has_tls, certificates).listeners())
 
     def _fetch_account(self) -> None:
         """Copy the operator's password to this machine, for its `scaup`."""
@@ -190,10 +253,10 @@ class Compose:
     def _show(self, name: str) -> None:
         click.echo(self._compose("logs", "--no-color", "--tail", str(rollout.LAST_LINES), name), err=True)
 
-    def _compose(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
+    def _compose(self, *words: str, environment: Mapping[str, str] | None = None, given: str | None = None) -> str:
         command = self._command(words)
         variables = {**os.environ, **(environment or {}), "SCAUP_BIND": self._addresses[0], **self._outside()}
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, env=variables, input=given, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
             raise Failed(f"docker compose {words[0]} failed:\n{(done.stderr or done.stdout).strip()}", "see the text above")
         return done.stdout
@@ -201,7 +264,17 @@ class Compose:
     def _outside(self) -> dict[str, str]:
         """Return settings that `docker-compose.yml` passes on, which are known outside the containers only."""
         names = [socket.gethostname(), *self.settings.host_names]
-        return {"SCAUP_MQTT_PORT": str(self.settings.mqtt_port), "SCAUP_HOST_NAMES": ",".join(names)}
+        if not tls.only_loopback(self.settings.bind):
+            from broker.launch import certificates  # cryptography takes 50 ms to import
+
+            names += certificates.outside_addresses(self.settings)
+        own = {} if self.settings.tls_cert is None else {"SCAUP_TLS_CERT": TAKEN, "SCAUP_TLS_KEY": TAKEN}
+        return {
+            "SCAUP_MQTT_PORT": str(self.settings.mqtt_port),
+            "SCAUP_MQTT_ADDRESS": self._listeners[0].address or "",
+            "SCAUP_HOST_NAMES": ",".join(dict.fromkeys(names)),
+            **own,
+        }
 
     def _command(self, words: Iterable[str]) -> list[str]:
         files = ["--file", str(FILE)]

@@ -17,10 +17,9 @@ _IN_CONTAINERS = {
 }
 _OUTSIDE = (
     *("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"),
-    *("SCAUP_MQTT_TLS_PORT", "SCAUP_TLS_CERT", "SCAUP_TLS_KEY"),
+    *("SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"),
 )
-"""Settings that mean nothing inside a container: there each component has its own account, the broker is a neighbour, and the
-listeners' certificate is on the volume."""
+"""Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""
 
 _HEAD = """\
 # The container runtime. `make up RUNTIME=docker` uses it; so does `docker compose up` by hand.
@@ -93,8 +92,9 @@ services:
     depends_on:
       setup: { condition: service_completed_successfully }
     ports:
-      - "${SCAUP_BIND:-127.0.0.1}:${SCAUP_MQTT_PORT:-1883}:1883"
-    # `make up` also publishes 9001, MQTT over websockets, where SCAUP_MQTT_WS_PORT is set.
+      - "${SCAUP_MQTT_ADDRESS:-127.0.0.1}:${SCAUP_MQTT_PORT:-1883}:1883"
+    # `make up` publishes more: 8883 and 8884, MQTT with TLS, where that is set up; 9001 and 9002, MQTT over websockets, where
+    # SCAUP_MQTT_WS_PORT is set.
     # nocopy: else this image's empty folder, and so its owner, would be copied to the new volume.
     volumes:
       - { type: volume, source: data, target: /data, volume: { nocopy: true } }

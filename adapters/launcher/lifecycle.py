@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,12 +13,14 @@ from pathlib import Path
 import click
 
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import WrongUsage
+from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import plant_time, preflight
 from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import Runtime, own_broker, report
+from broker.errors import CannotStart
+from broker.launch import tls
 from broker.runtime.settings import HISTORY_DAYS, Settings
 
 NATIVE, DOCKER = "native", "docker"
@@ -46,7 +48,11 @@ def start(settings: Settings) -> str:
     preflight.check_disk(settings.data_dir)
     with locked(settings.data_dir):
         runtime = _choose_runtime(settings)
+        if isinstance(runtime, Native) and own_broker(settings):
+            secure(settings)
         runtime.start(_environment(settings, runtime))
+    for each in complaints(settings):
+        click.echo(f"Warning: {each}", err=True)
     text = report(settings, runtime, [components()[name] for name in _native(settings).components])
     ahead_at = plant_time.ahead_at(settings, datetime.now(UTC))
     return text if ahead_at is None else f"{text}\n\n{_BEHIND.format(ahead_at)}"
@@ -67,6 +73,42 @@ def stop(settings: Settings, force: bool) -> bool:
         stopped = [runtime.stop() for runtime in possible_runtimes(settings)]
         plant_time.end(settings, datetime.now(UTC), any(stopped))
     return any(stopped)
+
+
+def secure(settings: Settings, names: Sequence[str] = ()) -> list[str]:
+    """Make what is missing for TLS where listeners need it, or always with `names`; report and return what was made.
+
+    Raises:
+        Failed: it cannot be made; the text names the fix.
+        InvalidSetting: the certificate of SCAUP_TLS_CERT cannot be used.
+    """
+    if not names and not tls.wants_tls(settings) and not tls.is_set_up(settings):
+        return []
+    from broker.launch import certificates  # cryptography takes 50 ms to import
+
+    try:
+        done = certificates.ensure(settings, names)
+    except OSError as error:
+        raise Failed(f"{error.filename} cannot be written: {error.strerror}", "make it writable for this user") from error
+    except CannotStart as error:
+        raise Failed(str(error), "see the text above") from error
+    for each in done:
+        click.echo(each, err=True)
+    return done
+
+
+def complaints(settings: Settings) -> list[str]:
+    """Return what is wrong with the safety of the listeners on this machine, each with its fix; empty where nothing is."""
+    found = []
+    if settings.plaintext and not tls.only_loopback(settings.bind):
+        found.append(
+            "passwords and messages pass the network in plain text (SCAUP_PLAINTEXT=yes): leave it out, then make down up"
+        )
+    if tls.is_set_up(settings):
+        from broker.launch import certificates  # cryptography takes 50 ms to import
+
+        found += [text for text in [certificates.complaint(settings, datetime.now(UTC))] if text]
+    return found
 
 
 def is_up(settings: Settings) -> bool:

@@ -64,6 +64,7 @@ class Native:
         """
         if own_broker(self.settings):
             preflight.check_login(self.settings)
+            preflight.check_broker_host(self.settings)
             preflight.ensure_broker()
         text = supervision.configuration(self.place, self.programs(), environment)
         if self.supervisor.answers():

@@ -14,6 +14,7 @@ import psutil
 
 from adapters.client.errors import Failed, WrongUsage
 from broker.launch import mosquitto
+from broker.launch.tls import has_authority, is_set_up, only_loopback
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import Settings, port_number
 
@@ -121,6 +122,24 @@ def check_login(settings: Settings) -> None:
         )
 
 
+def check_broker_host(settings: Settings) -> None:
+    """Check that clients on this machine reach its own broker on loopback, in plain text.
+
+    Raises:
+        WrongUsage: SCAUP_MQTT_HOST names an address that speaks TLS only, or SCAUP_MQTT_CA asks for TLS.
+    """
+    if settings.mqtt_ca is not None:
+        raise WrongUsage(
+            "SCAUP_MQTT_CA is set, but `up` starts its own broker, which components reach without TLS on this machine",
+            "unset it, or name another machine's broker with SCAUP_MQTT_HOST",
+        )
+    if settings.mqtt_host != "localhost" and not only_loopback((settings.mqtt_host,)) and not settings.plaintext:
+        raise WrongUsage(
+            f"SCAUP_MQTT_HOST is this machine's address {settings.mqtt_host}, where its broker speaks TLS only",
+            "leave it out: components use the broker on loopback",
+        )
+
+
 def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> None:
     """Check that the ports of the broker and of these components are free on every address that they will use.
 
@@ -128,12 +147,11 @@ def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> N
         Failed: one is in use; the text names the program, if this user may know it.
         InvalidSetting: a component's port is no port.
     """
-    ports = settings.broker_ports
-    listens = [variable for each in components for variable in each.listens]
-    ports |= {each.name: port_number(each.name, settings.value(each)) for each in listens}
-    for variable, port in ports.items():
+    for each in mosquitto.placement(settings, tls=is_set_up(settings), certificates=has_authority(settings)).listeners():
+        _check_port(each.variable, each.address or "0.0.0.0", each.port)  # noqa: S104 - tried, not listened on
+    for variable in (variable for each in components for variable in each.listens):
         for address in mosquitto.addresses(settings.bind, mosquitto.has_ipv6()):
-            _check_port(variable, address, port)
+            _check_port(variable.name, address, port_number(variable.name, settings.value(variable)))
 
 
 def ensure_broker() -> Path:

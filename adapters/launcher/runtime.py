@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from textwrap import wrap
 from typing import Protocol
 
-from broker.launch.tls import only_loopback
+from broker.launch.tls import AUTHORITY, has_authority, is_set_up, only_loopback, reach, wants_tls
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 
@@ -80,10 +82,19 @@ def report(settings: Settings, runtime: Runtime, started: Sequence[Declaration])
 def addresses(settings: Settings, started: Sequence[Declaration]) -> list[tuple[str, str]]:
     """Return the addresses that can be opened, with their purpose: the broker's first, then those that components declare."""
     host = "localhost" if own_broker(settings) else _in_url(settings.mqtt_host)
-    login = "without a login" if only_loopback(settings.bind) else "with a login"
-    found = [(f"mqtt://{host}:{settings.mqtt_port}", f"every message, to read {login}")]
+    plain_outside = settings.plaintext and not only_loopback(settings.bind)
+    found = [
+        (f"mqtt://{host}:{settings.mqtt_port}", f"every message, to read {'with' if plain_outside else 'without'} a login")
+    ]
+    outside = _outside_host(settings)
+    if own_broker(settings) and (is_set_up(settings) or has_authority(settings)):
+        found.append(
+            (f"mqtts://{outside}:{settings.mqtt_tls_port}", f"the same with TLS and a login; clients need {_ca(settings)}")
+        )
     if settings.mqtt_ws_port:
-        found.append((f"ws://{host}:{settings.mqtt_ws_port}", "the same for browsers, with a login"))
+        secure = own_broker(settings) and wants_tls(settings)
+        place = f"wss://{outside}" if secure else f"ws://{host}"
+        found.append((f"{place}:{settings.mqtt_ws_port}", "the same for browsers, with a login"))
     for component in started:
         places = {each.name: settings.value(each) for each in component.listens} | {"host": _own_host(settings)}
         found += [(filled(each.template, places), each.purpose) for each in component.addresses]
@@ -119,6 +130,20 @@ def _own_host(settings: Settings) -> str:
     if only_loopback(settings.bind) or first in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
         return "localhost"
     return _in_url(first)
+
+
+def _outside_host(settings: Settings) -> str:
+    """Return the host under which other machines reach the broker's ports."""
+    first = reach(settings.bind, ipv6=True).outside[:1]
+    if not first:
+        return "localhost"
+    return socket.gethostname() if ip_address(first[0]).is_unspecified else _in_url(first[0])
+
+
+def _ca(settings: Settings) -> str:
+    if settings.tls_cert:
+        return "the authority of SCAUP_TLS_CERT"
+    return short(settings.data_dir / AUTHORITY)
 
 
 def _in_url(host: str) -> str:

@@ -54,11 +54,17 @@ class ServerCertificate:
         return (self.not_after - now).total_seconds()
 
 
-def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None = None) -> list[str]:
+def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None = None, of_host: bool = True) -> list[str]:
     """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where all is as it should be.
 
     Makes an authority if there is none, and a certificate if there is none for all names of this machine, or if it ends within
-    30 days. `names` are further ones, which later certificates keep. A certificate of SCAUP_TLS_CERT is checked instead.
+    30 days. A certificate of SCAUP_TLS_CERT is checked instead.
+
+    Args:
+        settings: addresses, names and the data directory.
+        names: further names, which later certificates keep.
+        now: the time, by default that of the clock.
+        of_host: with the name of this machine; not in a container, which gets another one at each start.
 
     Raises:
         InvalidSetting: a name is none, or the certificate of SCAUP_TLS_CERT cannot be used.
@@ -71,7 +77,7 @@ def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None =
         return []
     done = [] if (settings.data_dir / AUTHORITY).is_file() else ["made a certificate authority for this installation"]
     authority = open_authority(settings.data_dir, now)
-    wanted = _wanted_names(settings, names)
+    wanted = _wanted_names(settings, names, of_host)
     present = _present(settings, authority)
     if present is None:
         done.append("made a certificate for this machine")
@@ -87,7 +93,7 @@ def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None =
     return done
 
 
-def renew(settings: Settings, now: datetime | None = None) -> ServerCertificate:
+def renew(settings: Settings, now: datetime | None = None, of_host: bool = True) -> ServerCertificate:
     """Replace the listeners' certificate by a new one of the same authority. That of SCAUP_TLS_CERT is only checked.
 
     Raises:
@@ -101,7 +107,7 @@ def renew(settings: Settings, now: datetime | None = None) -> ServerCertificate:
     if not (settings.data_dir / AUTHORITY).is_file():
         raise InvalidSetting(f"there is no authority in {settings.data_dir / FOLDER}: type `scaup tls init` first")
     authority = open_authority(settings.data_dir, now)
-    _write_server(settings, authority, _wanted_names(settings, ()), now)
+    _write_server(settings, authority, _wanted_names(settings, (), of_host), now)
     return read(certificate_files(settings), authority)
 
 
@@ -207,8 +213,15 @@ def _write_server(settings: Settings, authority: Authority, names: Iterable[str]
     write_private(certificate_files(settings).certificate, authority.server(names, now))
 
 
-def _wanted_names(settings: Settings, further: Iterable[str]) -> list[str]:
-    """Return the names for the certificate, this machine's name first, and keep `further` ones for later certificates.
+def outside_addresses(settings: Settings) -> list[str]:
+    """Return the addresses beyond loopback on which this machine listens; those it has now, where SCAUP_BIND has a wildcard."""
+    places = reach(settings.bind, ipv6=True)
+    named = [each for each in places.outside if not ipaddress.ip_address(each).is_unspecified]
+    return [*named, *_own_addresses(places.wildcards)]
+
+
+def _wanted_names(settings: Settings, further: Iterable[str], of_host: bool) -> list[str]:
+    """Return the names for the certificate, and keep `further` ones for later certificates.
 
     Raises:
         InvalidSetting: a name cannot be in a certificate.
@@ -219,12 +232,10 @@ def _wanted_names(settings: Settings, further: Iterable[str]) -> list[str]:
     if given != kept:
         write_public(path, "".join(f"{each}\n" for each in given))
     short = _host_name().partition(".")[0]
-    own = [each for each in (_host_name(), short, f"{short}.local") if _NAME.fullmatch(each)]
-    places = reach(settings.bind, ipv6=True)
-    addresses = [each for each in places.outside if each not in ("0.0.0.0", "::")]  # noqa: S104 - compared, not listened on
-    addresses += _own_addresses(places.wildcards)
+    own = [each for each in (_host_name(), short, f"{short}.local") if of_host and _NAME.fullmatch(each)]
     configured = map(host_name, settings.host_names)
-    return list(dict.fromkeys([*own, "localhost", *given, *configured, *places.loopback, *addresses]))
+    loopback = reach(settings.bind, ipv6=True).loopback
+    return list(dict.fromkeys([*given, *own, *configured, "localhost", *loopback, *outside_addresses(settings)]))
 
 
 def host_name(text: str) -> str:

@@ -13,14 +13,15 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import BusError
 from broker.launch.access import DEVICE, access_file
 from broker.launch.accounts import locked, read_accounts
+from broker.launch.configuration import Placement, render
 from broker.launch.credentials import create_passwords, write_password_file, write_private
-from broker.launch.tls import only_loopback, reach
+from broker.launch.tls import certificate_files, has_authority, is_set_up, reach
 from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings, read_password
@@ -32,52 +33,11 @@ CONFIGURATION = "broker/mosquitto.conf"
 """Path of the rendered configuration, relative to the data directory."""
 
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/sbin", "/usr/local/opt/mosquitto/sbin")
-MQTT, WEBSOCKETS = 1883, 9001
-"""Ports of the listeners in `mosquitto.conf`, and inside a container."""
-
-_WEBSOCKETS = "protocol websockets"
-_LOGIN_OPTIONS = ("allow_anonymous ", "acl_file ", "password_file ")
 _FIRST_TO_CHECK_ORIGINS = (2, 1)
-_MADE = "# Made by Scaup from mosquitto.conf: changes here are lost.\n"
 
 
 class BrokerUnusable(BusError):
     """Mosquitto is not installed, too old, or does not run; the text names the fix."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """The machine's part of a rendered configuration.
-
-    The listeners bind to `addresses`, to every address if there are none (inside a container). Without `ws_port` there is no
-    websockets listener. Its origins are checked only with `checks_origins`: by Mosquitto 2.1 and newer. `user` is the system
-    account that a broker started by root keeps.
-    """
-
-    mqtt_port: int = 1883
-    ws_port: int | None = None
-    origins: tuple[str, ...] = ()
-    checks_origins: bool = False
-    addresses: tuple[str, ...] = ()
-    anonymous: bool = True
-    user: str | None = None
-
-
-def render(text: str, placement: Placement) -> str:
-    """Return the configuration for one machine, from the text of `mosquitto.conf`."""
-    common, listeners = _split(text)
-    if not placement.anonymous:
-        common = [re.sub(r"^allow_anonymous\b.*", "allow_anonymous false", line) for line in common]
-    if placement.user:
-        common.append(f"user {placement.user}")
-    ports = {MQTT: placement.mqtt_port, WEBSOCKETS: placement.ws_port}
-    wanted = [(outside, options) for port, options in listeners if (outside := ports.get(port, port)) is not None]
-    if placement.ws_port is not None:
-        common, wanted = _separate_logins(common, wanted, placement)
-    for port, options in wanted:
-        for address in placement.addresses or (None,):
-            common += ["", *_listener(port, address, options)]
-    return _MADE + "\n".join(common) + "\n"
 
 
 def addresses(bind: Iterable[str], ipv6: bool) -> tuple[str, ...]:
@@ -136,7 +96,8 @@ def prepare(settings: Settings, declarations: Mapping[str, Declaration], placeme
         OSError: the data directory cannot be written.
     """
     (settings.data_dir / "broker").mkdir(mode=0o700, parents=True, exist_ok=True)
-    create_passwords(settings.data_dir, [*declarations, *([] if placement.anonymous else [DEVICE])])
+    asks = not placement.anonymous or placement.tls_port is not None
+    create_passwords(settings.data_dir, [*declarations, *([DEVICE] if asks else [])])
     keep_secrets(settings.data_dir, (name for each in declarations.values() for name in each.names))
     with locked(settings.data_dir):
         written = [
@@ -178,14 +139,32 @@ def native_placement(settings: Settings) -> Placement:
         InvalidSetting: `SCAUP_BIND` is not a list of IP addresses.
         BrokerUnusable: there is no Mosquitto to ask for its release, which websockets need.
     """
+    return replace(
+        placement(settings, is_set_up(settings), has_authority(settings)),
+        checks_origins=settings.mqtt_ws_port is not None and _require()[1] >= _FIRST_TO_CHECK_ORIGINS,
+        certificate=certificate_files(settings) if settings.tls_cert else None,
+        user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None,
+    )
+
+
+def placement(settings: Settings, tls: bool, certificates: bool) -> Placement:
+    """Return the ports and addresses of this machine. `tls`: with a certificate; `certificates`: with an authority for devices.
+
+    Raises:
+        InvalidSetting: `SCAUP_BIND` is not a list of IP addresses.
+    """
+    places = reach(settings.bind, has_ipv6())
+    plaintext = settings.plaintext and bool(places.outside)
     return Placement(
         mqtt_port=settings.mqtt_port,
         ws_port=settings.mqtt_ws_port,
+        tls_port=settings.mqtt_tls_port if tls else None,
+        certificate_port=settings.mqtt_certificate_port if tls and certificates else None,
+        wss_port=settings.mqtt_ws_port if places.outside and not plaintext else None,
         origins=settings.origins,
-        checks_origins=settings.mqtt_ws_port is not None and _require()[1] >= _FIRST_TO_CHECK_ORIGINS,
-        addresses=addresses(settings.bind, has_ipv6()),
-        anonymous=only_loopback(settings.bind),
-        user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None,
+        reach=places,
+        plaintext=plaintext,
+        anonymous=not plaintext,
     )
 
 
@@ -197,43 +176,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def _split(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Separate the common settings from the listeners, each with the options that follow it."""
-    common: list[str] = []
-    listeners: list[tuple[int, list[str]]] = []
-    for line in (each.strip() for each in text.splitlines()):
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("listener "):
-            listeners.append((int(line.split()[1]), []))
-        elif listeners:
-            listeners[-1][1].append(line)
-        else:
-            common.append(line)
-    return common, listeners
-
-
-def _separate_logins(
-    common: list[str], listeners: list[tuple[int, list[str]]], placement: Placement
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Give every listener its own login options, so that only the websockets listener requires an account."""
-    logins = [line for line in common if line.startswith(_LOGIN_OPTIONS)]
-    required = [re.sub(r"^allow_anonymous\b.*", "allow_anonymous false", line) for line in logins]
-    if placement.checks_origins:
-        required += [f"websockets_origin {each}" for each in placement.origins]
-    rest = ["per_listener_settings true", *(line for line in common if line not in logins)]
-    return rest, [(port, [*options, *(required if _WEBSOCKETS in options else logins)]) for port, options in listeners]
-
-
-def _listener(port: int, address: str | None, options: list[str]) -> list[str]:
-    if address is None:
-        return [f"listener {port}", *options]
-    everywhere = ipaddress.ip_address(address).is_unspecified
-    first = f"listener {port}" if everywhere and _WEBSOCKETS in options else f"listener {port} {address}"
-    # Without its domain, the websockets listener of 2.0.11 binds every address.
-    return [first, *options, f"socket_domain ipv{_version(address)}"]
 
 
 def _version(address: str) -> int:

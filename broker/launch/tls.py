@@ -121,6 +121,11 @@ def is_set_up(settings: Settings) -> bool:
     return settings.tls_cert is not None or certificate_files(settings).exist
 
 
+def has_authority(settings: Settings) -> bool:
+    """Return whether there is an authority, which devices with a certificate need."""
+    return (settings.data_dir / AUTHORITY).is_file()
+
+
 def wants_tls(settings: Settings) -> bool:
     """Return whether listeners beyond loopback have to speak TLS: always, unless SCAUP_PLAINTEXT allows plain text.
 

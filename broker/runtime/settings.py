@@ -36,6 +36,11 @@ VARIABLES = (
     Variable(
         name="SCAUP_MQTT_TLS_PORT", default="8883", meaning="port for MQTT with TLS, with a login only, where TLS is set up"
     ),
+    Variable(
+        name="SCAUP_MQTT_CERTIFICATE_PORT",
+        default="8884",
+        meaning="port for MQTT with TLS, for devices with a certificate, where TLS is set up",
+    ),
     Variable(name="SCAUP_MQTT_USERNAME", default="", meaning="account; empty: the component's own generated one, if there"),
     Variable(name="SCAUP_MQTT_PASSWORD", default="", meaning="password of that account"),
     Variable(name="SCAUP_MQTT_CA", default="", meaning="PEM file with the authority of the broker's certificate: turns TLS on"),
@@ -77,6 +82,7 @@ class Settings:
     mqtt_port: int
     mqtt_ws_port: int | None
     mqtt_tls_port: int
+    mqtt_certificate_port: int
     mqtt_username: str | None
     mqtt_password: str | None
     mqtt_ca: str | None
@@ -107,6 +113,7 @@ class Settings:
             mqtt_port=port_number("SCAUP_MQTT_PORT", values["SCAUP_MQTT_PORT"]),
             mqtt_ws_port=port_number("SCAUP_MQTT_WS_PORT", ws_port) if (ws_port := values["SCAUP_MQTT_WS_PORT"]) else None,
             mqtt_tls_port=port_number("SCAUP_MQTT_TLS_PORT", values["SCAUP_MQTT_TLS_PORT"]),
+            mqtt_certificate_port=port_number("SCAUP_MQTT_CERTIFICATE_PORT", values["SCAUP_MQTT_CERTIFICATE_PORT"]),
             mqtt_username=values["SCAUP_MQTT_USERNAME"] or None,
             mqtt_password=values["SCAUP_MQTT_PASSWORD"] or None,
             mqtt_ca=values["SCAUP_MQTT_CA"] or None,
@@ -133,12 +140,6 @@ class Settings:
         if username is None and (generated := read_password(self.data_dir, account)) is not None:
             username, password = account, generated
         return Address(host=self.mqtt_host, port=self.mqtt_port, username=username, password=password, ca=self.mqtt_ca)
-
-    @property
-    def broker_ports(self) -> dict[str, int]:
-        """The ports on which our own broker listens, by the variable that sets each."""
-        websockets = {} if self.mqtt_ws_port is None else {"SCAUP_MQTT_WS_PORT": self.mqtt_ws_port}
-        return {"SCAUP_MQTT_PORT": self.mqtt_port, **websockets}
 
     @property
     def database(self) -> Path:

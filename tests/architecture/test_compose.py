@@ -36,7 +36,7 @@ def test_service_runs_and_checks_its_component() -> None:
 def test_every_setting_reaches_the_containers() -> None:
     own = {variable.name for each in components().values() for variable in each.variables}
     outside = {"SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"}
-    outside |= {"SCAUP_MQTT_TLS_PORT", "SCAUP_TLS_CERT", "SCAUP_TLS_KEY"}
+    outside |= {"SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"}
     named = set(re.findall(r"^  (SCAUP_[A-Z_]+):", section("x-environment"), re.MULTILINE))
     assert named == {each.name for each in VARIABLES} - outside | own
 
@@ -45,7 +45,8 @@ def test_published_ports_are_bound_to_loopback_by_default() -> None:
     ports = re.findall(r'^ +- "(.*)"$', section("services"), re.MULTILINE)
     own = [port for each in components().values() if each.publishes_ports for port in each.listens]
     assert len(ports) == 1 + len(own)
-    assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports)
+    assert ports[0].startswith("${SCAUP_MQTT_ADDRESS:-127.0.0.1}:")
+    assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports[1:])
 
 
 def test_image_is_built_from_the_lock_and_not_run_as_root() -> None:

@@ -100,20 +100,22 @@ def ports(settings: Settings) -> list[Finding]:
             )
         ]
     found = []
-    for variable, port in settings.broker_ports.items():
+    placement = mosquitto.placement(settings, tls=tls.is_set_up(settings), certificates=tls.has_authority(settings))
+    expected = list(placement.listeners())
+    for variable, port in dict.fromkeys((each.variable, each.port) for each in expected):
         listeners = [(str(each.laddr.ip), _program(each.pid)) for each in listening if each.laddr and each.laddr.port == port]
-        found.append(listener(variable, port, listeners, settings.bind))
+        found.append(listener(variable, port, listeners, [each.address for each in expected if each.port == port]))
     return found
 
 
-def listener(variable: str, port: int, listeners: Iterable[tuple[str, str]], bind: Iterable[str]) -> Finding:
-    """Check one port, given the addresses and programs that listen on it."""
+def listener(variable: str, port: int, listeners: Iterable[tuple[str, str]], expected: Iterable[str | None]) -> Finding:
+    """Check one port, given the addresses and programs that listen on it, and the addresses that should."""
     check, seen = f"port {port}", sorted(set(listeners))
     if not seen:
         return failed(check, "no program listens", f"start the broker with `make up`, or correct {variable}")
     detail = ", ".join(f"{address} by {program}" for address, program in seen)
     open_to_others = [address for address, _ in seen if not ipaddress.ip_address(address).is_loopback]
-    if open_to_others and tls.only_loopback(bind):
+    if open_to_others and tls.only_loopback(each for each in expected if each):
         return failed(check, f"open to other machines: {detail}", "type `make down up`: listeners then follow SCAUP_BIND again")
     return ok(check, detail)
 

@@ -11,6 +11,7 @@ from broker.contract.components.topics import ComponentState, Presence
 from broker.contract.storage.topics import RecorderStats
 from broker.errors import BrokerUnavailable
 from broker.launch import mosquitto
+from broker.launch.configuration import Placement
 from broker.mqtt.options import Options
 from broker.runtime.client_id import DONE, keep_secrets, write_note
 from broker.runtime.settings import Settings
@@ -64,7 +65,7 @@ def test_listeners(listeners: list[tuple[str, str]], bind: tuple[str, ...], verd
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
-    mosquitto.prepare(settings, components(), mosquitto.Placement())
+    mosquitto.prepare(settings, components(), Placement())
     return tmp_path
 
 

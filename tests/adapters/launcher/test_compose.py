@@ -8,13 +8,38 @@ import pytest
 from adapters.client.errors import Failed
 from adapters.launcher import compose
 from adapters.launcher.compose import Compose, published_ports
+from broker.launch import certificates, mosquitto
 from broker.runtime.settings import Settings, read_password
 
 
-def test_further_addresses_are_published_too() -> None:
-    settings = Settings.load({"SCAUP_MQTT_PORT": "21883", "SCAUP_MQTT_WS_PORT": "29001"})
-    ports = json.loads(published_ports(settings, ["127.0.0.1", "::1"]))["services"]["broker"]["ports"]
+def published(folder: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    monkeypatch.setattr(mosquitto, "has_ipv6", lambda: True)
+    settings = Settings.load({"SCAUP_DATA_DIR": str(folder), "SCAUP_MQTT_PORT": "21883", **variables})
+    ports = json.loads(published_ports(Compose(settings=settings, components=())._listeners))["services"]["broker"]["ports"]
+    return [str(each) for each in ports]
+
+
+def test_further_addresses_are_published_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = published(tmp_path, monkeypatch, SCAUP_MQTT_WS_PORT="29001")
     assert ports == ["[::1]:21883:1883", "127.0.0.1:29001:9001", "[::1]:29001:9001"]
+
+
+def test_only_tls_is_published_to_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = published(tmp_path, monkeypatch, SCAUP_BIND="192.0.2.7", SCAUP_MQTT_WS_PORT="29001", SCAUP_MQTT_TLS_PORT="28883")
+    assert [each for each in ports if each.startswith("192.0.2.7")] == [
+        "192.0.2.7:28883:8883",
+        "192.0.2.7:8884:8884",
+        "192.0.2.7:29001:9002",
+    ]
+    assert "127.0.0.1:29001:9001" in ports
+
+
+def test_plain_text_is_published_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosquitto, "has_ipv6", lambda: True)
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_BIND": "0.0.0.0", "SCAUP_PLAINTEXT": "yes"})
+    first, *others = Compose(settings=settings, components=())._listeners
+    assert (first.address, first.kind) == ("0.0.0.0", 1883)
+    assert {each.kind for each in others} <= {1883}
 
 
 def test_volume_is_prepared_for_every_account(tmp_path: Path) -> None:
@@ -25,9 +50,24 @@ def test_volume_is_prepared_for_every_account(tmp_path: Path) -> None:
     assert read_password(tmp_path, "operator")
 
 
-def test_volume_of_an_open_port_requires_accounts(tmp_path: Path) -> None:
-    compose.prepare_volume(Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_BIND": "0.0.0.0"}))
+def test_volume_of_an_open_port_has_tls_with_accounts(tmp_path: Path) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_BIND": "0.0.0.0", "SCAUP_HOST_NAMES": "plant.example"})
+    compose.prepare_volume(settings)
+    plain, secure = (tmp_path / "broker" / "mosquitto.conf").read_text().split("\n\n")[1:3]
+    assert plain.startswith("listener 1883\nallow_anonymous true")
+    assert secure.startswith("listener 8883\ncertfile tls/server.pem")
+    assert "allow_anonymous false" in secure
+    assert read_password(tmp_path, "device")
+    made = certificates.served(settings)
+    assert made is not None
+    assert made.names[:2] == ("plant.example", "localhost")
+
+
+def test_volume_of_a_plain_open_port_requires_accounts(tmp_path: Path) -> None:
+    open_to_all = {"SCAUP_BIND": "0.0.0.0", "SCAUP_PLAINTEXT": "yes"}
+    compose.prepare_volume(Settings.load({"SCAUP_DATA_DIR": str(tmp_path), **open_to_all}))
     assert "allow_anonymous false" in (tmp_path / "broker" / "mosquitto.conf").read_text()
+    assert not (tmp_path / "tls").exists()
     assert read_password(tmp_path, "device")
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from broker.errors import InvalidSetting
 from broker.launch import mosquitto, tls
-from broker.launch.mosquitto import Placement, render
+from broker.launch.configuration import Placement, render
+from broker.launch.tls import Reach
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings, read_password
 
@@ -32,7 +33,7 @@ def listeners(text: str) -> list[list[str]]:
 
 
 def test_native_configuration_has_a_listener_per_address() -> None:
-    text = render(SMALL, Placement(mqtt_port=21883, addresses=("127.0.0.1", "::1")))
+    text = render(SMALL, Placement(mqtt_port=21883, reach=Reach(("127.0.0.1", "::1"), ())))
     assert listeners(text) == [
         ["listener 21883 127.0.0.1", "max_connections 5", "socket_domain ipv4"],
         ["listener 21883 ::1", "max_connections 5", "socket_domain ipv6"],
@@ -47,7 +48,7 @@ def test_websockets_are_off_by_default() -> None:
 
 
 def test_websockets_listener_is_never_anonymous() -> None:
-    text = render(SMALL, Placement(ws_port=29001, origins=("https://plant.example",), addresses=("127.0.0.1",)))
+    text = render(SMALL, Placement(ws_port=29001, origins=("https://plant.example",), reach=Reach(("127.0.0.1",), ())))
     assert text.splitlines()[1:3] == ["per_listener_settings true", ""]
     mqtt = ["max_connections 5", "allow_anonymous true", "acl_file broker/access"]
     browsers = ["protocol websockets", "allow_anonymous false", "acl_file broker/access"]
@@ -69,8 +70,8 @@ def test_configuration_for_a_container_listens_everywhere() -> None:
 
 
 def test_listener_of_another_port_keeps_it() -> None:
-    text = render("listener 8883\ncertfile c.pem\n", Placement(mqtt_port=21883, addresses=("127.0.0.1",)))
-    assert listeners(text) == [["listener 8883 127.0.0.1", "certfile c.pem", "socket_domain ipv4"]]
+    text = render("listener 7883\ncertfile c.pem\n", Placement(mqtt_port=21883, reach=Reach(("127.0.0.1",), ())))
+    assert listeners(text) == [["listener 7883 127.0.0.1", "certfile c.pem", "socket_domain ipv4"]]
 
 
 @pytest.mark.parametrize("anonymous", [True, False])
