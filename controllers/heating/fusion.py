@@ -27,6 +27,11 @@ LIVELY_S = 900.0
 SETTLING_S = 600.0
 """Time from the first reading in which no offsets are learned."""
 CENTRING_S = 3600.0
+FRESH_S, OLD_S = 90.0, 300.0
+"""Age from which a value weighs less, and from which it is no evidence for or against another one."""
+SHORTEST_QUIET_S = 90.0
+LONGEST_QUIET_S = 4 * 3600.0
+"""Longest time without any reading of the room, also if its sensors report only changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +46,34 @@ class Fused:
     """Time since any of the sensors used changed its value, s."""
     proven: bool
     """Whether any of the sensors used has ever changed its value."""
+    quiet_c: float | None = None
+    """Finest resolution of the sensors used, K, if all of them report only changes and none has lately; else None."""
 
 
-def robust_centre(values: Sequence[float], doubt: float) -> float:
+def robust_centre(values: Sequence[float], doubt: float, weights: Sequence[float] | None = None) -> float:
     """Return a robust mean of one or more values: one step of iterated reweighting, starting from the median.
 
     Args:
         values: at least one.
         doubt: distance from the median at which a value weighs a quarter; in the unit of the values.
+        weights: further weights, above 0; all 1 by default. The median does not follow them.
     """
     middle = statistics.median(values)
-    weights = [(1 + ((value - middle) / doubt) ** 2) ** -2 for value in values]
+    shares = [(1 + ((value - middle) / doubt) ** 2) ** -2 for value in values]
+    weights = shares if weights is None else [share * weight for share, weight in zip(shares, weights, strict=True)]
     return sum([weight * value for weight, value in zip(weights, values, strict=True)]) / sum(weights)
 
 
 class Fusion:
     """The sensors of one room. Pure: time is an argument."""
 
-    __slots__ = ("_room_c", "_room_s", "_sensors", "_started_s")
+    __slots__ = ("_heard_s", "_room_c", "_room_s", "_sensors", "_started_s")
 
     def __init__(self) -> None:
         self._sensors: dict[str, Sensor] = {}
         self._started_s: float | None = None
         self._room_c: float | None = None
-        self._room_s = 0.0
+        self._room_s = self._heard_s = 0.0
 
     def read(self, name: str, value_c: float, now_s: float) -> bool:
         """Take a reading of a sensor; return False if the room has too many sensors already.
@@ -74,6 +83,7 @@ class Fusion:
             value_c: °C, finite.
             now_s: plant time, s.
         """
+        self._heard_s = now_s
         sensor = self._sensors.get(name)
         if sensor is not None:
             sensor.read(value_c, now_s)
@@ -93,18 +103,22 @@ class Fusion:
 
     def fuse(self, now_s: float) -> Fused:
         """Return the present room temperature, and learn the sensors' offsets."""
-        for name in [name for name, each in self._sensors.items() if now_s - each.last_reading_s > REMOVED_AFTER_S]:
+        for name in [name for name, each in self._sensors.items() if _is_forgotten(each, now_s)]:
             del self._sensors[name]
         left_out = {name: reason for name, each in self._sensors.items() if (reason := each.fault(now_s))}
+        if now_s - self._heard_s > LONGEST_QUIET_S:
+            left_out |= dict.fromkeys(self._sensors, Reason.STALE)
         left_out |= dict.fromkeys(self._unmoved(left_out, now_s), Reason.STUCK)
         self._set_first_offsets([each for name, each in self._sensors.items() if name not in left_out], now_s)
         left_out |= dict.fromkeys(self._far(left_out, now_s), Reason.FAR)
         trusted = {name: each for name, each in self._sensors.items() if name not in left_out}
         if trusted:
             doubt_c = OFFSET_DOUBT_C if self._settling(now_s) else DOUBT_C
-            self._room_c = robust_centre([each.corrected_c for each in trusted.values()], doubt_c)
+            present = [each for each in trusted.values() if not _is_old(each, now_s)] or list(trusted.values())
+            weights = [_freshness(each, now_s) for each in present]
+            self._room_c = robust_centre([each.corrected_c for each in present], doubt_c, weights)
             self._note_gaps(self._room_c)
-            self._learn(trusted.values(), self._room_c, now_s)
+            self._learn(present, self._room_c, now_s)
             self._room_s = now_s
         return Fused(
             room_c=self._room_c if trusted else None,
@@ -112,7 +126,13 @@ class Fusion:
             left_out=left_out,
             unmoved_s=min((now_s - each.moved_s for each in trusted.values()), default=0.0),
             proven=any(each.proven for each in trusted.values()),
+            quiet_c=self._quiet_c(trusted.values(), now_s),
         )
+
+    def _quiet_c(self, trusted: Collection[Sensor], now_s: float) -> float | None:
+        if now_s - self._heard_s <= SHORTEST_QUIET_S or not all(each.reports_changes_only for each in trusted):
+            return None
+        return min((each.resolution_c for each in trusted), default=None)
 
     def distrust(self, names: Sequence[str]) -> None:
         """Treat these sensors as stuck until they move: the room was heated, and they did not react."""
@@ -133,8 +153,13 @@ class Fusion:
     def _far(self, left_out: dict[str, Reason], now_s: float) -> list[str]:
         """Return the sensors outside the most credible group."""
         values = {name: each.corrected_c for name, each in self._sensors.items() if name not in left_out}
-        if not values:
-            return []
+        old = [name for name in values if _is_old(self._sensors[name], now_s)]
+        if len(old) < len(values):  # what an old value would be now is not known
+            values = {name: value_c for name, value_c in values.items() if name not in old}
+            return [*(name for name in old if self._sensors[name].was_far), *self._outside(values, now_s)]
+        return self._outside(values, now_s) if values else []
+
+    def _outside(self, values: dict[str, float], now_s: float) -> list[str]:
         width_c = FIRST_AGREEMENT_C if self._settling(now_s) else AGREEMENT_C
         groups = [{name: c for name, c in values.items() if low_c <= c <= low_c + width_c} for low_c in values.values()]
         group = max(groups, key=self._credit)
@@ -189,9 +214,10 @@ class Fusion:
 
 def _stood_still(sensor: Sensor, others: Collection[Sensor], now_s: float) -> bool:
     """Return whether a sensor kept its value while the moving ones moved away from it."""
-    if now_s - sensor.moved_s < UNMOVED_S:
+    just_moved = sensor.moved_s == sensor.last_reading_s and not sensor.reports_changes_only
+    if just_moved or now_s - sensor.moved_s < UNMOVED_S:
         return False
-    moving = [each for each in others if each.moved_s > sensor.moved_s and now_s - each.moved_s <= LIVELY_S]
+    moving = [each for each in others if each.moved_s > sensor.moved_s and _is_lively(each, now_s)]
     moving = [each for each in moving if not each.was_far] or moving
     if not moving:
         return False
@@ -199,3 +225,22 @@ def _stood_still(sensor: Sensor, others: Collection[Sensor], now_s: float) -> bo
     least_c = (UNMOVED_ALONE_C if single else UNMOVED_C) + sensor.resolution_c
     departed = [each for each in moving if abs(sensor.corrected_c - each.corrected_c - sensor.gap_c) > least_c]
     return len(departed) > len(moving) / 2
+
+
+def _is_old(sensor: Sensor, now_s: float) -> bool:
+    return sensor.age_s(now_s) > OLD_S
+
+
+def _freshness(sensor: Sensor, now_s: float) -> float:
+    """Return the weight of a value by its age."""
+    return min(1.0, FRESH_S / max(1.0, sensor.age_s(now_s))) ** 2
+
+
+def _is_forgotten(sensor: Sensor, now_s: float) -> bool:
+    silent_s = now_s - sensor.last_reading_s
+    return silent_s > REMOVED_AFTER_S and silent_s > sensor.allowed_silence_s + 3600.0
+
+
+def _is_lively(sensor: Sensor, now_s: float) -> bool:
+    """Return whether the value of a sensor that has moved is still good evidence."""
+    return now_s - sensor.moved_s <= LIVELY_S or sensor.reports_changes_only

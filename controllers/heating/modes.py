@@ -33,6 +33,8 @@ WINDOW_ARMED_AFTER_S = 3600.0
 
 LONGEST_HOLD_S = 20 * 60.0
 """Counted from the last decision with a trusted sensor, or from when the stuck ones stopped moving."""
+LONGEST_SILENCE_S = 28 * 60.0
+"""Since the last reading of any sensor that could not be trusted in the end: then the level is safe at once."""
 SAFE_HIGHEST_PCT, SAFE_LOWEST_PCT = 30.0, 10.0
 STUCK_HIGHEST_PCT = 60
 """Highest level held after sensors got stuck: it may be a response to their readings."""

@@ -12,6 +12,7 @@ from controllers.heating.modes import (
     FROST_SETPOINT_C,
     HIGHEST_PLAUSIBLE_C,
     LONGEST_HOLD_S,
+    LONGEST_SILENCE_S,
     LOWEST_PLAUSIBLE_C,
     SAFE_HIGHEST_PCT,
     STUCK_HIGHEST_PCT,
@@ -26,6 +27,7 @@ from controllers.heating.modes import (
     safe_pct,
 )
 from controllers.heating.sensor import Reason
+from controllers.heating.silence import SilenceWatch
 
 DEFAULT_SETPOINT_C = 22.0
 HEATED_PCT = 30
@@ -61,6 +63,7 @@ class RoomControl:
         "_frost",
         "_fused",
         "_fusion",
+        "_heat",
         "_heated_s",
         "_history",
         "_known",
@@ -68,6 +71,7 @@ class RoomControl:
         "_model",
         "_rise",
         "_seen_s",
+        "_silence",
         "_soft_until_s",
         "_window",
         "decided",
@@ -85,8 +89,9 @@ class RoomControl:
         self._fusion, self._model = Fusion(), RoomModel()
         self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
+        self._silence = SilenceWatch()
         self._frost = False
-        self._heated_s = 0.0
+        self._heated_s = self._heat = 0.0
         self._fused = _NOTHING
 
     @property
@@ -122,7 +127,7 @@ class RoomControl:
         dt_s, self.decided_s, self.decided = now_s - self.decided_s, now_s, True
         self._heated_s = self._heated_s + dt_s if self.level >= HEATED_PCT else 0.0
         fused = self._fusion.fuse(now_s)
-        if is_unresponsive(fused, self.setpoint_c, self._heated_s):
+        if is_unresponsive(fused, self.setpoint_c, self._heated_s) or self._is_dead(fused, dt_s):
             self._fusion.distrust(fused.used)
             fused = self._fusion.fuse(now_s)
         if fused.room_c is None:
@@ -132,10 +137,18 @@ class RoomControl:
         self._seen_s = now_s
         return self._decide_with_temperature(fused, fused.room_c, dt_s, now_s)
 
+    def _is_dead(self, fused: Fused, dt_s: float) -> bool:
+        """Return whether sensors that report only changes should have reported one."""
+        if fused.quiet_c is None:
+            self._silence.hear(self._demand.integral_pct / 100)
+            return False
+        return self._silence.update(self._heat, self._model.rate_c_s, fused.quiet_c, dt_s)
+
     def _decide_without_temperature(self, fused: Fused, dt_s: float, now_s: float, alarm: Alarm) -> Decision:
         self._model.advance(self.level, dt_s, None)
         stuck = Reason.STUCK in fused.left_out.values()
-        if now_s - self._seen_s + (self._fused.unmoved_s if stuck else 0.0) < LONGEST_HOLD_S:
+        held_s = now_s - self._seen_s + (self._fused.unmoved_s if stuck else 0.0)
+        if held_s < LONGEST_HOLD_S and now_s - self._last_reading_s < LONGEST_SILENCE_S:
             mode, self.level = Mode.HOLDING, min(self.level, STUCK_HIGHEST_PCT if stuck else 100)
         else:
             mode, self.level = Mode.SAFE, round(safe_pct(self._demand.integral_pct))
@@ -150,6 +163,7 @@ class RoomControl:
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
+        self._heat = sum([each.weight * each.heat for each in beliefs])
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
         self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
         alarms = [Alarm.NO_RISE] if self._rise.update(self.level, room_c, now_s) else []

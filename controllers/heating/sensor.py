@@ -3,12 +3,12 @@
 import enum
 import math
 
+from controllers.heating.habit import SHORTEST_ALLOWED_S, Habit
+
 MOST_SENSORS = 16
 """Sensors in one room."""
 LOWEST_C, HIGHEST_C = -20.0, 60.0
 """Physical range of a room. Common error codes of sensors (-127, 85, 327.67 °C) lie outside."""
-STALE_AFTER_S = 300.0
-"""Five missed readings of the slowest sensor, so that late messages do not count as silence."""
 SMOOTHING_S = 60.0
 JUMP_C, JUMP_RATE_C_S = 1.5, 1.5 / 60.0
 """A change between two readings of more than the first, plus the second times the time between them, is not plausible."""
@@ -51,10 +51,12 @@ class Sensor:
 
     __slots__ = (
         "_changes",
+        "_habit",
         "_out_of_range",
         "_pending_c",
         "_pending_count",
         "_pending_s",
+        "_reported_c",
         "_reversal_c",
         "_run_length",
         "_same",
@@ -73,9 +75,10 @@ class Sensor:
     )  # fmt: skip
 
     def __init__(self, value_c: float, now_s: float) -> None:
-        self.value_c = self.smooth_c = value_c
+        self.value_c = self.smooth_c = self._reported_c = value_c
         self.last_reading_s = self.moved_s = now_s
         self.proven = False
+        self._habit = Habit()
         self._changes = 0
         self.smallest_step_c = math.inf
         self.offset_c: float | None = None
@@ -96,8 +99,10 @@ class Sensor:
             now_s: plant time, s, never before the last one.
         """
         dt_s, self.last_reading_s = now_s - self.last_reading_s, now_s
-        if dt_s > STALE_AFTER_S:  # after silence, an unchanged value proves nothing
+        if dt_s > SHORTEST_ALLOWED_S and dt_s > self.allowed_silence_s:  # after silence, an unchanged value proves nothing
             self.moved_s, self._same = now_s, 0
+        self._habit.note(dt_s, value_c - self._reported_c)
+        self._reported_c = value_c
         was_out, self._out_of_range = self._out_of_range, not LOWEST_C <= value_c <= HIGHEST_C
         if self._out_of_range:
             return
@@ -148,6 +153,21 @@ class Sensor:
         self._step_c = step_c
 
     @property
+    def reports_changes_only(self) -> bool:
+        """Whether it reports only when its value changes."""
+        return self._habit.reports_changes_only
+
+    @property
+    def allowed_silence_s(self) -> float:
+        """The longest silence that does not mean failure, s."""
+        return self._habit.allowed_s(self._is_noisy())
+
+    def age_s(self, now_s: float) -> float:
+        """Return the age of its value, s; zero for one that would have reported a change."""
+        silent_s = now_s - self.last_reading_s
+        return 0.0 if silent_s > SHORTEST_ALLOWED_S and self.reports_changes_only else silent_s
+
+    @property
     def resolution_c(self) -> float:
         """Step of the reported values, K: the smallest one seen, or what the digits of the value suggest."""
         if self._changes:
@@ -177,7 +197,8 @@ class Sensor:
 
     def fault(self, now_s: float) -> Reason | None:
         """Return the fault that is evident without other sensors, or None."""
-        if now_s - self.last_reading_s > STALE_AFTER_S:
+        silent_s = now_s - self.last_reading_s
+        if silent_s > SHORTEST_ALLOWED_S and silent_s > self.allowed_silence_s:
             return Reason.STALE
         if self._out_of_range:
             return Reason.OUT_OF_RANGE
@@ -194,6 +215,9 @@ class Sensor:
         unmoved_s = self.last_reading_s - self.moved_s
         if unmoved_s > LONGEST_UNMOVED_S:
             return True
-        noisy = self._changes >= FEWEST_CHANGES and self._reversal_c >= NOISY_STEPS * self.smallest_step_c
         long = self._same >= max(SHORTEST_STUCK_RUN, STUCK_RUNS * self._run_length) and unmoved_s >= SHORTEST_STUCK_S
-        return noisy and long
+        return long and self._is_noisy()
+
+    def _is_noisy(self) -> bool:
+        """Return whether its noise spans several steps of its resolution."""
+        return self._changes >= FEWEST_CHANGES and self._reversal_c >= NOISY_STEPS * self.smallest_step_c

@@ -202,3 +202,32 @@ def test_drifting_sensors_do_not_make_a_coarse_one_look_stuck() -> None:
         assert fused.left_out.get("c") is None
     assert set(fused.left_out) == {"a", "b"}
     assert fused.room_c == pytest.approx(22.0, abs=0.15)
+
+
+def test_sensors_every_ten_minutes_are_neither_stale_nor_stuck() -> None:
+    fusion, left_out = Fusion(), set()
+    for minute in range(12 * 60):
+        for index, (name, offset_c) in enumerate(OFFSETS_C.items()):
+            if (minute + 2 * index) % 10 == 0:
+                room_c = 20 + math.sin(minute / 60)
+                fusion.read(name, round(room_c + offset_c + 0.05 * math.sin(7.3 * minute + index), 1), minute * 60.0)
+        fused = fusion.fuse(minute * 60.0)
+        if minute >= 60:
+            left_out |= set(fused.left_out.values())
+            assert fused.room_c == pytest.approx(20 + math.sin(minute / 60), abs=0.35)
+    assert left_out == set()
+
+
+def test_a_dead_sensor_is_found_by_others_that_report_changes() -> None:
+    fusion, last_c = Fusion(), dict.fromkeys(OFFSETS_C, 0.0)
+    for minute in range(12 * 60):
+        room_c = 20 + 2 * math.sin(minute / 120)
+        for name, offset_c in OFFSETS_C.items():
+            value_c = round(room_c + offset_c, 1)
+            if value_c != last_c[name] and (name != "c" or minute < 200):
+                last_c[name] = value_c
+                fusion.read(name, value_c, minute * 60.0)
+        fused = fusion.fuse(minute * 60.0)
+        if 60 <= minute < 200:
+            assert fused.left_out == {}
+    assert fused.left_out == {"c": Reason.STUCK}
