@@ -11,8 +11,8 @@ import hashlib
 import logging
 from dataclasses import dataclass, field
 
+from adapters.client.aio_recorder import RecorderClient
 from adapters.client.errors import ClientError, NoReply
-from adapters.energy_api.recorder import RecorderClient
 from broker.contract.storage.topics import QueryRequest
 from broker.message import Message
 from broker.runtime.component import Bus

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from adapters.client.aio import AsyncExchange
-from adapters.energy_api.declaration import STORED_TOPIC
+from adapters.client.aio_recorder import RecorderClient
+from adapters.energy_api.declaration import CLIENT, STORED_TOPIC
 from adapters.energy_api.document import DOCUMENT
-from adapters.energy_api.recorder import RecorderClient
 from adapters.energy_api.routes import MAX_CONCURRENT, Routes
 from adapters.http.app import application
 from adapters.http.server import HttpServer, serve
@@ -20,7 +20,7 @@ class EnergyApi:
 
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
-        self._normalizer, self._recorder, self._watch = AsyncExchange(STORED_TOPIC), RecorderClient(), BrokerWatch()
+        self._normalizer, self._recorder, self._watch = AsyncExchange(STORED_TOPIC), RecorderClient(CLIENT), BrokerWatch()
         self._routes = Routes(self._normalizer, self._recorder)
         self.app = application(self._routes.resources(), DOCUMENT, self._watch, listening.access, MAX_CONCURRENT)
 

@@ -6,8 +6,8 @@ in an abbreviated form.
 
 import msgspec
 
+from adapters.client.aio_recorder import Rows
 from adapters.energy_api.parameters import Period, spelled
-from adapters.energy_api.recorder import Rows
 from broker.contract.storage.topics import QueryRequest
 
 _SHORT = {

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.client.aio import AsyncExchange
+from adapters.client.aio_recorder import RecorderClient
 from adapters.energy_api.commit_watch import CommitWatch, post_of
 from adapters.energy_api.declaration import CLIENT
 from adapters.energy_api.parameters import json_text, read_period, read_ship
 from adapters.energy_api.quarters import body_of, request_for
-from adapters.energy_api.recorder import RecorderClient
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
 from adapters.http.resource import Resource, read_body, while_connected
 from broker.contract.energy.topics import RAW, Stored

@@ -1,4 +1,4 @@
-"""Queries to the recorder, over the bus."""
+"""Queries of a component to the recorder, for asyncio programs."""
 
 import asyncio
 import logging
@@ -8,9 +8,8 @@ from typing import Any
 
 from adapters.client.aio import AsyncExchange
 from adapters.client.errors import BrokenReply, Failed, NoReply
-from adapters.energy_api.declaration import CLIENT, RECORDED_TOPIC
 from broker.contract.storage.answers import AnswerError, AnswerTruncated, cancel, end, query, rows
-from broker.contract.storage.topics import QueryRequest
+from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.exchange import MalformedReply
 from broker.message import Message
 from broker.runtime.component import Bus
@@ -24,10 +23,15 @@ Rows = list[dict[str, Any]]
 
 
 class RecorderClient:
-    """Asks the recorder for rows. Pass every message of the response topic to `take`."""
+    """Asks the recorder for rows. Pass every message of the response topic, `storage/answer/{client}`, to `take`.
 
-    def __init__(self) -> None:
-        self._exchange = AsyncExchange(RECORDED_TOPIC, cancel=lambda query: cancel(CLIENT, query))
+    Args:
+        client: name of the component.
+    """
+
+    def __init__(self, client: str) -> None:
+        topic = ANSWER.template.topic(client=client)
+        self._exchange = AsyncExchange(topic, cancel=lambda query: cancel(client, query))
         self._turns = asyncio.Semaphore(MAX_CONCURRENT)
 
     def take(self, message: Message) -> None:
