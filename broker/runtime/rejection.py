@@ -26,7 +26,7 @@ CALM_S = 60.0
 """Wall seconds without a suppressed rejection after which the warning is removed."""
 
 
-def rejection(component: str, topic: str, payload: bytes, reason: str) -> Publication:
+def rejection(component: str, topic: str, payload: bytes, reason: str, count: int = 1) -> Publication:
     """Return the publication for a payload, cut at 8 MiB; one that is not UTF-8 is in base64.
 
     Args:
@@ -34,6 +34,7 @@ def rejection(component: str, topic: str, payload: bytes, reason: str) -> Public
         topic: topic it arrived on, or would have been published to.
         payload: as received.
         reason: text for people.
+        count: number of messages that it stands for.
     """
     kept = payload[:LARGEST_REJECTED_BYTES]
     size = len(payload) if len(payload) > len(kept) else None
@@ -41,7 +42,9 @@ def rejection(component: str, topic: str, payload: bytes, reason: str) -> Public
         text, encoding = kept.decode(), "utf-8"
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(kept).decode(), "base64"
-    message = RejectedMessage(topic=topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size)
+    message = RejectedMessage(
+        topic=topic, reason=reason, payload=text, at=datetime.now(UTC), encoding=encoding, size=size, count=count
+    )
     return REJECTED.publication(message, component=component)
 
 
@@ -88,7 +91,7 @@ class Overload:
         if self._suppressed and self._last is not None:
             topic, payload, reason = self._last
             text = f"{self._suppressed} more messages were rejected, too many to publish each one: `messages` has them"
-            publications = [rejection(self._component, topic, payload, f"{text}; the last: {reason}")]
+            publications = [rejection(self._component, topic, payload, f"{text}; the last: {reason}", self._suppressed)]
             texts.append(
                 f"{self._suppressed} messages were rejected too fast to publish each one, the last on {topic}: {reason}"
             )

@@ -20,6 +20,6 @@ TABLES = (
             Column(name="payload", key="payload", kind=Kind.TEXT_PAYLOAD, need=Need.OPTIONAL),
             Column(name="payload_raw", key="payload", kind=Kind.BINARY_PAYLOAD, need=Need.OPTIONAL),
         ),
-        known_keys=("encoding", "at", "size"),
+        known_keys=("encoding", "at", "size", "count"),
     ),
 )

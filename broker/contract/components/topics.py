@@ -39,6 +39,8 @@ class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     at: datetime
     encoding: str = "utf-8"
     size: int | None = None
+    count: int = 1
+    """Number of messages that it stands for: more than 1 where they came too fast to publish each one."""
 
 
 class ComponentWarning(msgspec.Struct, frozen=True):
