@@ -34,14 +34,14 @@ def document(title: str, description: str, paths: Node, schemas: Node) -> Node:
     Args:
         title: name of the API.
         description: its purpose, in a few sentences.
-        paths: OpenAPI path items by path.
+        paths: OpenAPI path items by path; one of a common path replaces the common one.
         schemas: JSON schemas by name, for `reference`.
     """
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": release()},
-        "paths": {path: _with_common(item) for path, item in {**paths, **_COMMON}.items()},
-        "components": {"schemas": {**schemas, "Error": ERROR, "Health": _HEALTH}},
+        "paths": {path: _with_common(item) for path, item in {**paths, **_COMMON, **paths}.items()},
+        "components": {"schemas": {"Error": ERROR, "Health": _HEALTH, **schemas}},
     }
 
 

@@ -16,7 +16,7 @@ _IN_CONTAINERS = {
     "SCAUP_SIM_HISTORY_DAYS": "${SCAUP_SIM_HISTORY_DAYS:-7}",
 }
 _OUTSIDE = (
-    *("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"),
+    *("SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA"),
     *("SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"),
 )
 """Settings that mean nothing inside a container: there each component has its own account, and the broker is a neighbour."""

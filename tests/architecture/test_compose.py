@@ -35,7 +35,7 @@ def test_service_runs_and_checks_its_component() -> None:
 
 def test_every_setting_reaches_the_containers() -> None:
     own = {variable.name for each in components().values() for variable in each.variables}
-    outside = {"SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA", "SCAUP_COMPONENTS"}
+    outside = {"SCAUP_MQTT_USERNAME", "SCAUP_MQTT_PASSWORD", "SCAUP_MQTT_CA"}
     outside |= {"SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"}
     named = set(re.findall(r"^  (SCAUP_[A-Z_]+):", section("x-environment"), re.MULTILINE))
     assert named == {each.name for each in VARIABLES} - outside | own

@@ -1,0 +1,1 @@
+"""The web component: `/health` and `/metrics` of the whole system, and a small page that links to them."""

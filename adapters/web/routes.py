@@ -1,0 +1,86 @@
+"""`GET /`, `GET /health` and `GET /metrics`."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from adapters.http.errors import JsonResponse, Unavailable
+from adapters.http.resource import Resource
+from adapters.http.watch import BrokerWatch
+from adapters.web.overview import Overview, Status
+
+_FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+PAGE_HEADERS = {
+    **_FRESH,
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""The page needs nothing from anywhere, so nothing is allowed."""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Scaup</title></head>
+<body><h1>Scaup</h1>
+<ul>
+<li><a href="/health">Health</a>: whether all of it works, as JSON</li>
+<li><a href="/metrics">Metrics</a>: figures for Prometheus</li>
+<li><a href="/docs">API</a>: what this server answers</li>
+</ul></body></html>
+"""
+
+
+class Routes:
+    """Answers requests from what the bus reports.
+
+    Args:
+        overview: of the components and the recorder.
+        watch: on the broker.
+        figures: yields the metrics, given why the broker is unreachable (None if it is not) and the time.
+    """
+
+    def __init__(
+        self, overview: Overview, watch: BrokerWatch, figures: Callable[[str | None, datetime], Iterator[Metric]]
+    ) -> None:
+        self._overview, self._watch, self._figures = overview, watch, figures
+
+    def resources(self) -> list[Resource]:
+        """Return the resources of this server."""
+        return [Resource("/", GET=self.page), Resource("/health", GET=self.health), Resource("/metrics", GET=self.metrics)]
+
+    async def page(self, _request: Request) -> Response:
+        """Answer with links."""
+        return HTMLResponse(_PAGE, headers=PAGE_HEADERS)
+
+    async def health(self, _request: Request) -> Response:
+        """Answer with the state of the system: 200, or 503 if a part of it does not work."""
+        status, document = self._overview.health(await self._broker_error(), datetime.now(UTC))
+        return JsonResponse(document, 503 if status is Status.FAILED else 200, headers=_FRESH)
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the metrics, as the plain text format of Prometheus or OpenMetrics, whichever is asked for."""
+        error, now_at = await self._broker_error(), datetime.now(UTC)
+        registry = CollectorRegistry()
+        registry.register(_Once([*self._figures(error, now_at)]))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={**_FRESH, "Content-Type": content_type})
+
+    async def _broker_error(self) -> str | None:
+        try:
+            await self._watch.require()
+        except Unavailable as error:
+            return error.text
+        return None
+
+
+class _Once(Collector):
+    """The metrics of one answer, as the library wants them."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics
