@@ -167,20 +167,22 @@ class Compose:
                 "RUNTIME=native uses that broker",
             )
 
-    def reload_broker(self) -> None:
-        """Let the broker read accounts, access rules and certificates again."""
+    def reload_broker(self) -> bool:
+        """Let the broker read accounts, access rules and certificates again; return whether it runs here."""
+        if BROKER not in self._containers():
+            return False
         self._compose("kill", "--signal", "HUP", BROKER)
+        return True
 
-    def make_certificate(self, *words: str) -> str:
-        """Make (`init`) or renew (`renew`) the certificate on the volume, and return what was done."""
+    def make_certificate(self, *words: str) -> list[str]:
+        """Make (`init`) or renew (`renew`) the certificate on the volume; return what was done, one sentence each."""
         self._put_certificate()
         done = self._compose(
             "run", "--rm", "--no-deps", "-T", SETUP, "python", "-m", "adapters.launcher", "certificate", *words
         )
         self._fetch_authority()
-        if BROKER in self._containers():
-            self.reload_broker()
-        return done.strip()
+        self.reload_broker()
+        return done.strip().splitlines()
 
     def _put_certificate(self) -> None:
         """Copy the certificate of SCAUP_TLS_CERT with its key to the volume, where files of this machine cannot be read."""

@@ -13,14 +13,12 @@ from pathlib import Path
 import click
 
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import Failed, WrongUsage
-from adapters.launcher import plant_time, preflight
+from adapters.client.errors import WrongUsage
+from adapters.launcher import plant_time, preflight, security
 from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import Runtime, own_broker, report
-from broker.errors import CannotStart
-from broker.launch import tls
 from broker.runtime.settings import HISTORY_DAYS, Settings
 
 NATIVE, DOCKER = "native", "docker"
@@ -49,9 +47,10 @@ def start(settings: Settings) -> str:
     with locked(settings.data_dir):
         runtime = _choose_runtime(settings)
         if isinstance(runtime, Native) and own_broker(settings):
-            secure(settings)
+            for each in security.secure(settings):
+                click.echo(each, err=True)
         runtime.start(_environment(settings, runtime))
-    for each in complaints(settings):
+    for each in security.complaints(settings):
         click.echo(f"Warning: {each}", err=True)
     text = report(settings, runtime, [components()[name] for name in _native(settings).components])
     ahead_at = plant_time.ahead_at(settings, datetime.now(UTC))
@@ -75,40 +74,51 @@ def stop(settings: Settings, force: bool) -> bool:
     return any(stopped)
 
 
-def secure(settings: Settings, names: Sequence[str] = ()) -> list[str]:
-    """Make what is missing for TLS where listeners need it, or always with `names`; report and return what was made.
+def set_up_tls(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Make an authority and a certificate, also for `names`; a running broker serves it at once where it has TLS already.
+
+    Returns sentences for the terminal.
 
     Raises:
-        Failed: it cannot be made; the text names the fix.
-        InvalidSetting: the certificate of SCAUP_TLS_CERT cannot be used.
+        ClientError: it cannot be done; the text names cause and fix.
+        InvalidSetting: a name cannot be in a certificate, or the certificate of SCAUP_TLS_CERT cannot be used.
     """
-    if not names and not tls.wants_tls(settings) and not tls.is_set_up(settings):
-        return []
-    from broker.launch import certificates  # cryptography takes 50 ms to import
-
-    try:
-        done = certificates.ensure(settings, names)
-    except OSError as error:
-        raise Failed(f"{error.filename} cannot be written: {error.strerror}", "make it writable for this user") from error
-    except CannotStart as error:
-        raise Failed(str(error), "see the text above") from error
-    for each in done:
-        click.echo(each, err=True)
-    return done
+    preflight.check_disk(settings.data_dir)
+    with locked(settings.data_dir):
+        runtime = _choose_runtime(settings)
+        if isinstance(runtime, Compose):
+            done = runtime.make_certificate("init", *(word for name in names for word in ("--name", name)))
+        else:
+            done = security.make(settings, names)
+            runtime.reload_broker()
+        return [*done, *_next(settings, runtime)]
 
 
-def complaints(settings: Settings) -> list[str]:
-    """Return what is wrong with the safety of the listeners on this machine, each with its fix; empty where nothing is."""
-    found = []
-    if settings.plaintext and not tls.only_loopback(settings.bind):
-        found.append(
-            "passwords and messages pass the network in plain text (SCAUP_PLAINTEXT=yes): leave it out, then make down up"
-        )
-    if tls.is_set_up(settings):
-        from broker.launch import certificates  # cryptography takes 50 ms to import
+def renew_certificate(settings: Settings) -> list[str]:
+    """Replace the listeners' certificate, in a running broker without cutting clients; return sentences for the terminal.
 
-        found += [text for text in [certificates.complaint(settings, datetime.now(UTC))] if text]
-    return found
+    Raises:
+        ClientError: it cannot be done; the text names cause and fix.
+        InvalidSetting: there is no certificate, or that of SCAUP_TLS_CERT cannot be used.
+    """
+    preflight.check_disk(settings.data_dir)
+    with locked(settings.data_dir):
+        runtime = _choose_runtime(settings)
+        if isinstance(runtime, Compose):
+            return runtime.make_certificate("renew")
+        done = security.renew(settings)
+        if runtime.reload_broker():
+            done.append("the running broker serves it from now on")
+        return done
+
+
+def _next(settings: Settings, runtime: Runtime) -> list[str]:
+    """Return what is left to do after a certificate was made."""
+    if not runtime.running():
+        return ["make up starts the listeners with it"]
+    if isinstance(runtime, Native) and not runtime.has_other_broker_settings():
+        return ["the running broker serves it"]
+    return [f"make down up starts the listener for MQTT with TLS, on port {settings.mqtt_tls_port}"]
 
 
 def is_up(settings: Settings) -> bool:

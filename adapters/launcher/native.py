@@ -91,6 +91,14 @@ class Native:
             self.place.socket.parent.rmdir()
         return bool(running)
 
+    def reload_broker(self) -> bool:
+        """Let the broker read accounts, access rules and certificates again; return whether it runs here."""
+        name = f"{BROKER}:{BROKER}"
+        if not own_broker(self.settings) or BROKER not in (known := self.supervisor.processes()) or not known[BROKER].up:
+            return False
+        self.supervisor.signal(name, "HUP")
+        return True
+
     def places(self) -> dict[str, str]:
         """Return where each program runs, a process or a container, by the program's name, the broker first."""
         known = self.supervisor.processes()
@@ -149,14 +157,14 @@ class Native:
 
     def _refresh(self, text: str) -> None:
         """Update a running system where that needs no restart: accounts and access rules."""
-        if text != self.place.configuration.read_text() or self._other_broker_settings():
+        if text != self.place.configuration.read_text() or self.has_other_broker_settings():
             raise Failed("Scaup runs already, with other settings", "make down, then make up again")
-        if own_broker(self.settings) and mosquitto.prepare(
-            self.settings, self.declarations, mosquitto.native_placement(self.settings)
-        ):
-            self.supervisor.signal(f"{BROKER}:{BROKER}", "HUP")
+        if own_broker(self.settings):
+            mosquitto.prepare(self.settings, self.declarations, mosquitto.native_placement(self.settings))
+            self.reload_broker()
 
-    def _other_broker_settings(self) -> bool:
+    def has_other_broker_settings(self) -> bool:
+        """Return whether the broker's configuration would change if everything was started now."""
         wanted = mosquitto.configuration(mosquitto.native_placement(self.settings))
         return own_broker(self.settings) and wanted != (self.settings.data_dir / mosquitto.CONFIGURATION).read_text()
 

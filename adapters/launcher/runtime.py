@@ -45,6 +45,10 @@ class Runtime(Protocol):
         """Stop everything, cleanly and in order; return whether anything ran."""
         ...
 
+    def reload_broker(self) -> bool:
+        """Let the broker read accounts, access rules and certificates again; return whether it runs here."""
+        ...
+
     def places(self) -> dict[str, str]:
         """Return where each program runs, a process or a container, by the program's name, the broker first."""
         ...

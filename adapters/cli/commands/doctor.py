@@ -13,6 +13,7 @@ from adapters.client.errors import ClientError
 from adapters.client.requests import component_states, component_warnings
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
+from adapters.launcher import security
 from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recorder, warning
 from adapters.launcher.checks.client_ids import check_client_ids, session_at
 from adapters.launcher.checks.data_dir import check_data_dir
@@ -29,9 +30,9 @@ _COLUMNS = ("check", "result", "detail", "fix")
 def doctor(ctx: click.Context, output: Output) -> None:
     """Check the whole installation, and name a fix for each problem.
 
-    Checks versions, disk, ports, permissions, the broker and its settings, every account and its access rules, client ids that
-    can be guessed, the recorder, the clock, and which components are online. Safe while everything runs. Exits with 1 if a
-    check failed.
+    Checks versions, disk, ports, permissions, certificate, the broker and its settings, every account and its access rules,
+    client ids that can be guessed, the recorder, the clock, and which components are online. Safe while everything runs. Exits
+    with 1 if a check failed.
     """
     findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
@@ -44,6 +45,7 @@ def _check(session: Session) -> Iterator[Finding]:
     declarations = {**components(), OPERATOR.name: OPERATOR}
     yield from check_machine(settings)
     yield from check_data_dir(settings.data_dir, declarations)
+    yield from security.check(settings)
     try:
         yield from _on_the_bus(session)
         yield from broker.check_access(settings, declarations, session.login)

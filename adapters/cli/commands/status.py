@@ -14,6 +14,7 @@ from adapters.client.bus import Received
 from adapters.client.errors import ClientError, WrongUsage
 from adapters.client.requests import component_states, component_warnings
 from adapters.client.session import Session
+from adapters.launcher import security
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, WARNING, ComponentState, Presence
 
@@ -54,6 +55,8 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
     for row in rows:
         if row["warning"]:
             warn(f"{row['component']}: {row['warning']}")
+    for complaint in security.complaints(session.settings):
+        warn(complaint)
     needed = names or (BROKER, *expected)
     if any(row["state"] != Presence.ONLINE.value for row in rows if row["component"] in needed):
         ctx.exit(1)
