@@ -150,7 +150,7 @@ class BackupFolder:
             for each in [self.path / folder, *(self.path / folder).rglob("*/")]:
                 if each.is_dir():
                     sync_folder(each)
-        write_manifest(self.path, manifest)
+        manifest = write_manifest(self.path, manifest)
         self._remove_others({each.file for each in manifest.stored})
         used = {name: size for name, size in self._written.items() if (self.path / name).exists()}
         return Outcome(manifest, len(used), sum(used.values()), len(self._linked))
@@ -160,6 +160,9 @@ class BackupFolder:
         target = self.path / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         size = source.stat().st_size
+        if target.exists() and target.stat().st_size == size:  # its name has its digest
+            source.unlink()
+            return
         shared = source.stat().st_nlink > 1
         try:
             source.rename(target)
@@ -184,7 +187,7 @@ class BackupFolder:
         digest = file_digest(temporary)
         name = f"{FILES}/{path}-{digest[:12]}"
         target = self.path / name
-        if file_size(target) == len(content) and target.exists() and stat.S_IMODE(target.stat().st_mode) == mode:
+        if target.exists() and file_size(target) == len(content) and stat.S_IMODE(target.stat().st_mode) == mode:
             temporary.unlink()
         else:
             temporary.replace(target)

@@ -132,8 +132,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest of a backup, durably: from now on this is the backup.
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Replace the manifest of a backup, durably, and return it with its digest: from now on this is the backup.
 
     Raises:
         OSError: it cannot be written; the earlier backup holds.
@@ -144,6 +144,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     sync_file(part_path(path))
     part_path(path).replace(path)
     sync_folder(folder)
+    return signed
 
 
 def file_digest(path: Path) -> str:

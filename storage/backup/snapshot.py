@@ -156,7 +156,7 @@ class SnapshotWriter:
         """Write rows to a file, make it durable, read it back and compare; in two halves if they do not fit into memory."""
         path = self._folder / f"{rows.table.name}-{rows.first:012d}-{rows.last:012d}.parquet"
         columns = rows.table.columns
-        order = " ORDER BY topic, received_at" if {"topic", "received_at"} <= {*columns} else ""
+        order = " ORDER BY topic, received_at" if {"topic", "received_at", "number"} <= {*columns} else ""  # else: as they are
         try:
             with self._cursor() as cursor:
                 estimate = cursor.execute("SELECT total_blocks * block_size FROM pragma_database_size()").fetchall()[0][0]
