@@ -24,11 +24,11 @@ import duckdb
 
 from storage.backup.manifest import (
     MANIFEST,
-    ArchiveCopy,
     FileCopy,
     Manifest,
     Part,
     Snapshot,
+    Stored,
     file_digest,
     read_manifest,
     write_manifest,
@@ -194,7 +194,7 @@ class BackupFolder:
             self._written[name] = len(content)
         return FileCopy(path, name, mode, len(content), digest)
 
-    def _verify(self, stored: Part | ArchiveCopy | FileCopy, read: bool) -> None:
+    def _verify(self, stored: Stored, read: bool) -> None:
         path = self.path / stored.file
         if (reason := damage(path, stored, read)) is not None:
             raise BackupFailed(f"{path} {reason}: the earlier backup holds; repeat the command, or begin in another folder")
@@ -209,7 +209,7 @@ class BackupFolder:
                     path.unlink(missing_ok=True)
 
 
-def damage(path: Path, stored: Part | ArchiveCopy | FileCopy, read: bool = True) -> str | None:
+def damage(path: Path, stored: Stored, read: bool = True) -> str | None:
     """Return what is wrong with a file of a backup, None if nothing is. `read`: compare its content, not only its size."""
     if not path.is_file():
         return "is missing"
@@ -246,7 +246,7 @@ def check(folder: Path, report: Callable[[str, int, int], None]) -> Manifest:
     return manifest
 
 
-def _wrong_rows(path: Path, stored: Part | ArchiveCopy | FileCopy) -> str | None:
+def _wrong_rows(path: Path, stored: Stored) -> str | None:
     if not isinstance(stored, Part):
         return None
     numbers = "coalesce(bit_xor(number), 0)" if stored.numbered else "0"

@@ -64,6 +64,9 @@ class FileCopy(msgspec.Struct, frozen=True):
     sha256: str
 
 
+Stored = Part | ArchiveCopy | FileCopy
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The database up to the message `number`: `parts` were written now, `kept` are in the backup already.
 
@@ -100,7 +103,7 @@ class Manifest(msgspec.Struct, frozen=True):
     digest: str = ""
 
     @property
-    def stored(self) -> tuple[Part | ArchiveCopy | FileCopy, ...]:
+    def stored(self) -> tuple[Stored, ...]:
         """Every file of the backup."""
         return (*self.parts, *self.archive, *self.files)
 

@@ -128,7 +128,7 @@ def test_archived_expired_and_restored_days_are_followed(
     assert final.expired > 0
     assert restored_content(backups.path, empty) == content(past.database)
     kept = {str(each.relative_to(backups.path)) for each in backups.path.rglob("*.parquet")}
-    assert kept == {each.file for each in (*final.parts, *final.archive)}
+    assert kept == {each.file for each in final.stored}
 
 
 @pytest.mark.parametrize("number", [1, 2, NUMBERS[-1]])
