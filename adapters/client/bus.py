@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from adapters.client.errors import ClientError, Refused, Unreachable
+from adapters.client.errors import ClientError, Refused, Unreachable, Untrusted
 from broker.message import Message, Publication
 from broker.mqtt.options import Address
+from broker.mqtt.tls import why_silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,18 @@ def no_broker(address: Address, why: str) -> Unreachable:
     """Return the error for an address at which no broker answers."""
     fix = "start it with `make up`, or set its address with SCAUP_MQTT_HOST and SCAUP_MQTT_PORT"
     return Unreachable(f"no broker at {place(address)}: {why.lower()}", fix)
+
+
+def no_answer(address: Address) -> Unreachable:
+    """Return the error for a program at this address that closed the connection before it answered."""
+    what, _, fix = why_silent(address).partition("; ")
+    return Unreachable(f"no broker at {place(address)}: {what}" + (f" ({fix})" if fix else ""), fix)
+
+
+def not_trusted(address: Address, why: str) -> Untrusted:
+    """Return the error for a broker with which TLS failed; `why` ends with what to change after its last colon."""
+    what, _, fix = why.rpartition(": ")
+    return Untrusted(f"the broker at {place(address)} is not used, {what}", fix)
 
 
 def login_refused(address: Address, code: int) -> ClientError:

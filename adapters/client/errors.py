@@ -5,6 +5,7 @@ ClientError
 ├── WrongUsage        an argument, a setting or a statement that cannot be used
 ├── Unreachable       the broker, the recorder or another component is not there
 │   ├── ConnectionLost   the connection to the broker was lost
+│   ├── Untrusted        TLS with the broker failed: another authority, another host name, or no TLS on this port
 │   ├── NotOnline        there is a broker, but the component that should reply is not online
 │   ├── NoReply          it is online, but does not reply in time
 │   ├── BrokenReply      a part of its reply was lost, or the reply does not follow the protocol
@@ -36,6 +37,10 @@ class Unreachable(ClientError):
 
 class ConnectionLost(Unreachable):
     """The connection to the broker was lost after it had been made."""
+
+
+class Untrusted(Unreachable):
+    """TLS with the broker failed: its certificate is not trusted, or it does not speak TLS on this port."""
 
 
 class NotOnline(Unreachable):

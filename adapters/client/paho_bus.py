@@ -18,12 +18,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from adapters.client.bus import Received, login_refused, no_broker, place, publication_refused
+from adapters.client.bus import Received, login_refused, no_answer, no_broker, not_trusted, place, publication_refused
 from adapters.client.errors import ConnectionLost, Refused, Unreachable
 from adapters.client.paho_client import PackedProperties, PahoClient, new_properties, send_at_once, use_tls
 from broker.message import Publication
 from broker.mqtt.options import Address
 from broker.mqtt.packets import Delivery, parse_properties
+from broker.mqtt.tls import why_not_trusted
 from broker.mqtt.topics import matches
 from broker.runtime.clock import new_boot
 from broker.stamp import read_stamp
@@ -81,9 +82,12 @@ class PahoBus:
                 self._address.host, self._address.port, self._keep_alive_s, clean_start=not resume, properties=properties
             )
         except (OSError, ValueError) as error:
+            if why := why_not_trusted(error, self._address):
+                raise not_trusted(self._address, why) from error
             raise no_broker(self._address, str(getattr(error, "strerror", None) or error)) from error
         if not self._step_until(lambda: self._connack is not None, CONNECT_TIMEOUT_S, lost_is_error=False):
-            raise no_broker(self._address, self._reason or "it does not answer")
+            closed = self._client.socket() is None and not self._reason
+            raise no_answer(self._address) if closed else no_broker(self._address, self._reason or "it does not answer")
         if self._connack:
             raise login_refused(self._address, self._connack)
         return self._session_present

@@ -8,8 +8,10 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 
-from adapters.client.errors import Unreachable
+from adapters.client.errors import WrongUsage
+from broker.errors import InvalidSetting
 from broker.mqtt.packets import Delivery, MalformedPacket, UserProperties, pack_user_properties, parse_publish, parse_reason
+from broker.mqtt.tls import client_context
 
 
 class PahoClient(paho.Client):
@@ -57,15 +59,16 @@ def new_properties(packet_type: int) -> Properties:
 
 
 def use_tls(client: paho.Client, ca: str) -> None:
-    """Verify the broker's certificate with the PEM file `ca`.
+    """Verify the broker's certificate and its host name with the PEM file `ca`.
 
     Raises:
-        Unreachable: the file cannot be used.
+        WrongUsage: the file cannot be used.
     """
     try:
-        client.tls_set(ca_certs=ca)
-    except OSError as error:
-        raise Unreachable(f"SCAUP_MQTT_CA {ca}: {error.strerror or error}", "name a readable PEM file") from error
+        client.tls_set_context(client_context(ca))
+    except InvalidSetting as error:
+        what, _, fix = str(error).rpartition(": ")
+        raise WrongUsage(what, fix) from error
 
 
 def send_at_once(_client: object, _userdata: object, connection: Any) -> None:

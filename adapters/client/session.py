@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.client.errors import DatabaseInUse, NotOnline, Unreachable
+from adapters.client.errors import DatabaseInUse, NotOnline, Unreachable, Untrusted
 from broker.mqtt.options import Address
 from broker.runtime.settings import Settings
 
@@ -97,6 +97,8 @@ class Session:
         with ExitStack() as stack:
             try:
                 bus = stack.enter_context(self.recording_bus())
+            except Untrusted:
+                raise  # the user asked for that broker, whatever file is here
             except Unreachable as error:
                 yield stack.enter_context(self._file(error))
             else:

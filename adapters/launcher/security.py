@@ -17,6 +17,8 @@ from broker.launch import mosquitto, tls
 from broker.runtime.settings import LOOPBACK, Settings
 
 _ANSWER_S = 3.0
+_SENT_PLAIN = "SCAUP_MQTT_PASSWORD passes the network to {host} in plain text"
+_USE_TLS = "name the authority of that broker with SCAUP_MQTT_CA, and its port for TLS with SCAUP_MQTT_PORT"
 _PLAIN = "passwords and messages pass the network in plain text (SCAUP_PLAINTEXT=yes)"
 
 
@@ -65,8 +67,10 @@ def renew(settings: Settings) -> list[str]:
 
 
 def complaints(settings: Settings) -> list[str]:
-    """Return what is wrong with the safety of the listeners on this machine, each with its fix; empty where nothing is."""
+    """Return what is wrong with the safety of listeners and logins of this machine, each with its fix."""
     found = [f"{_PLAIN}: leave it out, then make down up"] if _is_plain(settings) else []
+    if _sends_plain(settings):
+        found.append(f"{_SENT_PLAIN.format(host=settings.mqtt_host)}: {_USE_TLS}")
     return [*found, *(text for text in [_certificate(settings)] if text)]
 
 
@@ -75,6 +79,8 @@ def check(settings: Settings) -> list[Finding]:
     findings = []
     if _is_plain(settings):
         findings.append(warning("plain text", _PLAIN, "leave SCAUP_PLAINTEXT out, then type `make down up`"))
+    if _sends_plain(settings):
+        findings.append(warning("plain text", _SENT_PLAIN.format(host=settings.mqtt_host), _USE_TLS))
     if not tls.is_set_up(settings) or not own_broker(settings):
         return findings
     if text := _certificate(settings):
@@ -92,6 +98,11 @@ def check(settings: Settings) -> list[Finding]:
 
 def _is_plain(settings: Settings) -> bool:
     return settings.plaintext and not tls.only_loopback(settings.bind)
+
+
+def _sends_plain(settings: Settings) -> bool:
+    """Return whether a login that the user has set goes to a broker on another machine in plain text."""
+    return settings.mqtt_username is not None and settings.mqtt_ca is None and not own_broker(settings)
 
 
 def _certificate(settings: Settings) -> str | None:

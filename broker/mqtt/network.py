@@ -8,7 +8,6 @@ PINGRESP. `broker.mqtt.reader` cuts the packets out of the byte stream. Only the
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -17,10 +16,11 @@ import gmqtt
 from gmqtt.mqtt.constants import MQTTCommands
 from gmqtt.mqtt.handler import MQTTConnectError
 
-from broker.errors import BrokerUnavailable, TakenOver
+from broker.errors import BrokerUnavailable, InvalidSetting, TakenOver
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery, parse_publish, parse_publishes, parse_reason, publish_complete
 from broker.mqtt.reader import install
+from broker.mqtt.tls import client_context, why_not_trusted, why_silent
 
 T = TypeVar("T")
 
@@ -38,6 +38,10 @@ install()
 
 _gmqtt_log = logging.getLogger("gmqtt")
 _gmqtt_log.setLevel(logging.CRITICAL)
+
+
+class _Closed(BrokerUnavailable):
+    """The connection was closed without a reason."""
 
 
 class NetworkConnection:
@@ -80,14 +84,20 @@ class NetworkConnection:
         """
         address, where = self._address, f"{self._address.host}:{self._address.port}"
         try:
-            tls = ssl.create_default_context(cafile=address.ca) if address.ca else False
+            tls = client_context(address.ca) if address.ca else False
             await self._or_lost(self._client.connect(address.host, address.port, ssl=tls, keepalive=KEEP_ALIVE_S))
             return await self._or_lost(self._session)
+        except InvalidSetting as error:
+            raise BrokerUnavailable(str(error)) from error
+        except _Closed as error:
+            raise BrokerUnavailable(f"no answer from the broker at {where}: {why_silent(address)}") from error
         except MQTTConnectError as error:
             raise BrokerUnavailable(f"the broker at {where} refused {self._options.client_id}: {error}") from error
         except TimeoutError:
             raise
         except OSError as error:
+            if why := why_not_trusted(error, address):
+                raise BrokerUnavailable(f"the broker at {where} is not used, {why}") from error
             raise BrokerUnavailable(f"no broker at {where}: {error.strerror or error}") from error
 
     async def subscribe(self, subscriptions: tuple[Subscription, ...]) -> None:
@@ -234,7 +244,8 @@ class NetworkConnection:
         if self._lost.done():
             return
         reason = packet[0] if isinstance(packet, bytes) and packet else 0
-        error: Exception = BrokerUnavailable("the connection to the broker was lost" + (f" (0x{reason:02X})" if reason else ""))
+        lost = "the connection to the broker was lost"
+        error: Exception = BrokerUnavailable(f"{lost} (0x{reason:02X})") if reason else _Closed(lost)
         if reason == _TAKEN_OVER:
             error = TakenOver(f"another client took the place of {self._options.client_id}: is it running twice?")
         self._lost.set_exception(error)
