@@ -5,11 +5,17 @@ import click
 from broker.runtime.runtime import run
 from sim.rooms.component import Household, SimulatedRooms
 from sim.rooms.declaration import DECLARATION
+from sim.rooms.model import FIXED_ROOMS
 from sim.rooms.sensors import SENSORS_PER_ROOM, Fault
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--rooms", type=click.IntRange(1, 100_000), default=1, help="How many rooms; room-1 is always the same one.")
+@click.option(
+    "--rooms",
+    type=click.IntRange(1, 100_000),
+    default=len(FIXED_ROOMS),
+    help="How many rooms; the first three are always the same.",
+)
 @click.option("--seed", type=int, default=1, help="The other rooms, and the sensors of all, differ by it.")
 @click.option(
     "--fault",

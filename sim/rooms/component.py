@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from broker.contract.heating.topics import READING, VALVE_LEVEL, TemperatureReading
 from broker.errors import Rejected
 from broker.message import Message, Publication
-from sim.rooms.model import SHIPPED_ROOM, Room, random_room
+from sim.rooms.model import FIXED_ROOMS, Room, random_room
 from sim.rooms.sensors import Fault, Sensor, random_sensors
 
 READING_INTERVAL_S = 60.0
@@ -15,7 +15,7 @@ READING_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """The rooms to simulate: `room-1` is always the shipped one, the others differ by seed."""
+    """The rooms to simulate: the first three are always the same, the others differ by seed."""
 
     rooms: int = 1
     seed: int = 1
@@ -97,6 +97,6 @@ class SimulatedRooms:
 
 def _simulated(number: int, household: Household, now_s: float, first_reading_s: float) -> SimulatedRoom:
     seed = zlib.crc32(f"{household.seed}/{number}".encode())
-    room = Room(SHIPPED_ROOM if number == 1 else random_room(seed), seed)
+    room = Room(FIXED_ROOMS[number - 1] if number <= len(FIXED_ROOMS) else random_room(seed), seed)
     sensors = tuple(Sensor(each, seed) for each in random_sensors(seed, household.faults))
     return SimulatedRoom(f"room-{number}", room, sensors, now_s, first_reading_s)

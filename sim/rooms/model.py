@@ -1,12 +1,13 @@
 """Thermal model of one room: air and structure, a slow radiator, weather, sun, people and a window.
 
 Two nodes, balanced in watts: the air with what is light in the room, and the structure (walls and floor) behind it, joined
-by a conductance and each losing heat to outdoors. The radiator is a first-order lag. The model keeps its own plant time and
-reads no clock.
+by a conductance and each losing heat to outdoors. The radiator is a first-order lag behind a valve, which may be nonlinear, and
+a pipe, which may be long. The model keeps its own plant time and reads no clock.
 """
 
 import math
 import random
+from collections import deque
 from dataclasses import dataclass
 
 HOUR_S = 3600.0
@@ -58,6 +59,10 @@ class RoomParameters:
     """Heat through the window at noon under a clear sky, W."""
     people: tuple[Spell, ...]
     window: tuple[Spell, ...]
+    dead_time_s: float = 0.0
+    """Time for which a change of the valve level has no effect: the water is still in the pipe."""
+    rangeability: float = 1.0
+    """Ratio of the heat at level 100 to that of a nearly closed valve, of an equal-percentage valve; 1 is a linear valve."""
 
 
 SHIPPED_ROOM = RoomParameters(
@@ -75,6 +80,40 @@ SHIPPED_ROOM = RoomParameters(
     window=(Spell(8.25 * HOUR_S, 8.25 * HOUR_S + 420, 60.0),),
 )
 """`room-1` of every installation, whatever the seed."""
+LATE_ROOM = RoomParameters(
+    air_capacity_j_k=3.0e5,
+    structure_capacity_j_k=3.0e6,
+    coupling_w_k=140.0,
+    air_loss_w_k=26.0,
+    structure_loss_w_k=16.0,
+    radiator_w=2100.0,
+    radiator_lag_s=6 * 60.0,
+    outdoor_mean_c=4.0,
+    outdoor_swing_c=4.0,
+    sun_w=120.0,
+    people=(Spell(9 * HOUR_S, 16 * HOUR_S, 1.0),),
+    window=(),
+    dead_time_s=18 * 60.0,
+    rangeability=20.0,
+)
+"""`room-2`: at the end of a long pipe, with a radiator more than twice as large as needed, behind an equal-percentage valve."""
+AIRED_ROOM = RoomParameters(
+    air_capacity_j_k=2.2e5,
+    structure_capacity_j_k=9.0e6,
+    coupling_w_k=120.0,
+    air_loss_w_k=22.0,
+    structure_loss_w_k=20.0,
+    radiator_w=1800.0,
+    radiator_lag_s=9 * 60.0,
+    outdoor_mean_c=4.0,
+    outdoor_swing_c=4.0,
+    sun_w=200.0,
+    people=(Spell(7 * HOUR_S, 9 * HOUR_S, 2.0), Spell(18 * HOUR_S, 21 * HOUR_S, 1.0)),
+    window=(Spell(9 * HOUR_S, 9 * HOUR_S + 600, 60.0), Spell(17.25 * HOUR_S, 17.25 * HOUR_S + 600, 60.0)),
+)
+"""`room-3`: heavy walls, and a window that is opened wide for ten minutes in the morning and in the evening."""
+FIXED_ROOMS = (SHIPPED_ROOM, LATE_ROOM, AIRED_ROOM)
+"""The first rooms of every installation, whatever the seed."""
 
 
 def random_room(seed: int) -> RoomParameters:
@@ -126,7 +165,19 @@ class Room:
         level_pct: valve level, 0..100.
     """
 
-    __slots__ = ("_cloud", "_rng", "air_c", "heat_pct", "level_pct", "parameters", "structure_c", "time_s")
+    __slots__ = (
+        "_arrived_pct",
+        "_cloud",
+        "_pipe",
+        "_rng",
+        "_sent_pct",
+        "air_c",
+        "heat_pct",
+        "level_pct",
+        "parameters",
+        "structure_c",
+        "time_s",
+    )  # fmt: skip
 
     def __init__(self, parameters: RoomParameters, seed: int = 0, start_c: float = 17.0, time_s: float = 0.0) -> None:
         """Place the room at a time and a temperature.
@@ -142,6 +193,9 @@ class Room:
         self.air_c = self.structure_c = start_c
         self.heat_pct = 0.0
         self.level_pct = 0.0
+        self._sent_pct = self._arrived_pct = 0.0
+        self._pipe: deque[tuple[float, float]] = deque()
+        """Time of arrival and valve level of the changes on their way."""
         self._rng = random.Random(f"clouds {seed}")
         self._cloud = self._rng.uniform(0.0, 1.0)
 
@@ -156,6 +210,22 @@ class Room:
         """Return the solar heat through the window now, W: a half sine from sunrise to sunset, weakened by passing clouds."""
         height = math.sin(math.pi * (self.time_s % DAY_S - SUNRISE_S) / (SUNSET_S - SUNRISE_S))
         return self.parameters.sun_w * max(0.0, height) * (1.0 - 0.8 * self._cloud)
+
+    @property
+    def supply_pct(self) -> float:
+        """Return the hot water that reaches the radiator now, as % of what level 100 gives."""
+        level_pct = self._delayed_pct() if self.parameters.dead_time_s else self.level_pct
+        strength = self.parameters.rangeability
+        return level_pct if strength == 1 else 100 * (strength ** (level_pct / 100) - 1) / (strength - 1)
+
+    def _delayed_pct(self) -> float:
+        """Return the valve level of a dead time ago."""
+        if self.level_pct != self._sent_pct:
+            self._sent_pct = self.level_pct
+            self._pipe.append((self.time_s + self.parameters.dead_time_s, self.level_pct))
+        while self._pipe and self._pipe[0][0] <= self.time_s:
+            self._arrived_pct = self._pipe.popleft()[1]
+        return self._arrived_pct
 
     def step(self, dt_s: float) -> None:
         """Advance the room.
@@ -174,7 +244,7 @@ class Room:
         people_w = PERSON_W * sum([spell.amount_at(time_of_day_s) for spell in room.people])
         air_loss_w_k = room.air_loss_w_k + sum([spell.amount_at(time_of_day_s) for spell in room.window])
         to_structure_w = room.coupling_w_k * (self.air_c - self.structure_c)
-        self.heat_pct += (self.level_pct - self.heat_pct) * -math.expm1(-dt_s / room.radiator_lag_s)
+        self.heat_pct += (self.supply_pct - self.heat_pct) * -math.expm1(-dt_s / room.radiator_lag_s)
         air_w = room.radiator_w * self.heat_pct / 100 + people_w + 0.4 * sun_w - to_structure_w
         air_w += air_loss_w_k * (outdoor_c - self.air_c)
         structure_w = to_structure_w + 0.6 * sun_w + room.structure_loss_w_k * (outdoor_c - self.structure_c)

@@ -62,6 +62,14 @@ def test_the_shipped_room_does_not_depend_on_the_others() -> None:
     assert single.true_temperatures()["room-1"] == several.true_temperatures()["room-1"]
 
 
+def test_the_first_three_rooms_do_not_depend_on_the_seed() -> None:
+    first, second = (SimulatedRooms(Household(rooms=4, seed=seed)) for seed in (1, 2))
+    for rooms in (first, second):
+        ticks(rooms, 0, 60)
+    kept = [first._rooms[name].room.parameters == second._rooms[name].room.parameters for name in first._rooms]
+    assert kept == [True, True, True, False]
+
+
 def test_a_long_pause_is_caught_up_at_once() -> None:
     rooms = SimulatedRooms(Household())
     rooms.on_tick(0.0)

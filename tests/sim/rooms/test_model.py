@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from sim.rooms.model import DAY_S, HOUR_S, SHIPPED_ROOM, Room, RoomParameters, Spell, random_room
+from sim.rooms.model import DAY_S, FIXED_ROOMS, HOUR_S, LATE_ROOM, SHIPPED_ROOM, Room, RoomParameters, Spell, random_room
 
 DARK = dataclasses.replace(SHIPPED_ROOM, sun_w=0.0, people=(), window=(), outdoor_swing_c=0.0)
 
@@ -26,6 +26,43 @@ def test_with_heat_it_settles_where_losses_equal_heat() -> None:
 
 def test_the_radiator_lags() -> None:
     assert after(DARK, 100, DARK.radiator_lag_s / HOUR_S).heat_pct == pytest.approx(63.2, abs=0.1)
+
+
+@pytest.mark.parametrize("dt_s", [1.0, 7.0, 30.0, 60.0])
+def test_heat_arrives_after_the_dead_time(dt_s: float) -> None:
+    room = Room(LATE_ROOM)
+    room.level_pct = 100
+    while room.time_s < LATE_ROOM.dead_time_s:
+        assert room.heat_pct == 0
+        room.step(dt_s)
+    room.step(2 * dt_s)
+    assert room.heat_pct > 0
+
+
+def test_all_changes_of_the_valve_arrive_in_their_order() -> None:
+    room = Room(LATE_ROOM)
+    supplies_pct = []
+    for level_pct in (20, 100, 0, 0):
+        room.level_pct = level_pct
+        for _ in range(round(LATE_ROOM.dead_time_s / 120)):
+            room.step(60)
+            supplies_pct.append(round(room.supply_pct, 1))
+    assert list(dict.fromkeys(supplies_pct)) == [0.0, 4.3, 100.0]
+    assert supplies_pct[-1] == 0.0
+
+
+@pytest.mark.parametrize(("level_pct", "supply_pct"), [(0, 0.0), (50, 18.3), (100, 100.0)])
+def test_an_equal_percentage_valve_opens_late(level_pct: float, supply_pct: float) -> None:
+    room = Room(dataclasses.replace(LATE_ROOM, dead_time_s=0.0))
+    room.level_pct = level_pct
+    assert room.supply_pct == pytest.approx(supply_pct, abs=0.05)
+
+
+def test_every_fixed_room_has_the_power() -> None:
+    for parameters in FIXED_ROOMS:
+        dark = dataclasses.replace(parameters, sun_w=0.0, people=(), window=(), outdoor_swing_c=0.0)
+        coldest = dataclasses.replace(dark, outdoor_mean_c=parameters.outdoor_mean_c - parameters.outdoor_swing_c)
+        assert after(coldest, 100, 100).air_c > 23
 
 
 @pytest.mark.parametrize("dt_s", [1.0, 10.0, 30.0, 60.0, 3600.0])
