@@ -71,6 +71,8 @@ class Logins:
         self._data_dir = data_dir
         self._seen: tuple[int, int, int] | None = None
         self._accounts: dict[str, Account] = {}
+        self._made: Account | None = None
+        self._operators_password = ""
         self._unknown = hashed(secrets.token_urlsafe(32))
 
     def verify(self, name: str, password: str) -> Account | None:
@@ -82,10 +84,18 @@ class Logins:
             AccountError: the file of the accounts cannot be read.
         """
         if name == OPERATOR:
-            return self._operator(password)
+            return self._operator() if self._is_operators(password) else None
         account = self._current().get(name)
         known = fits(self._unknown if account is None else account.password_hash, password)
         return account if known else None
+
+    def is_current(self, account: Account) -> bool:
+        """Return whether an account that `verify` returned still has the same password and rights.
+
+        Raises:
+            AccountError: the file of the accounts cannot be read.
+        """
+        return account == (self._operator() if account.name == OPERATOR else self._current().get(account.name))
 
     def _current(self) -> dict[str, Account]:
         """Return the accounts, read once for each version of the file, which is only ever replaced as a whole."""
@@ -99,13 +109,20 @@ class Logins:
             self._seen = seen
         return self._accounts
 
-    def _operator(self, password: str) -> Account | None:
+    def _is_operators(self, password: str) -> bool:
         own = read_password(self._data_dir, OPERATOR)
-        given = password.encode("utf-8", "surrogatepass")
-        if own is None or not hmac.compare_digest(own.encode(), given):
+        return own is not None and hmac.compare_digest(own.encode(), password.encode("utf-8", "surrogatepass"))
+
+    def _operator(self) -> Account | None:
+        """Return the operator's account, the same until its password changes."""
+        own = read_password(self._data_dir, OPERATOR)
+        if own is None:
             return None
-        now = datetime.now(UTC)
-        return Account(name=OPERATOR, role=Role.ADMIN, password_hash=hashed(own), made_at=now, changed_at=now)
+        if own != self._operators_password:
+            now = datetime.now(UTC)
+            self._made = Account(name=OPERATOR, role=Role.ADMIN, password_hash=hashed(own), made_at=now, changed_at=now)
+            self._operators_password = own
+        return self._made
 
 
 def new_account(name: str, role: Role, topics: Iterable[str], now: datetime) -> tuple[Account, str]:
