@@ -8,12 +8,10 @@ import click
 from adapters.chargers.component import ChargerAdapter
 from adapters.chargers.declaration import CHARGER_PORT, DECLARATION, MOST_PROCESSES, PROCESSES, WIDGET_PORT
 from adapters.chargers.limits import room_for_connections
-from adapters.listening import Listening
-from broker.launch import mosquitto
+from adapters.listening import Listening, read_listening
 from broker.runtime.declaration import Variable
 from broker.runtime.runtime import run
-from broker.runtime.settings import Settings, port_number, positive_int
-from broker.runtime.web_access import WebAccess
+from broker.runtime.settings import Settings, positive_int
 
 GARBAGE_THRESHOLDS = (20_000, 20, 10)
 """With Python's defaults the garbage collector scans all objects for every few hundred new connections: with ten thousand of
@@ -42,10 +40,7 @@ def _adapter(settings: Settings, name: str) -> ChargerAdapter:
 
 def _listening(settings: Settings, port: Variable) -> Listening:
     shared = positive_int(PROCESSES.name, settings.value(PROCESSES), MOST_PROCESSES) > 1
-    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
-    what = "charger" if port is CHARGER_PORT else "widget"
-    number, access = port_number(port.name, settings.value(port)), WebAccess.load(settings, addresses)
-    return Listening(addresses, number, port.name, what, shared, access)
+    return read_listening(settings, port, "charger" if port is CHARGER_PORT else "widget", shared)
 
 
 if __name__ == "__main__":

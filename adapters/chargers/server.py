@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 
 from websockets.http11 import Request
@@ -11,7 +12,9 @@ from adapters.chargers.clients import Clients
 from adapters.chargers.keepalive import Keepalive
 from adapters.chargers.limits import RateLimit
 from adapters.chargers.websocket import LARGEST_MESSAGE_BYTES, PING, Refusal, WebSocket
-from adapters.listening import BACKLOG, Listening, listen
+from adapters.listening import BACKLOG, Listening, Sockets, listen
+from adapters.outside.authentication import Refused, may_be
+from adapters.outside.door import MOST_STRANGERS, Door, Visitor
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ CLOSE_TIMEOUT_S = 2.0
 MOST_UNFINISHED_BYTES = 16 * LARGEST_MESSAGE_BYTES
 """Of incomplete messages, in all connections together."""
 USUAL_UNFINISHED_BYTES = 64 * 1024
+CHECK_S = 1.0
+"""How often the accounts of connected clients from other machines are checked."""
 GOING_AWAY, POLICY_VIOLATION = 1001, 1008
 
 
@@ -33,7 +38,8 @@ class Server:
     """Serves clients of one kind on every address of `listening`.
 
     Args:
-        room: connections at most; more are refused with 503.
+        room: connections at most; more are refused with 503. Where other machines may connect, those that have not logged in
+            may take a quarter of it.
     """
 
     def __init__(self, clients: Clients, listening: Listening, room: int) -> None:
@@ -46,7 +52,15 @@ class Server:
         self._refused, self._last_refusal = 0, ""
         self.admitted = 0
         """Number of open connections whose clients were admitted."""
-        self._sockets: list[socket.socket] = []
+        outside = listening.outside
+        self.authenticator = listening.authenticator
+        strangers = min(MOST_STRANGERS, room // 4)
+        self._door: Door | None = None
+        if outside:
+            self._room -= strangers
+            self._door = Door(lambda visitor: ServerConnection(self, visitor), outside.context, room, strangers)
+        self._sockets = Sockets([], [])
+        self._check_at_s = 0.0
         self._servers: list[asyncio.Server] = []
         self._connections: set[ServerConnection] = set()
 
@@ -57,29 +71,38 @@ class Server:
             CannotStart: the port cannot be listened on; the text names the cause and the fix.
         """
         self._sockets = listen(self._listening)
-        for each in self._sockets:
+        for each in (*self._sockets.inside, *self._sockets.outside):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # accepted ones inherit it
 
     async def start(self) -> None:
         """Serve the waiting clients and all later ones."""
-        loop = asyncio.get_running_loop()
-        for each in self._sockets:
-            self._servers.append(await loop.create_server(lambda: ServerConnection(self), sock=each, backlog=ACCEPTED_AT_ONCE))
-            each.listen(BACKLOG)  # asyncio takes one number for both; accept few at a time and let many wait
+        for each in self._sockets.inside:
+            await self._accept(each, lambda: ServerConnection(self))
+        for each in self._sockets.outside:
+            assert self._door is not None
+            await self._accept(each, self._door.protocol)
+
+    async def _accept(self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        server = await asyncio.get_running_loop().create_server(protocol, sock=listening, backlog=ACCEPTED_AT_ONCE)
+        listening.listen(BACKLOG)  # asyncio takes one number for both; accept few at a time and let many wait
+        self._servers.append(server)
 
     async def stop(self) -> None:
         """Stop accepting and close every connection."""
         for server in self._servers:
             server.close()
-        for each in self._sockets:
+        for each in (*self._sockets.inside, *self._sockets.outside):
             each.close()
+        if self._door is not None:
+            self._door.close()
         for connection in list(self._connections):
             connection.drop("the adapter is being stopped", GOING_AWAY)
         if self._connections:
             await asyncio.sleep(0.1)
         for connection in list(self._connections):
             connection.abort("the adapter is being stopped")
-        await asyncio.sleep(0)  # `connection_lost` is called in the next turn of the loop
+        for _ in range(2):
+            await asyncio.sleep(0)  # `connection_lost` is called in the next turn of the loop, with TLS in the one after it
 
     def sweep(self, now_s: float) -> None:
         """Ping silent clients and drop those that do not answer; call it several times a second."""
@@ -89,6 +112,10 @@ class Server:
             connection.abort("does not answer to pings")
         for connection in self.keepalive.overdue_handshakes(now_s):
             connection.abort("the handshake takes too long")
+        if now_s >= self._check_at_s:
+            self._check_at_s = now_s + CHECK_S
+            for connection in [each for each in self._connections if not each.may_stay]:
+                connection.drop("its account was removed or changed")
 
     def add(self, connection: "ServerConnection", now_s: float) -> None:
         """Take a connection; where there are too many, drop the one whose handshake has taken longest."""
@@ -123,10 +150,10 @@ class Server:
 class ServerConnection(asyncio.BufferedProtocol):
     """One TCP connection and the websocket on it."""
 
-    __slots__ = ("_client", "_rate", "_server", "_transport", "_unfinished_bytes", "_websocket", "_why", "address")
+    __slots__ = ("_client", "_rate", "_server", "_transport", "_unfinished_bytes", "_visitor", "_websocket", "_why", "address")
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, visitor: Visitor | None = None) -> None:
+        self._server, self._visitor = server, visitor
         self._websocket = WebSocket(self._admit)
         self._client: str | None = None
         """The client's id, from the handshake on."""
@@ -178,6 +205,8 @@ class ServerConnection(asyncio.BufferedProtocol):
         """Remove the connection."""
         self._server.unfinished_bytes -= self._unfinished_bytes
         self._server.remove(self)
+        if self._visitor is not None:
+            self._visitor.left()
         if self._client is not None:
             self._server.admitted -= 1
             why = self._why or ("closed by the client" if error is None else f"connection lost ({error})")
@@ -211,7 +240,7 @@ class ServerConnection(asyncio.BufferedProtocol):
     def _admit(self, request: Request) -> Refusal | None:
         headers = request.headers
         foreign = self._server.access.refuse_origin(headers.get_all("Origin"), headers.get_all("Host"))
-        admitted = Refusal(HTTPStatus.FORBIDDEN, foreign) if foreign else self._server.clients.admit(request.path)
+        admitted = Refusal(HTTPStatus.FORBIDDEN, foreign) if foreign else self._identify(request)
         if not isinstance(admitted, Refusal) and self._server.full:
             admitted = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this server is full now: connect again later")
         if isinstance(admitted, Refusal):
@@ -219,7 +248,29 @@ class ServerConnection(asyncio.BufferedProtocol):
             return admitted
         self._client = admitted
         self._server.admitted += 1
+        if self._visitor is not None:
+            self._visitor.admitted()
         return None
+
+    def _identify(self, request: Request) -> str | Refusal:
+        """Return the id that a client may have, or why it has none. A stranger does not learn which ids there are."""
+        visitor, authenticator = self._visitor, self._server.authenticator
+        if visitor is None:
+            return self._server.clients.admit(request.path)
+        assert authenticator is not None, "there are no visitors without one"
+        account = authenticator.login(visitor, request.headers.get_all("Authorization"), _now_s())
+        if isinstance(account, Refused):
+            return Refusal(account.status, account.text, account.headers)
+        client = self._server.clients.admit(request.path)
+        if isinstance(client, str) and not may_be(account, client):
+            return Refusal(HTTPStatus.FORBIDDEN, f"{account.name} may not connect as {client!r}: it needs that account")
+        return client
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether the account of a client from another machine still holds; True for clients of this machine."""
+        visitor, authenticator = self._visitor, self._server.authenticator
+        return self._client is None or visitor is None or authenticator is None or authenticator.is_current(visitor)
 
     def _open(self) -> None:
         assert self._client is not None

@@ -5,8 +5,8 @@ frames sent in the same instant are handled after the answer to it; and fragment
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
@@ -36,10 +36,11 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The answer to a client that is not admitted: an HTTP status and a line for people."""
+    """The answer to a client that is not admitted: an HTTP status, a line for people, and further headers."""
 
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class WebSocket:
@@ -136,7 +137,9 @@ class WebSocket:
 
     def _refuse(self, refusal: Refusal) -> None:
         self._head = None
-        self._refused = self._protocol.reject(refusal.status, f"{refusal.text}\n").serialize()
+        answer = self._protocol.reject(refusal.status, f"{refusal.text}\n")
+        answer.headers.update(refusal.headers)
+        self._refused = answer.serialize()
 
     def _messages(self) -> list[Incoming]:
         messages = []

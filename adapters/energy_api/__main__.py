@@ -2,11 +2,9 @@
 
 from adapters.energy_api.component import EnergyApi
 from adapters.energy_api.declaration import DECLARATION, PORT
-from adapters.listening import Listening
-from broker.launch import mosquitto
+from adapters.listening import read_listening
 from broker.runtime.runtime import run
-from broker.runtime.settings import Settings, port_number
-from broker.runtime.web_access import WebAccess
+from broker.runtime.settings import Settings
 
 
 def main() -> None:
@@ -15,9 +13,7 @@ def main() -> None:
 
 
 def _api(settings: Settings) -> EnergyApi:
-    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
-    port = port_number(PORT.name, settings.value(PORT))
-    return EnergyApi(Listening(addresses, port, PORT.name, access=WebAccess.load(settings, addresses)))
+    return EnergyApi(read_listening(settings, PORT))
 
 
 if __name__ == "__main__":

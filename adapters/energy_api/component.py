@@ -22,7 +22,9 @@ class EnergyApi:
         self._listening = listening
         self._normalizer, self._recorder, self._watch = AsyncExchange(STORED_TOPIC), RecorderClient(CLIENT), BrokerWatch()
         self._routes = Routes(self._normalizer, self._recorder)
-        self.app = application(self._routes.resources(), DOCUMENT, self._watch, listening.access, MAX_CONCURRENT)
+        self.app = application(
+            self._routes.resources(), DOCUMENT, self._watch, listening.access, MAX_CONCURRENT, listening.authenticator
+        )
 
     def on_message(self, message: Message, _now_s: float) -> list[Publication]:
         """Pass a reply to the request that waits for it; a late one is dropped."""

@@ -1,8 +1,8 @@
 """`POST /data` and `GET /data`.
 
 A post is checked in this order, and the answer names the first mistake: its size, its content type, that it is a JSON object
-and names a ship. The normalizer checks the rest. A body that is refused here is published to `rejected/energy-api`; one that
-goes to the normalizer is recorded anyway.
+and names a ship, and that its sender may post for that ship. The normalizer checks the rest. A body that is refused here is
+published to `rejected/energy-api`, unless its sender may not post it; one that goes to the normalizer is recorded anyway.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from adapters.energy_api.commit_watch import CommitWatch, post_of
 from adapters.energy_api.declaration import CLIENT
 from adapters.energy_api.parameters import json_text, read_period, read_ship
 from adapters.energy_api.quarters import body_of, request_for
+from adapters.http.access import require_topic
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
 from adapters.http.resource import Resource, read_body, while_connected
 from broker.contract.energy.topics import RAW, Stored
@@ -81,6 +82,7 @@ class Routes:
         except HttpError as error:
             await self._reject(body, error.text)
             raise
+        require_topic(request, RAW.template.topic(ship=ship))
         ends_s = asyncio.get_running_loop().time() + self._within_s
         post = Publication(topic=RAW.template.topic(ship=ship), payload=text, content_type=JSON)
         answer = (await self._normalizer.request(self.bus, post, self._within_s)).final.message

@@ -1,12 +1,27 @@
-"""Refuses requests of web pages that have no business here, and answers those of listed sites as CORS requires."""
+"""Who may send requests: web pages by their site, and clients beyond this machine by their login."""
+
+import asyncio
+from collections import Counter
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.http.errors import HttpError, error_response
+from adapters.http.protocol import VISITOR
+from adapters.outside.authentication import Authenticator, Refused, may_publish, may_read
+from adapters.outside.door import Visitor
+from broker.contract.roles import Role
+from broker.launch.accounts import Account
 from broker.runtime.web_access import WebAccess
 
+MOST_REQUESTS, MOST_CONNECTIONS = 16, 100
+"""Of one account beyond this machine, at the same time."""
+FOR_ALL = frozenset(("/health", "/openapi.json", "/docs"))
+"""What devices may read as well."""
+ACCOUNT = "account"
+"""Name in a request's state of the account that logged in; absent: the request is from this machine."""
 _METHODS = ("GET", "HEAD", "POST")
 
 
@@ -24,6 +39,7 @@ class AccessCheck:
                 app,
                 allow_origins=access.origins,
                 allow_methods=_METHODS,
+                allow_headers=["Authorization"],
                 expose_headers=["Retry-After"],
             )
 
@@ -37,3 +53,71 @@ class AccessCheck:
             await error_response(HttpError(403, text))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class LoginCheck:
+    """A layer around an application that demands a login of clients beyond this machine (401), and checks their roles (403).
+
+    Devices post, viewers read, operators and administrators do both. `require_topic` checks for which things a device posts.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
+        self._running: Counter[str] = Counter()
+        """Requests of each account that are being answered."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        visitor: Visitor | None = scope.get("state", {}).get(VISITOR)
+        if visitor is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            account = self._admit(visitor, scope)
+        except HttpError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        scope["state"][ACCOUNT] = account
+        self._running[account.name] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running[account.name] -= 1
+            if not self._running[account.name]:
+                del self._running[account.name]
+
+    def _admit(self, visitor: Visitor, scope: Scope) -> Account:
+        given, known = Headers(scope=scope).getlist("authorization"), visitor.account
+        account = self._authenticator.login(visitor, given, asyncio.get_running_loop().time())
+        if isinstance(account, Refused):
+            raise HttpError(account.status, account.text, account.headers)
+        if known is not account and visitor.connections_of(account.name) > MOST_CONNECTIONS:
+            visitor.account = None
+            raise _too_many(f"{account.name} has {MOST_CONNECTIONS} connections open already")
+        visitor.admitted()
+        if self._running[account.name] >= MOST_REQUESTS:
+            raise _too_many(f"{MOST_REQUESTS} requests of {account.name} are being answered already")
+        _check_role(account, scope["method"], scope["path"])
+        return account
+
+
+def require_topic(request: Request, topic: str) -> None:
+    """Check that a request may post what goes to `topic`; requests from this machine may.
+
+    Raises:
+        HttpError: its account may not (403).
+    """
+    account: Account | None = request.scope.get("state", {}).get(ACCOUNT)
+    if account is not None and not may_publish(account, topic):
+        raise HttpError(403, f"{account.name} may not publish to {topic}: `scaup account list` shows what it may")
+
+
+def _check_role(account: Account, method: str, path: str) -> None:
+    if method == "POST" and account.role is Role.VIEWER:
+        raise HttpError(403, f"{account.name} is a viewer, which may only read: post as a device or an operator")
+    if method in ("GET", "HEAD") and not may_read(account) and path not in FOR_ALL:
+        raise HttpError(403, f"{account.name} is a device, which may only post: read as a viewer or an operator")
+
+
+def _too_many(text: str) -> HttpError:
+    return HttpError(429, f"{text}: wait for the answers", {"Retry-After": "1"})

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.client.errors import ClientError
-from adapters.http.access import AccessCheck
+from adapters.http.access import AccessCheck, LoginCheck
 from adapters.http.errors import (
     HttpError,
     JsonResponse,
@@ -26,6 +26,7 @@ from adapters.http.errors import (
 from adapters.http.openapi import page
 from adapters.http.resource import Endpoint, Resource, paths
 from adapters.http.watch import BrokerWatch
+from adapters.outside.authentication import Authenticator
 from broker.errors import BrokerUnavailable
 from broker.runtime.web_access import WebAccess
 
@@ -42,6 +43,7 @@ def application(
     watch: BrokerWatch,
     access: WebAccess,
     max_concurrent: int = MAX_CONCURRENT,
+    authenticator: Authenticator | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
@@ -51,6 +53,7 @@ def application(
         watch: reports for `/health` whether the broker answers.
         access: from where browsers may use it.
         max_concurrent: requests beyond this number are answered with 503.
+        authenticator: checks the logins of clients beyond this machine; None: there are none.
     """
     everything = [*resources, *_common(document, watch)]
     app = Starlette(
@@ -64,7 +67,8 @@ def application(
         },
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body
-    return AccessCheck(_ConcurrencyLimit(app, max_concurrent), access)
+    limited: ASGIApp = _ConcurrencyLimit(app, max_concurrent)
+    return AccessCheck(LoginCheck(limited, authenticator) if authenticator else limited, access)
 
 
 def _common(document: dict[str, Any], watch: BrokerWatch) -> list[Resource]:

@@ -18,6 +18,14 @@ ERROR: Node = {
     "properties": {"error": {"type": "string", "description": "What was wrong, for people, and what to do."}},
 }
 _HEALTH: Node = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
+_RETRY: Node = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": RETRY_AFTER_S}}
+_CHALLENGE: Node = {"WWW-Authenticate": {"description": "How to log in.", "schema": {"type": "string"}}}
+_LOGIN: Node = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "An account of `scaup account`, for requests from other machines: devices post, viewers read, operators and "
+    "administrators do both.",
+}
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #1b2733; }
 section { border-top: 1px solid #cfd8e0; margin-top: 2rem; }
@@ -41,7 +49,8 @@ def document(title: str, description: str, paths: Node, schemas: Node) -> Node:
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": release()},
         "paths": {path: _with_common(item) for path, item in {**paths, **_COMMON, **paths}.items()},
-        "components": {"schemas": {"Error": ERROR, "Health": _HEALTH, **schemas}},
+        "components": {"schemas": {"Error": ERROR, "Health": _HEALTH, **schemas}, "securitySchemes": {"login": _LOGIN}},
+        "security": [{"login": []}, {}],
     }
 
 
@@ -70,12 +79,11 @@ def error(description: str, **examples: str) -> Node:
 
 def unavailable() -> Node:
     """Return the answer 503 of operations that need the broker."""
-    retry = {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": RETRY_AFTER_S}
     described = error(
         "The broker is away or does not answer, or there are too many requests: try again.",
         frozen="the broker has not answered within 1.5 s",
     )
-    return {**described, "headers": {"Retry-After": retry}}
+    return {**described, "headers": _RETRY}
 
 
 def _with_common(item: Node) -> Node:
@@ -86,9 +94,11 @@ def _with_common(item: Node) -> Node:
 def _operation(operation: Node) -> Node:
     responses = {
         "400": error("No HTTP, or what this server cannot read."),
-        "403": error("`Origin` is a site that `SCAUP_CORS_ORIGINS` does not list."),
+        "401": {**error("No login, or a wrong one. Only requests from other machines need one."), "headers": _CHALLENGE},
+        "403": error("The account may not do this, or `Origin` is a site that `SCAUP_CORS_ORIGINS` does not list."),
         "408": error("The request did not come within 10 s."),
         "421": error("`Host` is not a name of this machine."),
+        "429": {**error("Too many wrong logins, or too many requests of one account at once."), "headers": _RETRY},
         "431": error("The request line and the headers are too large."),
         "503": unavailable(),
         **operation["responses"],

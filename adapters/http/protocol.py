@@ -17,11 +17,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from adapters.http.errors import HttpError, Unavailable, error_body
+from adapters.outside.door import Visitor
 
 REQUEST_TIMEOUT_S = 10.0
 """From the first byte of a request to its last."""
 LARGEST_HEAD_BYTES = 32 * 1024
 MAX_CONNECTIONS = 2_000
+MAX_OUTSIDE = 1_000
+"""Of them, connections of other machines."""
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 """Rest of a body that was answered before its end. It is read and discarded, for clients that write everything before they
 read; the limit is above the largest body that is accepted (`adapters.energy_api`: 32 MiB)."""
@@ -29,6 +32,8 @@ MAX_PIPELINED = 16
 """Requests that may wait behind the one being answered; one more closes the connection."""
 READ_TIMEOUT_S = 20.0
 """Time in which a client must read at least some bytes of an answer."""
+VISITOR = "visitor"
+"""Name in a request's state of its `Visitor`; absent: the connection is from this machine."""
 _CHUNK_BYTES = 24
 """Size of a chunk without its data: the size line, two line ends, and a short extension."""
 
@@ -58,6 +63,7 @@ class JsonProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._visitor: Visitor | None = app_state.get(VISITOR)
         self._expected = Expected.REQUEST
         self._overhead_bytes = self._discarded_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
@@ -77,11 +83,13 @@ class JsonProtocol(HttpToolsProtocol):
         """Clear the timers."""
         self._clear_deadline()
         self._clear_unread()
+        if self._visitor is not None:
+            self._visitor.left()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Stay open for the last answer if the client closed only its own side, as `nc -N` does."""
-        if not self._answering:
+        if not self._answering or self.scheme == "https":  # TLS is never half open in asyncio
             return None
         self.cycle.keep_alive = False
         return True

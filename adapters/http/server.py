@@ -9,9 +9,10 @@ from collections.abc import Callable, Generator
 import uvicorn
 from starlette.types import ASGIApp
 
-from adapters.http.protocol import JsonProtocol
+from adapters.http.protocol import MAX_OUTSIDE, VISITOR, JsonProtocol
 from adapters.http.watch import BrokerWatch
-from adapters.listening import BACKLOG, Listening, listen
+from adapters.listening import BACKLOG, Listening, Sockets, listen
+from adapters.outside.door import ACCEPTED_AT_ONCE, MOST_STRANGERS, Door, Visitor
 from broker.runtime.component import Bus
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class HttpServer:
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_TIMEOUT_S,
-            )
+            ),
+            listening,
         )
 
     async def serve(self, working: Callable[[bool], None]) -> None:
@@ -56,11 +58,11 @@ class HttpServer:
             CannotStart: the server cannot listen on the port; the text names the cause and the fix.
         """
         sockets = listen(self._listening)
-        serving = asyncio.create_task(self._uvicorn.serve(sockets), name="http")
+        serving = asyncio.create_task(self._uvicorn.serve_on(sockets), name="http")
         try:
             await self._uvicorn.ready.wait()
             if self._uvicorn.started:
-                log.info("listening on %s, port %d", ", ".join(self._listening.addresses), self._listening.port)
+                log.info("listening on %s", self._listening.places)
                 working(True)
             await asyncio.wait({serving})
         finally:
@@ -96,11 +98,19 @@ async def serve(server: HttpServer, watch: BrokerWatch, bus: Bus, working: Calla
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its signal handlers: the runtime has its own."""
+    """Uvicorn without its signal handlers: the runtime has its own. Connections beyond this machine come through a `Door`."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, listening: Listening) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        outside = listening.outside
+        self._door = Door(self._protocol, outside.context, MAX_OUTSIDE, MOST_STRANGERS) if outside else None
+        self._outside: list[socket.socket] = []
+
+    async def serve_on(self, sockets: Sockets) -> None:
+        """Serve on these sockets until `should_exit`."""
+        self._outside = sockets.outside
+        await self.serve(sockets.inside)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -109,5 +119,19 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
+            loop = asyncio.get_running_loop()
+            for each in self._outside:
+                assert self._door is not None
+                server = await loop.create_server(self._door.protocol, sock=each, backlog=ACCEPTED_AT_ONCE)
+                each.listen(BACKLOG)  # asyncio takes one number for both; accept few at a time and let many wait
+                self.servers.append(server)
         finally:
             self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._door is not None:
+            self._door.close()
+        await super().shutdown([*(sockets or []), *self._outside])
+
+    def _protocol(self, visitor: Visitor | None) -> JsonProtocol:
+        return JsonProtocol(self.config, self.server_state, {} if visitor is None else {VISITOR: visitor})

@@ -23,7 +23,8 @@ class MachineApi:
         self._machines = Machines(time_scale=time_scale)
         self._watch = BrokerWatch()
         self._routes = Routes(self._machines, self._watch)
-        self.app = application(self._routes.resources(), DOCUMENT, self._watch, listening.access)
+        resources = self._routes.resources()
+        self.app = application(resources, DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator)
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Keep a reading or averages, or forget a machine.

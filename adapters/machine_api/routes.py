@@ -1,19 +1,20 @@
 """`GET /data` and `POST /status`.
 
 A request is checked in this order, and the answer names the first mistake: the machine's number, which is part of the
-address; the content type; the body (size, JSON, field, status); whether the broker answers; whether the machine is known. The
-broker comes before the machine, because without it new machines cannot be seen.
+address; that its sender may post for that machine; the content type; the body (size, JSON, field, status); whether the broker
+answers; whether the machine is known. The broker comes before the machine, because without it new machines cannot be seen.
 """
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.http.access import require_topic
 from adapters.http.errors import BadRequest, JsonResponse, NotFound
 from adapters.http.resource import Resource, is_json, read_body
 from adapters.http.watch import BrokerWatch
 from adapters.machine_api.machines import Machines
 from adapters.machine_api.parameters import MISSING, read_id, read_status
-from broker.contract.machines.topics import STATUS, MachineStatus, Status
+from broker.contract.machines.topics import READING, STATUS, MachineStatus, Status
 from broker.runtime.component import Bus
 
 LARGEST_BODY_BYTES = 64 * 1024
@@ -55,6 +56,7 @@ class Routes:
             BrokerUnavailable: the broker did not acknowledge the status in time.
         """
         number = read_id(request.query_params)
+        require_topic(request, READING.template.topic(id=str(number)))  # a device sets its own status
         if not is_json(request.headers.get("content-type")):
             raise BadRequest(MISSING)
         status = read_status(await read_body(request, LARGEST_BODY_BYTES))

@@ -1,12 +1,10 @@
 """Start the web component: `python -m adapters.web`."""
 
-from adapters.listening import Listening
+from adapters.listening import read_listening
 from adapters.web.component import Web
 from adapters.web.declaration import DECLARATION, PORT
-from broker.launch import mosquitto
 from broker.runtime.runtime import run
-from broker.runtime.settings import Settings, port_number
-from broker.runtime.web_access import WebAccess
+from broker.runtime.settings import Settings
 
 
 def main() -> None:
@@ -15,9 +13,7 @@ def main() -> None:
 
 
 def _web(settings: Settings) -> Web:
-    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
-    port = port_number(PORT.name, settings.value(PORT))
-    return Web(Listening(addresses, port, PORT.name, access=WebAccess.load(settings, addresses)), settings.components)
+    return Web(read_listening(settings, PORT), settings.components)
 
 
 if __name__ == "__main__":

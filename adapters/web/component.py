@@ -43,7 +43,8 @@ class Web:
         self._process = ProcessCollector(namespace="scaup_web", registry=CollectorRegistry(auto_describe=False))
         self._bus: Bus | None = None
         routes = Routes(self._overview, self._watch, self._figures)
-        self.app = application(routes.resources(), DOCUMENT, self._watch, listening.access)
+        resources = routes.resources()
+        self.app = application(resources, DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator)
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Keep what a message reports.

@@ -142,6 +142,11 @@ class Settings:
         return Address(host=self.mqtt_host, port=self.mqtt_port, username=username, password=password, ca=self.mqtt_ca)
 
     @property
+    def in_container(self) -> bool:
+        """Whether this process runs in a container of `docker-compose.yml`, which alone sets this."""
+        return self.environment.get("SCAUP_CONTAINER") == "yes"
+
+    @property
     def database(self) -> Path:
         """The DuckDB file."""
         return self.data_dir / "scaup.duckdb"

@@ -3,6 +3,7 @@
 import click
 
 from broker.launch import mosquitto
+from broker.launch.tls import reach
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings, port_number
 from broker.runtime.web_access import WebAccess
@@ -11,6 +12,7 @@ from sim.torque_driver.component import SimulatedTorqueDrivers
 from sim.torque_driver.declaration import DECLARATION, PORT
 from sim.torque_driver.driver import Behaviour, Fault
 
+EVERYWHERE = ("0.0.0.0",)  # noqa: S104 - inside a container, which publishes no port of it
 SHARE = click.FloatRange(0, 1)
 
 
@@ -35,7 +37,8 @@ def main(seed: int, delay_s: float, out_of_range: float, faults: tuple[tuple[Fau
 
 
 def _drivers(settings: Settings, behaviour: Behaviour, seed: int) -> SimulatedTorqueDrivers:
-    addresses = mosquitto.addresses(settings.bind, mosquitto.has_ipv6())
+    places = reach((), mosquitto.has_ipv6())  # SCAUP_BIND does not open it: it has no login
+    addresses = EVERYWHERE if settings.in_container else places.loopback
     port = port_number(PORT.name, settings.value(PORT))
     return SimulatedTorqueDrivers(addresses, port, behaviour, WebAccess.load(settings, addresses), seed)
 

@@ -101,4 +101,4 @@ def _why_not(error: OSError, address: str, port: int) -> str:
     where = f"port {port} for simulated torque drivers"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken on {address}: stop what listens there, or choose another port with {PORT.name}"
-    return f"{where} cannot be used on {address} ({error}): correct {PORT.name} or SCAUP_BIND"
+    return f"{where} cannot be used on {address} ({error}): correct {PORT.name}"

@@ -29,7 +29,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_early_clients_wait_for_the_pairs_and_are_admitted() -> None:
     async def scenario() -> None:
         async with running(None) as served:
-            await until(lambda: served.adapter._servers[1]._sockets)
+            await until(lambda: served.adapter._servers[1]._sockets.inside)
             charger = await served.raw(more=frame(TEXT, SOC))
             widget = asyncio.ensure_future(served.connect("widgets/wABCD").__aenter__())
             done, _ = await asyncio.wait([widget], timeout=0.05)
@@ -288,7 +288,7 @@ def test_a_port_that_is_taken(taken: int) -> None:
 def test_it_can_be_stopped_while_it_waits_for_the_pairs() -> None:
     async def scenario() -> None:
         async with running(None) as served:
-            await until(lambda: served.adapter._servers[1]._sockets)
+            await until(lambda: served.adapter._servers[1]._sockets.inside)
             waiting = await served.raw()
             await served.stop()
             assert await waiting.rest() == b""

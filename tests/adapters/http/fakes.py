@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -167,18 +168,18 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(port: int, host: str = "127.0.0.1") -> AsyncIterator[Wire]:
+async def wire(port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
     """Connect."""
-    connected = Wire(*await asyncio.open_connection(host, port))
+    connected = Wire(*await asyncio.open_connection(host, port, ssl=tls))
     try:
         yield connected
     finally:
         await connected.close()
 
 
-async def fetch(port: int, raw: bytes, host: str = "127.0.0.1") -> Answer:
+async def fetch(port: int, raw: bytes, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Answer:
     """Send these bytes on a new connection and return the answer."""
-    async with wire(port, host) as connected:
+    async with wire(port, host, tls) as connected:
         connected.write(raw)
         return await connected.answer()
 

@@ -178,7 +178,9 @@ def test_document_includes_the_common_paths() -> None:
     assert answered.headers["content-type"] == "application/json"
     document = json.loads(answered.body)
     assert list(document["paths"]) == ["/echo", "/health", "/openapi.json", "/docs"]
-    assert list(document["paths"]["/echo"]["post"]["responses"]) == ["200", "400", "403", "408", "421", "431", "503"]
+    answers = ["200", "400", "401", "403", "408", "421", "429", "431", "503"]
+    assert list(document["paths"]["/echo"]["post"]["responses"]) == answers
+    assert document["components"]["securitySchemes"]["login"]["scheme"] == "basic"
 
 
 def test_page_is_self_contained_and_escaped() -> None:

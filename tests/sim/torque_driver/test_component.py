@@ -176,16 +176,17 @@ def test_a_taken_port_is_an_error_with_the_fix() -> None:
 def test_a_foreign_address_is_an_error_with_the_fix() -> None:
     async def scenario() -> None:
         drivers = SimulatedTorqueDrivers(("127.0.0.1", "192.0.2.1"), free_ports(1)[0], Behaviour(), WebAccess())
-        with pytest.raises(CannotStart, match=rf"cannot be used on 192\.0\.2\.1 .* correct {PORT.name} or SCAUP_BIND"):
+        with pytest.raises(CannotStart, match=rf"cannot be used on 192\.0\.2\.1 .* correct {PORT.name}"):
             await asyncio.wait_for(drivers.serve(NoBus(), lambda working: None), TIMEOUT_S)
 
     asyncio.run(scenario())
 
 
-def test_settings_choose_the_address_and_port() -> None:
+def test_settings_choose_the_port_but_not_other_machines() -> None:
     built = _drivers(Settings.load({"SCAUP_BIND": "192.0.2.1", PORT.name: "9601"}), Behaviour(), 1)
     assert built._port == 9601
-    assert {"192.0.2.1", "127.0.0.1"} <= set(built._addresses)
+    assert set(built._addresses) <= {"127.0.0.1", "::1"}
+    assert _drivers(Settings.load({"SCAUP_CONTAINER": "yes"}), Behaviour(), 1)._addresses == ("0.0.0.0",)
 
 
 @pytest.mark.parametrize(
