@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,8 +17,8 @@ import pytest
 
 from adapters.client.declaration import OPERATOR
 from adapters.launcher.registry import components
-from broker.launch import mosquitto
-from broker.launch.configuration import WEBSOCKETS, Placement
+from broker.launch import certificates, mosquitto
+from broker.launch.configuration import CERTIFICATES, MQTT, TLS, WEBSOCKETS, Placement
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import Settings
 
@@ -31,6 +32,7 @@ class Process(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
+    def reload(self) -> None: ...
     def log(self) -> str: ...
 
 
@@ -77,6 +79,10 @@ class RealBroker:
         """Send SIGKILL: everything not yet saved is lost."""
         self.process.kill()
 
+    def reload(self) -> None:
+        """Send SIGHUP: the broker reads accounts, access rules and certificates again."""
+        self.process.reload()
+
     def restart(self) -> None:
         """Stop, if it runs, and restart on the same ports with everything it saved."""
         self.stop()
@@ -106,6 +112,9 @@ class LocalMosquitto:
             self._running.kill()
             self._reap()
 
+    def reload(self) -> None:
+        self.signal(signal.SIGHUP)
+
     def signal(self, number: int) -> None:
         assert self._running is not None
         self._running.send_signal(number)
@@ -124,8 +133,8 @@ class MosquittoContainer:
     """The image of `docker-compose.yml`, with the data directory of the test inside."""
 
     data_dir: Path
-    port: int
-    ws_port: int | None
+    ports: dict[int, int]
+    """The ports inside the container, with those on this machine."""
     _container: Any = field(default=None, init=False)
 
     def start(self) -> None:
@@ -143,6 +152,9 @@ class MosquittoContainer:
         with suppress(Exception):
             self._container.get_wrapped_container().kill()
 
+    def reload(self) -> None:
+        self._container.get_wrapped_container().kill("SIGHUP")
+
     def log(self) -> str:
         return str(self._container.get_wrapped_container().logs().decode(errors="replace"))
 
@@ -156,26 +168,38 @@ class MosquittoContainer:
         container = DockerContainer(IMAGE, user=f"{os.getuid()}:{os.getgid()}", working_dir="/scaup")
         container.with_volume_mapping(str(self.data_dir), "/scaup", "rw")
         container.with_command(f"mosquitto -c {mosquitto.CONFIGURATION}")
-        container.ports = {1883: ("127.0.0.1", self.port)}  # type: ignore[dict-item]
-        if self.ws_port is not None:
-            container.ports[9001] = ("127.0.0.1", self.ws_port)  # type: ignore[index,assignment]
+        container.ports = {inside: ("127.0.0.1", port) for inside, port in self.ports.items()}  # type: ignore[misc]
         return container
 
 
-def create(data_dir: Path, declarations: dict[str, Declaration] | None = None, websockets: bool = False) -> RealBroker:
+def create(
+    data_dir: Path, declarations: dict[str, Declaration] | None = None, websockets: bool = False, tls: bool = False
+) -> RealBroker:
     """Prepare a broker on free ports, not started: in a container where an engine answers, else from the local binary.
 
     `SCAUP_TEST_BROKER=local` or `=container` decides instead.
     """
-    port, ws_port = free_ports(2)
-    given = {"SCAUP_MQTT_PORT": str(port), "SCAUP_DATA_DIR": str(data_dir)}
-    settings = Settings.load(given | ({"SCAUP_MQTT_WS_PORT": str(ws_port)} if websockets else {}))
+    names = ["SCAUP_MQTT_PORT", *(["SCAUP_MQTT_WS_PORT"] if websockets else [])]
+    names += ["SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"] if tls else []
+    given = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
+    settings = Settings.load({**given, "SCAUP_DATA_DIR": str(data_dir)})
+    if tls:
+        certificates.ensure(settings)
     accounts = declarations or {**components(), OPERATOR.name: OPERATOR}
     where = os.environ.get("SCAUP_TEST_BROKER") or ("container" if engine_answers() else "local")
     if where == "container":
         user = "root" if os.getuid() == 0 else None  # else a broker started by root would give up its access to the files
-        mosquitto.prepare(settings, accounts, Placement(user=user, ws_port=WEBSOCKETS if websockets else None))
-        return RealBroker(settings, accounts, MosquittoContainer(data_dir, port, settings.mqtt_ws_port))
+        placement = Placement(
+            user=user,
+            ws_port=WEBSOCKETS if websockets else None,
+            tls_port=TLS if tls else None,
+            certificate_port=CERTIFICATES if tls else None,
+        )
+        mosquitto.prepare(settings, accounts, placement)
+        ports = {MQTT: settings.mqtt_port, WEBSOCKETS: settings.mqtt_ws_port}
+        ports |= {TLS: settings.mqtt_tls_port, CERTIFICATES: settings.mqtt_certificate_port} if tls else {}
+        published = {inside: port for inside, port in ports.items() if port is not None}
+        return RealBroker(settings, accounts, MosquittoContainer(data_dir, published))
     if mosquitto.find() is None:
         pytest.fail("system tests need a broker: apt-get install mosquitto, or a container engine that answers")
     mosquitto.prepare(settings, accounts, mosquitto.native_placement(settings))

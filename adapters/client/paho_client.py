@@ -1,6 +1,7 @@
 """paho's MQTT 5 client, with the changes that `paho_bus` needs; this is the one place that reaches into paho."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,19 @@ class PahoClient(paho.Client):
         self.refused_at_pubrec: dict[int, int] = {}
         self._take = take
         super().__init__(*args, **kwargs)
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """Begin TLS, and close the connection where that fails: paho leaves it open. The context verifies the host name."""
+        if self._ssl_context is None:
+            raise ValueError("no context for TLS was set")
+        made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        try:
+            made.settimeout(self.connect_timeout)
+            made.do_handshake()
+        except OSError:
+            made.close()
+            raise
+        return made
 
     def _handle_publish(self) -> MQTTErrorCode:
         try:
