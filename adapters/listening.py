@@ -6,17 +6,19 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.outside.authentication import Authenticator
 from broker.errors import CannotStart
 from broker.launch import mosquitto
 from broker.launch.accounts import Logins
-from broker.launch.certificates import served
 from broker.launch.tls import certificate_files, reach, server_context, wants_tls
 from broker.runtime.declaration import Variable
 from broker.runtime.settings import Settings, port_number
 from broker.runtime.web_access import WebAccess
+
+if TYPE_CHECKING:
+    from broker.launch.certificates import ServerCertificate
 
 BACKLOG = 2_048
 EVERYWHERE = ("0.0.0.0",)  # noqa: S104 - inside a container, whose published ports decide what reaches it
@@ -95,9 +97,15 @@ def read_listening(settings: Settings, variable: Variable, what: str = "HTTP", s
     if beyond:
         context = server_context(certificate_files(settings)) if wants_tls(settings) else None
         outside = Outside(beyond, beyond_port, context, Authenticator(Logins(settings.data_dir)))
-        if context is not None and (certificate := served(settings)) is not None:
+        if context is not None and (certificate := _certificate(settings)) is not None:
             access = replace(access, names=access.names | {each.lower() for each in certificate.names})
     return Listening(inside, port, variable.name, what, shared, access, outside)
+
+
+def _certificate(settings: Settings) -> "ServerCertificate | None":
+    from broker.launch import certificates  # cryptography takes 50 ms to import
+
+    return certificates.served(settings)
 
 
 def outside_port(port: int) -> int:

@@ -17,11 +17,12 @@ from adapters.launcher import preflight, rollout
 from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
+from adapters.listening import outside_port
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto, tls
 from broker.launch.configuration import CERTIFICATES, SECURE_WEBSOCKETS, TLS, WEBSOCKETS, Listener, Placement
 from broker.launch.credentials import write_private
-from broker.runtime.settings import ROOT, Settings
+from broker.runtime.settings import ROOT, Settings, port_number
 
 FILE = ROOT / "docker-compose.yml"
 SETUP = "setup"
@@ -53,15 +54,29 @@ def prepare_volume(settings: Settings) -> None:
     mosquitto.prepare(settings, {**components(), OPERATOR.name: OPERATOR}, placement)
 
 
-def published_ports(listeners: Iterable[Listener]) -> str:
+def published_ports(settings: Settings, listeners: Iterable[Listener]) -> str:
     """Return a Compose file that publishes what `docker-compose.yml` does not (JSON is YAML).
 
-    That file publishes the first of `listeners`, in plain text. The others are left: each address and port of this machine
-    leads to the port of the same kind in the container.
+    That file publishes on loopback what components listen on, and the first of the broker's `listeners`, in plain text. The
+    others are left: each address and port of this machine leads to the port of the same kind in the container.
     """
     _, *others = listeners
-    published = [f"{_bracketed(each.address or '')}:{each.port}:{each.kind}" for each in others]
-    return json.dumps({"services": {BROKER: {"ports": published}}}, indent=2) + "\n"
+    published = {BROKER: [f"{_bracketed(each.address or '')}:{each.port}:{each.kind}" for each in others]}
+    for name, each in components().items():
+        ports = [port_number(variable.name, settings.value(variable)) for variable in each.listens]
+        outside = [f"{_bracketed(host)}:{port}:{outside_port(port)}" for host in _outside_hosts(settings) for port in ports]
+        if outside and each.publishes_ports:
+            published[name] = outside
+    return json.dumps({"services": {name: {"ports": ports} for name, ports in published.items()}}, indent=2) + "\n"
+
+
+def _outside_hosts(settings: Settings) -> list[str]:
+    """Return this machine's addresses that `SCAUP_BIND` opens; a wildcard could not be published beside loopback."""
+    if tls.only_loopback(settings.bind):
+        return []
+    from broker.launch import certificates  # cryptography takes 50 ms to import
+
+    return list(certificates.outside_addresses(settings))
 
 
 def _bracketed(address: str) -> str:
@@ -204,7 +219,7 @@ class Compose:
 
     def _write_ports(self) -> None:
         """Write the further ports to a file beside `docker-compose.yml`."""
-        write_private(self._ports_file, published_ports(self._listeners))
+        write_private(self._ports_file, published_ports(self.settings, self._listeners))
 
     @property
     def _ports_file(self) -> Path:

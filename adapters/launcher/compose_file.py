@@ -107,8 +107,9 @@ services:
         - mosquitto_sub -u operator -P "$$(cat credentials/operator)" -t '$$SYS/broker/uptime' -C 1 -W 5
 """
 _LISTENS = """\
-    # It listens on every address of the container; the published ports decide what may reach it.
-    environment: { <<: *environment, SCAUP_BIND: 0.0.0.0 }
+    # In a container it listens for its neighbours on every address, and with TLS and logins on a second port, which only
+    # `make up` publishes, on the addresses of SCAUP_BIND.
+    environment: { <<: *environment, SCAUP_CONTAINER: "yes" }
 """
 _TAIL = """
 volumes:
@@ -146,7 +147,7 @@ def _service(declaration: Declaration) -> str:
 
 def _port(variable: Variable) -> str:
     port = f"${{{variable.name}:-{variable.default}}}"
-    return f'      - "${{SCAUP_BIND:-127.0.0.1}}:{port}:{port}"\n'
+    return f'      - "127.0.0.1:{port}:{port}"\n'
 
 
 def _volumes(variables: Iterable[Variable]) -> list[str]:

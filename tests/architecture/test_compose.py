@@ -46,7 +46,7 @@ def test_published_ports_are_bound_to_loopback_by_default() -> None:
     own = [port for each in components().values() if each.publishes_ports for port in each.listens]
     assert len(ports) == 1 + len(own)
     assert ports[0].startswith("${SCAUP_MQTT_ADDRESS:-127.0.0.1}:")
-    assert all(each.startswith("${SCAUP_BIND:-127.0.0.1}:") for each in ports[1:])
+    assert all(each.startswith("127.0.0.1:") for each in ports[1:])
 
 
 def test_image_is_built_from_the_lock_and_not_run_as_root() -> None:

@@ -12,11 +12,11 @@ from broker.launch import certificates, mosquitto
 from broker.runtime.settings import Settings, read_password
 
 
-def published(folder: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
+def published(folder: Path, monkeypatch: pytest.MonkeyPatch, service: str = "broker", **variables: str) -> list[str]:
     monkeypatch.setattr(mosquitto, "has_ipv6", lambda: True)
     settings = Settings.load({"SCAUP_DATA_DIR": str(folder), "SCAUP_MQTT_PORT": "21883", **variables})
-    ports = json.loads(published_ports(Compose(settings=settings, components=())._listeners))["services"]["broker"]["ports"]
-    return [str(each) for each in ports]
+    ports = json.loads(published_ports(settings, Compose(settings=settings, components=())._listeners))["services"]
+    return [str(each) for each in ports[service]["ports"]] if service in ports else []
 
 
 def test_further_addresses_are_published_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +32,17 @@ def test_only_tls_is_published_to_other_machines(tmp_path: Path, monkeypatch: py
         "192.0.2.7:29001:9002",
     ]
     assert "127.0.0.1:29001:9001" in ports
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [("192.0.2.7,[2001:db8::7]", ["192.0.2.7:5000:15000", "[2001:db8::7]:5000:15000"]), ("127.0.0.1", [])],
+)
+def test_http_is_published_to_other_machines_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bind: str, expected: list[str]
+) -> None:
+    assert published(tmp_path, monkeypatch, "machine-api", SCAUP_BIND=bind) == expected
+    assert published(tmp_path, monkeypatch, "sim-torque-driver", SCAUP_BIND=bind) == []
 
 
 def test_plain_text_is_published_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
