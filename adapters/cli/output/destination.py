@@ -54,14 +54,20 @@ class Output:
         with self.opened() as file:
             self.format.write(result, file)
 
-    def write_dicts(self, rows: Sequence[dict[str, Any]], for_people: Columns | None = None) -> None:
-        """Write the rows of a query, at least one; people get the columns `for_people` instead of all.
+    def write_dicts(
+        self, rows: Sequence[dict[str, Any]], for_people: Columns | None = None, remarks: Sequence[str] = ()
+    ) -> None:
+        """Write the rows of a query, at least one; people get the columns `for_people` instead of all, and the remarks below.
 
         Raises:
             Failed: the file cannot be written.
         """
         if for_people is not None and self.format.for_people:
-            self.write(Rows(list(for_people), [[show(row) for show in for_people.values()] for row in rows]))
+            with self.opened() as file:
+                self.format.write(Rows(list(for_people), [[show(row) for show in for_people.values()] for row in rows]), file)
+                if remarks:
+                    file.write("\n".join(["", *remarks, ""]).encode())
+                    file.flush()
         else:
             self.write(Rows(list(rows[0]), [list(row.values()) for row in rows]))
 

@@ -12,6 +12,8 @@ from broker.contract.sql import Statement, selection
 
 BAND_K = 0.5
 """Half the width of the band around the setpoint in which a room counts as comfortable."""
+FULL_PCT = 95
+"""Valve level from which a room gets all the heat that it can get."""
 LONGEST_GAP_S = 3600
 """A state counts for the time until the next one, up to this limit; after it, no controller was running."""
 
@@ -26,6 +28,7 @@ WITH published AS (
            try_cast(state->>'$.temperature' AS DOUBLE) AS celsius,
            try_cast(state->>'$.setpoint' AS DOUBLE) AS setpoint,
            try_cast(state->>'$.level' AS INTEGER) AS level,
+           try_cast(state->>'$.identified.dead_time_s' AS DOUBLE) AS dead_time,
            greatest(least(coalesce(epoch(lead(stated_at) OVER later - stated_at), 0), $gap_s), 0) + 1e-6 AS weight,
            coalesce(abs(level - lag(level) OVER later), 0) AS moved,
            coalesce(mode <> lag(mode) OVER later, false) AS changed
@@ -46,9 +49,20 @@ SELECT room, round(arg_max_null(celsius, number), 2) AS temperature_c, arg_max(s
        round(100 * coalesce(sum(weight) FILTER (celsius IS NOT NULL), 0) / sum(weight), 1) AS known_pct,
        round(sqrt(sum((celsius - setpoint) ** 2 * weight) / sum(weight) FILTER (celsius IS NOT NULL)), 3) AS rms_k,
        CAST(sum(moved) AS BIGINT) AS travel_pct, count(*) FILTER (changed) AS mode_changes,
-       arg_min(received_at, number) AS from_at, arg_max(received_at, number) AS to_at, round(sum(weight) / 3600, 3) AS plant_h
+       arg_min(received_at, number) AS from_at, arg_max(received_at, number) AS to_at, round(sum(weight) / 3600, 3) AS plant_h,
+       round(arg_max_null(dead_time, number)) AS dead_time_s,
+       {low_power} AS low_power_h, {warm} AS warm_h, {window} AS window_h, {backed_off} AS backed_off_h, {blind} AS blind_h
 FROM states GROUP BY room ORDER BY room
 """
+
+_HOURS = {
+    "low_power": "level >= $full_pct AND celsius < setpoint - $band_k",
+    "warm": "level = 0 AND celsius > setpoint + $band_k",
+    "window": "mode = 'window open'",
+    "backed_off": "contains(CAST(alarms AS VARCHAR), 'oscillat')",
+    "blind": "mode IN ('holding', 'safe')",
+}
+"""Conditions whose plant hours say what limits a room."""
 
 _SERIES = """
 SELECT room, avg(celsius) AS celsius, avg(setpoint) AS setpoint, avg(level) AS level, min(arrived_at) AS at,
@@ -64,7 +78,8 @@ GROUP BY ALL ORDER BY ALL
 
 def report(room: str | None, since_at: datetime) -> Statement:
     """Return the statement with one row per room, and its parameters."""
-    return _statement(_REPORT, room, since_at, band_k=BAND_K)
+    hours = {name: f"round(coalesce(sum(weight) FILTER ({each}), 0) / 3600, 3)" for name, each in _HOURS.items()}
+    return _statement(_REPORT.format(**hours), room, since_at, band_k=BAND_K, full_pct=FULL_PCT)
 
 
 def series(room: str | None, since_at: datetime, points: int) -> Statement:

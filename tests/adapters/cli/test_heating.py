@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def say_in_run(recorder: FakeRecorder, boot: str, wall_s: float, plant_s: float,
     recorder.record("heating/room-1/state", json.dumps(state_payload), at, event_at, boot)
 
 
-def report(scaup: Scaup, *arguments: str) -> list[dict[str, object]]:
+def report(scaup: Scaup, *arguments: str) -> list[dict[str, Any]]:
     result = scaup("heating", "report", "--since", SINCE, *arguments)
     assert result.exit_code == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
@@ -131,6 +132,48 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
     result = scaup("heating", "report", "--since", SINCE, "-o", "table")
     assert "sensor-3 stuck" in result.stdout
     assert max(map(len, result.stdout.splitlines())) < 110
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes", "words"),
+    [
+        ({"level": 100, "temperature": 21.4}, 180, ["not enough power: valve at 100 % for 3 h"]),
+        ({"level": 100, "temperature": 21.4}, 60, []),
+        ({"level": 100, "temperature": 21.6}, 180, []),
+        ({"level": 0, "temperature": 22.6}, 60, ["too warm with a closed valve for 60 min"]),
+        ({"mode": "window open", "level": 0}, 20, ["window: open for 20 min"]),
+        ({"mode": "safe", "temperature": None}, 600, ["sensors: none to be trusted for 10 h"]),
+        ({"identified": {"dead_time_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
+        ({"identified": {"dead_time_s": 240.0}}, 10, []),
+        ({"identified": None}, 10, []),
+    ],
+)
+def test_what_limits_a_room_is_named(
+    scaup: Scaup, recorder: FakeRecorder, state: dict[str, Any], minutes: int, words: list[str]
+) -> None:
+    for minute in range(0, minutes + 1, 10):
+        say(recorder, minute, **state)
+    assert report(scaup)[0]["limits"] == words
+
+
+def test_the_cause_that_lasted_longest_comes_first(scaup: Scaup, recorder: FakeRecorder) -> None:
+    say(recorder, 0, mode="window open")
+    say(recorder, 10, level=0, temperature=23.0)
+    say(recorder, 40, mode="heating", identified={"dead_time_s": 900.0})
+    (found,) = report(scaup)
+    assert [words.split(" ")[0] for words in found["limits"]] == ["too", "window:", "late"]
+
+
+def test_the_table_fits_80_columns_with_its_remarks(scaup: Scaup, recorder: FakeRecorder) -> None:
+    left_out = {f"sensor-{number}": "far from the others" for number in range(4)}
+    for minute in range(0, 200, 10):
+        say(recorder, minute, mode="window open", level=100, temperature=20.25, sensors_left_out=left_out)
+        say(recorder, minute, room="room-2", temperature=22.125)
+    lines = scaup("heating", "report", "--since", SINCE, "-o", "table").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    remarks = " ".join(map(str.strip, lines))
+    assert "not enough power: valve at 100 % for 3 h, window: open for 3 h" in remarks
+    assert "sensor-3 far from the others" in remarks
 
 
 @pytest.mark.parametrize("celsius", ["5", "22.5", "35"])

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -16,6 +17,7 @@ from adapters.cli.options import Instant, RoomName, examples, output_options
 from adapters.cli.output.charts import bars, png_chart, text_chart
 from adapters.cli.output.destination import Columns, Output
 from adapters.cli.output.formats import Format
+from adapters.cli.systems.heating.limits import limits
 from adapters.client.errors import Failed
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
@@ -37,15 +39,14 @@ _FOR_PEOPLE: Columns = {
     "set": itemgetter("setpoint_c"),
     "valve": itemgetter("level_pct"),
     "mode": itemgetter("mode"),
-    "min": itemgetter("min_c"),
-    "mean": itemgetter("mean_c"),
-    "max": itemgetter("max_c"),
+    "min": lambda row: _rounded(row["min_c"], 1),
+    "mean": lambda row: _rounded(row["mean_c"], 1),
+    "max": lambda row: _rounded(row["max_c"], 1),
     "in band": lambda row: _in_band(row["in_band_pct"], row["known_pct"]),
-    "RMS": itemgetter("rms_k"),
+    "RMS": lambda row: _rounded(row["rms_k"], 2),
     "travel": itemgetter("travel_pct"),
-    "look at": lambda row: ", ".join(filter(None, (attention(row["left_out"], row["alarms"]), silence(row["age_s"])))),
 }
-"""The columns of a table, short enough for a terminal."""
+"""The columns of a table that fits 80 columns; what to look at follows it, in words."""
 
 
 @click.group(epilog=examples("scaup heating report"))
@@ -66,9 +67,11 @@ def report(session: Session, room: str | None, since_at: datetime, png: Path | N
 
     For each room, or for ROOM only: the present temperature, setpoint, valve level, mode, left-out sensors and alarms; over the
     period the lowest, mean and highest temperature, the share of the known time within 0.5 °C of the setpoint, the share of
-    time in which the temperature was known, the RMS error, the valve's travel (the sum of its movements) and the changes of
-    mode. All are weighted by plant time: at scale 60 an hour shows 60 hours. The time between two starts of the controller is
-    not counted. Without a trusted sensor there is no present temperature; age_s is the age of the last state in wall seconds.
+    time in which the temperature was known, the RMS error, the valve's travel (the sum of its movements), the changes of mode,
+    and what limits the room, in words: dead time, too little power, heat from elsewhere, an opened window, sensors.
+
+    All are weighted by plant time: at scale 60 an hour shows 60 hours. The time between two starts of the controller is not
+    counted. Without a trusted sensor there is no present temperature; age_s is the age of the last state in wall seconds.
     """
     statement = heating_sql.report(room, since_at)
     rows = rows_of(session, statement.sql, statement.parameters)
@@ -79,8 +82,9 @@ def report(session: Session, room: str | None, since_at: datetime, png: Path | N
         )
     for each in rows:
         each.update({name: orjson.loads(each[name] or "null") for name in ("left_out", "alarms")})
+        each["limits"] = limits(each)
         each["age_s"] = max(0, round((datetime.now(UTC) - each["to_at"]).total_seconds()))
-    output.write_dicts(rows, _FOR_PEOPLE)
+    output.write_dicts(rows, _FOR_PEOPLE, [line for each in rows for line in remarks(each)])
     if output.format is Format.TABLE and output.on_terminal and len(rows) <= _MOST_CHARTS:
         _draw(session, room, since_at)
     if png is not None:
@@ -115,6 +119,12 @@ def setpoint(session: Session, room: str, celsius: float, output: Output) -> Non
     output.write(Rows(("room", "old_c", "new_c"), [(room, old, celsius)]))
 
 
+def remarks(row: dict[str, Any]) -> list[str]:
+    """Return what is to be known about a room, in lines of at most 80 columns; none if there is nothing."""
+    found = [*filter(None, (silence(row["age_s"]), attention(row["left_out"], row["alarms"]))), *row["limits"]]
+    return textwrap.wrap(f"{row['room']}: {', '.join(found)}", 80, subsequent_indent="  ") if found else []
+
+
 def attention(left_out: Any, alarms: Any) -> str:
     """Return left-out sensors and alarms on one line: `sensor-2 stuck, no trustworthy sensor`."""
     sensors = [f"{name} {reason}" for name, reason in left_out.items()] if isinstance(left_out, dict) else []
@@ -127,6 +137,10 @@ def silence(age_s: float) -> str:
         return ""
     size_s, unit = next(each for each in _UNITS if age_s >= 2 * each[0])
     return f"last state {age_s / size_s:.0f} {unit} ago"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _in_band(in_band_pct: float | None, known_pct: float) -> str:

@@ -1,0 +1,35 @@
+"""What keeps a room from being held at its setpoint, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LATE_S = 8 * 60.0
+"""Dead time, s, from which a room cannot be held as closely as others after a disturbance."""
+LEAST_POWER_H = 2.0
+"""Any room takes some time at full heat to warm up."""
+LEAST_H = 0.05
+"""Shorter times are not worth a word, h."""
+
+
+def limits(row: Mapping[str, Any]) -> list[str]:
+    """Return what limits a room, the cause that lasted longest first.
+
+    Args:
+        row: of `questions.report`; times are plant hours.
+    """
+    causes = [
+        (row["low_power_h"], LEAST_POWER_H, f"not enough power: valve at 100 % for {duration(row['low_power_h'])}"),
+        (row["warm_h"], LEAST_H, f"too warm with a closed valve for {duration(row['warm_h'])}"),
+        (row["window_h"], LEAST_H, f"window: open for {duration(row['window_h'])}"),
+        (row["backed_off_h"], LEAST_H, f"oscillation: backed off for {duration(row['backed_off_h'])}"),
+        (row["blind_h"], LEAST_H, f"sensors: none to be trusted for {duration(row['blind_h'])}"),
+    ]
+    found = [words for hours, least_h, words in sorted(causes, key=lambda each: -each[0]) if hours >= least_h]
+    if (row["dead_time_s"] or 0.0) >= LATE_S:
+        found.append(f"late answer: {row['dead_time_s'] / 60:.0f} min of dead time")
+    return found
+
+
+def duration(hours: float) -> str:
+    """Return a duration with its unit: `20 min`, `3 h`."""
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.0f} h"
