@@ -22,7 +22,7 @@ from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto, tls
 from broker.launch.configuration import CERTIFICATES, SECURE_WEBSOCKETS, TLS, WEBSOCKETS, Listener, Placement
 from broker.launch.credentials import write_private
-from broker.runtime.settings import ROOT, Settings, port_number
+from broker.runtime.settings import ROOT, Settings, port_number, read_password
 
 FILE = ROOT / "docker-compose.yml"
 SETUP = "setup"
@@ -52,6 +52,8 @@ def prepare_volume(settings: Settings) -> None:
         certificate=tls.certificate_files(settings) if settings.tls_cert else None,
     )
     mosquitto.prepare(settings, {**components(), OPERATOR.name: OPERATOR}, placement)
+    login = f"-u {OPERATOR.name}\n-P {read_password(settings.data_dir, OPERATOR.name)}\n"
+    write_private(settings.data_dir / "broker" / "mosquitto_sub", login)  # options for the health check
 
 
 def published_ports(settings: Settings, listeners: Iterable[Listener]) -> str:

@@ -58,6 +58,9 @@ def test_volume_is_prepared_for_every_account(tmp_path: Path) -> None:
     configuration = (tmp_path / "broker" / "mosquitto.conf").read_text()
     assert "\nlistener 1883\n" in configuration
     assert "allow_anonymous true" in configuration
+    login = tmp_path / "broker" / "mosquitto_sub"
+    assert login.read_text() == f"-u operator\n-P {read_password(tmp_path, 'operator')}\n"
+    assert login.stat().st_mode & 0o077 == 0
     assert read_password(tmp_path, "operator")
 
 
