@@ -100,8 +100,11 @@ def addresses(settings: Settings, started: Sequence[Declaration]) -> list[tuple[
         place = f"wss://{outside}" if secure else f"ws://{host}"
         found.append((f"{place}:{settings.mqtt_ws_port}", "the same for browsers, with a login"))
     for component in started:
-        places = {each.name: settings.value(each) for each in component.listens} | {"host": _own_host(settings)}
+        places = {each.name: settings.value(each) for each in component.listens} | {"host": "localhost"}
         found += [(filled(each.template, places), each.purpose) for each in component.addresses]
+    if not only_loopback(settings.bind) and any(each.addresses for each in started):
+        http, ws, how = ("http", "ws", "in plain text") if settings.plaintext else ("https", "wss", "with TLS")
+        found.append((f"{http}://{outside}, {ws}://{outside}", f"these ports for other machines, {how} and a login"))
     return found
 
 
@@ -128,16 +131,8 @@ def short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _own_host(settings: Settings) -> str:
-    """Return the host under which the ports of components are reached from this machine."""
-    first = settings.bind[0]
-    if only_loopback(settings.bind) or first in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
-        return "localhost"
-    return _in_url(first)
-
-
 def _outside_host(settings: Settings) -> str:
-    """Return the host under which other machines reach the broker's ports."""
+    """Return the host under which other machines reach the ports."""
     first = reach(settings.bind, ipv6=True).outside[:1]
     if not first:
         return "localhost"

@@ -30,8 +30,11 @@ def test_every_address_that_listens_is_listed() -> None:
 def test_addresses_follow_ports_and_bind() -> None:
     found = opened(SCAUP_MQTT_PORT="1884", SCAUP_CHARGER_PORT="3101", SCAUP_BIND="192.0.2.7")
     assert "mqtt://localhost:1884" in found
-    assert not any(each.startswith("ws://localhost") for each in found), "websockets of the broker are off"
-    assert "ws://192.0.2.7:3101/chargers/{id}" in found
+    assert "ws://localhost:9001" not in found, "websockets of the broker are off"
+    assert "ws://localhost:3101/chargers/{id}" in found
+    assert "https://192.0.2.7, wss://192.0.2.7" in found
+    plain = opened(SCAUP_BIND="192.0.2.7", SCAUP_PLAINTEXT="yes")
+    assert "http://192.0.2.7, ws://192.0.2.7" in plain
 
 
 def test_websockets_of_the_broker_are_listed_where_on() -> None:
