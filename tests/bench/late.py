@@ -21,10 +21,12 @@ from tests.bench.late_rooms import MODES, TUNING_SEEDS, VALVES, late_room
 IDEAL = "ideal"
 
 
-def play_all(law: str, seeds: Sequence[int], rooms: int, processes: int | None = None) -> list[LateDay]:
+def play_all(
+    law: str, seeds: Sequence[int], rooms: int, processes: int | None = None, *, irregular: bool = False
+) -> list[LateDay]:
     """Run a law on the first `rooms` rooms of the seeds that have the power, on all cores."""
     days: list[LateDay] = []
-    run: Callable[[int], LateDay | None] = play_ideal if law == IDEAL else functools.partial(play, law)
+    run: Callable[[int], LateDay | None] = play_ideal if law == IDEAL else functools.partial(play, law, irregular)
     with multiprocessing.Pool(processes) as pool:
         for day in pool.imap(run, seeds, chunksize=2):
             if day is not None:
@@ -104,6 +106,7 @@ def main() -> int:
     parser.add_argument("--worst", type=int, default=6, help="rooms to describe")
     parser.add_argument("--seed", type=int, help="play this room only, and print it every ten minutes")
     parser.add_argument("--pi", action="store_true", help="also name rooms below the fixed PI by 2 points")
+    parser.add_argument("--irregular", action="store_true", help="decide up to half a minute early or late")
     parser.add_argument("--users", action="store_true", help="play what users report, with the shipped law")
     chosen = parser.parse_args()
     if chosen.users:
@@ -115,7 +118,7 @@ def main() -> int:
     began = time.perf_counter()
     seeds = TUNING_SEEDS[chosen.skip :]
     two_point = {each.seed: each for each in play_all("two-point", seeds, chosen.rooms)}
-    days = play_all(chosen.law, seeds, chosen.rooms)
+    days = play_all(chosen.law, seeds, chosen.rooms, irregular=chosen.irregular)
     print(HEADER)
     for group, members in grouped(days).items():
         print(row(group, chosen.law[-11:], members, two_point))

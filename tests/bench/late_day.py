@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import random
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,8 +62,16 @@ def has_power(room: LateRoom) -> bool:
     return warm >= 0.97 * (MINUTES - SETTLED_MINUTE)
 
 
-def trace(room: LateRoom, law: Law, *, simple: bool = False) -> Trace:
-    """Run one day."""
+def trace(room: LateRoom, law: Law, *, simple: bool = False, irregular: bool = False) -> Trace:
+    """Run one day.
+
+    Args:
+        room: which room.
+        law: which law.
+        simple: whether the law has no fusion.
+        irregular: whether decisions come up to half a minute early or late, as on a busy machine at a high time scale.
+    """
+    hurry = random.Random(room.seed)
     plant = Late(room)
     sensors = late_sensors(room, faulty=not simple)
     last: dict[str, float] = {}
@@ -71,7 +80,8 @@ def trace(room: LateRoom, law: Law, *, simple: bool = False) -> Trace:
         plant.step(60)
         new = {each.name: value for each in sensors if (value := each.read(plant.air_c, minute)) is not None}
         last |= new
-        plant.level_pct = level = law.level(last if simple else new, minute * 60.0)
+        now_s = minute * 60.0 + (hurry.uniform(-29, 29) if irregular else 0.0)
+        plant.level_pct = level = law.level(last if simple else new, now_s)
         result.temperatures_c.append(plant.air_c)
         result.levels.append(level)
     return result
@@ -90,10 +100,12 @@ def summary(seed: int, day: Trace) -> LateDay:
     )
 
 
-def play(law: str, seed: int) -> LateDay | None:
+def play(law: str, irregular: bool, seed: int) -> LateDay | None:
     """Run the law, by name or `module:Class`, in the room of a seed; None if the room lacks the power."""
     room = late_room(seed)
-    return summary(seed, trace(room, make(law), simple=law in SIMPLE)) if has_power(room) else None
+    if not has_power(room):
+        return None
+    return summary(seed, trace(room, make(law), simple=law in SIMPLE, irregular=irregular))
 
 
 def make(law: str) -> Law:
