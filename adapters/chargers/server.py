@@ -60,7 +60,7 @@ class Server:
             self._room -= strangers
             self._door = Door(lambda visitor: ServerConnection(self, visitor), outside.context, room, strangers)
         self._sockets = Sockets([], [])
-        self._check_at_s = 0.0
+        self._check_at_s, self._accounts_version = 0.0, self.authenticator.version() if self.authenticator else ()
         self._servers: list[asyncio.Server] = []
         self._connections: set[ServerConnection] = set()
 
@@ -112,10 +112,12 @@ class Server:
             connection.abort("does not answer to pings")
         for connection in self.keepalive.overdue_handshakes(now_s):
             connection.abort("the handshake takes too long")
-        if now_s >= self._check_at_s:
+        if self.authenticator is not None and now_s >= self._check_at_s:
             self._check_at_s = now_s + CHECK_S
-            for connection in [each for each in self._connections if not each.may_stay]:
-                connection.drop("its account was removed or changed")
+            if (version := self.authenticator.version()) != self._accounts_version:
+                self._accounts_version = version
+                for connection in [each for each in self._connections if not each.may_stay]:
+                    connection.drop("its account was removed or changed")
 
     def add(self, connection: "ServerConnection", now_s: float) -> None:
         """Take a connection; where there are too many, drop the one whose handshake has taken longest."""

@@ -27,6 +27,10 @@ class Accounts(Protocol):
         """Return whether the account still has the same password and rights."""
         ...
 
+    def version(self) -> tuple[object, ...]:
+        """Return a value that is another one after every change of the accounts."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -93,6 +97,10 @@ class Authenticator:
             return guest.account is not None and self._accounts.is_current(guest.account)
         except AccountError:
             return False
+
+    def version(self) -> tuple[object, ...]:
+        """Return a value that is another one after every change of the accounts."""
+        return self._accounts.version()
 
 
 def may_read(account: Account) -> bool:

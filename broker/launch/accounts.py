@@ -97,13 +97,20 @@ class Logins:
         """
         return account == (self._operator() if account.name == OPERATOR else self._current().get(account.name))
 
+    def version(self) -> tuple[object, ...]:
+        """Return a value that is another one after every change of an account."""
+        return self._stamp(FILE), self._stamp(OPERATOR)
+
+    def _stamp(self, name: str) -> tuple[int, int, int] | None:
+        try:
+            found = (self._data_dir / CREDENTIALS / name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_size)
+
     def _current(self) -> dict[str, Account]:
         """Return the accounts, read once for each version of the file, which is only ever replaced as a whole."""
-        try:
-            found = (self._data_dir / CREDENTIALS / FILE).stat()
-            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            seen = None
+        seen = self._stamp(FILE)
         if seen is None or seen != self._seen:
             self._accounts = read_accounts(self._data_dir)
             self._seen = seen
