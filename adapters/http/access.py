@@ -97,7 +97,7 @@ class LoginCheck:
         visitor.admitted()
         if self._running[account.name] >= MOST_REQUESTS:
             raise _too_many(f"{MOST_REQUESTS} requests of {account.name} are being answered already")
-        _check_role(account, scope["method"], scope["path"])
+        _check_role(account, scope.get("method", "GET"), scope["path"])
         return account
 
 

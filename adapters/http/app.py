@@ -1,6 +1,7 @@
 """Puts an HTTP application together: its own resources, the common ones, errors in JSON, and a limit on requests at once."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.client.errors import ClientError
@@ -44,6 +45,7 @@ def application(
     access: WebAccess,
     max_concurrent: int = MAX_CONCURRENT,
     authenticator: Authenticator | None = None,
+    others: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the ASGI application.
 
@@ -54,10 +56,11 @@ def application(
         access: from where browsers may use it.
         max_concurrent: requests beyond this number are answered with 503.
         authenticator: checks the logins of clients beyond this machine; None: there are none.
+        others: routes of another kind, such as websockets.
     """
     everything = [*resources, *_common(document, watch)]
     app = Starlette(
-        routes=[Route(each.path, each) for each in everything],
+        routes=[*others, *(Route(each.path, each) for each in everything)],
         exception_handlers={
             HTTPException: _on_no_route(everything),
             HttpError: on_http_error,

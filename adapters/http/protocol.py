@@ -131,6 +131,10 @@ class JsonProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(pieces[0])
             except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self._clear_deadline()
+                    self.handle_websocket_upgrade()
+                    return
                 pieces = [memoryview(self._head_without_upgrade()), pieces[0][upgrade.args[0] :]]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -167,13 +171,13 @@ class JsonProtocol(HttpToolsProtocol):
             raise _HEAD_TOO_LARGE
         if self.parser.get_method() == b"CONNECT":
             raise _NO_HTTP
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() and not self._should_upgrade():
             return  # the request starts once more, see `_feed`
         if len(self.pipeline) >= MAX_PIPELINED:
             self._refusal = _TOO_MANY_PIPELINED
             raise _TOO_MANY_PIPELINED
         super().on_headers_complete()
-        self._expected = Expected.BODY
+        self._expected = Expected.BODY if not self.parser.should_upgrade() else Expected.REQUEST
 
     def on_body(self, body: bytes) -> None:
         """Take a chunk of the body, or drop it if the request is already answered."""

@@ -20,20 +20,24 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 30
 STOP_TIMEOUT_S = 2
 """How long a stop waits for running requests."""
+LARGEST_FRAME_BYTES = 64 * 1024
+"""Of a message that a client sends over a websocket."""
 LAST_ANSWERS_S = 0.5
 """How long the remaining requests then have to answer that the server is being stopped."""
 
 
 class HttpServer:
-    """Serves one ASGI application on every address of `listening`."""
+    """Serves one ASGI application on every address of `listening`, also over websockets where it is asked for."""
 
-    def __init__(self, app: ASGIApp, listening: Listening) -> None:
+    def __init__(self, app: ASGIApp, listening: Listening, websockets: bool = False) -> None:
         self._listening = listening
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
                 http=JsonProtocol,
-                ws="none",
+                ws="websockets-sansio" if websockets else "none",
+                ws_max_size=LARGEST_FRAME_BYTES,
+                ws_per_message_deflate=websockets,
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,

@@ -2,7 +2,8 @@
 
 from adapters.listening import read_listening
 from adapters.web.component import Web
-from adapters.web.declaration import DECLARATION, PORT
+from adapters.web.declaration import CLIENT, DECLARATION, PORT
+from adapters.web.tap import Tap
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings
 
@@ -13,7 +14,8 @@ def main() -> None:
 
 
 def _web(settings: Settings) -> Web:
-    return Web(read_listening(settings, PORT), settings.components)
+    tap = Tap(settings.broker_address(CLIENT), f"{CLIENT}-live")
+    return Web(read_listening(settings, PORT), tap, settings.components)
 
 
 if __name__ == "__main__":

@@ -3,27 +3,38 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import Metric
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from adapters.client.aio_recorder import RecorderClient
 from adapters.http.app import application
 from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
+from adapters.web.assets import Assets
 from adapters.web.broker import BrokerFigures
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
 from adapters.web.overview import Overview
+from adapters.web.page import Page, WrongRequest
+from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql
 from adapters.web.routes import Routes
 from adapters.web.systems import systems
+from adapters.web.tap import Tap
 from adapters.web.watch import Watch
 from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 from broker.runtime.settings import release
+
+TIMEOUT_S, SQL_TIMEOUT_S = 20.0, 60.0
 
 
 class Web:
@@ -31,20 +42,23 @@ class Web:
 
     Args:
         listening: address and port of the server.
+        tap: on the broker, for the pages that are open.
         expected: names of the components that are to run; empty: all that have ever been online.
     """
 
-    def __init__(self, listening: Listening, expected: tuple[str, ...] = ()) -> None:
-        self._listening = listening
+    def __init__(self, listening: Listening, tap: Tap, expected: tuple[str, ...] = ()) -> None:
+        self._listening, self._tap = listening, tap
         self._overview = Overview((CLIENT, ComponentState(Presence.ONLINE, "", release())), expected)
         self._broker, self._systems = BrokerFigures(), systems()
         self._recorder, self._watch = RecorderClient(CLIENT), BrokerWatch()
         self._recording = Watch(self._recorder)
         self._process = ProcessCollector(namespace="scaup_web", registry=CollectorRegistry(auto_describe=False))
         self._bus: Bus | None = None
-        routes = Routes(self._overview, self._watch, self._figures)
-        resources = routes.resources()
-        self.app = application(resources, DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator)
+        resources = Routes(self._overview, self._watch, self._figures, Assets()).resources()
+        live = WebSocketRoute("/live", self._live)
+        self.app = application(
+            resources, DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator, others=[live]
+        )
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Keep what a message reports.
@@ -77,12 +91,46 @@ class Web:
         self._bus = bus
         looking = asyncio.create_task(self._recording.run(bus), name="watch")
         try:
-            await serve(HttpServer(self.app, self._listening), self._watch, bus, working)
+            await serve(HttpServer(self.app, self._listening, websockets=True), self._watch, bus, working)
         finally:
+            self._tap.stop()
             looking.cancel()
             await asyncio.wait({looking})
         if not looking.cancelled():
             looking.result()
+
+    async def _live(self, socket: WebSocket) -> None:
+        await socket.accept()
+        await Page(socket, self._tap, self._ask).run()
+
+    async def _ask(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question of a page.
+
+        Raises:
+            WrongRequest: there is no such question, or its parameters are wrong.
+            ClientError: the recorder cannot answer.
+        """
+        if self._bus is None:
+            raise WrongRequest("the server is starting")
+        try:
+            if name == "sql":
+                return await self._sql(self._bus, msgspec.convert(parameters, Sql))
+            question = QUESTIONS.get(name)
+            if question is None:
+                raise WrongRequest(f"there is no question {name[:100]!r}")
+            statement = question.statement(msgspec.convert(parameters, question.parameters))
+        except msgspec.ValidationError as error:
+            raise WrongRequest(f"wrong parameters of {name!r}: {error}") from error
+        request = QueryRequest(sql=statement.sql, parameters=statement.parameters, timeout_s=TIMEOUT_S)
+        return question.answer(await self._recorder.query(self._bus, request, TIMEOUT_S))
+
+    async def _sql(self, bus: Bus, query: Sql) -> dict[str, Any]:
+        if len(query.sql) > LONGEST_SQL:
+            raise WrongRequest(f"the query is longer than {LONGEST_SQL} characters")
+        most = max(1, min(query.rows, MOST_ROWS))
+        request = QueryRequest(sql=query.sql, max_rows=most, timeout_s=SQL_TIMEOUT_S)
+        answer = await self._recorder.query_some(bus, request, SQL_TIMEOUT_S)
+        return {"columns": answer.columns, "rows": answer.rows, "truncated": answer.truncated}
 
     def _figures(self, broker_error: str | None, now_at: datetime) -> Iterator[Metric]:
         self._recording.read()

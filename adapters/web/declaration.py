@@ -38,13 +38,14 @@ BROKER_FILTERS = tuple(
 
 DECLARATION = Declaration(
     name=CLIENT,
-    summary="health and metrics of the whole system over HTTP",
+    summary="the web page, health and metrics of the whole system",
     subscribes=(STATE, WARNING, REJECTED, storage.STATS, *SYSTEM_STREAMS),
     subscribes_also=(RECORDED_TOPIC, *BROKER_FILTERS),
     publishes=(storage.QUERY, storage.CANCEL),
     variables=(PORT,),
     listens=(PORT,),
     addresses=(
+        Address("http://{host}:{SCAUP_WEB_PORT}", "the web page"),
         Address("http://{host}:{SCAUP_WEB_PORT}/health", "whether all of it works"),
         Address("http://{host}:{SCAUP_WEB_PORT}/metrics", "figures for Prometheus"),
     ),

@@ -8,29 +8,30 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from adapters.http.errors import JsonResponse, Unavailable
 from adapters.http.resource import Resource
 from adapters.http.watch import BrokerWatch
+from adapters.web.assets import Assets
 from adapters.web.overview import Overview, Status
 
 _FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-PAGE_HEADERS = {
-    **_FRESH,
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
-"""The page needs nothing from anywhere, so nothing is allowed."""
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Scaup</title></head>
-<body><h1>Scaup</h1>
-<ul>
-<li><a href="/health">Health</a>: whether all of it works, as JSON</li>
-<li><a href="/metrics">Metrics</a>: figures for Prometheus</li>
-<li><a href="/docs">API</a>: what this server answers</li>
-</ul></body></html>
-"""
+VIEWS = (
+    "/",
+    "/topics",
+    "/timeline",
+    "/heating",
+    "/heating/{of}",
+    "/fastening",
+    "/fastening/{of}",
+    "/machines",
+    "/charging",
+    "/energy",
+    "/energy/{of}",
+    "/sql",
+)
+"""Paths of the page. All of them are answered with the same file, which shows the view of its address."""
 
 
 class Routes:
@@ -40,20 +41,23 @@ class Routes:
         overview: of the components and the recorder.
         watch: on the broker.
         figures: yields the metrics, given why the broker is unreachable (None if it is not) and the time.
+        assets: of the page.
     """
 
     def __init__(
-        self, overview: Overview, watch: BrokerWatch, figures: Callable[[str | None, datetime], Iterator[Metric]]
+        self,
+        overview: Overview,
+        watch: BrokerWatch,
+        figures: Callable[[str | None, datetime], Iterator[Metric]],
+        assets: Assets,
     ) -> None:
-        self._overview, self._watch, self._figures = overview, watch, figures
+        self._overview, self._watch, self._figures, self._assets = overview, watch, figures, assets
 
     def resources(self) -> list[Resource]:
         """Return the resources of this server."""
-        return [Resource("/", GET=self.page), Resource("/health", GET=self.health), Resource("/metrics", GET=self.metrics)]
-
-    async def page(self, _request: Request) -> Response:
-        """Answer with links."""
-        return HTMLResponse(_PAGE, headers=PAGE_HEADERS)
+        pages = [Resource(path, GET=self._assets.page) for path in VIEWS]
+        own = [Resource("/health", GET=self.health), Resource("/metrics", GET=self.metrics)]
+        return [*own, *pages, *self._assets.resources()]
 
     async def health(self, _request: Request) -> Response:
         """Answer with the state of the system: 200, or 503 if a part of it does not work."""

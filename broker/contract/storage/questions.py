@@ -71,3 +71,83 @@ def since(after: int) -> Statement:
 
 def _any_of(filters: "list[str] | tuple[str, ...]") -> str:
     return literal(f"(?s)({'|'.join(map(filter_pattern, filters))})")
+
+
+_FIELD = """
+WITH found AS (
+    SELECT number, retain, epoch_us(received_at) / 1e6 AS at_s, {value} AS value
+    FROM messages WHERE topic = $topic AND {condition}
+)
+"""
+
+_SERIES = """
+SELECT min(at_s) AS first_s, arg_min(value, number) AS first, arg_min(at_s, value) AS lowest_s, min(value) AS lowest,
+       arg_max(at_s, value) AS highest_s, max(value) AS highest, max(at_s) AS last_s, arg_max(value, number) AS last,
+       count(*) AS count, max(number) AS number, arg_max(retain, number) AS retained
+FROM found WHERE isfinite(value) GROUP BY floor((at_s - $from_s) / $width_s) ORDER BY first_s
+"""
+
+_VALUES = "SELECT number, at_s, value FROM found WHERE isfinite(value) ORDER BY number DESC LIMIT $rows"
+_AFTER = "SELECT number, at_s, value FROM found ORDER BY number LIMIT 10000"
+
+_MESSAGES = """
+SELECT number, epoch_us(received_at) / 1e6 AS at_s, epoch_us(event_at) / 1e6 AS plant_s,
+       coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload, source, retain
+FROM messages WHERE topic = $topic AND ($before IS NULL OR number < $before) ORDER BY number DESC LIMIT $rows
+"""
+
+_TABLES = """
+SELECT table_name AS "table", string_agg(column_name || ' ' || lower(data_type), ', ' ORDER BY ordinal_position) AS columns
+FROM information_schema.columns WHERE table_schema = 'main' GROUP BY table_name ORDER BY table_name
+"""
+
+
+def series(topic: str, field: str, from_s: float, until_s: float, points: int) -> Statement:
+    """Return the statement for a numeric field of a topic, with as many parts of time as there are points.
+
+    A row is a part with values: its first, lowest, highest and last value, each with its instant (`first`, `first_s`), the
+    number of values, the highest message number, and whether the last message is retained. This draws the same line as all
+    values would (M4: Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", VLDB 2014).
+
+    Args:
+        topic: a topic, without wildcards.
+        field: path such as `value` or `heat.power`; empty: the payload itself is the number.
+        from_s: first instant, wall time, s since 1970.
+        until_s: last instant.
+        points: number of parts, at least 1.
+    """
+    width_s = max((until_s - from_s) / max(1, points), 1e-6)
+    return _field(topic, field, _SERIES, _between(from_s, until_s), width_s=width_s, from_s=from_s, until_s=until_s)
+
+
+def values(topic: str, field: str, from_s: float, until_s: float, rows: int) -> Statement:
+    """Return the statement for the newest values of a field between two instants: `number`, `at_s`, `value`."""
+    return _field(topic, field, _VALUES, _between(from_s, until_s), from_s=from_s, until_s=until_s, rows=rows)
+
+
+def after(topic: str, field: str, number: int) -> Statement:
+    """Return the statement for the values of a field in messages with a higher number: `number`, `at_s`, `value` or null."""
+    return _field(topic, field, _AFTER, "number > $after", after=number)
+
+
+def messages(topic: str, rows: int, before: int | None = None) -> Statement:
+    """Return the statement for the newest messages of a topic, of those with a lower number than `before`."""
+    return Statement(_MESSAGES, {"topic": topic, "rows": rows, "before": before})
+
+
+def tables() -> Statement:
+    """Return the statement for all tables and views, each with its columns in one text."""
+    return Statement(_TABLES, {})
+
+
+def _between(from_s: float, until_s: float) -> str:
+    """Return the condition on the instants, as literals: parameters would keep the database from skipping what is outside."""
+    return f"received_at >= make_timestamptz({round(from_s * 1e6)}) AND received_at < make_timestamptz({round(until_s * 1e6)})"
+
+
+def _field(topic: str, field: str, selected: str, condition: str, **parameters: float) -> Statement:
+    path = "$" + "".join(f'."{each}"' if not each.isdigit() else f"[{each}]" for each in field.split(".") if each)
+    value = "TRY_CAST(TRY(payload->>$path) AS DOUBLE)"
+    used = {name: each for name, each in parameters.items() if f"${name}" in selected or f"${name}" in condition}
+    sql = _FIELD.format(value=value, condition=condition) + selected
+    return Statement(sql, {"topic": topic, "path": path, **used})

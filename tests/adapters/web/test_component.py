@@ -2,25 +2,30 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.listening import Listening
+from adapters.web.assets import PAGE_HEADERS
 from adapters.web.component import Web
 from adapters.web.declaration import PORT
-from adapters.web.routes import PAGE_HEADERS
+from adapters.web.tap import Tap
 from broker.errors import Rejected
 from broker.message import Message
+from broker.mqtt.options import Address
 from tests.adapters.http.fakes import Answer, FakeBus, call, running
 from tests.adapters.web.test_overview import OFFLINE, state, stats
 
 HOST = {"host": "localhost"}
+TAP = Tap(Address(host="localhost", port=1883), "web-live")
+"""Never connected: no page is open."""
 
 
 def get(path: str, *messages: Message, there: bool = True, **headers: str) -> Answer:
     async def ask() -> Answer:
-        web, bus = Web(Listening(("127.0.0.1",), 0, PORT.name)), FakeBus()
+        web, bus = Web(Listening(("127.0.0.1",), 0, PORT.name), TAP), FakeBus()
         bus.there = there
         for each in messages:
             assert web.on_message(each, 0.0) == []
@@ -63,8 +68,8 @@ def test_metrics_are_openmetrics_where_that_is_asked_for() -> None:
 def test_the_page_allows_nothing_but_itself() -> None:
     answer = get("/")
     assert answer.status == 200
-    assert b'href="/health"' in answer.body
-    assert b"<script" not in answer.body
+    assert b"<scaup-app>" in answer.body
+    assert re.findall(rb"<script(.*?)>", answer.body) == [b' type="module" src="/static/app.js"']
     assert answer.headers["content-security-policy"] == PAGE_HEADERS["Content-Security-Policy"]
 
 
@@ -76,4 +81,4 @@ def test_the_document_describes_this_health() -> None:
 
 def test_a_topic_that_is_not_subscribed_to_is_rejected() -> None:
     with pytest.raises(Rejected, match="nothing is known"):
-        Web(Listening(("127.0.0.1",), 0, PORT.name)).on_message(Message(topic="machines/1/reading", payload=b"{}"), 0.0)
+        Web(Listening(("127.0.0.1",), 0, PORT.name), TAP).on_message(Message(topic="machines/1/reading", payload=b"{}"), 0.0)

@@ -1,0 +1,133 @@
+"""The websocket of one open page.
+
+The page sends requests as JSON, each with an `id` that it chooses:
+
+    {"id": 1, "show": "tree", "open": ["heating"], "filter": "", "start": 0, "count": 60}
+    {"id": 2, "show": "topic", "topic": "heating/room-1/state"}
+    {"id": 3, "show": "latest", "filters": ["components/+/state"]}
+    {"id": 1, "hide": true}
+    {"id": 4, "ask": "topic.series", "with": {"topic": "…"}}
+    {"id": 4, "cancel": true}
+
+What is shown is sent when it has changed, ten times a second at most. While the page takes no more, nothing is collected for
+it but the latest values. An answer to `ask` comes once, as `{"id": 4, "rows": […]}` or `{"id": 4, "error": "…"}`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from adapters.client.errors import ClientError
+from adapters.web.live import Topic
+from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
+from adapters.web.tap import Tap
+
+PERIOD_S = 0.1
+MOST_SHOWN = 64
+MOST_ASKED = 16
+LARGEST_REQUEST = 64 * 1024
+
+Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class WrongRequest(Exception):
+    """A request of a page that cannot be understood."""
+
+
+class Page:
+    """One open page.
+
+    Args:
+        socket: accepted already.
+        tap: on the broker.
+        ask: answers a question by its name and parameters; raises ClientError.
+    """
+
+    def __init__(self, socket: WebSocket, tap: Tap, ask: Ask) -> None:
+        self._socket, self._tap, self._ask = socket, tap, ask
+        self._shown: dict[int, Shown] = {}
+        self._asked: dict[int, asyncio.Task[None]] = {}
+        self._sending = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve the page until it is closed."""
+        self._tap.add(self._on_topic)
+        sending = asyncio.create_task(self._send_changes())
+        try:
+            while True:
+                await self._take(await self._socket.receive_text())
+        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message
+            pass
+        finally:
+            self._tap.remove(self._on_topic)
+            for each in (sending, *self._asked.values()):
+                each.cancel()
+
+    def _on_topic(self, topic: Topic) -> None:
+        for each in self._shown.values():
+            each.on_topic(topic)
+
+    async def _send_changes(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            now_s = time.time()
+            for number, shown in list(self._shown.items()):
+                if (content := shown.update(now_s)) is not None:
+                    await self._send({"id": number, **content})
+
+    async def _send(self, content: dict[str, Any]) -> None:
+        async with self._sending:
+            await self._socket.send_text(orjson.dumps(content).decode())
+
+    async def _take(self, text: str) -> None:
+        number = 0
+        try:
+            if len(text) > LARGEST_REQUEST:
+                raise WrongRequest("the request is too large")
+            request = orjson.loads(text)
+            if not isinstance(request, dict) or not isinstance(request.get("id"), int):
+                raise WrongRequest("a request is an object with a number `id`")
+            number = request["id"]
+            self._begin(number, request)
+        except (WrongRequest, ValueError) as error:
+            await self._send({"id": number, "error": str(error)})
+
+    def _begin(self, number: int, request: dict[str, Any]) -> None:
+        if request.get("hide"):
+            self._shown.pop(number, None)
+        elif request.get("cancel"):
+            if (task := self._asked.pop(number, None)) is not None:
+                task.cancel()
+        elif "show" in request:
+            if number not in self._shown and len(self._shown) >= MOST_SHOWN:
+                raise WrongRequest(f"{MOST_SHOWN} live parts are shown already")
+            self._shown[number] = self._show(request)
+        elif isinstance(name := request.get("ask"), str):
+            if len(self._asked) >= MOST_ASKED:
+                raise WrongRequest(f"{MOST_ASKED} questions are being answered already")
+            self._asked[number] = asyncio.create_task(self._answer(number, name, request.get("with") or {}))
+        else:
+            raise WrongRequest("a request has one of show, hide, ask, cancel")
+
+    def _show(self, request: dict[str, Any]) -> Shown:
+        topics = self._tap.topics
+        match request:
+            case {"show": "tree", "open": list(opened), "filter": str(text), "start": int(start), "count": int(count)}:
+                return TreeShown(topics, [each for each in opened if isinstance(each, str)], text, start, count)
+            case {"show": "topic", "topic": str(name)}:
+                return TopicShown(topics, name)
+            case {"show": "latest", "filters": list(filters)} if all(isinstance(each, str) for each in filters):
+                return LatestShown(topics, filters)
+        raise WrongRequest(f"nothing can be shown for {str(request)[:200]}")
+
+    async def _answer(self, number: int, name: str, parameters: dict[str, Any]) -> None:
+        try:
+            content = await self._ask(name, parameters)
+        except (ClientError, WrongRequest) as error:
+            content = {"error": str(error)}
+        self._asked.pop(number, None)
+        await self._send({"id": number, **content})

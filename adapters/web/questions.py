@@ -1,0 +1,142 @@
+"""The questions that a page may ask the recorder by name, with the answers in the shape that it needs."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from broker.contract.sql import Statement
+from broker.contract.storage import questions
+
+SHORTEST_HOLE_S, HOLE_SPACINGS = 5.0, 5.0
+"""A pause longer than both, the second as a multiple of the usual pause between two values, is a hole: no line crosses it."""
+MOST_POINTS, MOST_ROWS = 5_000, 5_000
+LONGEST_SQL = 50_000
+
+Rows = list[dict[str, Any]]
+
+
+class SeriesOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field of a topic between two instants, seconds since 1970, with the detail of so many points."""
+
+    topic: str
+    field: str
+    from_s: float = msgspec.field(name="from")
+    until_s: float = msgspec.field(name="until")
+    points: int
+
+
+class ValuesOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest values of a field between two instants."""
+
+    topic: str
+    field: str
+    from_s: float = msgspec.field(name="from")
+    until_s: float = msgspec.field(name="until")
+    rows: int
+
+
+class After(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The values of a field that were recorded after a message with this number."""
+
+    topic: str
+    field: str
+    number: int
+
+
+class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest messages of a topic before one with this number."""
+
+    topic: str
+    rows: int = 50
+    before: int | None = None
+
+
+class Sql(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Any query."""
+
+    sql: str
+    rows: int = MOST_ROWS
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question without parameters."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A question: the shape of its parameters, its statement, and how its rows become the answer."""
+
+    parameters: type[Any]
+    statement: Callable[[Any], Statement]
+    answer: Callable[[Rows], dict[str, Any]] = lambda rows: {"rows": rows}
+
+
+def _series(of: SeriesOf) -> Statement:
+    return questions.series(of.topic, of.field, of.from_s, of.until_s, min(of.points, MOST_POINTS))
+
+
+def series(rows: Rows) -> dict[str, Any]:
+    """Join the parts of a series to one line: times in s and values, None where there is a hole.
+
+    Args:
+        rows: of `broker.contract.storage.questions.series`, in the order of time.
+    """
+    at: list[float] = []
+    value: list[float | None] = []
+    spacing = _usual_spacing(rows)
+    hole = max(SHORTEST_HOLE_S, HOLE_SPACINGS * spacing)
+    before: float | None = None
+    for row in rows:
+        points = sorted({(row[f"{name}_s"], row[name]) for name in ("first", "lowest", "highest", "last")}, key=lambda p: p[0])
+        if before is not None and points[0][0] - before > hole:
+            at.append((points[0][0] + before) / 2)
+            value.append(None)
+        for instant, number in points:
+            at.append(instant)
+            value.append(number)
+        before = points[-1][0]
+    return {
+        "at": at,
+        "value": value,
+        "steps": any(row["retained"] for row in rows) and all(_is_set(each) for each in value),
+        "number": max((row["number"] for row in rows), default=0),
+        "spacing": spacing,
+        "count": sum(row["count"] for row in rows),
+    }
+
+
+def _is_set(value: float | None) -> bool:
+    """Return whether it looks like a value that was set, and holds until the next one: a setpoint, a level."""
+    return value is None or (2 * value).is_integer()
+
+
+def _usual_spacing(rows: Rows) -> float:
+    """Return the usual pause between two values, s."""
+    inside = [(row["last_s"] - row["first_s"]) / (row["count"] - 1) for row in rows if row["count"] > 1]
+    between = [later["first_s"] - earlier["last_s"] for earlier, later in pairwise(rows)]
+    pauses = inside if len(inside) > len(rows) / 2 else [*inside, *between]
+    return statistics.median(pauses) if pauses else 0.0
+
+
+def _pairs(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": [[row["number"], row["at_s"], row["value"] if _finite(row["value"]) else None] for row in rows]}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _values(of: ValuesOf) -> Statement:
+    return questions.values(of.topic, of.field, of.from_s, of.until_s, min(of.rows, MOST_ROWS))
+
+
+QUESTIONS: dict[str, Question] = {
+    "series": Question(SeriesOf, _series, series),
+    "values": Question(ValuesOf, _values, _pairs),
+    "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number), _pairs),
+    "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),
+    "tables": Question(Nothing, lambda _: questions.tables()),
+}

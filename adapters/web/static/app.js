@@ -1,0 +1,66 @@
+/** The frame of the page: navigation, the view of the present address, and alerts about what is unreachable. */
+import { Element, html, nothing } from "./element.js";
+import { connection } from "./connection.js";
+
+/** @type {{path: string, label: string, tag: string, icon: string, load: () => Promise<unknown>}[]} */
+const VIEWS = [
+  { path: "/", label: "Now", tag: "now-view", icon: "M3 12h4l3-8 4 16 3-8h4", load: () => import("./views/now.js") },
+  { path: "/topics", label: "Topics", tag: "topics-view", icon: "M4 6h16M8 12h12M8 18h12M4 6v12", load: () => import("./views/topics.js") },
+  { path: "/timeline", label: "Timeline", tag: "timeline-view", icon: "M4 19V5M4 19h16M7 15l4-5 3 3 5-7", load: () => import("./views/timeline.js") },
+  { path: "/sql", label: "SQL", tag: "sql-view", icon: "M5 7c0-2 14-2 14 0v10c0 2-14 2-14 0zM5 7c0 2 14 2 14 0M5 12c0 2 14 2 14 0", load: () => import("./views/sql.js") },
+];
+
+class App extends Element {
+  begin() {
+    this.listen(window, "popstate", () => this.update());
+    this.listen(this, "click", (event) => this.follow(event));
+    this.listen(connection, "change", () => this.update());
+    connection.connect();
+    // A page that loads reports nothing for the first two seconds.
+    this.since = Date.now();
+    setTimeout(() => this.update(), 2000);
+  }
+
+  /** Follow a link inside the page without loading the page again. @param {MouseEvent} event */
+  follow(event) {
+    const link = event.composedPath().find((each) => each instanceof HTMLAnchorElement);
+    if (!(link instanceof HTMLAnchorElement) || link.origin !== location.origin || link.target || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (!VIEWS.some((each) => each.path === "/" + link.pathname.split("/")[1])) return;
+    event.preventDefault();
+    history.pushState(null, "", link.href);
+    this.update();
+    this.querySelector("main")?.focus();
+    scrollTo(0, 0);
+  }
+
+  get view() {
+    const first = "/" + location.pathname.split("/")[1];
+    return VIEWS.find((each) => each.path === first) ?? VIEWS[0];
+  }
+
+  template() {
+    const view = this.view;
+    document.title = `${view.label} · Scaup`;
+    view.load();
+    return html`
+      <a class="skip" href="#main">Skip to content</a>
+      <nav class="side" aria-label="Views">
+        <a class="brand" href="/"><img src="/static/icon.svg" alt="">Scaup</a>
+        <ul>${VIEWS.map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
+          <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${each.icon}></path></svg>${each.label}</a></li>`)}</ul>
+      </nav>
+      <header class="head"><h1>${view.label}</h1></header>
+      <main id="main" tabindex="-1">
+        ${connection.open || Date.now() - (this.since ?? 0) < 2000 ? nothing : html`<p class="alert" role="alert">The web server cannot be reached. Trying again.</p>`}
+        ${this.element(view.tag)}
+      </main>`;
+  }
+
+  /** The element of the present view, made once for as long as the view stays. @param {string} tag */
+  element(tag) {
+    if (this.present?.localName !== tag) this.present = document.createElement(tag);
+    return this.present;
+  }
+}
+
+customElements.define("scaup-app", App);

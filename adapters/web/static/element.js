@@ -1,0 +1,55 @@
+/** The base of all elements: it renders a template into itself, at most once a frame. */
+import { html, nothing, render } from "/vendor/lit-html.js";
+
+export { html, nothing };
+
+export class Element extends HTMLElement {
+  constructor() {
+    super();
+    this.waiting = false;
+    /** @type {(() => void)[]} Called when the element is removed. */
+    this.cleanups = [];
+  }
+
+  connectedCallback() {
+    this.begin();
+    this.update();
+  }
+
+  disconnectedCallback() {
+    for (const each of this.cleanups.splice(0)) each();
+  }
+
+  /** Start what has to be stopped when the element is removed: see `cleanups`. */
+  begin() {}
+
+  /** Render in the next frame. */
+  update() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      if (this.isConnected) render(this.template(), this);
+    });
+  }
+
+  /** @returns {unknown} */
+  template() {
+    return nothing;
+  }
+
+  /**
+   * Listen until the element is removed.
+   * @param {EventTarget} target @param {string} type @param {(event: any) => void} listener
+   */
+  listen(target, type, listener) {
+    target.addEventListener(type, listener);
+    this.cleanups.push(() => target.removeEventListener(type, listener));
+  }
+
+  /** @param {number} ms @param {() => void} action */
+  every(ms, action) {
+    const timer = setInterval(() => document.hidden || action(), ms);
+    this.cleanups.push(() => clearInterval(timer));
+  }
+}

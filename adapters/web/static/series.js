@@ -1,0 +1,79 @@
+/** A series of one field of one topic: its history from the recorder, continued by what the recorder commits. */
+import { connection } from "./connection.js";
+
+/** Points of a series, as many as a wide screen has pixels. */
+const POINTS = 1200;
+
+export class FieldSeries {
+  /** @param {string} topic @param {string} field path such as `value` or `a.b`; empty: the payload itself */
+  constructor(topic, field) {
+    this.topic = topic;
+    this.field = field;
+    this.label = field ? `${topic} · ${field}` : topic;
+    /** @type {number[]} */
+    this.at = [];
+    /** @type {(number | null)[]} */
+    this.value = [];
+    this.steps = false;
+    this.number = 0;
+    this.spacing = 0;
+    this.count = 0;
+    /** @type {string | null} */
+    this.error = null;
+  }
+
+  /** Load the part between two instants, in seconds. @param {number} from @param {number} until @param {AbortSignal} signal */
+  async load(from, until, signal) {
+    const { topic, field } = this;
+    const found = await connection.ask("series", { topic, field, from, until, points: POINTS }, signal);
+    Object.assign(this, { at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
+  }
+
+  /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<boolean>} whether there was anything */
+  async follow(signal) {
+    const { topic, field, number } = this;
+    const found = await connection.ask("after", { topic, field, number }, signal);
+    if (!found.rows.length) return false;
+    for (const [recorded, at, value] of found.rows) {
+      this.number = Math.max(this.number, recorded);
+      if (value === null) continue;
+      const last = this.at.length ? this.at[this.at.length - 1] : null;
+      if (last !== null && at - last > Math.max(5 * this.spacing, 5)) {
+        this.at.push((at + last) / 2);
+        this.value.push(null);
+      }
+      this.at.push(at);
+      this.value.push(value);
+    }
+    return true;
+  }
+
+  /** Drop what is before an instant. @param {number} from */
+  trim(from) {
+    let first = 0;
+    while (first < this.at.length - 1 && this.at[first + 1] < from) first += 1;
+    if (first > POINTS) {
+      this.at.splice(0, first);
+      this.value.splice(0, first);
+    }
+  }
+}
+
+/** The paths of all numbers in a payload. @param {string} payload @returns {string[]} */
+export function numericFields(payload) {
+  /** @type {string[]} */
+  const found = [];
+  /** @param {any} value @param {string} path */
+  const walk = (value, path) => {
+    if (typeof value === "number" || typeof value === "boolean") found.push(path);
+    else if (value && typeof value === "object" && found.length < 100) {
+      for (const [key, each] of Object.entries(value)) walk(each, path ? `${path}.${key}` : key);
+    }
+  };
+  try {
+    walk(JSON.parse(payload), "");
+  } catch {
+    // not JSON: there are no fields
+  }
+  return found;
+}

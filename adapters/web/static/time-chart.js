@@ -1,0 +1,231 @@
+/**
+ * A chart of values over time, drawn by uPlot. A line never crosses a hole, and values that hold until the next one are steps.
+ * Zoom with the wheel, by dragging, with two fingers, or with + and -; move with Shift and dragging, or with the arrows.
+ * @typedef {{label: string, at: number[], value: (number | null)[], steps: boolean, unit?: string}} Series `at` in seconds
+ */
+import uPlot from "/vendor/uPlot.js";
+import { Element, html } from "./element.js";
+import { instant, number } from "./format.js";
+
+export const COLOURS = 6;
+/** Shortest window, in seconds. */
+const SHORTEST_S = 1;
+
+class TimeChart extends Element {
+  constructor() {
+    super();
+    /** @type {Series[]} */
+    this._series = [];
+    this._from = this._until = 0;
+    this.height = 280;
+    /** @type {number | null} */
+    this.cursorAt = null;
+    /** @type {Map<number, {x: number}>} */
+    this.fingers = new Map();
+  }
+
+  /** @param {{series: Series[], from: number, until: number}} content */
+  set content({ series, from, until }) {
+    const shape = JSON.stringify(series.map((each) => [each.label, each.steps]));
+    const same = shape === this.shape;
+    this.shape = shape;
+    this._series = series;
+    this._from = from;
+    this._until = until;
+    if (!same) this.drop();
+    this.update();
+  }
+
+  begin() {
+    const observer = new ResizeObserver(() => this.fit());
+    observer.observe(this);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    this.listen(dark, "change", () => { this.drop(); this.update(); });
+    this.cleanups.push(() => observer.disconnect(), () => this.drop());
+  }
+
+  drop() {
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  fit() {
+    if (this.plot && this.clientWidth) this.plot.setSize({ width: this.clientWidth, height: this.height });
+  }
+
+  template() {
+    requestAnimationFrame(() => this.draw());
+    const at = this.cursorAt;
+    return html`<figure class="chart" role="img" aria-label=${this.summary()} tabindex="0"
+        @keydown=${(event) => this.key(event)} @wheel=${(event) => this.wheel(event)}
+        @pointerdown=${(event) => this.press(event)} @pointermove=${(event) => this.drag(event)}
+        @pointerup=${(event) => this.release(event)} @pointercancel=${(event) => this.release(event)}>
+      <figcaption class="legend">${this._series.map((each, index) => html`<span><span class="key" .style=${`--colour:var(--series-${(index % COLOURS) + 1})`}></span>${each.label}
+        ${at === null ? "" : html`<b>${this.valueAt(each, at)}</b>`}</span>`)}
+        <span class="soft">${at === null ? "" : instant(at)}</span></figcaption>
+      <div class="plot"></div>
+    </figure>`;
+  }
+
+  summary() {
+    return this._series.map((each) => {
+      const known = each.value.filter((value) => value !== null);
+      return known.length ? `${each.label}: ${number(Math.min(...bounded(known)), 2)} to ${number(Math.max(...bounded(known)), 2)}` : `${each.label}: no values`;
+    }).join("; ") || "no values";
+  }
+
+  /** @param {Series} series @param {number} at */
+  valueAt(series, at) {
+    const index = nearest(series.at, at, series.steps);
+    const value = index === -1 ? null : series.value[index];
+    return value === null || value === undefined ? "–" : `${number(value, Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : 2)}${series.unit ? ` ${series.unit}` : ""}`;
+  }
+
+  draw() {
+    const place = this.querySelector(".plot");
+    if (!place || !this.clientWidth) return;
+    const data = aligned(this._series);
+    if (this.plot) {
+      this.plot.setData(data, false);
+      this.plot.setScale("x", { min: this._from, max: this._until });
+      return;
+    }
+    const style = getComputedStyle(this);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const font = `11px ${colour("--font")}`;
+    const axis = { stroke: colour("--ink-soft"), font, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    this.plot = new uPlot({
+      width: this.clientWidth, height: this.height, legend: { show: false }, padding: [8, 8, 0, 0],
+      scales: { x: { time: true, range: () => [this._from, this._until] }, y: { range: (_plot, low, high) => spread(low, high) } },
+      axes: [{ ...axis, space: 70 }, { ...axis, size: 48, values: (_plot, ticks) => ticks.map((each) => (each === null ? "" : compact(each))) }],
+      series: [{}, ...this._series.map((each, index) => ({
+        label: each.label, stroke: colour(`--series-${(index % COLOURS) + 1}`), width: 1.5, spanGaps: false,
+        points: { show: (_plot, _index, first, last) => last - first < 60, size: 4 },
+        paths: each.steps ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
+      }))],
+      cursor: { drag: { x: false, y: false }, points: { size: 6 }, y: false },
+      hooks: { setCursor: [(plot) => this.point(plot)] },
+    }, data, place);
+    this.plot.setScale("x", { min: this._from, max: this._until });
+  }
+
+  /** @param {any} plot */
+  point(plot) {
+    const left = plot.cursor.left;
+    const at = left === null || left === undefined || left < 0 ? null : plot.posToVal(left, "x");
+    if (at === this.cursorAt) return;
+    this.cursorAt = at;
+    this.update();
+  }
+
+  /** @param {number} from @param {number} until */
+  move(from, until) {
+    if (until - from < SHORTEST_S) return;
+    this._from = from;
+    this._until = until;
+    this.plot?.setScale("x", { min: from, max: until });
+    this.dispatchEvent(new CustomEvent("range", { detail: { from, until } }));
+  }
+
+  /** @param {number} at @param {number} factor above 1 shows more */
+  zoom(at, factor) {
+    this.move(at - (at - this._from) * factor, at + (this._until - at) * factor);
+  }
+
+  /** @param {number} x of a pointer, on the screen @returns {number} the instant there */
+  at(x) {
+    const box = this.plot?.over.getBoundingClientRect();
+    return box ? this._from + ((x - box.left) / box.width) * (this._until - this._from) : this._from;
+  }
+
+  /** @param {WheelEvent} event */
+  wheel(event) {
+    event.preventDefault();
+    const span = this._until - this._from;
+    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.move(this._from + (span * event.deltaX) / 1000, this._until + (span * event.deltaX) / 1000);
+    else this.zoom(this.at(event.clientX), Math.exp(event.deltaY / 400));
+  }
+
+  /** @param {PointerEvent} event */
+  press(event) {
+    if (event.button) return;
+    this.fingers.set(event.pointerId, { x: event.clientX });
+    if (event.shiftKey || event.pointerType === "touch") this.panning = true;
+    else this.selectingFrom = event.clientX;
+  }
+
+  /** @param {PointerEvent} event */
+  drag(event) {
+    const finger = this.fingers.get(event.pointerId);
+    if (!finger || !this.panning) return;
+    const others = [...this.fingers].filter(([id]) => id !== event.pointerId).map(([, each]) => each.x);
+    if (others.length === 1) {
+      const before = Math.abs(finger.x - others[0]), now = Math.abs(event.clientX - others[0]);
+      if (before > 8 && now > 8) this.zoom(this.at((event.clientX + others[0]) / 2), before / now);
+    } else if (!others.length) {
+      const moved = this.at(finger.x) - this.at(event.clientX);
+      this.move(this._from + moved, this._until + moved);
+    }
+    finger.x = event.clientX;
+  }
+
+  /** @param {PointerEvent} event */
+  release(event) {
+    if (!this.fingers.delete(event.pointerId)) return;
+    if (this.selectingFrom !== undefined && Math.abs(event.clientX - this.selectingFrom) > 8) {
+      const [from, until] = [this.at(this.selectingFrom), this.at(event.clientX)].sort((a, b) => a - b);
+      this.move(from, until);
+    }
+    this.selectingFrom = undefined;
+    if (!this.fingers.size) this.panning = false;
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const span = this._until - this._from, middle = (this._from + this._until) / 2;
+    if (event.key === "ArrowLeft") this.move(this._from - span / 5, this._until - span / 5);
+    else if (event.key === "ArrowRight") this.move(this._from + span / 5, this._until + span / 5);
+    else if (event.key === "+" || event.key === "ArrowUp") this.zoom(middle, 1 / 1.5);
+    else if (event.key === "-" || event.key === "ArrowDown") this.zoom(middle, 1.5);
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** Put all series on one time axis. @param {Series[]} series @returns {any} */
+function aligned(series) {
+  if (!series.length) return [[]];
+  return uPlot.join(series.map((each) => [each.at, each.value]));
+}
+
+/** @param {number | null} low @param {number | null} high @returns {[number, number]} */
+function spread(low, high) {
+  if (low === null || high === null) return [0, 1];
+  const room = high === low ? Math.max(1, Math.abs(high) * 0.05) : (high - low) * 0.08;
+  return [low - room, high + room];
+}
+
+/** @param {number} value */
+function compact(value) {
+  return Intl.NumberFormat(undefined, { notation: Math.abs(value) >= 1e5 ? "compact" : "standard", maximumFractionDigits: 3 }).format(value);
+}
+
+/** At most 20,000 of the values, since a call takes no more arguments. @param {any[]} values */
+function bounded(values) {
+  const step = Math.ceil(values.length / 20000);
+  return step > 1 ? values.filter((_, index) => index % step === 0) : values;
+}
+
+/** The last value at an instant or before, or with lines the nearest. @param {number[]} all @param {number} at @param {boolean} steps */
+function nearest(all, at, steps) {
+  let low = 0, high = all.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (all[middle] <= at) low = middle + 1;
+    else high = middle;
+  }
+  if (steps || low === 0) return low - 1;
+  return low < all.length && all[low] - at < at - all[low - 1] ? low : low - 1;
+}
+
+customElements.define("time-chart", TimeChart);

@@ -1,0 +1,89 @@
+/** The tree of all topics, and one of them in detail. */
+import { Element, html, nothing } from "../element.js";
+import { connection } from "../connection.js";
+import { age, instant, number, rate, size } from "../format.js";
+import "../topic-tree.js";
+import { pretty } from "../json.js";
+
+class TopicsView extends Element {
+  begin() {
+    const query = new URLSearchParams(location.search);
+    this.filter = query.get("filter") ?? "";
+    this.topic = query.get("topic");
+    this.summary = { total: 0, topics: 0, found: null, skipped: 0 };
+    this.cleanups.push(() => this.live?.hide());
+    this.choose(this.topic);
+    this.every(1000, () => this.update());
+  }
+
+  /** @param {string | null} topic */
+  choose(topic) {
+    this.live?.hide();
+    this.live = null;
+    this.topic = topic;
+    this.message = this.before = null;
+    if (topic !== null) this.live = connection.show({ show: "topic", topic }, (content) => {
+      this.before = this.message;
+      this.message = content.message;
+      this.count = content.count;
+      this.rate = content.rate;
+      this.update();
+    });
+    this.keep();
+    this.update();
+  }
+
+  /** Keep filter and topic in the address. */
+  keep() {
+    const query = new URLSearchParams();
+    if (this.filter) query.set("filter", this.filter);
+    if (this.topic !== null && this.topic !== undefined) query.set("topic", this.topic);
+    const text = query.toString();
+    history.replaceState(null, "", text ? `/topics?${text}` : "/topics");
+  }
+
+  /** @param {string} text */
+  search(text) {
+    this.filter = text;
+    this.keep();
+    this.update();
+  }
+
+  template() {
+    const { topics, found, skipped } = this.summary;
+    return html`<div class="topics">
+      <section class="card" aria-label="All topics">
+        <header class="bar">
+          <label class="hidden-label" for="filter">Filter</label>
+          <input class="field grow" type="search" id="filter" placeholder="Text, or an MQTT filter: heating/+/state" .value=${this.filter}
+            autocomplete="off" spellcheck="false" @input=${(event) => this.search(event.target.value)}>
+          <span class="small soft number" role="status">${found === null || found === undefined ? `${number(topics)} topics` : `${number(found)} of ${number(topics)}`}${skipped ? html` · <span title="Values that were replaced before this page took them. All are recorded.">${number(skipped)} skipped</span>` : nothing}</span>
+        </header>
+        <topic-tree .filter=${this.filter} .chosen=${this.topic}
+          @summary=${(event) => { this.summary = event.detail; this.update(); }}
+          @choose=${(event) => this.choose(event.detail)}></topic-tree>
+      </section>
+      ${this.topic === null || this.topic === undefined ? nothing : this.detail()}
+    </div>`;
+  }
+
+  detail() {
+    const message = this.message;
+    return html`<section class="card" aria-label="Topic">
+      <header><h2 class="mono cut" title=${this.topic}>${this.topic}</h2>
+        <button class="button plain" @click=${() => this.choose(null)}>Close</button></header>
+      <div class="body stack">
+        ${message ? html`
+          <pre class="payload" tabindex="0">${pretty(message.payload, this.before?.payload)}</pre>
+          <dl class="facts">
+            <dt>Received</dt><dd>${instant(message.at)} <span class="soft">· ${age(message.at)}${this.rate ? ` · ${rate(this.rate)}` : ""}</span></dd>
+            ${message.plant_at ? html`<dt>Plant time</dt><dd>${instant(message.plant_at)}</dd>` : nothing}
+            <dt>From</dt><dd>${message.source ?? html`<span class="soft">no stamp</span>`} ${message.seq ? html`<span class="soft">· ${number(message.seq)} of start ${message.boot}</span>` : nothing}</dd>
+            <dt>MQTT</dt><dd>QoS ${message.qos}${message.retain ? " · retained" : ""} · ${size(message.bytes)}</dd>
+          </dl>` : html`<p class="soft">Nothing has arrived on this topic since the page was opened.</p>`}
+      </div>
+    </section>`;
+  }
+}
+
+customElements.define("topics-view", TopicsView);

@@ -1,0 +1,90 @@
+"""A connection that takes every message from the broker while pages are open, so that without pages it costs nothing.
+
+It subscribes at QoS 0: a page shows what is new, the recording has everything.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from adapters.web.live import LiveTopics, Topic
+from broker.errors import Rejected
+from broker.message import read_message
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
+from broker.mqtt.packets import Delivery
+from broker.runtime.client_id import random_secret
+
+log = logging.getLogger(__name__)
+
+LINGER_S = 60.0
+"""The connection stays this long after the last page, since many pages are closed to be reloaded."""
+
+Listener = Callable[[Topic], None]
+
+
+class Tap(ConnectionListener):
+    """The latest message of every topic, while there is a listener or was one a minute ago.
+
+    Attributes:
+        topics: what has arrived since the connection was made.
+        up: whether it is connected.
+    """
+
+    def __init__(self, address: Address, name: str) -> None:
+        self._address, self._name = address, name
+        self._listeners: set[Listener] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.TimerHandle | None = None
+        self.topics = LiveTopics()
+        self.up = False
+
+    def add(self, listener: Listener) -> None:
+        """Call `listener` with the topic of each message from now on."""
+        self._listeners.add(listener)
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        if self._task is None:
+            self.topics = LiveTopics()
+            self._task = asyncio.create_task(self._connection().run(), name="tap")
+
+    def remove(self, listener: Listener) -> None:
+        """Stop calling `listener`."""
+        self._listeners.discard(listener)
+        if not self._listeners and self._task is not None and self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(LINGER_S, self.stop)
+
+    def stop(self) -> None:
+        """Disconnect and drop what is known."""
+        self._ending = None
+        if self._task is not None:
+            self._task.cancel()
+        self._task, self.up = None, False
+
+    def on_up(self) -> None:
+        """Note the connection."""
+        self.up = True
+
+    def on_down(self) -> None:
+        """Note its loss."""
+        self.up = False
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Keep the latest messages."""
+        now_s = time.time()
+        for delivery in deliveries:
+            try:
+                topic = self.topics.take(read_message(delivery), now_s)
+            except Rejected as error:
+                log.debug("a message on %s cannot be shown: %s", delivery.topic, error)
+                continue
+            if topic is not None:
+                for listener in self._listeners:
+                    listener(topic)
+
+    def _connection(self) -> Connection:
+        everything = Subscription(filter="#", qos=0, retain_as_published=True)
+        options = Options(client_id=self._name, secret=random_secret(), subscriptions=(everything,))
+        return Connection(self._address, options, self)
