@@ -187,5 +187,9 @@ def _state(decision: Decision) -> HeatingState:
         sensors_used=decision.fused.used,
         sensors_left_out={name: reason.value for name, reason in sorted(decision.fused.left_out.items())},
         alarms=tuple(alarm.value for alarm in decision.alarms),
-        identified=IdentifiedRoom(**{name: round(value, 2) for name, value in asdict(known).items()}) if known else None,
+        identified=_rounded(known) if known else None,
     )
+
+
+def _rounded(known: Identified) -> IdentifiedRoom:
+    return IdentifiedRoom(**{name: None if value is None else round(value, 2) for name, value in asdict(known).items()})

@@ -1,30 +1,45 @@
 """The control law: from the candidate models' beliefs to the valve level.
 
-State feedback with an estimated disturbance. For the chain valve, transport, radiator, air, the quantity
+State feedback with an estimated disturbance. For the chain valve, dead time, radiator, air, the quantity
 
-    z = (1 - leak*lag) (1 - leak*transport) (T - setpoint)
-        + rate*lag (1 - leak*transport) (x - hold) + rate*transport (w - hold)
+    z = (1 - leak*lag) exp(-leak*dead) (T - setpoint) + rate*lag exp(-leak*dead) (x - hold) + rate * (pipe - dead*hold)
 
-is the error that remains once the heat in transport has arrived (the left eigenvector of the air's own pole, so that
-dz/dt = -leak*z + rate*(u - hold)). Therefore u = hold - (1/closing - leak) * z / rate closes the error with the time
-constant `closing` and does not move the radiator's own poles. So it causes no overshoot by heat in the pipe, and no windup,
-since the models use the level that was really set. `hold` is the integral part.
+is the error that remains once the heat in transport has arrived; pipe is the integral of the heat that entered it within the
+dead time. dz/dt = -leak*z + rate*(u - hold), so u = hold - (1/closing - leak) * z / rate closes the error with the time
+constant `closing`, and does not move the radiator's own poles. So it causes no overshoot by heat in the pipe, and no windup,
+since the models use the level that was really set. `hold` is the integral part, predicted by its trend for the time at which
+the heat arrives. u and hold are shares of heat: the valve curve of the candidate turns them into a level.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controllers.heating.candidate import LEAK_PER_S
-from controllers.heating.model import Belief
+import numpy as np
 
-CLOSING_S = 800.0
-"""Wanted time constant of the closed loop, plus the transport time."""
-SOFT_START_S = 20 * 60.0
+from controllers.heating.disturbance import LEAK_PER_S, TREND_S
+from controllers.heating.model import DEAD_S, LAG_S, Beliefs, by_curve
+from controllers.heating.valve import level_for
+
+CLOSING_S = 400.0
+CLOSING_PER_DEAD_TIME = 0.5
+"""Wanted time constant of the closed loop: a constant, and a share of the dead time."""
+DOUBTS = 2.0
+"""Heat in transport counts as if the rate were higher by this many standard deviations."""
+SOFT_START_S = 35 * 60.0
 SOFT_START_PCT = 25.0
 """Highest level while a room is not yet identified: one that reacts quickly must not overshoot meanwhile."""
 BAND_C = 0.12
 """Least effect of a level change on the error, K; smaller changes are not made."""
+BAND_S = 800.0
+"""Time of that effect."""
 NARROWEST_BAND_PCT, WIDEST_BAND_PCT = 1.0, 4.0
+
+_AIR, _PIPE = 1 - LEAK_PER_S * LAG_S, np.exp(-LEAK_PER_S * DEAD_S)
+_SPEED = 1 / (CLOSING_S + CLOSING_PER_DEAD_TIME * DEAD_S) - LEAK_PER_S
+_AHEAD_S = DEAD_S + LAG_S
+_TREND_S = TREND_S * (1 - np.exp(-_AHEAD_S / TREND_S))
+"""Change of the hold level until the heat arrives, per unit of its trend."""
+_TREND_S2 = TREND_S * (_AHEAD_S - _TREND_S)
+"""Integral of that change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +57,24 @@ class Demand:
         return self.proportional_pct + self.integral_pct
 
 
-def demand(beliefs: Sequence[Belief], setpoint_c: float) -> Demand:
+def demand(beliefs: Beliefs, setpoint_c: float) -> Demand:
     """Return the wanted valve level.
 
     Args:
-        beliefs: beliefs of the candidates for this setpoint, at least one, their weights adding up to 1.
+        beliefs: beliefs of the candidates for this setpoint.
         setpoint_c: wanted room temperature, °C.
     """
-    integral = sum([each.weight * each.hold for each in beliefs])
-    proportional = sum([each.weight * _proportional(each, setpoint_c) for each in beliefs])
-    return Demand(proportional_pct=100 * proportional, integral_pct=100 * integral)
-
-
-def _proportional(belief: Belief, setpoint_c: float) -> float:
-    air, pipe = 1 - LEAK_PER_S * belief.lag_s, 1 - LEAK_PER_S * belief.transport_s
-    in_transport_c = belief.rate_c_s * (
-        belief.lag_s * pipe * (belief.heat - belief.hold) + belief.transport_s * (belief.sent - belief.hold)
+    hold = beliefs.hold
+    in_transport_s = (
+        LAG_S * _PIPE * (beliefs.heat - hold) + beliefs.in_pipe_s - DEAD_S * hold - _TREND_S2 * beliefs.hold_trend_s
     )
-    remaining_c = air * pipe * (belief.room_c - setpoint_c) + in_transport_c
-    return -(1 / (CLOSING_S + belief.transport_s) - LEAK_PER_S) * remaining_c / belief.rate_c_s
+    doubted = 1 + DOUBTS * beliefs.doubt_c_s / beliefs.rate_c_s
+    remaining_s = _AIR * _PIPE * (beliefs.room_c - setpoint_c) / beliefs.rate_c_s + doubted * in_transport_s
+    wanted = hold + _TREND_S * beliefs.hold_trend_s - _SPEED * remaining_s
+    holds, levels = by_curve(beliefs.weight, hold), by_curve(beliefs.weight, wanted)
+    integral = sum([weight * level_for(share, curve) for curve, weight, share in holds])
+    level = sum([weight * level_for(share, curve) for curve, weight, share in levels])
+    return Demand(proportional_pct=100 * (level - integral), integral_pct=100 * integral)
 
 
 def apply_dead_band(level: int, wanted_pct: float, rate_c_s: float) -> int:
@@ -74,7 +88,7 @@ def apply_dead_band(level: int, wanted_pct: float, rate_c_s: float) -> int:
         rate_c_s: identified rate, K/s; a room that reacts strongly gets a narrower dead band.
     """
     limited_pct = min(100.0, max(0.0, wanted_pct))
-    band_pct = min(WIDEST_BAND_PCT, max(NARROWEST_BAND_PCT, 100 * BAND_C / (rate_c_s * CLOSING_S)))
+    band_pct = min(WIDEST_BAND_PCT, max(NARROWEST_BAND_PCT, 100 * BAND_C / (rate_c_s * BAND_S)))
     if limited_pct in (0.0, 100.0) or abs(limited_pct - level) >= band_pct:
         return round(limited_pct)
     return level

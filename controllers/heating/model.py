@@ -1,27 +1,42 @@
-"""The model of a room: a small bank of candidates, identified as the room is heated.
+"""The model of a room: a bank of candidates, identified as the room is heated.
 
-They differ in radiator lag and transport time. The better a candidate has predicted, the more weight it has in the law.
+With T the room temperature, x the heat that the radiator emits (as a share of the steady state at a fully open valve),
+u the valve level, f the curve of the valve and d the disturbance (`controllers/heating/disturbance.py`):
+
+    dx/dt = (f(u(t - dead time)) - x) / lag        dT/dt = rate * x - leak * T + d
+
+Candidates differ in dead time, valve curve and lag. They are linear in the rate, so one filter without the valve, which all
+share, and for each candidate one for the effect of the valve only, give the best rate in closed form: a prediction error
+method, as in Ljung, System Identification. The better a candidate has predicted, the more weight it has in the law.
+
+Arrays have the shape dead times × curves × lags, or broadcast to it.
 """
 
 import math
 from dataclasses import dataclass
 
-from controllers.heating.candidate import (
-    FASTEST_RATE_C_S,
-    HOUR_S,
-    LEAK_PER_S,
-    READING_NOISE_C,
-    SLOWEST_RATE_C_S,
-    Candidate,
-)
+import numpy as np
 
-RADIATOR_LAGS_S = (5 * 60.0, 11 * 60.0, 24 * 60.0)
-TRANSPORTS_S = (60.0, 300.0)
+from controllers.heating.delay import DEAD_TIMES_S, Array, DelayLine
+from controllers.heating.disturbance import HOUR_S, LEAK_PER_S, READING_NOISE_C, TREND_S, DisturbanceFilter
+from controllers.heating.valve import EXPONENTS, heat_share, level_for, slope
+
+DEAD_S = DEAD_TIMES_S[:, None, None]
+CURVE = np.array(EXPONENTS)[:, None]
+LAG_S = np.array([240.0, 480.0, 840.0, 1440.0])
+SHAPE = (len(DEAD_TIMES_S), len(EXPONENTS), len(LAG_S))
+
+SLOWEST_RATE_C_S, FASTEST_RATE_C_S = 1.0 / HOUR_S, 300.0 / HOUR_S
 FIRST_RATE_C_S = 20.0 / HOUR_S
+PRIOR_INFORMATION = 1 / FIRST_RATE_C_S**2
 FIRST_HOLD = 0.3
 KNOWN_HOLD = 0.05
 """Uncertainty of an earlier run's hold level, as a share of full heat."""
-DISTURBANCE_PER_ROOT_HOUR = 0.2
+LAG_PENALTY, DEAD_TIME_PENALTY, CURVE_PENALTY = 10.0, 5.0, 5.0
+"""Penalty of a candidate that differs from an earlier run: per squared factor e, per squared `DEAD_TIME_STEP_S`, and per
+squared exponent."""
+DEAD_TIME_STEP_S = 240.0
+DISTURBANCE_PER_ROOT_HOUR = 0.1
 """Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour."""
 SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
 """Least rate from which the wander of the disturbance follows. It must not shrink with a falling rate: walls that take up ever
@@ -34,6 +49,7 @@ OUTLIER_SHARE = 0.1
 SHARPNESS = 0.3
 """Rate at which a candidate loses weight as it predicts worse; below one half, since errors are not white."""
 LONGEST_STEP_S = 120.0
+LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +60,39 @@ class Identified:
     """Rise of the room temperature at full heat if nothing were lost, K/h."""
     radiator_lag_s: float
     transport_s: float
+    """Dead time from the valve to the radiator."""
     hold_pct: float
     """Valve level that would hold the setpoint under the present disturbance; may lie outside 0..100."""
+    valve_curve: float | None = None
+    """Exponent of the valve curve; None if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """State estimated by one candidate, with its weight among the candidates (weights add up to 1)."""
+class Beliefs:
+    """State estimated by every candidate."""
 
-    weight: float
-    rate_c_s: float
-    room_c: float
-    hold: float
+    weight: Array
+    """They add up to 1."""
+    rate_c_s: Array
+    doubt_c_s: Array
+    """Standard deviation of the rate."""
+    room_c: Array
+    hold: Array
     """Share of heat that would hold the setpoint."""
-    heat: float
-    sent: float
-    lag_s: float
-    transport_s: float
+    hold_trend_s: Array
+    """Its change per second."""
+    heat: Array
+    """Share of heat that the radiator emits."""
+    in_pipe_s: Array
+    """Heat in transport, in seconds of full heat."""
 
 
-Knowledge = tuple[tuple[float, ...], ...]
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Copy of the estimates and the evidence of a model."""
+
+    filter_state: tuple[float, float, float]
+    arrays: tuple[Array, ...]
 
 
 class RoomModel:
@@ -75,12 +104,36 @@ class RoomModel:
         innovation_c: last measurement less the best candidate's prediction, K.
     """
 
-    __slots__ = ("_candidates", "_prior_c_s", "_prior_information", "innovation_c", "rate_c_s", "started")
+    __slots__ = (
+        "_cost",
+        "_delay",
+        "_effect_c",
+        "_effect_drift",
+        "_effect_square_sum",
+        "_effect_trend",
+        "_error_effect_sum",
+        "_filter",
+        "_heat",
+        "_penalty",
+        "_prior_c_s",
+        "_rate_c_s",
+        "_step",
+        "innovation_c",
+        "rate_c_s",
+        "started",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self._candidates = [Candidate(lag_s, transport_s) for lag_s in RADIATOR_LAGS_S for transport_s in TRANSPORTS_S]
-        self._prior_c_s = self.rate_c_s = FIRST_RATE_C_S
-        self._prior_information = 1 / FIRST_RATE_C_S**2
+        self._filter, self._delay = DisturbanceFilter(), DelayLine()
+        self._heat: Array = np.zeros(SHAPE)
+        # effect of the valve on the filter's three states, per unit of rate
+        self._effect_c, self._effect_drift, self._effect_trend = np.zeros(SHAPE), np.zeros(SHAPE), np.zeros(SHAPE)
+        self._error_effect_sum, self._effect_square_sum = np.zeros(SHAPE), np.zeros(SHAPE)
+        self._prior_c_s: Array = np.full((len(EXPONENTS), 1), FIRST_RATE_C_S)
+        self._penalty: Array | float = 0.0
+        self._step = _Step(60.0)
+        self._rate_c_s, self._cost = self._fit()
+        self.rate_c_s = FIRST_RATE_C_S
         self.innovation_c = 0.0
         self.started = False
 
@@ -94,25 +147,32 @@ class RoomModel:
             identified: parameters identified by an earlier run, if any.
         """
         self.started = True
+        self._delay = DelayLine(round(level_pct))
+        self._heat[:] = self._delay.in_pipe_s[:, :, None] / DEAD_S
         if identified:
-            self._prior_c_s = self.rate_c_s = min(FASTEST_RATE_C_S, max(SLOWEST_RATE_C_S, identified.rate_c_h / HOUR_S))
-        first_hold = FIRST_HOLD if room_c < setpoint_c else 0.0
-        hold = identified.hold_pct / 100 if identified else level_pct / 100 or first_hold
-        for each in self._candidates:
-            each.heat = each.sent = level_pct / 100
-            each.free_c = room_c
-            each.drift_c_s = LEAK_PER_S * setpoint_c - hold * self.rate_c_s
-            if identified:
-                self._apply_prior(each, identified)
+            self._continue(room_c, setpoint_c, identified)
+        else:
+            hold = level_pct / 100 or (FIRST_HOLD if room_c < setpoint_c else 0.0)
+            self._filter = DisturbanceFilter(room_c, LEAK_PER_S * setpoint_c - hold * FIRST_RATE_C_S)
+        self._rate_c_s, self._cost = self._fit()
 
-    def _apply_prior(self, candidate: Candidate, identified: Identified) -> None:
-        """Give a candidate evidence for the identified rate, known to a third, and a penalty for another lag."""
-        candidate.effect_square_sum = (3 / self.rate_c_s) ** 2
-        candidate.error_effect_sum = candidate.effect_square_sum * self.rate_c_s
-        lags = abs(math.log(candidate.lag_s / max(60.0, identified.radiator_lag_s)))
-        transports = abs(math.log(candidate.transport_s / max(30.0, identified.transport_s)))
-        candidate.error_square_sum = 9.0 + 20 * lags + 5 * transports
-        candidate.covariance = (READING_NOISE_C**2, 0.0, (KNOWN_HOLD * self.rate_c_s) ** 2)
+    def _continue(self, room_c: float, setpoint_c: float, identified: Identified) -> None:
+        """Start with what an earlier run identified: every candidate gets the same effect of the valve where it stood."""
+        curve, hold = identified.valve_curve or 0.0, identified.hold_pct / 100
+        inside = min(1.0, max(0.0, hold))
+        self.rate_c_s = _limited(identified.rate_c_h / HOUR_S)
+        effect_c_s = self.rate_c_s * slope(inside, curve)
+        self._prior_c_s = np.array([[_limited(effect_c_s / slope(inside, each))] for each in EXPONENTS])
+        known_c_s = heat_share(hold, curve) * self.rate_c_s
+        self._filter = DisturbanceFilter(room_c, LEAK_PER_S * setpoint_c - known_c_s, KNOWN_HOLD * self.rate_c_s)
+        holds = np.array([[heat_share(hold, each)] for each in EXPONENTS])
+        self._effect_drift[:] = known_c_s / self._prior_c_s - holds
+        self._effect_square_sum[:] = (3 / self._prior_c_s) ** 2
+        self._error_effect_sum[:] = self._effect_square_sum * self._prior_c_s
+        lags = np.log(LAG_S / max(60.0, identified.radiator_lag_s))
+        dead_times = (DEAD_S - identified.transport_s) / DEAD_TIME_STEP_S
+        curves = CURVE - curve if identified.valve_curve is not None else 0.0
+        self._penalty = LAG_PENALTY * lags**2 + DEAD_TIME_PENALTY * dead_times**2 + CURVE_PENALTY * curves**2
 
     def advance(self, level_pct: float, dt_s: float, room_c: float | None) -> None:
         """Advance the time with the valve at a level; then take a measurement, if there is one.
@@ -125,85 +185,124 @@ class RoomModel:
         if not self.started or dt_s <= 0:
             return
         pieces = max(1, math.ceil(dt_s / LONGEST_STEP_S))
-        piece_s = dt_s / pieces
         disturbed_c_s = DISTURBANCE_PER_ROOT_HOUR * max(self.rate_c_s, SLOWEST_DISTURBED_C_S)
-        wander = disturbed_c_s**2 * piece_s / HOUR_S
-        for each in self._candidates:
-            for _ in range(pieces):
-                each.advance(level_pct / 100, piece_s, wander)
-            if room_c is not None:
-                each.correct(room_c)
+        wander = disturbed_c_s**2 * dt_s / pieces / HOUR_S
+        for _ in range(pieces):
+            self._predict(round(level_pct), dt_s / pieces, wander)
         if room_c is not None:
-            self._learn(dt_s)
+            self._correct(room_c, dt_s)
 
-    def _learn(self, dt_s: float) -> None:
-        best = min(self._candidates, key=self._cost)
-        effect_c = best.error_effect * self.rate_c_s
-        self.innovation_c = best.error_c - effect_c
+    def _predict(self, level: int, dt_s: float, wander: float) -> None:
+        if dt_s != self._step.dt_s:
+            self._step = _Step(dt_s)
+        sent = self._delay.advance(level, dt_s)[:, :, None]
+        above = self._heat - sent
+        self._effect_c *= self._step.keep
+        self._effect_c += dt_s * (self._effect_drift + sent + above * self._step.mean)
+        self._effect_drift += dt_s * self._effect_trend
+        self._effect_trend *= self._step.stay
+        self._heat = sent + above * self._step.decay
+        self._filter.advance(dt_s, wander)
+
+    def _correct(self, room_c: float, dt_s: float) -> None:
+        error_c, (gain, drift_gain, trend_gain) = self._filter.correct(room_c)
+        error_effect = self._effect_c.copy()
+        self._effect_c -= gain * error_effect
+        self._effect_drift -= drift_gain * error_effect
+        self._effect_trend -= trend_gain * error_effect
+        self._learn(error_c, error_effect, dt_s)
+
+    def _learn(self, error_c: float, error_effect: Array, dt_s: float) -> None:
+        best = int(self._cost.argmin())
+        effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
+        self.innovation_c = error_c - effect_c
         if abs(effect_c) < LEAST_EFFECT_C:
             return
         weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.innovation_c**2)
         keep = math.exp(-dt_s / MEMORY_S)
-        for each in self._candidates:
-            each.learn(weight, keep)
+        self._error_effect_sum *= keep
+        self._error_effect_sum += weight * error_c * error_effect
+        self._effect_square_sum *= keep
+        self._effect_square_sum += weight * error_effect**2
         self._prior_c_s += (self.rate_c_s - self._prior_c_s) * (1 - keep)
+        self._rate_c_s, self._cost = self._fit()
 
-    def _cost(self, candidate: Candidate) -> float:
-        return candidate.cost(self._rate(candidate), self._prior_c_s, self._prior_information)
+    def _fit(self) -> tuple[Array, Array]:
+        """Return every candidate's most likely rate, K/s, and its squared prediction errors in units of their noise."""
+        evidence = self._error_effect_sum + PRIOR_INFORMATION * self._prior_c_s
+        rate = evidence / (self._effect_square_sum + PRIOR_INFORMATION)
+        rate = np.minimum(FASTEST_RATE_C_S, np.maximum(SLOWEST_RATE_C_S, rate))
+        explained = rate * (rate * self._effect_square_sum - 2 * self._error_effect_sum)
+        cost: Array = explained + PRIOR_INFORMATION * (rate - self._prior_c_s) ** 2 + self._penalty
+        return rate, cost
 
-    def _rate(self, candidate: Candidate) -> float:
-        return candidate.rate(self._prior_c_s, self._prior_information)
-
-    def beliefs(self, setpoint_c: float) -> list[Belief]:
+    def beliefs(self, setpoint_c: float) -> Beliefs:
         """Return every candidate's belief, with the hold level for this setpoint, °C."""
-        costs = [self._cost(each) for each in self._candidates]
-        least = min(costs)
-        weights = [math.exp(-min(60.0, SHARPNESS * (cost - least))) for cost in costs]
-        total = sum(weights)
-        beliefs = [
-            self._belief(each, weight / total, setpoint_c) for each, weight in zip(self._candidates, weights, strict=True)
-        ]
-        self.rate_c_s = sum([each.weight * each.rate_c_s for each in beliefs])
-        return beliefs
-
-    def _belief(self, candidate: Candidate, weight: float, setpoint_c: float) -> Belief:
-        rate = self._rate(candidate)
-        drift_c_s = candidate.drift_c_s + rate * candidate.effect_drift
-        return Belief(
+        rate = self._rate_c_s
+        weight = np.exp(np.maximum(-60.0, SHARPNESS * (self._cost.min() - self._cost)))
+        weight /= weight.sum()
+        self.rate_c_s = float((weight * rate).sum())
+        return Beliefs(
             weight=weight,
             rate_c_s=rate,
-            room_c=candidate.free_c + rate * candidate.effect_c,
-            hold=(LEAK_PER_S * setpoint_c - drift_c_s) / rate,
-            heat=candidate.heat,
-            sent=candidate.sent,
-            lag_s=candidate.lag_s,
-            transport_s=candidate.transport_s,
+            doubt_c_s=1 / np.sqrt(self._effect_square_sum + PRIOR_INFORMATION),
+            room_c=self._filter.room_c + rate * self._effect_c,
+            hold=(LEAK_PER_S * setpoint_c - self._filter.drift_c_s) / rate - self._effect_drift,
+            hold_trend_s=-self._filter.trend_c_s2 / rate - self._effect_trend,
+            heat=self._heat,
+            in_pipe_s=self._delay.in_pipe_s[:, :, None],
         )
 
     def knowledge(self) -> Knowledge:
         """Copy the estimates and the evidence of the candidates, for `restore`."""
-        return tuple(
-            (c.free_c, c.drift_c_s, c.effect_c, c.effect_drift, c.error_square_sum, c.error_effect_sum, c.effect_square_sum)
-            for c in self._candidates
-        )
+        arrays = (self._effect_c, self._effect_drift, self._effect_trend, self._error_effect_sum, self._effect_square_sum)
+        kept = self._filter
+        return Knowledge((kept.room_c, kept.drift_c_s, kept.trend_c_s2), tuple(each.copy() for each in arrays))
 
     def restore(self, knowledge: Knowledge) -> None:
         """Restore earlier knowledge; the heat of the radiator stays."""
-        for c, known in zip(self._candidates, knowledge, strict=True):
-            c.free_c, c.drift_c_s, c.effect_c, c.effect_drift = known[:4]
-            c.error_square_sum, c.error_effect_sum, c.effect_square_sum = known[4:]
+        self._filter.room_c, self._filter.drift_c_s, self._filter.trend_c_s2 = knowledge.filter_state
+        effect_c, effect_drift, effect_trend, error_effect_sum, effect_square_sum = knowledge.arrays
+        self._effect_c, self._effect_drift, self._effect_trend = effect_c.copy(), effect_drift.copy(), effect_trend.copy()
+        self._error_effect_sum, self._effect_square_sum = error_effect_sum.copy(), effect_square_sum.copy()
+        self._rate_c_s, self._cost = self._fit()
 
     def set_room_temperature(self, room_c: float) -> None:
         """Set every candidate's room temperature, and nothing else."""
-        for each in self._candidates:
-            each.free_c = room_c - self._rate(each) * each.effect_c
+        self._effect_c = (room_c - self._filter.room_c) / self._rate_c_s
 
 
-def identified(beliefs: list[Belief]) -> Identified:
+class _Step:
+    """Constants of a step, which depend on its length only."""
+
+    __slots__ = ("decay", "dt_s", "keep", "mean", "stay")
+
+    def __init__(self, dt_s: float) -> None:
+        self.dt_s = dt_s
+        self.decay = np.array([math.exp(-dt_s / each) for each in LAG_S])
+        self.mean = (1 - self.decay) * LAG_S / dt_s
+        self.keep, self.stay = 1.0 - LEAK_PER_S * dt_s, 1.0 - dt_s / TREND_S
+
+
+def _limited(rate_c_s: float) -> float:
+    return min(FASTEST_RATE_C_S, max(SLOWEST_RATE_C_S, rate_c_s))
+
+
+def by_curve(weight: Array, value: Array) -> list[tuple[float, float, float]]:
+    """Return exponent, weight and weighted mean of a value for every valve curve that has weight."""
+    weights = weight.sum(axis=(0, 2)).tolist()
+    sums = (weight * value).sum(axis=(0, 2)).tolist()
+    curves = zip(EXPONENTS, weights, sums, strict=True)
+    return [(exponent, share, total / share) for exponent, share, total in curves if share > LEAST_WEIGHT]
+
+
+def identified(beliefs: Beliefs) -> Identified:
     """Return the weighted mean of the candidates' parameters."""
+    weight = beliefs.weight
     return Identified(
-        rate_c_h=HOUR_S * sum([each.weight * each.rate_c_s for each in beliefs]),
-        radiator_lag_s=sum([each.weight * each.lag_s for each in beliefs]),
-        transport_s=sum([each.weight * each.transport_s for each in beliefs]),
-        hold_pct=100 * sum([each.weight * each.hold for each in beliefs]),
+        rate_c_h=HOUR_S * float((weight * beliefs.rate_c_s).sum()),
+        radiator_lag_s=float((weight * LAG_S).sum()),
+        transport_s=float((weight * DEAD_S).sum()),
+        hold_pct=100 * sum([share * level_for(hold, each) for each, share, hold in by_curve(weight, beliefs.hold)]),
+        valve_curve=float((weight * CURVE).sum()),
     )

@@ -47,9 +47,12 @@ class IdentifiedRoom(msgspec.Struct, frozen=True):
     radiator_lag_s: Finite
     """Time constant from valve level to emitted heat, s."""
     transport_s: Finite
-    """Time constant from valve level to the radiator, s."""
+    """Dead time from valve level to the radiator, s."""
     hold_pct: Finite
     """Valve level that would hold the setpoint under present conditions, percent; may be outside 0..100."""
+    valve_curve: Finite | None = None
+    """Exponent k of the valve curve (exp(k u) - 1) / (exp(k) - 1): 0 is linear, above 0 equal percentage, below 0 quick
+    opening. Null in states of earlier versions."""
 
 
 class HeatingState(msgspec.Struct, frozen=True, kw_only=True):
