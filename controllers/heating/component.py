@@ -1,7 +1,6 @@
 """The heating controller: takes readings and setpoints of any number of rooms."""
 
 import logging
-from dataclasses import asdict
 
 from broker.admission import Admission, TokenBucket
 from broker.contract.components.topics import FORGET, read_forget, removal
@@ -192,4 +191,10 @@ def _state(decision: Decision) -> HeatingState:
 
 
 def _rounded(known: Identified) -> IdentifiedRoom:
-    return IdentifiedRoom(**{name: None if value is None else round(value, 2) for name, value in asdict(known).items()})
+    return IdentifiedRoom(
+        rate_c_h=round(known.rate_c_h, 2),
+        radiator_lag_s=round(known.radiator_lag_s, 2),
+        transport_s=round(known.transport_s, 2),
+        hold_pct=round(known.hold_pct, 2),
+        valve_curve=None if known.valve_curve is None else round(known.valve_curve, 2),
+    )

@@ -10,7 +10,7 @@ each with a random walk. Its gains do not depend on the valve, so all candidate 
 HOUR_S = 3600.0
 LEAK_PER_S = 1.0 / HOUR_S
 """Heat loss of the air to its surroundings; the disturbance compensates for a wrong value."""
-READING_NOISE_C = 0.10
+READING_NOISE_C = 0.1
 MIXING_C_PER_ROOT_HOUR = 0.04
 FIRST_DRIFT_C_S = 10.0 / HOUR_S
 TREND_S = HOUR_S

@@ -22,6 +22,8 @@ from controllers.heating.valve import level_for
 CLOSING_S = 400.0
 CLOSING_PER_DEAD_TIME = 0.5
 """Wanted time constant of the closed loop: a constant, and a share of the dead time."""
+HIGHEST_GAIN_PER_C = 0.25
+"""Highest response to the remaining error, as a share of heat per kelvin: more would follow the noise of the sensors."""
 DOUBTS = 2.0
 """Heat in transport counts as if the rate were higher by this many standard deviations."""
 SOFT_START_S = 35 * 60.0
@@ -70,7 +72,7 @@ def demand(beliefs: Beliefs, setpoint_c: float) -> Demand:
     )
     doubted = 1 + DOUBTS * beliefs.doubt_c_s / beliefs.rate_c_s
     remaining_s = _AIR * _PIPE * (beliefs.room_c - setpoint_c) / beliefs.rate_c_s + doubted * in_transport_s
-    wanted = hold + _TREND_S * beliefs.hold_trend_s - _SPEED * remaining_s
+    wanted = hold + _TREND_S * beliefs.hold_trend_s - np.minimum(_SPEED, HIGHEST_GAIN_PER_C * beliefs.rate_c_s) * remaining_s
     holds, levels = by_curve(beliefs.weight, hold), by_curve(beliefs.weight, wanted)
     integral = sum([weight * level_for(share, curve) for curve, weight, share in holds])
     level = sum([weight * level_for(share, curve) for curve, weight, share in levels])

@@ -36,6 +36,8 @@ LAG_PENALTY, DEAD_TIME_PENALTY, CURVE_PENALTY = 10.0, 5.0, 5.0
 """Penalty of a candidate that differs from an earlier run: per squared factor e, per squared `DEAD_TIME_STEP_S`, and per
 squared exponent."""
 DEAD_TIME_STEP_S = 240.0
+UNKNOWN_CURVE_PENALTY = 1.0
+"""States of earlier versions, which knew linear valves only, do not contain the curve."""
 DISTURBANCE_PER_ROOT_HOUR = 0.1
 """Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour."""
 SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
@@ -85,6 +87,10 @@ class Beliefs:
     """Share of heat that the radiator emits."""
     in_pipe_s: Array
     """Heat in transport, in seconds of full heat."""
+
+    def mean(self, value: Array) -> float:
+        """Return the weighted mean of a value over the candidates."""
+        return float((self.weight * value).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +175,11 @@ class RoomModel:
         self._effect_drift[:] = known_c_s / self._prior_c_s - holds
         self._effect_square_sum[:] = (3 / self._prior_c_s) ** 2
         self._error_effect_sum[:] = self._effect_square_sum * self._prior_c_s
+        curve_penalty = UNKNOWN_CURVE_PENALTY if identified.valve_curve is None else CURVE_PENALTY
         lags = np.log(LAG_S / max(60.0, identified.radiator_lag_s))
         dead_times = (DEAD_S - identified.transport_s) / DEAD_TIME_STEP_S
-        curves = CURVE - curve if identified.valve_curve is not None else 0.0
-        self._penalty = LAG_PENALTY * lags**2 + DEAD_TIME_PENALTY * dead_times**2 + CURVE_PENALTY * curves**2
+        curves = CURVE - curve
+        self._penalty = LAG_PENALTY * lags**2 + DEAD_TIME_PENALTY * dead_times**2 + curve_penalty * curves**2
 
     def advance(self, level_pct: float, dt_s: float, room_c: float | None) -> None:
         """Advance the time with the valve at a level; then take a measurement, if there is one.
@@ -297,12 +304,17 @@ def by_curve(weight: Array, value: Array) -> list[tuple[float, float, float]]:
 
 
 def identified(beliefs: Beliefs) -> Identified:
-    """Return the weighted mean of the candidates' parameters."""
-    weight = beliefs.weight
+    """Return the weighted mean of the candidates' parameters, with the rate that has their mean effect at the hold level."""
+    curve = beliefs.mean(CURVE)
+    holds = by_curve(beliefs.weight, beliefs.hold)
+    level = sum([share * level_for(hold, each) for each, share, hold in holds])
+    inside = min(1.0, max(0.0, level))
+    rates = by_curve(beliefs.weight, beliefs.rate_c_s)
+    effect_c_s = sum([share * rate * slope(inside, each) for each, share, rate in rates])
     return Identified(
-        rate_c_h=HOUR_S * float((weight * beliefs.rate_c_s).sum()),
-        radiator_lag_s=float((weight * LAG_S).sum()),
-        transport_s=float((weight * DEAD_S).sum()),
-        hold_pct=100 * sum([share * level_for(hold, each) for each, share, hold in by_curve(weight, beliefs.hold)]),
-        valve_curve=float((weight * CURVE).sum()),
+        rate_c_h=HOUR_S * _limited(effect_c_s / slope(inside, curve)),
+        radiator_lag_s=beliefs.mean(LAG_S),
+        transport_s=beliefs.mean(DEAD_S),
+        hold_pct=100 * level,
+        valve_curve=curve,
     )

@@ -167,19 +167,20 @@ class NoRiseDetector:
         return self._from_s is not None and now_s - self._from_s >= NO_RISE_AFTER_S
 
 
-def highest_pct(fused: Fused, setpoint_c: float) -> float:
+def highest_pct(fused: Fused, setpoint_c: float, moving_pct: float) -> float:
     """Return the highest level that the evidence allows: no full heat by sensors that may be stuck.
 
     Args:
         fused: with a room temperature.
         setpoint_c: °C.
+        moving_pct: the level when a sensor last moved.
     """
     cold = fused.room_c is not None and setpoint_c - fused.room_c > COLD_C
-    if not cold:
-        return 100.0
-    if not fused.proven:
+    if cold and not fused.proven:
         return UNPROVEN_PCT
-    return QUIET_PCT if fused.unmoved_s >= QUIET_S else 100.0
+    if fused.unmoved_s < QUIET_S:
+        return 100.0
+    return QUIET_PCT if cold else max(QUIET_PCT, moving_pct)
 
 
 def is_unresponsive(fused: Fused, setpoint_c: float, heated_s: float) -> bool:

@@ -14,6 +14,7 @@ from controllers.heating.modes import (
     LONGEST_HOLD_S,
     LONGEST_SILENCE_S,
     LOWEST_PLAUSIBLE_C,
+    QUIET_S,
     SAFE_HIGHEST_PCT,
     STUCK_HIGHEST_PCT,
     WINDOW_OTHER_SENSORS_C,
@@ -66,9 +67,11 @@ class RoomControl:
         "_heat",
         "_heated_s",
         "_history",
+        "_hold",
         "_known",
         "_last_reading_s",
         "_model",
+        "_moving_pct",
         "_rise",
         "_seen_s",
         "_silence",
@@ -82,7 +85,7 @@ class RoomControl:
 
     def __init__(self, now_s: float, setpoint_c: float = DEFAULT_SETPOINT_C) -> None:
         self.setpoint_c = setpoint_c
-        self.level = 0
+        self.level = self._moving_pct = 0
         self.decided = False
         self.decided_s = self._last_reading_s = self._seen_s = self._soft_until_s = now_s
         self._known: Identified | None = None
@@ -91,7 +94,7 @@ class RoomControl:
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
         self._silence = SilenceWatch()
         self._frost = False
-        self._heated_s = self._heat = 0.0
+        self._heated_s = self._heat = self._hold = 0.0
         self._fused = _NOTHING
 
     @property
@@ -113,7 +116,7 @@ class RoomControl:
         """
         if self.decided:
             return
-        self.level = level
+        self.level = self._moving_pct = level
         if identified is not None:
             self._known = identified
             self._demand = Demand(proportional_pct=0.0, integral_pct=identified.hold_pct)
@@ -140,7 +143,7 @@ class RoomControl:
     def _is_dead(self, fused: Fused, dt_s: float) -> bool:
         """Return whether sensors that report only changes should have reported one."""
         if fused.quiet_c is None:
-            self._silence.hear(self._demand.integral_pct / 100)
+            self._silence.hear(self._hold)
             return False
         return self._silence.update(self._heat, self._model.rate_c_s, fused.quiet_c, dt_s)
 
@@ -163,7 +166,9 @@ class RoomControl:
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
-        self._heat = sum([each.weight * each.heat for each in beliefs])
+        self._heat, self._hold = beliefs.mean(beliefs.heat), beliefs.mean(beliefs.hold)
+        if fused.unmoved_s < QUIET_S:
+            self._moving_pct = self.level
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
         self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
         alarms = [Alarm.NO_RISE] if self._rise.update(self.level, room_c, now_s) else []
@@ -174,7 +179,7 @@ class RoomControl:
         if mode is Mode.WINDOW_OPEN:
             return 0.0
         soft_pct = max(SOFT_START_PCT, self.level) if now_s < self._soft_until_s else 100.0
-        wanted_pct = min(self._demand.wanted_pct, soft_pct, highest_pct(fused, self.setpoint_c))
+        wanted_pct = min(self._demand.wanted_pct, soft_pct, highest_pct(fused, self.setpoint_c, self._moving_pct))
         return max(wanted_pct, FROST_LEVEL_PCT) if mode is Mode.FROST else wanted_pct
 
     def _update_model(self, room_c: float, dt_s: float, now_s: float) -> bool:

@@ -1,6 +1,7 @@
 import pytest
 
 from controllers.heating.fusion import Fused
+from controllers.heating.model import Knowledge
 from controllers.heating.modes import KnowledgeHistory, NoRiseDetector, WindowDetector, highest_pct, is_unresponsive, safe_pct
 
 RATE_C_S = 10 / 3600
@@ -76,19 +77,23 @@ def test_no_rise_counts_only_at_full_heat(level: int, alarm: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unmoved_s", "proven", "room_c", "limit_pct"),
+    ("unmoved_s", "proven", "room_c", "moving_pct", "limit_pct"),
     [
-        (0.0, True, 15.0, 100),
-        (0.0, False, 15.0, 40),
-        (1199.0, True, 15.0, 100),
-        (1200.0, True, 15.0, 60),
-        (1200.0, True, 21.75, 100),
-        (1200.0, False, 21.75, 100),
-        (1200.0, True, 21.69, 60),
+        (0.0, True, 15.0, 0, 100),
+        (0.0, False, 15.0, 0, 40),
+        (1199.0, True, 15.0, 0, 100),
+        (1200.0, True, 15.0, 90, 60),
+        (1200.0, True, 21.75, 0, 60),
+        (1200.0, False, 21.75, 0, 60),
+        (1200.0, True, 21.75, 90, 90),
+        (1199.0, True, 21.75, 0, 100),
+        (1200.0, True, 21.69, 0, 60),
     ],
 )
-def test_sensors_that_may_be_stuck_limit_the_level(unmoved_s: float, proven: bool, room_c: float, limit_pct: float) -> None:
-    assert highest_pct(fused(room_c, unmoved_s, proven), 22.0) == limit_pct
+def test_sensors_that_may_be_stuck_limit_the_level(
+    unmoved_s: float, proven: bool, room_c: float, moving_pct: float, limit_pct: float
+) -> None:
+    assert highest_pct(fused(room_c, unmoved_s, proven), 22.0, moving_pct) == limit_pct
 
 
 @pytest.mark.parametrize(
@@ -114,5 +119,5 @@ def test_the_safe_level_is_small(hold_pct: float, level_pct: float) -> None:
 def test_knowledge_is_kept_for_ten_to_twenty_minutes() -> None:
     keeper = KnowledgeHistory()
     for minute in range(31):
-        keeper.keep(((float(minute),),), minute * 60.0)
-    assert keeper.before() == ((20.0,),)
+        keeper.keep(Knowledge((float(minute), 0.0, 0.0), ()), minute * 60.0)
+    assert keeper.before() == Knowledge((20.0, 0.0, 0.0), ())
