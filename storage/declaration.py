@@ -22,6 +22,7 @@ RETENTION = Variable(
 DECLARATION = Declaration(
     name="recorder",
     summary="records every message, answers SQL about it",
+    reads=("#",),
     publishes=(storage.STATS, storage.ANSWER, storage.DRIFT, storage.HANDOVER),
     variables=(MEMORY, MIN_FREE, RETENTION),
 )

@@ -20,7 +20,8 @@ class Received(Message):
 class Bus(Protocol):
     """A connection to the broker. Its calls block, and nothing happens between them."""
 
-    client_id: str
+    answer_name: str
+    """The client in its response topics: its account, which may read them, and a name of its own."""
 
     def connect(self, resume: bool = False) -> bool:
         """Connect, and return whether the broker still had the session; `resume` asks for it."""

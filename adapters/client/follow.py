@@ -143,7 +143,7 @@ def follow(bus: Bus, history: History) -> Iterator[Event]:
         ClientError: the recorder does not answer, or the broker refuses.
         ConnectionLost: the connection to the broker was lost.
     """
-    requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.client_id))
+    requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.answer_name))
     follower = Follower(history, requests.exchange)
     subscribe(bus, history.topic_filter)
     requests.publish(follower.request, round(PATIENCE_S))
@@ -163,7 +163,7 @@ def subscribe(bus: Bus, topic_filter: str) -> None:
 
     At QoS 1: paho hands out a message of QoS 2 only when its second handshake is through, after others that came later.
     """
-    own = (QUERY.template.topic(), ANSWER.template.topic(client=bus.client_id), STATE_TOPIC)
+    own = (QUERY.template.topic(), ANSWER.template.topic(client=bus.answer_name), STATE_TOPIC)
     bus.subscribe(topic_filter, *(each for each in own if not matches(topic_filter, each)))
 
 

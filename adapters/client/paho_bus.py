@@ -49,6 +49,7 @@ class PahoBus:
 
     def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
         self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
+        self.answer_name = f"{address.username}/{self.client_id}" if address.username else self.client_id
         """The part of the client id that answer topics show, which everyone may read."""
         self._secret = secrets.token_hex(16)
         self._address, self._session_expiry_s = address, session_expiry_s
@@ -352,7 +353,7 @@ def connected(
     session_expiry_s: int = 0,
     will: Callable[[str], Publication] | None = None,
 ) -> Iterator[PahoBus]:
-    """Connect for the time of a `with` block. `will` returns the last will for a client id.
+    """Connect for the time of a `with` block. `will` returns the last will for an `answer_name`.
 
     Raises:
         Unreachable: there is no broker, or it does not answer.
@@ -360,7 +361,7 @@ def connected(
     """
     bus = PahoBus(address, client_id, session_expiry_s)
     if will is not None:
-        bus.last_will(will(bus.client_id), KEEP_ALIVE_S)
+        bus.last_will(will(bus.answer_name), KEEP_ALIVE_S)
     bus.connect()
     try:
         yield bus

@@ -47,14 +47,14 @@ class Recorder:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.client_id))
+        self._requests = Requests(bus, RECORDER, ANSWER.template.topic(client=bus.answer_name))
         self._subscribed = self._unread = False
 
     def stop(self) -> None:
         """Stop the query whose answer has not been read to its end, if there is one."""
         if self._unread:
             self._unread = False
-            self._bus.send(answers.cancel(self._bus.client_id))
+            self._bus.send(answers.cancel(self._bus.answer_name))
 
     def query(self, request: QueryRequest) -> Answer:
         """Return the answer when its first rows are here, so that errors come before any output. The request is for Arrow.

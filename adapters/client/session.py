@@ -54,7 +54,7 @@ class Session:
     def bus(
         self, session_expiry_s: int = 0, will: "Callable[[str], Publication] | None" = None
     ) -> "AbstractContextManager[Bus]":
-        """Connect to the broker for the time of a `with` block. `will` returns the last will for a client id.
+        """Connect to the broker for the time of a `with` block. `will` returns the last will for an `answer_name`.
 
         Raises:
             Unreachable: there is no broker.

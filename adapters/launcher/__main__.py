@@ -1,13 +1,14 @@
-"""Steps that the Makefile and containers run: `python -m adapters.launcher prepare | certificate | need-broker | runs`."""
+"""Steps that the Makefile and containers run, one of those below: `python -m adapters.launcher STEP`."""
 
 import os
 import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from adapters.client.errors import ClientError
-from adapters.launcher import lifecycle, preflight
+from adapters.launcher import accounts, lifecycle, preflight
 from adapters.launcher.compose import TAKEN, prepare_volume
 from broker.errors import BusError
 from broker.launch.credentials import write_private
@@ -53,6 +54,15 @@ def take() -> None:
     path = Path(TAKEN)
     path.parent.mkdir(mode=0o755, exist_ok=True)
     write_private(path, sys.stdin.read())
+
+
+@steps.command()
+@click.argument("change")
+def account(change: str) -> None:
+    """Change an account in the files of this data directory; a container does this for `scaup account`."""
+    wanted = msgspec.json.decode(change, type=accounts.Change)
+    outcome = accounts.carry_out(lifecycle.load_settings().data_dir, wanted)
+    click.echo(msgspec.json.encode(outcome))
 
 
 @steps.command()

@@ -141,6 +141,13 @@ class Compose:
         self._compose("down", "--remove-orphans")
         return True
 
+    def step(self, *words: str) -> str:
+        """Run a step of `python -m adapters.launcher` on the volume, and return what it prints."""
+        self._check()
+        self._compose("build", "--quiet", SETUP)
+        command = ("python", "-m", "adapters.launcher", *words)
+        return self._compose("run", "--rm", "--no-deps", "-T", SETUP, *command)
+
     def places(self) -> dict[str, str]:
         """Return where each program runs, a process or a container, by the program's name, the broker first."""
         containers = self._containers()

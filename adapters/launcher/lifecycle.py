@@ -45,7 +45,7 @@ def start(settings: Settings) -> str:
     preflight.check_python()
     preflight.check_disk(settings.data_dir)
     with locked(settings.data_dir):
-        runtime = _choose_runtime(settings)
+        runtime = choose_runtime(settings)
         if isinstance(runtime, Native) and own_broker(settings):
             for each in security.secure(settings):
                 click.echo(each, err=True)
@@ -85,7 +85,7 @@ def set_up_tls(settings: Settings, names: Sequence[str]) -> list[str]:
     """
     preflight.check_disk(settings.data_dir)
     with locked(settings.data_dir):
-        runtime = _choose_runtime(settings)
+        runtime = choose_runtime(settings)
         if isinstance(runtime, Compose):
             done = runtime.make_certificate("init", *(word for name in names for word in ("--name", name)))
         else:
@@ -103,7 +103,7 @@ def renew_certificate(settings: Settings) -> list[str]:
     """
     preflight.check_disk(settings.data_dir)
     with locked(settings.data_dir):
-        runtime = _choose_runtime(settings)
+        runtime = choose_runtime(settings)
         if isinstance(runtime, Compose):
             return runtime.make_certificate("renew")
         done = security.renew(settings)
@@ -200,7 +200,7 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _choose_runtime(settings: Settings) -> Runtime:
+def choose_runtime(settings: Settings) -> Runtime:
     """Choose where to start the system: as RUNTIME is set, where it runs already, in an engine that answers, or natively."""
     native, wanted = _native(settings), _wanted()
     here = wanted is None and own_broker(settings) and not native.running()

@@ -1,10 +1,12 @@
 """The broker's access file, generated from the declarations, the roles and the accounts."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.contract.components.topics import REJECTED, STATE, WARNING
-from broker.contract.roles import Rights, Role, anonymous_rights, answer_patterns, is_further, rights
+from broker.contract.roles import Rights, Role, anonymous_rights, answer_filters, answer_patterns, is_further, rights
 from broker.launch.accounts import Account
+from broker.mqtt.topics import covers
 from broker.runtime.declaration import Declaration
 
 DEVICE = "device"
@@ -19,6 +21,13 @@ def publish_filters(declaration: Declaration) -> list[str]:
     return [*(stream.template.filter for stream in declaration.publishes), *declaration.publishes_also, *own]
 
 
+def read_filters(declaration: Declaration) -> list[str]:
+    """Return the topic filters that a component may read: what it subscribes to, its own state included."""
+    own = [STATE.template.topic(component=name) for name in declaration.names]
+    streams = [stream.template.filter for stream in declaration.subscribes]
+    return list(dict.fromkeys([*streams, *declaration.subscribes_also, *declaration.reads, *own]))
+
+
 def access_file(declarations: Iterable[Declaration], accounts: Iterable[Account] = ()) -> str:
     """Return the text of Mosquitto's access file.
 
@@ -28,10 +37,13 @@ def access_file(declarations: Iterable[Declaration], accounts: Iterable[Account]
     known = list(declarations)
     people = [each for each in accounts if each.name not in {component.name for component in known}]
     further = further_filters(people)
+    answered = {topic for each in known for topic in answers_of(each)}
     blocks = [_HEADER, _block(None, anonymous_rights())]
-    blocks += [_block(each.name, _rights_of(each)) for each in known]
+    blocks += [_block(each.name, _rights_of(each, answered, further)) for each in known]
     blocks.append(_block(DEVICE, anonymous_rights()))
-    blocks += [_block(each.name, rights(each.role, each.name, each.topics, further)) for each in people]
+    for each in people:
+        allowed = rights(each.role, each.name, each.topics, further)
+        blocks.append(_block(each.name, replace(allowed, hides=(*allowed.hides, *sorted(answered)))))
     return "\n".join([*blocks, "".join(f"pattern read {each}\n" for each in answer_patterns())])
 
 
@@ -41,8 +53,17 @@ def further_filters(accounts: Iterable[Account]) -> tuple[str, ...]:
     return tuple(sorted(filter(is_further, given)))
 
 
-def _rights_of(declaration: Declaration) -> Rights:
-    return Rights(tuple(publish_filters(declaration)), ("#", "$SYS/#"))
+def answers_of(declaration: Declaration) -> set[str]:
+    """Return the topics of the answers that a component receives."""
+    return {each for each in declaration.subscribes_also if any(covers(answer, each) for answer in answer_filters())}
+
+
+def _rights_of(declaration: Declaration, answered: set[str], further: tuple[str, ...]) -> Rights:
+    reads = read_filters(declaration)
+    if declaration.role is not None:
+        reads += rights(declaration.role, declaration.name, further=further).reads
+    hides = () if "#" in reads else tuple(sorted(answered - set(reads)))
+    return Rights(tuple(publish_filters(declaration)), tuple(reads), hides)
 
 
 def _block(account: str | None, allowed: Rights) -> str:

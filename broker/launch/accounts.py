@@ -35,11 +35,11 @@ _RESERVED = frozenset(
 
 
 class AccountError(BusError):
-    """An account cannot be made or changed as wanted; `fix` says what to do."""
+    """An account cannot be made or changed as wanted; `fix` says what to do. With `usage`, it never can be."""
 
-    def __init__(self, text: str, fix: str) -> None:
+    def __init__(self, text: str, fix: str, usage: bool = False) -> None:
         super().__init__(text)
-        self.fix = fix
+        self.fix, self.usage = fix, usage
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +144,12 @@ def new_account(name: str, role: Role, topics: Iterable[str], now: datetime) -> 
     return Account(name=name, role=role, topics=filters, password_hash=hashed(password), made_at=now, changed_at=now), password
 
 
+def with_new_password(account: Account, now: datetime) -> tuple[Account, str]:
+    """Return an account with a new password, and that password."""
+    password = secrets.token_urlsafe(32)
+    return msgspec.structs.replace(account, password_hash=hashed(password), changed_at=now), password
+
+
 def check_name(name: str, components: Collection[str]) -> None:
     """Check the name of a new account. `components` are the names that components have.
 
@@ -153,9 +159,11 @@ def check_name(name: str, components: Collection[str]) -> None:
     fix = "use up to 64 letters of a to z, digits, and . _ - between them; for a device, the level that its topics have"
     if not _NAME.fullmatch(name) or ".." in name or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
-        raise AccountError(f"{shown!r} cannot be the name of an account", fix)
+        raise AccountError(f"{shown!r} cannot be the name of an account", fix, usage=True)
     if name.lower() in _RESERVED | set(components):
-        raise AccountError(f"{name!r} is reserved: a component or Scaup itself has this name", "choose another name")
+        raise AccountError(
+            f"{name!r} is reserved: a component or Scaup itself has this name", "choose another name", usage=True
+        )
 
 
 def read_accounts(data_dir: Path) -> dict[str, Account]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from broker.contract.roles import Role
 from broker.stream import AnyStream
 
 
@@ -46,6 +47,10 @@ class Declaration:
     """Topic filters of streams that belong to other components, but may be published to by this one."""
     subscribes_also: tuple[str, ...] = ()
     """Topic filters that select a part of a stream."""
+    reads: tuple[str, ...] = ()
+    """Topic filters that it may read beside those that it subscribes to by this declaration."""
+    role: Role | None = None
+    """A role whose rights it has besides."""
     tick_s: float | None = None
     """Plant seconds between two calls of `on_tick`; None for a component that only reacts to messages."""
     wall_tick_s: float | None = None

@@ -108,7 +108,7 @@ class FakeBus:
     kept: dict[str, Received] = field(default_factory=dict)
     refuse: bool = False
     may_publish: tuple[str, ...] = ()
-    client_id: str = "scaup-cli-test"
+    answer_name: str = "scaup-cli-test"
     published: list[tuple[Publication, int | None]] = field(default_factory=list)
     posted: list[tuple[Publication, int]] = field(default_factory=list)
     idled_s: float = 0.0

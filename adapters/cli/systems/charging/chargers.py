@@ -145,7 +145,7 @@ def _change_pairs(session: Session, request: PairRequest, output: Output) -> Non
 
     controller = Responder("charging controller", "charging", "see `scaup status charging`")
     with session.bus() as bus:
-        requests = Requests(bus, controller, ANSWER.template.topic(client=bus.client_id))
+        requests = Requests(bus, controller, ANSWER.template.topic(client=bus.answer_name))
         requests.subscribe()
         if not controller.is_online(bus):
             raise NotOnline("the charging controller is not online", "start it with `make up`, see `scaup status charging`")

@@ -46,7 +46,7 @@ class Poster:
         Raises:
             Unreachable: the energy normalizer is not online.
         """
-        self._requests = Requests(bus, NORMALIZER, ANSWER.template.topic(client=bus.client_id), clock)
+        self._requests = Requests(bus, NORMALIZER, ANSWER.template.topic(client=bus.answer_name), clock)
         if not NORMALIZER.is_online(bus):
             raise NotOnline("the energy normalizer is not online", "start it with `make up`, see `scaup status energy`")
         self._requests.subscribe()

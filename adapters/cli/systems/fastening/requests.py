@@ -49,7 +49,7 @@ class DriverRequests(Requests):
     """One console's requests for one driver."""
 
     def __init__(self, bus: Bus, driver: str, console: str, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(bus, CONTROLLER, ANSWER.template.topic(driver=driver, console=bus.client_id), clock)
+        super().__init__(bus, CONTROLLER, ANSWER.template.topic(driver=driver, console=bus.answer_name), clock)
         self._driver, self._console = driver, console
 
     def request(self, action: Action, serial: str | None = None, patience_s: float = PATIENCE_S) -> FasteningAnswer | None:

@@ -1,0 +1,161 @@
+"""Changing the accounts of the broker that `make up` starts on a data directory, in either runtime, while it runs or not.
+
+The broker takes a change without a restart: it reads the access file and the password file again, and ends the connections
+whose login no longer holds (docs/decisions/0011-accounts.md).
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from adapters.client.declaration import OPERATOR
+from adapters.client.errors import Failed, Refused, Unreachable, WrongUsage
+from adapters.client.paho_bus import connected
+from adapters.launcher import lifecycle
+from adapters.launcher.compose import Compose
+from adapters.launcher.registry import components
+from adapters.launcher.runtime import own_broker
+from broker.contract.roles import Role
+from broker.errors import InvalidTopic
+from broker.launch import mosquitto
+from broker.launch.accounts import (
+    Account,
+    AccountError,
+    check_name,
+    locked,
+    new_account,
+    read_accounts,
+    with_new_password,
+    write_accounts,
+)
+from broker.runtime.settings import Settings
+
+EFFECTIVE_LIMIT_S = 2.0
+"""How long a running broker may take until a new login works."""
+
+
+class Action(Enum):
+    """What to do with an account."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    PASSWORD = "password"  # noqa: S105 - no password
+    LIST = "list"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A wanted change of one account; to list them changes nothing."""
+
+    action: Action
+    name: str = ""
+    role: Role = Role.DEVICE
+    topics: tuple[str, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a change: a new password, the list, or an error, which `usage` says is one of the arguments."""
+
+    password: str | None = None
+    accounts: tuple[Account, ...] = ()
+    error: str = ""
+    fix: str = ""
+    usage: bool = False
+
+
+class Effect(Enum):
+    """When a change counts."""
+
+    NOW = "now"
+    LATER = "later"
+    """When the broker is started."""
+    UNSEEN = "unseen"
+    """The broker was told, but did not accept the new login in time."""
+
+
+def request(settings: Settings, change: Change) -> tuple[Outcome, Effect]:
+    """Carry out a change where the data directory of the broker is, and let a running broker take it.
+
+    Raises:
+        WrongUsage: there can be no such account.
+        Failed: there is such an account already, or none, or its broker is on another machine.
+    """
+    if not own_broker(settings):
+        raise Failed(
+            f"the broker at {settings.mqtt_host} belongs to another machine, and so do its accounts",
+            "type the command there, or let SCAUP_MQTT_HOST name this machine",
+        )
+    runtime = lifecycle.choose_runtime(settings)
+    if isinstance(runtime, Compose):
+        outcome = msgspec.json.decode(runtime.step("account", msgspec.json.encode(change).decode()), type=Outcome)
+    else:
+        outcome = carry_out(settings.data_dir, change)
+    if outcome.error:
+        raise (WrongUsage if outcome.usage else Failed)(outcome.error, outcome.fix)
+    if change.action is Action.LIST:
+        return outcome, Effect.NOW
+    if not runtime.reload_broker():
+        return outcome, Effect.LATER
+    works = outcome.password is None or _login_works(settings, change.name, outcome.password)
+    return outcome, Effect.NOW if works else Effect.UNSEEN
+
+
+def carry_out(data_dir: Path, change: Change) -> Outcome:
+    """Carry out a change in the files of a data directory; what the broker reads follows if it was prepared before."""
+    try:
+        if change.action is Action.LIST:
+            return Outcome(accounts=tuple(read_accounts(data_dir).values()))
+        with locked(data_dir):
+            known = read_accounts(data_dir)
+            password = _apply(known, change)
+            write_accounts(data_dir, known.values())
+            if (data_dir / "broker").is_dir():
+                mosquitto.write_logins(data_dir, {**components(), OPERATOR.name: OPERATOR})
+    except InvalidTopic as error:
+        return Outcome(error=str(error), fix="see `scaup account add --help`", usage=True)
+    except AccountError as error:
+        return Outcome(error=str(error), fix=error.fix, usage=error.usage)
+    except OSError as error:
+        return Outcome(
+            error=f"the accounts in {data_dir} cannot be changed: {error.strerror}",
+            fix="use the user that `make up` was typed by, and see that the disk has room",
+        )
+    return Outcome(password=password)
+
+
+def _apply(known: dict[str, Account], change: Change) -> str | None:
+    """Change the accounts, and return the new password."""
+    name, now, account = change.name, datetime.now(UTC), known.get(change.name)
+    if change.action is Action.ADD:
+        if account is not None:
+            raise AccountError(
+                f"there is an account {name} already, with the role {account.role.value}",
+                f"`scaup account password {name}` makes a new password; for another role, `scaup account remove {name}` first",
+            )
+        check_name(name, {each for declaration in components().values() for each in declaration.names})
+        known[name], password = new_account(name, change.role, change.topics, now)
+        return password
+    if account is None:
+        raise AccountError(f"there is no account {name!r}", "`scaup account list` shows them")
+    if change.action is Action.REMOVE:
+        del known[name]
+        return None
+    known[name], password = with_new_password(account, now)
+    return password
+
+
+def _login_works(settings: Settings, name: str, password: str) -> bool:
+    """Wait until the broker accepts a login, and return whether it does in time."""
+    address = replace(settings.broker_address(OPERATOR.name), username=name, password=password)
+    until = datetime.now(UTC).timestamp() + EFFECTIVE_LIMIT_S
+    while datetime.now(UTC).timestamp() < until:
+        try:
+            with connected(address):
+                return True
+        except Refused:
+            continue
+        except Unreachable:
+            return False
+    return False
