@@ -27,7 +27,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Topic filters to which an account may publish, and which it may read. What `hides` selects it may not read in any case.
+    """Topic filters to which an account may publish, and which it may read. What `hides` selects is denied, to publish too.
 
     Every account may also read the answers to its own requests: `answer_patterns`.
     """

@@ -59,11 +59,12 @@ def answers_of(declaration: Declaration) -> set[str]:
 
 
 def _rights_of(declaration: Declaration, answered: set[str], further: tuple[str, ...]) -> Rights:
-    reads = read_filters(declaration)
-    if declaration.role is not None:
-        reads += rights(declaration.role, declaration.name, further=further).reads
-    hides = () if "#" in reads else tuple(sorted(answered - set(reads)))
-    return Rights(tuple(publish_filters(declaration)), tuple(reads), hides)
+    """Return what a component may do. Nothing is hidden from one that may publish it: a denial is of both."""
+    publishes, reads = publish_filters(declaration), read_filters(declaration)
+    if declaration.role is None:
+        return Rights(tuple(publishes), tuple(reads))
+    reads += rights(declaration.role, declaration.name, further=further).reads
+    return Rights(tuple(publishes), tuple(reads), tuple(sorted(answered - set(reads))))
 
 
 def _block(account: str | None, allowed: Rights) -> str:
