@@ -1,0 +1,85 @@
+"""The tree of the latest messages: its rows are those of a plain walk, whatever is open."""
+
+from collections.abc import Collection
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.web.live import RATE_S, LiveTopics, Node
+from broker.message import Message
+
+LEVELS = st.sampled_from(["", "a", "b", "room-1", "room-2", "room-10"])
+TOPICS = st.lists(st.lists(LEVELS, min_size=1, max_size=4).map("/".join), min_size=1, max_size=40)
+
+
+def tree(*names: str) -> LiveTopics:
+    topics = LiveTopics()
+    for name in names:
+        topics.take(Message(topic=name, payload=name.encode()), 0.0)
+    return topics
+
+
+def walk(topics: LiveTopics, opened: Collection[str]) -> list[str]:
+    found: list[str] = []
+
+    def below(node: Node) -> None:
+        for child in node.children:
+            found.append(child.path)
+            if child.path in opened:
+                below(child)
+
+    below(topics._root)
+    return found
+
+
+@given(TOPICS, st.data())
+def test_window_is_a_part_of_the_whole_walk(names: list[str], data: st.DataObject) -> None:
+    topics = tree(*names)
+    paths = sorted({"/".join(name.split("/")[:depth]) for name in names for depth in range(1, 5)})
+    opened = data.draw(st.sets(st.sampled_from(paths)))
+    whole = walk(topics, opened)
+    start = data.draw(st.integers(0, len(whole) - 1))
+    window = topics.window(opened, start, 7)
+    assert window.total == len(whole)
+    assert [row.node.path for row in window.rows] == whole[start : start + 7]
+
+
+@given(TOPICS)
+def test_rows_know_their_place_among_siblings(names: list[str]) -> None:
+    topics = tree(*names)
+    for row in topics.window({name.split("/")[0] for name in names}, 0, 100).rows:
+        siblings = row.node.parent.children if row.node.parent else []
+        assert (row.siblings, siblings[row.position - 1]) == (len(siblings), row.node)
+
+
+def test_levels_are_in_natural_order() -> None:
+    rows = tree("room-10", "room-9", "room-1a", "Room").window((), 0, 10).rows
+    assert [row.node.level for row in rows] == ["Room", "room-1a", "room-9", "room-10"]
+
+
+def test_a_leading_slash_is_a_level() -> None:
+    topics = tree("/readings/room-1/temperature", "readings")
+    assert walk(topics, {"", "/readings"}) == ["", "/readings", "/readings/room-1", "readings"]
+
+
+def test_found_topics_are_shown_with_their_levels() -> None:
+    topics = tree("a/b/c", "a/d", "e")
+    wanted = [topic for topic in topics if topic.name in ("a/b/c", "e")]
+    window = topics.found(wanted, 0, 10)
+    assert [(row.node.path, row.expanded) for row in window.rows] == [("a", True), ("a/b", True), ("a/b/c", None), ("e", None)]
+    assert [row.node.path for row in topics.found(wanted, 2, 10).rows] == ["a/b/c", "e"]
+
+
+def test_counts_are_of_all_topics_below() -> None:
+    topics = tree("a/b/c", "a/b/d", "a", "e")
+    assert [row.node.topics for row in topics.window({"a"}, 0, 10).rows] == [3, 2, 1]
+
+
+def test_rate_is_an_average_that_decays() -> None:
+    topics = LiveTopics()
+    for second in range(200):
+        topics.take(Message(topic="a", payload=b"1"), float(second) / 2)
+    topic = topics.get("a")
+    assert topic is not None
+    assert 1.8 < topic.rate(99.5) < 2.2
+    assert topic.rate(99.5 + 10 * RATE_S) < 0.001

@@ -1,0 +1,77 @@
+"""The line of a series: every lowest and highest value is in it, and no line crosses a hole."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import pytest
+
+from adapters.web.questions import series
+from broker.contract.storage import questions
+
+START = 1_750_000_000.0
+
+
+def recording(values: Sequence[tuple[float, str]]) -> duckdb.DuckDBPyConnection:
+    database = duckdb.connect()
+    database.execute(
+        "CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, retain BOOLEAN)"
+    )
+    database.executemany(
+        "INSERT INTO messages VALUES (?, make_timestamptz(?), 'a/b', ?, ?)",
+        [(number, round((START + at) * 1e6), payload, False) for number, (at, payload) in enumerate(values, 1)],
+    )
+    return database
+
+
+def ask(database: duckdb.DuckDBPyConnection, field: str, until: float, points: int) -> dict[str, Any]:
+    statement = questions.series("a/b", field, START, START + until, points)
+    found = database.execute(statement.sql, statement.parameters)
+    columns = [each[0] for each in found.description or ()]
+    return series([dict(zip(columns, row, strict=True)) for row in found.fetchall()])
+
+
+def test_few_values_are_all_there() -> None:
+    found = ask(recording([(0, '{"v":1.5}'), (1, '{"v":3}'), (2, '{"v":2}')]), "v", 10, 1000)
+    assert found["value"] == [1.5, 3, 2]
+    assert [at - START for at in found["at"]] == [0, 1, 2]
+    assert (found["count"], found["number"]) == (3, 3)
+
+
+def test_lowest_and_highest_of_many_are_kept() -> None:
+    values = [(second, str(second % 7)) for second in range(1000)]
+    values[123], values[777] = (123, "-50"), (777, "99")
+    found = ask(recording(values), "", 1000, 20)
+    assert len(found["at"]) <= 4 * 20
+    assert found["count"] == 1000
+    lowest, highest = found["value"].index(-50), found["value"].index(99)
+    assert (found["at"][lowest] - START, found["at"][highest] - START) == (123, 777)
+    assert found["at"] == sorted(found["at"])
+
+
+@pytest.mark.parametrize("points", [10, 100, 5000])
+def test_no_line_crosses_a_hole(points: int) -> None:
+    values = [(second, "1") for second in range(0, 1000, 2) if not 300 <= second < 500]
+    found = ask(recording(values), "", 1000, points)
+    holes = [at - START for at, value in zip(found["at"], found["value"], strict=True) if value is None]
+    assert len(holes) == (1 if points > 10 else len(holes))
+    if points > 10:
+        assert 298 < holes[0] < 500
+
+
+def test_short_pauses_of_slow_values_are_no_holes() -> None:
+    found = ask(recording([(60 * minute, "1") for minute in range(100)]), "", 6000, 1000)
+    assert None not in found["value"]
+    assert found["spacing"] == pytest.approx(60)
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    payloads = ["not json", '{"v":"text"}', '{"v":null}', "{}", '{"v":1}', '{"v":true}', "[]", '{"v":1e999}']
+    found = ask(recording([(at, payload) for at, payload in enumerate(payloads)]), "v", 10, 100)
+    assert found["value"] == [1]
+
+
+@pytest.mark.parametrize(("field", "value"), [("a.b", 1), ("list.1", 3), ("x y", 4), ("", None)])
+def test_a_field_is_a_path(field: str, value: float | None) -> None:
+    found = ask(recording([(0, '{"a":{"b":1},"list":[2,3],"x y":4}')]), field, 10, 100)
+    assert found["value"] == ([] if value is None else [value])

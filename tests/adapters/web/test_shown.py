@@ -1,0 +1,131 @@
+"""The live parts of a page: what they send, and what they skip."""
+
+from typing import Any
+
+import pytest
+
+from adapters.web.live import LiveTopics, Topic
+from adapters.web.shown import STRUCTURE_S, LatestShown, Shown, TopicShown, TreeShown, describe, text, topic_filter
+from broker.message import Message
+
+
+class World:
+    """Topics, and one part of a page that hears of every message."""
+
+    def __init__(self, *names: str) -> None:
+        self.topics, self.now_s = LiveTopics(), 1000.0
+        self.shown: Shown | None = None
+        for name in names:
+            self.publish(name, "1")
+
+    def publish(self, topic: str, payload: str) -> None:
+        taken = self.topics.take(Message(topic=topic, payload=payload.encode()), self.now_s)
+        if self.shown is not None and taken is not None:
+            self.shown.on_topic(taken)
+
+    def update(self, after_s: float = 0.1) -> dict[str, Any] | None:
+        self.now_s += after_s
+        assert self.shown is not None
+        return self.shown.update(self.now_s)
+
+
+def test_a_tree_sends_rows_once_and_then_values() -> None:
+    world = World("a/b", "c")
+    world.shown = TreeShown(world.topics, ["a"], "", 0, 10)
+    first = world.update()
+    assert first is not None
+    assert [row["path"] for row in first["rows"]] == ["a", "a/b", "c"]
+    assert (first["total"], first["topics"], first["found"]) == (3, 2, None)
+    assert world.update() is None
+    world.publish("a/b", "2")
+    second = world.update()
+    assert second is not None
+    assert second["values"].keys() == {"1"}
+    assert second["values"]["1"]["value"] == "2"
+
+
+def test_replaced_values_are_counted_as_skipped() -> None:
+    world = World("a")
+    world.shown = TreeShown(world.topics, [], "", 0, 10)
+    world.update()
+    for payload in "2345":
+        world.publish("a", payload)
+    sent = world.update()
+    assert sent is not None
+    assert (sent["values"]["0"]["value"], sent["skipped"]) == ("5", 3)
+
+
+def test_a_new_topic_comes_with_a_new_window() -> None:
+    world = World("b")
+    world.shown = TreeShown(world.topics, [], "", 0, 10)
+    world.update()
+    world.publish("a", "1")
+    sent = world.update(STRUCTURE_S)
+    assert sent is not None
+    assert [row["path"] for row in sent["rows"]] == ["a", "b"]
+
+
+def test_a_filter_finds_topics_that_come_later() -> None:
+    world = World("a", "b")
+    world.shown = TreeShown(world.topics, [], "needle", 0, 10)
+    assert world.update() == {"total": 0, "topics": 2, "found": 0, "start": 0, "skipped": 0}
+    world.publish("b", '{"NEEDLE": 1}')
+    sent = world.update(STRUCTURE_S)
+    assert sent is not None
+    assert ([row["path"] for row in sent["rows"]], sent["found"]) == (["b"], 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "finds"),
+    [
+        ("heating/+/state", True),
+        ("heating/#", True),
+        ("+/state", False),
+        ("ROOM-1", True),
+        ("setPOINT", True),
+        ("22.0", True),
+        ("café", False),
+        ("room-2", False),
+    ],
+)
+def test_a_filter_is_mqtt_or_a_text_in_any_case(wanted: str, finds: bool) -> None:
+    topic = Topic("heating/room-1/state")
+    topic.take(Message(topic=topic.name, payload=b'{"setpoint":22.0}'), 1, 0.0)
+    assert topic_filter(wanted)(topic) is finds
+
+
+def test_a_topic_is_sent_again_only_when_it_is_new() -> None:
+    world = World()
+    world.shown = TopicShown(world.topics, "a")
+    assert world.update() == {"topic": "a", "message": None}
+    assert world.update() is None
+    world.publish("a", '{"x":1}')
+    sent = world.update()
+    assert sent is not None
+    assert sent["message"]["payload"] == '{"x":1}'
+    assert world.update() is None
+
+
+def test_latest_sends_all_and_then_changes() -> None:
+    world = World("heating/room-1/state", "heating/room-2/state", "machines/1/reading")
+    world.shown = LatestShown(world.topics, ["heating/+/state"])
+    first = world.update()
+    assert first is not None
+    assert ([each["topic"] for each in first["latest"]], first["whole"]) == (
+        ["heating/room-1/state", "heating/room-2/state"],
+        True,
+    )
+    world.publish("machines/1/reading", "{}")
+    assert world.update() is None
+    world.publish("heating/room-2/state", "2")
+    world.publish("heating/room-2/state", "3")
+    second = world.update()
+    assert second is not None
+    assert ([each["payload"] for each in second["latest"]], second["whole"], second["skipped"]) == (["3"], False, 1)
+
+
+def test_what_is_no_text_is_shown_in_hexadecimal() -> None:
+    message = Message(topic="a", payload=b"\xff\x00")
+    assert text(message, 100) == "ff 00"
+    assert describe(message, 1.0)["binary"] is True
+    assert text(Message(topic="a", payload="é".encode() * 100), 3) == "ééé"
