@@ -8,6 +8,7 @@ StorageError
 ├── InvalidPolicy    the retention policy cannot be read
 ├── ArchiveFailed    a day could not be archived, restored or compacted; everything is as before
 ├── BackupFailed     a backup could not be made, checked or restored; the text names the fix
+├── UpgradeFailed    the database could not be migrated; it is unchanged
 ├── InvalidRequest   a request to the storage cannot be carried out as it stands
 └── QueryFailed      a query was refused, wrong, stopped or failed; `error` is what its client receives
 """
@@ -45,6 +46,10 @@ class ArchiveFailed(StorageError):
 
 class BackupFailed(StorageError):
     """A backup could not be made, checked or restored. An earlier backup, and the recorded data, are unchanged."""
+
+
+class UpgradeFailed(StorageError):
+    """The database could not be migrated; it is as before."""
 
 
 class InvalidRequest(StorageError):

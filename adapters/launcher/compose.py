@@ -13,7 +13,7 @@ import click
 
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed
-from adapters.launcher import preflight, rollout
+from adapters.launcher import preflight, rollout, upgrade
 from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
@@ -114,6 +114,8 @@ class Compose:
             click.echo("building the image and starting the broker", err=True)
         self._write_ports()
         self._compose("build", "--quiet", SETUP, environment=environment)
+        if RECORDER in self.components and RECORDER not in running and upgrade.migrates(self.settings):
+            self._migrate(environment)
         self._put_certificate()
         try:
             self._compose("up", "--detach", "--quiet-pull", SETUP, BROKER, environment=environment)
@@ -165,6 +167,14 @@ class Compose:
         """Write the logs of one service or of all to standard output."""
         words = ["logs", "--tail", str(lines), *(["--follow"] if follow else []), *([name] if name else [])]
         subprocess.run(self._command(words), check=False)  # noqa: S603 - the command is made here
+
+    def _migrate(self, environment: Mapping[str, str]) -> None:
+        """Migrate the database on the volume, in a container of the new image."""
+        command = ("run", "--rm", "--no-deps", "-T", RECORDER, "python", *upgrade.MIGRATE)
+        try:
+            self._compose(*command, environment=environment)
+        except Failed as error:
+            raise upgrade.failed(self.settings, error.message, 1) from error
 
     def run_with_folder(self, folder: Path, words: Sequence[str], read_only: bool) -> str:
         """Run `scaup` in a container of its own, with the volume and with a folder of this machine as /backup.
@@ -284,7 +294,7 @@ class Compose:
         variables = {**os.environ, **(environment or {}), "SCAUP_BIND": self._addresses[0], **self._outside()}
         done = subprocess.run(command, env=variables, input=given, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            raise Failed(f"docker compose {words[0]} failed:\n{(done.stderr or done.stdout).strip()}", "see the text above")
+            raise Failed(f"docker compose {words[0]} failed:\n{_written(done)}", "see the text above")
         return done.stdout
 
     def _outside(self) -> dict[str, str]:
@@ -307,3 +317,8 @@ class Compose:
         if self._ports_file.is_file():
             files += ["--file", str(self._ports_file)]
         return [shutil.which("docker") or "docker", "compose", *files, *words]
+
+
+def _written(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return what a program wrote, errors last."""
+    return "\n".join(filter(None, (done.stdout.strip(), done.stderr.strip())))

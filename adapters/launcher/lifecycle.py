@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from adapters.client.declaration import OPERATOR
-from adapters.client.errors import WrongUsage
-from adapters.launcher import plant_time, preflight, security
+from adapters.client.errors import Failed, WrongUsage
+from adapters.launcher import plant_time, preflight, security, upgrade
 from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
@@ -45,11 +45,14 @@ def start(settings: Settings) -> str:
     preflight.check_python()
     preflight.check_disk(settings.data_dir)
     with locked(settings.data_dir):
+        _refuse_unfinished_restore(settings)
         runtime = choose_runtime(settings)
+        _stop_earlier_release(settings, runtime)
         if isinstance(runtime, Native) and own_broker(settings):
             for each in security.secure(settings):
                 click.echo(each, err=True)
         runtime.start(_environment(settings, runtime))
+        upgrade.note(settings)
     for each in security.complaints(settings):
         click.echo(f"Warning: {each}", err=True)
     text = report(settings, runtime, [components()[name] for name in _native(settings).components])
@@ -66,12 +69,29 @@ def stop(settings: Settings, force: bool) -> bool:
     if not settings.data_dir.is_dir():
         return False
     with locked(settings.data_dir):
-        if not force:
-            preflight.check_room_to_save(settings.data_dir)
-        _epoch_file(settings).unlink(missing_ok=True)
-        stopped = [runtime.stop() for runtime in possible_runtimes(settings)]
-        plant_time.end(settings, datetime.now(UTC), any(stopped))
+        return _stop(settings, possible_runtimes(settings), force)
+
+
+def _stop(settings: Settings, runtimes: Iterable[Runtime], force: bool = False) -> bool:
+    if not force:
+        preflight.check_room_to_save(settings.data_dir)
+    _epoch_file(settings).unlink(missing_ok=True)
+    stopped = [runtime.stop() for runtime in runtimes]
+    plant_time.end(settings, datetime.now(UTC), any(stopped))
     return any(stopped)
+
+
+def _stop_earlier_release(settings: Settings, runtime: Runtime) -> None:
+    """Stop a system whose code is not this checkout's, so that all of it starts as this release."""
+    if runtime.running() and (change := upgrade.change(settings)) is not None:
+        upgrade.check_room(settings)
+        click.echo(f"upgrading {change}", err=True)
+        _stop(settings, [runtime])
+
+
+def _refuse_unfinished_restore(settings: Settings) -> None:
+    if (folder := settings.data_dir / "restoring").exists():
+        raise Failed(f"{folder} is left of a restore that was interrupted", "repeat `scaup restore FOLDER`")
 
 
 def set_up_tls(settings: Settings, names: Sequence[str]) -> list[str]:

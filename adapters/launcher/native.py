@@ -11,7 +11,7 @@ import click
 
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed, WrongUsage
-from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision
+from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision, upgrade
 from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
 from adapters.launcher.registry import package_of
 from adapters.launcher.runtime import own_broker, short
@@ -140,6 +140,8 @@ class Native:
 
     def _launch(self, text: str) -> None:
         orphans.stop(orphans.mark_prefix(self.settings.data_dir))
+        if RECORDER in self.components and upgrade.migrates(self.settings):
+            self._migrate()
         if own_broker(self.settings):
             preflight.check_ports(self.settings, (self.declarations[name] for name in self.components))
             mosquitto.prepare(self.settings, self.declarations, mosquitto.native_placement(self.settings))
@@ -154,6 +156,13 @@ class Native:
             raise Failed(f"the supervisor does not start: {guardian.reason(error)}", fix) from error
         if not self.supervisor.wait(SUPERVISOR_LIMIT_S):
             raise Failed("the supervisor does not answer", f"see {self.place.logs}/supervisord.log")
+
+    def _migrate(self) -> None:
+        environment = {**os.environ, "SCAUP_DATA_DIR": str(self.settings.data_dir)}
+        command = [sys.executable, *upgrade.MIGRATE]
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            raise upgrade.failed(self.settings, done.stdout, done.returncode)
 
     def _refresh(self, text: str) -> None:
         """Update a running system where that needs no restart: accounts and access rules."""

@@ -10,7 +10,7 @@ _MADE_AGAIN = (
     # the database and the archive, which a backup has in another form
     *("scaup.duckdb*", "archive", "compacting", "backing-up", "restoring"),
     # what the next start makes, and what belongs to a run
-    *("broker", "logs", "supervisord.*", "supervisor.sock", "compose.ports.json", "plant-epoch", "upgrade"),
+    *("broker", "logs", "supervisord.*", "supervisor.sock", "compose.ports.json", "plant-epoch", "release.json", "upgrade"),
     *("*.lock", "*.pid", "*.sock", "*.part", "*.new", "mosquitto.log", "lost+found"),
 )
 

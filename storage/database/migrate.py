@@ -19,6 +19,19 @@ def migrate(connection: DuckDBPyConnection, last: int | None = None) -> list[int
         DatabaseTooNew: the database has a migration that this release does not know.
     """
     available = _available()
+    missing = [number for number in pending(connection) if last is None or number <= last]
+    for number in missing:
+        _apply(connection, number, *available[number])
+    return missing
+
+
+def pending(connection: DuckDBPyConnection) -> list[int]:
+    """Return the numbers of the migrations that a database does not have, in order.
+
+    Raises:
+        DatabaseTooNew: the database has a migration that this release does not know.
+    """
+    available = _available()
     connection.execute(_TABLE)
     applied = {number for (number,) in connection.execute("SELECT number FROM schema_migration").fetchall()}
     if unknown := applied - available.keys():
@@ -26,10 +39,7 @@ def migrate(connection: DuckDBPyConnection, last: int | None = None) -> list[int
             f"the database has migration {max(unknown)}, this release knows {max(available)}: upgrade Scaup, or use another "
             "data directory (SCAUP_DATA_DIR)"
         )
-    missing = sorted(number for number in available.keys() - applied if last is None or number <= last)
-    for number in missing:
-        _apply(connection, number, *available[number])
-    return missing
+    return sorted(available.keys() - applied)
 
 
 def _apply(connection: DuckDBPyConnection, number: int, name: str, sql: str) -> None:
