@@ -20,6 +20,8 @@ NOT_RUN = {
     "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
     "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
     "$ make up RUNTIME=docker": "needs a container engine",
+    "$ install -d -o 1883 -g 1883 -m 700 /backups/scaup": "needs a container engine",
+    "$ scaup backup /backups/scaup": "tests/system/test_upgrade.py upgrades; backups are above",
     "$ SCAUP_MQTT_HOST=broker.example SCAUP_MQTT_USERNAME=heating SCAUP_MQTT_PASSWORD=… scaup run heating": "an example host",
 }
 """First line of each block that the system test does not run, and why."""

@@ -30,6 +30,7 @@ from storage.backup.manifest import (
     Snapshot,
     Stored,
     file_digest,
+    mark_sql,
     read_manifest,
     write_manifest,
 )
@@ -134,6 +135,7 @@ class BackupFolder:
         manifest = Manifest(
             format=1,
             release=release,
+            database=snapshot.database,
             number=snapshot.number,
             at=snapshot.at,
             migrations=snapshot.migrations,
@@ -249,17 +251,16 @@ def check(folder: Path, report: Callable[[str, int, int], None]) -> Manifest:
 def _wrong_rows(path: Path, stored: Stored) -> str | None:
     if not isinstance(stored, Part):
         return None
-    numbers = "coalesce(bit_xor(number), 0)" if stored.numbered else "0"
     try:
         with duckdb.connect() as connection:
-            found = connection.execute(f"SELECT count(*), {numbers} FROM {read_files([path])}").fetchall()[0]
+            found = connection.execute(f"SELECT count(*), {mark_sql(stored.numbered)} FROM {read_files([path])}").fetchall()[0]
     except duckdb.Error as error:
         return f"cannot be read: {first_line(error)}"
-    return None if found == (stored.rows, stored.numbers) else f"has {found[0]:,} rows instead of {stored.rows:,}"
+    return None if found == (stored.rows, stored.mark) else f"has {found[0]:,} rows, or others, instead of {stored.rows:,}"
 
 
 def _replace_file(part: Part, file: str) -> Part:
-    return Part(part.schema, part.table, part.first, part.last, part.rows, part.numbers, file, part.bytes, part.sha256)
+    return Part(part.schema, part.table, part.first, part.last, part.rows, part.mark, file, part.bytes, part.sha256)
 
 
 def _copy(source: Path, target: Path, mode: int) -> None:

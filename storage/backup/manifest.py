@@ -21,7 +21,8 @@ FORMAT = 1
 class Part(msgspec.Struct, frozen=True):
     """Rows of one table in a Parquet file: those of the messages `first` to `last`, or all where rows have no number (0).
 
-    `numbers` is the exclusive or of the rows' message numbers. With `rows` it shows whether the database still has these rows.
+    `mark` is the exclusive or of the rows' message numbers and times of arrival (µs). With `rows` it shows whether the database
+    still has these rows.
     """
 
     schema: str
@@ -29,7 +30,7 @@ class Part(msgspec.Struct, frozen=True):
     first: int
     last: int
     rows: int
-    numbers: int
+    mark: int
     file: str
     bytes: int
     sha256: str
@@ -37,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
     @property
     def held(self) -> HeldPart:
         """What the recorder has to know of it to leave it out of the next snapshot."""
-        return HeldPart(self.table, self.first, self.last, self.rows, self.numbers)
+        return HeldPart(self.table, self.first, self.last, self.rows, self.mark)
 
     @property
     def numbered(self) -> bool:
@@ -70,11 +71,12 @@ Stored = Part | ArchiveCopy | FileCopy
 class Snapshot(msgspec.Struct, frozen=True):
     """The database up to the message `number`: `parts` were written now, `kept` are in the backup already.
 
-    `messages` counts the rows of `messages` in the database, `archived` those in the archive, `expired` what the retention
-    policy deleted: together `number`.
+    `database` names it by when it was made. `messages` counts the rows of `messages` in it, `archived` those in the archive,
+    `expired` what the retention policy deleted: together `number`.
     """
 
     token: str
+    database: str
     number: int
     at: datetime
     migrations: tuple[int, ...]
@@ -91,6 +93,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     format: int
     release: str
+    database: str
     number: int
     at: datetime
     migrations: tuple[int, ...]
@@ -148,6 +151,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     part_path(path).replace(path)
     sync_folder(folder)
     return signed
+
+
+def mark_sql(numbered: bool) -> str:
+    """Return the SQL expression for the mark of rows, 0 where they have no numbers."""
+    return "coalesce(bit_xor(xor(number, epoch_us(received_at))), 0)" if numbered else "0"
 
 
 def file_digest(path: Path) -> str:

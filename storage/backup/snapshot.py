@@ -3,7 +3,7 @@
 Rows of `messages` and of typed tables never change, and each has the number of its message. So the rows up to a number are a
 consistent state, whatever is recorded meanwhile, and no long transaction is needed. What moves rows (archive, retention) runs
 in the same thread as this. A range of numbers is written once. It is written again only if rows of it have left for the archive
-or come back, which their count and the exclusive or of their numbers show.
+or come back, which their count and mark show.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from duckdb import DuckDBPyConnection, Error, OutOfMemoryException
 
 from broker.contract.sql import identifier, literal
 from broker.contract.storage.topics import HeldPart
-from storage.backup.manifest import ArchiveCopy, Part, Snapshot, file_digest
+from storage.backup.manifest import ArchiveCopy, Part, Snapshot, file_digest, mark_sql
 from storage.errors import BackupFailed, first_line
 from storage.files import part_path, sync_file, sync_folder
 from storage.schema.views import read_files
@@ -54,7 +54,7 @@ class _Table:
 
     @property
     def numbered(self) -> bool:
-        return "number" in self.columns
+        return self.schema == "live" and "number" in self.columns  # `schema_migration` has other numbers
 
     @property
     def sql(self) -> str:
@@ -90,14 +90,18 @@ class SnapshotWriter:
         self._cursor, self._folder, self._archive = cursor, folder, archive
         self._check_room, self._report = check_room, report
 
-    def write(self, number: int | None, held: Iterable[HeldPart], token: str) -> Snapshot:
-        """Write what the backup does not have of the messages up to `number`, None for all, and return the whole.
+    def write(self, number: int | None, held: Iterable[HeldPart], database: str | None, token: str) -> Snapshot:
+        """Write what a backup does not have of the messages up to `number`, None for all, and return the whole.
+
+        The backup has `held` of `database`, None if there is none yet.
 
         Raises:
-            BackupFailed: a file could not be written, or is not what the database has.
+            BackupFailed: the backup is of another database, or a file could not be written or is not what the database has.
         """
         try:
-            snapshot = self._write(number, set(held), token)
+            if database not in (None, present := self._made()):
+                raise BackupFailed("the folder has a backup of another database; choose another folder for this one")
+            snapshot = self._write(number, set(held), present, token)
             path = self._folder / SNAPSHOT
             part_path(path).write_bytes(msgspec.json.encode(snapshot))
             sync_file(part_path(path))
@@ -106,7 +110,7 @@ class SnapshotWriter:
             raise BackupFailed(f"the backup could not be made: {first_line(error)}") from error
         return snapshot
 
-    def _write(self, number: int | None, held: set[HeldPart], token: str) -> Snapshot:
+    def _write(self, number: int | None, held: set[HeldPart], database: str, token: str) -> Snapshot:
         at = datetime.now(UTC)
         tables = self._tables()
         first_schema = not any(each.schema == "live" for each in tables)
@@ -117,7 +121,7 @@ class SnapshotWriter:
         live, archived, expired = (number, 0, 0) if first_schema else map(int, self._query(_COUNTS, {"number": number})[0])
         links = () if first_schema else self._link_archive()
         parts, kept = self._write_parts(tables, held, number)
-        return Snapshot(token, number, at, migrations, live, archived, expired, tuple(parts), tuple(kept), links)
+        return Snapshot(token, database, number, at, migrations, live, archived, expired, tuple(parts), tuple(kept), links)
 
     def _write_parts(self, tables: list[_Table], held: set[HeldPart], number: int) -> tuple[list[Part], list[HeldPart]]:
         numbered = [each for each in tables if each.numbered]
@@ -128,12 +132,12 @@ class SnapshotWriter:
         kept: list[HeldPart] = []
         for done, rows in enumerate(wanted):
             self._report("writing the backup", done, len(wanted))
-            count, numbers = self._found(rows)
-            known = HeldPart(rows.table.name, rows.first, rows.last, count, numbers)
+            count, mark = self._found(rows)
+            known = HeldPart(rows.table.name, rows.first, rows.last, count, mark)
             if rows.table.numbered and known in held:
                 kept.append(known)
             elif count or not rows.table.numbered:
-                parts += self._write_part(rows, count, numbers)
+                parts += self._write_part(rows, count, mark)
         return parts, kept
 
     def _ranges(self, tables: list[_Table], held: set[HeldPart], number: int) -> list[tuple[int, int]]:
@@ -152,7 +156,7 @@ class SnapshotWriter:
             next_number = max(next_number, last + 1)
         return found
 
-    def _write_part(self, rows: _Rows, count: int, numbers: int) -> list[Part]:
+    def _write_part(self, rows: _Rows, count: int, mark: int) -> list[Part]:
         """Write rows to a file, make it durable, read it back and compare; in two halves if they do not fit into memory."""
         path = self._folder / f"{rows.table.name}-{rows.first:012d}-{rows.last:012d}.parquet"
         columns = rows.table.columns
@@ -180,12 +184,15 @@ class SnapshotWriter:
         final = path.with_stem(f"{path.stem}-{digest[:12]}")
         part_path(path).rename(final)
         sync_folder(self._folder)
-        return [Part(rows.table.schema, rows.table.name, rows.first, rows.last, count, numbers, final.name, size, digest)]
+        return [Part(rows.table.schema, rows.table.name, rows.first, rows.last, count, mark, final.name, size, digest)]
 
     def _found(self, rows: _Rows) -> tuple[int, int]:
-        numbers = "coalesce(bit_xor(number), 0)" if rows.table.numbered else "0"
-        ((count, xor),) = self._query(f"SELECT count(*), {numbers} FROM ({rows.sql})")
-        return int(count), int(xor)
+        ((count, mark),) = self._query(f"SELECT count(*), {mark_sql(rows.table.numbered)} FROM ({rows.sql})")
+        return int(count), int(mark)
+
+    def _made(self) -> str:
+        """Return when the database was made, which it keeps when it is compacted, migrated or restored."""
+        return str(self._query("SELECT min(epoch_us(applied_at)) FROM schema_migration")[0][0])
 
     def _link_archive(self) -> tuple[ArchiveCopy, ...]:
         """Give every archived file a second name, so that the archive may remove it before it is copied."""

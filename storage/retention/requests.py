@@ -112,7 +112,7 @@ class Requests:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         writer = SnapshotWriter(self._database.cursor, folder, self._database.archive, self._database.check_room, report)
-        snapshot = writer.write(self._database.last_number, request.held, token)
+        snapshot = writer.write(self._database.last_number, request.held, request.database, token)
         return f"messages up to {snapshot.number:,} are in {folder}"
 
     def _create_view(self, request: StorageRequest) -> str:

@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from adapters.client.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker.contract.storage.topics import HeldPart
+    from broker.contract.storage.topics import StorageRequest
     from storage.backup.folder import BackupFolder, Outcome
     from storage.backup.manifest import Manifest, Snapshot
 
@@ -75,13 +75,23 @@ def _back_up(session: Session, path: Path, report: Report) -> str:
     staging = backing_up(data_dir / settings.database.name)
     with locked(data_dir / "backup.lock", f"another backup of {data_dir} is running: wait for it"), folder.in_use() as before:
         try:
-            held = [each.held for each in before.parts if each.numbered] if before else []
-            snapshot = _snapshot(session, held, staging, _taking(folder, staging, report))
+            snapshot = _snapshot(session, _request(before), staging, _taking(folder, staging, report))
             files = data_files(data_dir) | settings_files(ROOT / ".env", settings.environment, data_dir)
             outcome = folder.finish(snapshot, before, staging, files, release())
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _summary(outcome, before)
+
+
+def _request(before: "Manifest | None") -> "StorageRequest":
+    """Return the request for what the backup does not have."""
+    from broker.contract.storage.topics import Action, StorageRequest
+
+    token = secrets.token_hex(8)
+    if before is None:
+        return StorageRequest(action=Action.BACKUP, name=token)
+    held = tuple(each.held for each in before.parts if each.numbered)
+    return StorageRequest(action=Action.BACKUP, name=token, held=held, database=before.database)
 
 
 def _taking(folder: "BackupFolder", staging: Path, report: Report) -> Report:
@@ -94,7 +104,7 @@ def _taking(folder: "BackupFolder", staging: Path, report: Report) -> Report:
     return take
 
 
-def _snapshot(session: Session, held: Iterable["HeldPart"], staging: Path, report: Report) -> "Snapshot":
+def _snapshot(session: Session, request: "StorageRequest", staging: Path, report: Report) -> "Snapshot":
     """Let the recorder write what the backup needs, or write it from the file where no recorder runs.
 
     Raises:
@@ -102,13 +112,12 @@ def _snapshot(session: Session, held: Iterable["HeldPart"], staging: Path, repor
     """
     from storage.backup.snapshot import read_snapshot
 
-    token, held = secrets.token_hex(8), tuple(held)
     try:
-        _ask_recorder(session, token, held, report)
+        session.carry_out(request, lambda progress: report(progress.doing, progress.done, progress.total))
     except Unreachable as error:
-        return _from_file(session, error, token, held, staging, report)
+        return _from_file(session, error, request, staging, report)
     snapshot = read_snapshot(staging)
-    if snapshot is None or snapshot.token != token:
+    if snapshot is None or snapshot.token != request.name:
         raise Failed(
             f"the recorder made the backup, but not in {staging}: its data directory is another one",
             "run the command where the recorder runs, with its SCAUP_DATA_DIR",
@@ -116,16 +125,7 @@ def _snapshot(session: Session, held: Iterable["HeldPart"], staging: Path, repor
     return snapshot
 
 
-def _ask_recorder(session: Session, token: str, held: tuple["HeldPart", ...], report: Report) -> None:
-    from broker.contract.storage.topics import Action, StorageRequest
-
-    request = StorageRequest(action=Action.BACKUP, name=token, held=held)
-    session.carry_out(request, lambda progress: report(progress.doing, progress.done, progress.total))
-
-
-def _from_file(
-    session: Session, error: Unreachable, token: str, held: tuple["HeldPart", ...], staging: Path, report: Report
-) -> "Snapshot":
+def _from_file(session: Session, error: Unreachable, request: "StorageRequest", staging: Path, report: Report) -> "Snapshot":
     from adapters.cli.session import recorder_waits, watching
     from storage.backup.snapshot import SnapshotWriter, check_free
     from storage.errors import DatabaseLocked
@@ -159,7 +159,7 @@ def _from_file(
     try:
         with watching(lambda: recorder_waits(database), give_way):
             writer = SnapshotWriter(cursor, staging, database.with_name("archive"), check_free(database), report)  # type: ignore[arg-type]
-            return writer.write(None, held, token)
+            return writer.write(None, request.held, request.database, request.name or "")
     finally:
         connection.close()
 

@@ -108,13 +108,16 @@ class Action(Enum):
 
 
 class HeldPart(msgspec.Struct, frozen=True, array_like=True):
-    """Rows of a table that a backup has: those of the messages `first` to `last`, counted and combined by exclusive or."""
+    """Rows of a table that a backup has: those of the messages `first` to `last`.
+
+    `mark` is the exclusive or of their message numbers and times of arrival, µs since 1970.
+    """
 
     table: str
     first: int
     last: int
     rows: int
-    numbers: int
+    mark: int
 
 
 class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -122,7 +125,7 @@ class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     `archive`: all days before today, or one `day`; `restore`: one `day`, back into the database; `create-view`: a typed view
     `name` of the messages on the topics of `filter`; `drop-view`: remove the view `name`; `backup`: write what a backup needs
-    that has `held` to the folder `backing-up` of the data directory, marked with `name`.
+    that has `held` of `database` to the folder `backing-up` of the data directory, marked with `name`.
     """
 
     action: Action
@@ -130,6 +133,7 @@ class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     name: str | None = None
     filter: str | None = None
     held: tuple[HeldPart, ...] = ()
+    database: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):

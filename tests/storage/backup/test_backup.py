@@ -49,7 +49,7 @@ class Backups:
         with folder.in_use() as before:
             held = [each.held for each in before.parts if each.numbered] if before else []
             writer = SnapshotWriter(self.database.cursor, staging, self.database.archive, self.room, silent)
-            snapshot = writer.write(self.database.last_number, held, "token")
+            snapshot = writer.write(self.database.last_number, held, before.database if before else None, "token")
             return folder.finish(snapshot, before, staging, data_files(data_dir), "1")
 
 
@@ -80,7 +80,7 @@ def restored_content(backup: Path, database: Path) -> dict[str, tuple[int, int]]
 
 def test_restored_database_has_the_same_content(past: Past, backups: Backups, empty: Path) -> None:
     past.database.begin_session()
-    past.record(TODAY, a_day())
+    past.record(TODAY, a_day(1)[:1])  # fewer messages than migrations
     secret = past.database.path.with_name("credentials") / "operator"
     secret.parent.mkdir()
     secret.write_text("secret")
@@ -138,7 +138,7 @@ def test_backup_of_an_earlier_schema_is_migrated(number: int, tmp_path: Path, em
     staging.mkdir()
     connection = open_read_only(source, staging)
     writer = SnapshotWriter(lambda: nullcontext(connection), staging, tmp_path / "archive", check_free(source), silent)
-    snapshot = writer.write(None, (), "token")
+    snapshot = writer.write(None, (), None, "token")
     connection.close()
     backup = empty.parent.parent / f"backup-{number}-{empty.parent.name}"
     folder = BackupFolder(backup, tmp_path)
@@ -236,6 +236,38 @@ def test_folder_that_cannot_hold_a_backup_is_refused(tmp_path: Path) -> None:
             BackupFolder(folder, data_dir)
     with pytest.raises(BackupFailed, match="cannot be used"):
         BackupFolder(other / "letter.txt" / "backup", data_dir)
+
+
+def test_backup_of_another_database_is_kept(past: Past, backups: Backups, empty: Path) -> None:
+    past.record(TODAY, a_day())
+    before = backups.run().manifest
+    other = Database(empty, 256, 1)
+    try:
+        Past(other).record(TODAY, a_day())
+        with pytest.raises(BackupFailed, match="another database"):
+            Backups(other, backups.path).run()
+    finally:
+        other.close()
+    assert check(backups.path, silent) == before
+
+
+def test_restored_database_continues_its_backup(past: Past, backups: Backups, empty: Path) -> None:
+    past.record(TODAY, a_day())
+    backups.run()
+    older = backups.path.with_name("older")
+    shutil.copytree(backups.path, older)
+    past.record(TODAY, a_day(), 2)
+    backups.run()
+    restore(older, empty, silent)  # what was recorded since is lost
+    other = Database(empty, 256, 1)
+    try:
+        Past(other).record(TODAY, a_day(), 5)
+        assert other.last_number == past.database.last_number
+        assert Backups(other, backups.path).run().written > 0
+        expected = content(other)
+    finally:
+        other.close()
+    assert restored_content(backups.path, empty.parent / "again" / empty.name) == expected
 
 
 def test_second_run_into_a_folder_is_refused(past: Past, backups: Backups) -> None:
