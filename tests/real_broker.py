@@ -216,7 +216,7 @@ def remove(broker: RealBroker) -> None:
 
 def own_ports() -> dict[str, str]:
     """Return settings with a free port for everything that listens, so that systems do not collide."""
-    variables = ["SCAUP_MQTT_PORT"]
+    variables = ["SCAUP_MQTT_PORT", "SCAUP_MQTT_TLS_PORT", "SCAUP_MQTT_CERTIFICATE_PORT"]
     variables += [variable.name for each in components().values() for variable in each.listens]
     given = {name: str(port) for name, port in zip(variables, free_ports(len(variables)), strict=True)}
     return {**given, "SCAUP_TORQUE_DRIVER_URL": f"ws://127.0.0.1:{given['SCAUP_SIM_TORQUE_PORT']}"}

@@ -42,8 +42,11 @@ class Plant:
     settings: Settings
 
     def make(self, command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return self.scaup(command, **more)
+
+    def scaup(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "adapters.cli.main", command],
+            [sys.executable, "-m", "adapters.cli.main", *words],
             cwd=ROOT,
             env=self.environment | more,
             capture_output=True,

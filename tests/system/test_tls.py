@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.client.errors import Refused, Unreachable, Untrusted
 from adapters.client.paho_bus import connected
+from adapters.launcher import security
+from adapters.launcher.checks import Verdict
 from broker.contract.roles import Role
 from broker.launch import accounts, certificates, device_certificates, mosquitto, tls
 from broker.launch.authority import Authority
@@ -26,6 +29,7 @@ from broker.mqtt.options import Address
 from broker.runtime.settings import read_password
 from tests import real_broker
 from tests.real_broker import RealBroker
+from tests.system.test_lifecycle import new_plant
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 DEVICE = "room-tls"
@@ -248,3 +252,29 @@ def subscribed(client: paho.Client, topic: str) -> None:
     client.on_subscribe = lambda *_: done.set()
     client.subscribe(topic, qos=1)
     assert done.wait(10)
+
+
+def test_up_opens_only_tls_and_renews_while_it_runs(tmp_path: Path) -> None:
+    plant = new_plant(tmp_path.resolve(), SCAUP_BIND="0.0.0.0", SCAUP_COMPONENTS="recorder")
+    settings, port = plant.settings, plant.settings.mqtt_port
+    try:
+        up = plant.make("up")
+        assert up.returncode == 0, up.stderr
+        assert "made a certificate authority" in up.stderr
+        found = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN and each.laddr]
+        listening = {(each.laddr[1:2], each.laddr[:1]) for each in found}
+        assert {address for used, address in listening if used == (port,)} <= {("127.0.0.1",), ("::1",)}
+        assert ((settings.mqtt_tls_port,), ("0.0.0.0",)) in listening
+        made = certificates.served(settings)
+        with connected(settings.broker_address("operator")) as inside:
+            for words in (["tls", "init", "--name", "plant.example"], ["tls", "renew"]):
+                assert "running broker serves it" in plant.scaup(*words).stdout
+            assert inside.retained("$SYS/broker/version")
+        renewed = certificates.served(settings)
+        assert made is not None
+        assert renewed is not None
+        assert set(renewed.names) == {*made.names, "plant.example"}
+        served = [each.verdict for each in security.check(settings) if each.check == f"TLS on port {settings.mqtt_tls_port}"]
+        assert served == [Verdict.OK]
+    finally:
+        plant.make("down")
