@@ -29,6 +29,7 @@ logs: setup ## Show the components' logs (one of them: make logs NAME=heating)
 # Whole systems mostly wait, so more of them run side by side than there are cores. Tests that measure time run alone.
 test: check ## Run the checks and every test, with a real broker
 	@$(PYTHON) -m adapters.launcher need-broker
+	@$(PYTHON) -m adapters.launcher need-prometheus
 	$(PYTHON) $(SIDE_BY_SIDE) 2 -m "not system"
 	$(PYTHON) $(SIDE_BY_SIDE) 3 -m "system and not quiet"
 	$(PYTHON) -m pytest -q -m "system and quiet"

@@ -73,6 +73,13 @@ def need_broker() -> None:
 
 
 @steps.command()
+def need_prometheus() -> None:
+    """Make sure that tests find Prometheus, where it can be installed; else those that need it are skipped, and say so."""
+    if not preflight.ensure_prometheus():
+        click.echo("prometheus is not installed: tests that need it are skipped (sudo apt-get install prometheus)", err=True)
+
+
+@steps.command()
 def runs() -> None:
     """Exit with 0 if a system is up on the data directory, with 1 if not; `make clean` checks this first."""
     raise SystemExit(not lifecycle.is_up(lifecycle.load_settings()))

@@ -31,7 +31,8 @@ _INSTALL = {
 }
 """The command that installs the broker, by package manager."""
 
-# Debian starts a service when it installs one, and at each boot: it would take port 1883 before Scaup's own broker.
+# Debian starts a service when it installs one, and at each boot: it would take port 1883 before Scaup's own broker. The first
+# argument is the service, which is named like its package; the others are further packages.
 _APT_SCRIPT = """
 set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -42,8 +43,8 @@ if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
 fi
 apt-get update -qq || true
-apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients
-if command -v systemctl >/dev/null; then systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
+apt-get install -y -qq --no-install-recommends "$@"
+if command -v systemctl >/dev/null; then systemctl disable --now "$1" >/dev/null 2>&1 || true; fi
 """
 
 
@@ -161,11 +162,18 @@ def ensure_broker() -> Path:
         Failed: there is none and it could not be installed, or it is too old.
     """
     if mosquitto.find() is None:
-        _install()
+        _install("mosquitto", "mosquitto-clients")
     try:
         return mosquitto.require()
     except mosquitto.BrokerUnusable as error:
         raise Failed(str(error), f"type: {install_command()}") from error
+
+
+def ensure_prometheus() -> bool:
+    """Return whether Prometheus is there, for tests, after installing it where that works without a prompt."""
+    if shutil.which("promtool") is None:
+        _install("prometheus")
+    return shutil.which("promtool") is not None
 
 
 def install_command() -> str:
@@ -174,12 +182,13 @@ def install_command() -> str:
     return next(known, "install Mosquitto 2.0 or newer (https://mosquitto.org/download)")
 
 
-def _install() -> None:
+def _install(*packages: str) -> None:
     administrator = _administrator()
     if administrator is None or shutil.which("apt-get") is None:
         return
-    click.echo("mosquitto is not installed: installing it with apt-get", err=True)
-    done = subprocess.run([*administrator, "sh", "-c", _APT_SCRIPT], capture_output=True, text=True, check=False)  # noqa: S603
+    click.echo(f"{packages[0]} is not installed: installing it with apt-get", err=True)
+    command = [*administrator, "sh", "-c", _APT_SCRIPT, "sh", *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         click.echo(done.stdout + done.stderr, err=True)
 

@@ -15,7 +15,7 @@ def main() -> None:
 
 def _web(settings: Settings) -> Web:
     tap = Tap(settings.broker_address(CLIENT), f"{CLIENT}-live")
-    return Web(read_listening(settings, PORT), tap, settings.components)
+    return Web(read_listening(settings, PORT), tap, settings)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
 from adapters.web.assets import Assets
 from adapters.web.broker import BrokerFigures
+from adapters.web.certificate import Certificate
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
 from adapters.web.overview import Overview
@@ -32,7 +33,7 @@ from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
-from broker.runtime.settings import release
+from broker.runtime.settings import Settings, release
 
 TIMEOUT_S, SQL_TIMEOUT_S = 20.0, 60.0
 
@@ -43,21 +44,23 @@ class Web:
     Args:
         listening: address and port of the server.
         tap: on the broker, for the pages that are open.
-        expected: names of the components that are to run; empty: all that have ever been online.
+        settings: components that are to run, and the place of the certificate.
     """
 
-    def __init__(self, listening: Listening, tap: Tap, expected: tuple[str, ...] = ()) -> None:
+    def __init__(self, listening: Listening, tap: Tap, settings: Settings | None = None) -> None:
         self._listening, self._tap = listening, tap
-        self._overview = Overview((CLIENT, ComponentState(Presence.ONLINE, "", release())), expected)
+        own = ComponentState(Presence.ONLINE, "", release())
+        self._overview = Overview((CLIENT, own), settings.components if settings else ())
         self._broker, self._systems = BrokerFigures(), systems()
         self._recorder, self._watch = RecorderClient(CLIENT), BrokerWatch()
         self._recording = Watch(self._recorder)
         self._process = ProcessCollector(namespace="scaup_web", registry=CollectorRegistry(auto_describe=False))
+        self._certificate = Certificate(settings)
         self._bus: Bus | None = None
-        resources = Routes(self._overview, self._watch, self._figures, Assets()).resources()
+        routes = Routes(self._overview, self._watch, self._certificate, self._figures, Assets())
         live = WebSocketRoute("/live", self._live)
         self.app = application(
-            resources, DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator, others=[live]
+            routes.resources(), DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator, others=[live]
         )
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
@@ -141,4 +144,5 @@ class Web:
         for system in self._systems:
             yield from system.metrics(now_s)
         yield from self._recording.recorded.metrics()
+        yield from self._certificate.metrics(now_at)
         yield from self._process.collect()

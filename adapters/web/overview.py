@@ -29,6 +29,10 @@ class Status(IntEnum):
     FAILED = 2
 
 
+Problem = tuple[Status, str]
+"""How serious it is, and what is wrong, with its fix."""
+
+
 class _Count(msgspec.Struct, frozen=True):
     """What is read of a rejected message, which may be large."""
 
@@ -98,7 +102,7 @@ class Overview:
         """Return whether the system is only healthy with this component."""
         return name in self.expected if self.expected else name in self.components
 
-    def problems(self, broker_error: str | None, now_at: datetime) -> Iterator[tuple[Status, str]]:
+    def problems(self, broker_error: str | None, now_at: datetime) -> Iterator[Problem]:
         """Yield what is wrong, with its fix. Without the broker, nothing else is known."""
         if broker_error is not None:
             yield Status.FAILED, f"broker: {broker_error}; see `scaup logs broker`"
@@ -111,9 +115,11 @@ class Overview:
         if self.needs(RECORDER):
             yield from self._recorder_problems(now_at)
 
-    def health(self, broker_error: str | None, now_at: datetime) -> tuple[Status, dict[str, Any]]:
-        """Return the status of the whole system, and the document that describes it."""
-        problems = list(self.problems(broker_error, now_at))
+    def health(
+        self, broker_error: str | None, now_at: datetime, further: Iterable[Problem] = ()
+    ) -> tuple[Status, dict[str, Any]]:
+        """Return the status of the whole system, and the document that describes it; `further` problems are of others."""
+        problems = [*self.problems(broker_error, now_at), *further]
         status = max((status for status, _ in problems), default=Status.OK)
         document = {
             "status": status.name.lower(),
@@ -171,7 +177,7 @@ class Overview:
             component.starts += 1
         component.state = state
 
-    def _recorder_problems(self, now_at: datetime) -> Iterator[tuple[Status, str]]:
+    def _recorder_problems(self, now_at: datetime) -> Iterator[Problem]:
         if self.stats is None:
             yield Status.FAILED, "the recorder has not reported yet; see `scaup logs recorder`"
         elif (age_s := _age_s(self.stats, now_at)) > OLDEST_STATS_S:

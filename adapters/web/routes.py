@@ -14,6 +14,7 @@ from adapters.http.errors import JsonResponse, Unavailable
 from adapters.http.resource import Resource
 from adapters.http.watch import BrokerWatch
 from adapters.web.assets import Assets
+from adapters.web.certificate import Certificate
 from adapters.web.overview import Overview, Status
 
 _FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -40,6 +41,7 @@ class Routes:
     Args:
         overview: of the components and the recorder.
         watch: on the broker.
+        certificate: of the listeners.
         figures: yields the metrics, given why the broker is unreachable (None if it is not) and the time.
         assets: of the page.
     """
@@ -48,10 +50,12 @@ class Routes:
         self,
         overview: Overview,
         watch: BrokerWatch,
+        certificate: Certificate,
         figures: Callable[[str | None, datetime], Iterator[Metric]],
         assets: Assets,
     ) -> None:
-        self._overview, self._watch, self._figures, self._assets = overview, watch, figures, assets
+        self._overview, self._watch, self._certificate, self._assets = overview, watch, certificate, assets
+        self._figures = figures
 
     def resources(self) -> list[Resource]:
         """Return the resources of this server."""
@@ -61,7 +65,8 @@ class Routes:
 
     async def health(self, _request: Request) -> Response:
         """Answer with the state of the system: 200, or 503 if a part of it does not work."""
-        status, document = self._overview.health(await self._broker_error(), datetime.now(UTC))
+        error, now_at = await self._broker_error(), datetime.now(UTC)
+        status, document = self._overview.health(error, now_at, self._certificate.problems(now_at))
         return JsonResponse(document, 503 if status is Status.FAILED else 200, headers=_FRESH)
 
     async def metrics(self, request: Request) -> Response:

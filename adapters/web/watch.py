@@ -28,6 +28,8 @@ from broker.runtime.component import Bus
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 15.0
+FIRST_LOOK_S = 2.0
+"""From the note of where to begin to the first look."""
 READ_WITHIN_S = 300.0
 """Without a reader for this long, the watch stops looking; it then begins again at the newest message."""
 TIMEOUT_S = 10.0
@@ -137,12 +139,14 @@ class Watch:
                 await self._wanted.wait()
                 self.recorded.restart(None, _now_ms())
             try:
-                await self._look(bus)
+                begins = await self._look(bus)
             except ClientError as error:
                 log.info("the recording was not looked at: %s", error)
-            await asyncio.sleep(LOOK_EVERY_S)
+                begins = False
+            await asyncio.sleep(FIRST_LOOK_S if begins else LOOK_EVERY_S)
 
-    async def _look(self, bus: Bus) -> None:
+    async def _look(self, bus: Bus) -> bool:
+        """Look once; return whether it was only noted where to begin."""
         after = self.recorded.after
         statement = questions.newest() if after is None else questions.since(after)
         request = QueryRequest(sql=statement.sql, parameters=statement.parameters, timeout_s=TIMEOUT_S)
@@ -151,6 +155,7 @@ class Watch:
             self.recorded.restart(rows[0]["number"], _now_ms())
         else:
             self.recorded.add(rows)
+        return after is None
 
 
 def _first_levels() -> dict[str, str]:
