@@ -19,6 +19,7 @@ NOT_RUN = {
     "$ scaup run sim-rooms --rooms 50 --fault stuck --fault drift": "the simulator runs already",
     "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
     "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
+    "$ sudo apt-get install prometheus": "it installs a package of the system; `tests/deploy` runs promtool",
     "$ make up RUNTIME=docker": "needs a container engine",
     "$ install -d -o 1883 -g 1883 -m 700 /backups/scaup": "needs a container engine",
     "$ scaup backup /backups/scaup": "tests/system/test_upgrade.py upgrades; backups are above",
@@ -32,6 +33,8 @@ NOT_RUN = {
 TOPIC_TABLE_HEAD = "| topic | from → to | retained |\n|---|---|---|\n"
 
 SETTINGS_TABLE_HEAD = "| setting | default | meaning |\n|---|---|---|\n"
+
+METRICS_TABLE_HEAD = "| metric | labels | meaning |\n|---|---|---|\n"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -73,6 +76,18 @@ def settings_table() -> str:
     return SETTINGS_TABLE_HEAD + "".join(rows)
 
 
+def metrics_table() -> str:
+    """Return the rows of the metrics table, made from what the component `web` answers."""
+    from tests.adapters.web.world import families
+
+    rows = []
+    for each in families():
+        if not each.name.startswith("scaup_web_"):
+            labels = ", ".join(f"`{name}`" for name in each.samples[0].labels)
+            rows.append(f"| `{each.samples[0].name}` | {labels} | {each.documentation.rstrip('.')} |\n")
+    return METRICS_TABLE_HEAD + "".join(rows)
+
+
 def _replace(page: Path, begin: str, end: str, text: str) -> None:
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + text + end + rest.partition(end)[2])
@@ -81,4 +96,5 @@ def _replace(page: Path, begin: str, end: str, text: str) -> None:
 if __name__ == "__main__":
     _replace(DOCS / "topics.md", TOPIC_TABLE_HEAD, "\n\n", topic_table().rstrip("\n"))
     _replace(DOCS / "operations.md", SETTINGS_TABLE_HEAD, "\n\n", settings_table().rstrip("\n"))
+    _replace(DOCS / "operations.md", METRICS_TABLE_HEAD, "\n\n", metrics_table().rstrip("\n"))
     _replace(DOCS / "fastening.md", "```mermaid\n", "```\n", f"```mermaid\n{diagram()}")

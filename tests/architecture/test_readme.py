@@ -11,7 +11,7 @@ import pytest
 from broker.contract import device_filters
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
-from tests.documents import DOCS, NOT_RUN, PAGES, README, blocks, section, settings_table, targets, topic_table
+from tests.documents import DOCS, NOT_RUN, PAGES, README, blocks, metrics_table, section, settings_table, targets, topic_table
 
 TOPICS = DOCS / "topics.md"
 TABLES = DOCS / "tables.md"
@@ -32,6 +32,10 @@ def test_topic_table_matches_the_contract() -> None:
 
 def test_settings_table_matches_the_declarations() -> None:
     assert settings_table() in OPERATIONS.read_text(), "python -m tests.documents writes it"
+
+
+def test_metrics_table_matches_what_is_answered() -> None:
+    assert metrics_table() in OPERATIONS.read_text(), "python -m tests.documents writes it"
 
 
 def test_topics_that_devices_may_publish_are_listed() -> None:

@@ -3,18 +3,13 @@
 import re
 import subprocess
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from adapters.listening import Listening
-from adapters.web.broker import TOPICS
-from adapters.web.component import Web
-from adapters.web.declaration import PORT
-from broker.message import Message
 from broker.runtime.settings import ROOT
-from tests.adapters.web.test_overview import samples, stats
+from tests.adapters.web.test_overview import samples
+from tests.adapters.web.world import families
 from tests.deploy.prometheus import (
     CONFIGURATION,
     RULE_TESTS,
@@ -70,21 +65,7 @@ def test_every_expression_of_the_dashboard_is_promql(tmp_path: Path) -> None:
 
 
 def test_metrics_of_alerts_and_dashboard_exist() -> None:
-    certificate = "scaup_certificate_expiry_seconds"  # only with TLS
-    assert metric_names() - known_metrics() == {certificate}
-
-
-def known_metrics() -> set[str]:
-    web = Web(Listening(("127.0.0.1",), 0, PORT.name))
-    for topic in TOPICS:
-        web.on_message(Message(topic=topic, payload=b"1"), 0.0)
-    web.on_message(stats(), 0.0)
-    web.on_message(Message(topic="heating/r/state", payload=HEATING), 0.0)
-    web._recording.recorded.restart(1, 0)
-    return {name for name, _ in samples([*web._figures(None, datetime.now(UTC))])}
-
-
-HEATING = b'{"mode":"heating","error":0.1,"alarms":["no trustworthy sensor"],"sensors_left_out":{"a":"stale"}}'
+    assert metric_names() - {name for name, _ in samples([*families()])} == set()
 
 
 def test_panels_of_the_dashboard_do_not_overlap() -> None:

@@ -21,6 +21,7 @@ mosquitto_sub() { timeout 60 "$(type -P mosquitto_sub)" -p "$SCAUP_MQTT_PORT" "$
 mosquitto_pub() { "$(type -P mosquitto_pub)" -p "$SCAUP_MQTT_PORT" "$@"; }
 curl() {
     local own=("${@//localhost:5000/localhost:$SCAUP_MACHINE_API_PORT}")
+    own=("${own[@]//localhost:8080/localhost:$SCAUP_WEB_PORT}")
     "$(type -P curl)" --fail-with-body "${own[@]//localhost:8000/localhost:$SCAUP_ENERGY_API_PORT}"
 }
 trap 'make down' EXIT
