@@ -5,6 +5,7 @@ from broker.contract.components.topics import REJECTED, STATE, WARNING
 from broker.contract.energy import topics as energy
 from broker.contract.fastening import topics as fastening
 from broker.contract.heating import topics as heating
+from broker.contract.roles import Role
 from broker.contract.storage import topics as storage
 from broker.runtime.declaration import Address, Declaration, Variable
 
@@ -42,6 +43,7 @@ DECLARATION = Declaration(
     subscribes=(STATE, WARNING, REJECTED, storage.STATS, *SYSTEM_STREAMS),
     subscribes_also=(RECORDED_TOPIC, *BROKER_FILTERS),
     publishes=(storage.QUERY, storage.CANCEL),
+    role=Role.VIEWER,
     variables=(PORT,),
     listens=(PORT,),
     addresses=(

@@ -1,6 +1,6 @@
 """A connection that takes every message from the broker while pages are open, so that without pages it costs nothing.
 
-It subscribes at QoS 0: a page shows what is new, the recording has everything.
+It subscribes at QoS 0: a page shows what is new, the recording has everything. Answers to other clients are not shown.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from adapters.web.live import LiveTopics, Topic
+from broker.contract.roles import answer_filters
 from broker.errors import Rejected
 from broker.message import read_message
 from broker.mqtt.connection import Connection, ConnectionListener
@@ -37,6 +38,7 @@ class Tap(ConnectionListener):
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
+        self._hidden = tuple(each.removesuffix("#") for each in answer_filters())
         self.topics = LiveTopics()
         self.up = False
 
@@ -75,6 +77,8 @@ class Tap(ConnectionListener):
         """Keep the latest messages."""
         now_s = time.time()
         for delivery in deliveries:
+            if delivery.topic.startswith(self._hidden):
+                continue
             try:
                 topic = self.topics.take(read_message(delivery), now_s)
             except Rejected as error:
