@@ -7,6 +7,7 @@ const VIEWS = [
   { path: "/", label: "Now", tag: "now-view", icon: "M3 12h4l3-8 4 16 3-8h4", load: () => import("./views/now.js") },
   { path: "/topics", label: "Topics", tag: "topics-view", icon: "M4 6h16M8 12h12M8 18h12M4 6v12", load: () => import("./views/topics.js") },
   { path: "/timeline", label: "Timeline", tag: "timeline-view", icon: "M4 19V5M4 19h16M7 15l4-5 3 3 5-7", load: () => import("./views/timeline.js") },
+  { path: "/heating", label: "Heating", tag: "heating-view", icon: "M12 21a6 6 0 0 0 6-6c0-4-3-5-4-9-3 2-3 4-3 6-1-1-2-2-2-3-2 2-3 4-3 6a6 6 0 0 0 6 6z", load: () => import("./views/heating.js") },
   { path: "/sql", label: "SQL", tag: "sql-view", icon: "M5 7c0-2 14-2 14 0v10c0 2-14 2-14 0zM5 7c0 2 14 2 14 0M5 12c0 2 14 2 14 0", load: () => import("./views/sql.js") },
 ];
 

@@ -5,11 +5,15 @@ import { connection } from "./connection.js";
 const POINTS = 1200;
 
 export class FieldSeries {
-  /** @param {string} topic @param {string} field path such as `value` or `a.b`; empty: the payload itself */
-  constructor(topic, field) {
+  /**
+   * @param {string} topic @param {string} field path such as `value` or `a.b`; empty: the payload itself
+   * @param {string} [label] @param {string} [unit]
+   */
+  constructor(topic, field, label, unit) {
     this.topic = topic;
     this.field = field;
-    this.label = field ? `${topic} · ${field}` : topic;
+    this.label = label ?? (field ? `${topic} · ${field}` : topic);
+    this.unit = unit;
     /** @type {number[]} */
     this.at = [];
     /** @type {(number | null)[]} */
@@ -29,11 +33,10 @@ export class FieldSeries {
     Object.assign(this, { at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
   }
 
-  /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<boolean>} whether there was anything */
+  /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<[number, number, number | null][]>} number, instant and value */
   async follow(signal) {
     const { topic, field, number } = this;
     const found = await connection.ask("after", { topic, field, number }, signal);
-    if (!found.rows.length) return false;
     for (const [recorded, at, value] of found.rows) {
       this.number = Math.max(this.number, recorded);
       if (value === null) continue;
@@ -45,7 +48,7 @@ export class FieldSeries {
       this.at.push(at);
       this.value.push(value);
     }
-    return true;
+    return found.rows;
   }
 
   /** Drop what is before an instant. @param {number} from */

@@ -39,6 +39,14 @@ export class TimeWindow extends EventTarget {
     return { from: Math.min(instant(this.since, until), until - 1), until };
   }
 
+  /** Show the time between two instants, in seconds; live if that reaches the present. @param {number} from @param {number} until */
+  show(from, until) {
+    const now = Date.now() / 1000;
+    const iso = (at) => new Date(at * 1000).toISOString();
+    if (until >= now - (until - from) * 0.02) this.set(`${Math.max(1, Math.round(now - from))}s`);
+    else this.set(iso(from), iso(until));
+  }
+
   /** @param {string} since @param {string} [until] */
   set(since, until = "") {
     this.since = since;
