@@ -74,7 +74,6 @@ def test_a_day_at_22_degrees(faults: tuple[Fault, ...]) -> None:
     assert sum(abs(b - a) for a, b in zip(plant.levels, plant.levels[1:], strict=False)) < 2000
 
 
-@pytest.mark.xfail(strict=True)
 def test_the_late_room_of_the_simulated_day_is_held() -> None:
     plant = Plant(Household(rooms=2), watched="room-2")
     plant.run()
