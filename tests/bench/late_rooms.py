@@ -254,7 +254,7 @@ class LateSensor:
         self.fault_minute = round(rng.uniform(60, 600))
         self.drift_c_minute = rng.choice((-1, 1)) * rng.uniform(0.2, 1.0) / 60
         self.offset_c = max(-0.5, min(0.5, rng.gauss(0, 0.2)))
-        self.noise_c = rng.uniform(0.01, 0.04) if mode == "on change" else rng.uniform(0.02, 0.1)
+        self.noise_c = rng.uniform(0.004, 0.02) if mode == "on change" else rng.uniform(0.02, 0.1)
         self.step_c = (0.5 if number == SENSORS else 0.1) if mode == "on change" else rng.choice((0.01, 0.1))
         self.on_change = mode == "on change"
         self.every = 10 if mode == "every 10 minutes" else 1
