@@ -1,7 +1,7 @@
 """Draw the pictures of the pages from a running system: `.venv/bin/python docs/images/make.py`.
 
 Start it with `make up`, and let it run for a quarter of an hour: at the default time scale that is fifteen hours of the plant.
-`heating.png` comes from SQL, the other two are what the commands themselves draw. `architecture.svg` is drawn by hand.
+`heating.png` and `rooms.png` come from SQL, the others are what the commands draw. `architecture.svg` is drawn by hand.
 """
 
 import json
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 IMAGES = Path(__file__).parent
 ROOM = "room-1"
+ROOMS = {"room-1": "an ordinary room", "room-2": "a late answer: 18 minutes of dead time", "room-3": "aired twice a day"}
 _HEATING = """
 SELECT event_at, payload->>'temperature' AS temperature, payload->>'setpoint' AS setpoint, payload->>'level' AS level
 FROM messages WHERE topic = $topic AND event_at IS NOT NULL ORDER BY number
@@ -31,7 +32,7 @@ def scaup(*arguments: str) -> str:
 
 def heating() -> None:
     """Draw temperature, setpoint and valve level of one room, from its recorded states."""
-    states = json.loads(scaup("query", _HEATING, "-p", f"topic=heating/{ROOM}/state", "-o", "json", "--max-rows", "100000"))
+    states = _states(ROOM)
     at = [datetime.fromisoformat(each["event_at"]) for each in states]
     hours = (at[-1] - at[0]).total_seconds() / 3600
     figure = Figure(figsize=(9, 4), dpi=100, layout="constrained")
@@ -49,11 +50,37 @@ def heating() -> None:
     figure.savefig(IMAGES / "heating.png")
 
 
+def rooms() -> None:
+    """Draw the simulated rooms below each other."""
+    figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (room, kind) in zip(figure.subplots(len(ROOMS), 1, sharex=True, sharey=True), ROOMS.items(), strict=True):
+        states = _states(room)
+        at = [datetime.fromisoformat(each["event_at"]) for each in states]
+        axes.plot(at, _numbers(states, "temperature"), color="#c0392b")
+        axes.step(at, _numbers(states, "setpoint"), color="#1f6f8b", linestyle="--", where="post")
+        axes.set(title=f"{room}: {kind}", ylabel="°C")
+        axes.grid(alpha=0.3)
+        valve = axes.twinx()
+        valve.fill_between(at, _numbers(states, "level"), step="post", color="#d9a400", alpha=0.35, linewidth=0)
+        valve.set(ylabel="valve %", ylim=(0, 300), yticks=(0, 50, 100))
+    axes.set(xlabel="plant time, UTC")
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
+    figure.savefig(IMAGES / "rooms.png")
+
+
+def _states(room: str) -> list[dict[str, Any]]:
+    topic = f"topic=heating/{room}/state"
+    found: list[dict[str, Any]] = json.loads(scaup("query", _HEATING, "-p", topic, "-o", "json", "--max-rows", "100000"))
+    return found
+
+
 def _numbers(states: list[dict[str, Any]], name: str) -> list[float]:
     return [float("nan") if each[name] is None else float(each[name]) for each in states]
 
 
 if __name__ == "__main__":
     heating()
+    rooms()
     scaup("machines", "analyze", "1", "--since", "10m", "--png", str(IMAGES / "machines.png"))
     scaup("energy", "show", "2", "--png", str(IMAGES / "energy.png"))
