@@ -70,7 +70,8 @@ def test_heat_arrives_after_the_dead_time(seed: int) -> None:
 @pytest.mark.parametrize("kind", VALVES)
 def test_every_valve_closes_opens_and_rises(kind: str) -> None:
     shares = [valve_curve(kind, 10)(level / 100) for level in range(101)]
-    assert (shares[0], shares[-1]) == (0, pytest.approx(1))
+    assert shares[0] == 0
+    assert shares[-1] == pytest.approx(1)
     assert all(after > before for before, after in pairwise(shares))
 
 
