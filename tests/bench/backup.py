@@ -74,8 +74,8 @@ def measure(messages: int, folder: Path) -> list[Figure]:
         with _load(broker), Probes(broker, operator) as probes:
             time.sleep(QUIET_S)
             operator.stats.clear()
-            full_s, full, began_s = _backup(broker, folder)
-            next_s, following, ended_s = _backup(broker, folder)
+            full_s, full, began_s = backed_up(broker, folder)
+            next_s, following, ended_s = backed_up(broker, folder)
             time.sleep(2)
         slowest_s = max((each["commit_p99_s"] for each in operator.stats), default=0.0)
         before, during = probes.between(0, began_s), probes.between(began_s, ended_s + next_s)
@@ -106,7 +106,8 @@ def _load(broker: RealBroker) -> Iterator[None]:
         job.wait()
 
 
-def _backup(broker: RealBroker, folder: Path) -> tuple[float, tuple[int, float], float]:
+def backed_up(broker: RealBroker, folder: Path) -> tuple[float, tuple[int, float], float]:
+    """Back up; return how long it took (s), the message number and megabytes written, and when it began (monotonic, s)."""
     began_s = time.monotonic()
     done = subprocess.run(
         [*SCAUP, "backup", str(folder)], env=broker.environment, cwd=ROOT, check=True, capture_output=True, text=True

@@ -104,3 +104,33 @@ def test_containers_of_old_and_new_compose(tmp_path: Path, monkeypatch: pytest.M
     made = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=("heating",))
     monkeypatch.setattr(Compose, "_compose", lambda *_, **__: text)
     assert made._containers() == {"broker": "scaup-broker-1", "heating": "scaup-heating-1"}
+
+
+def test_backup_runs_in_a_container_that_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(_self: Compose, *words: str, **_: object) -> str:
+        asked.append(words)
+        return "backed up\n"
+
+    monkeypatch.setattr(Compose, "_compose", run)
+    made = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=("recorder",))
+    assert made.run_with_folder(tmp_path / "backup", ["backup", "--check"], read_only=False) == "backed up\n"
+    assert made.run_with_folder(tmp_path / "backup", ["restore"], read_only=True) == "backed up\n"
+    start = ("run", "--rm", "--no-deps", "-T", "--volume")
+    assert asked == [
+        (*start, f"{tmp_path}/backup:/backup", "recorder", "scaup", "backup", "/backup", "--check"),
+        (*start, f"{tmp_path}/backup:/backup:ro", "recorder", "scaup", "restore", "/backup"),
+    ]
+
+
+def test_failed_migration_in_a_container_names_the_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: Compose, *words: str, **_: object) -> str:
+        assert words[-3:] == ("python", "-m", "storage.database.upgrade")
+        raise Failed("docker compose run failed:\nmigration 7 failed", "see the text above")
+
+    monkeypatch.setattr(Compose, "_compose", fail)
+    made = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=("recorder",))
+    with pytest.raises(Failed, match="migration 7 failed") as caught:
+        made._migrate({})
+    assert "go back" in caught.value.fix
