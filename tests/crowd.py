@@ -51,6 +51,7 @@ class Small:
     ended_with: int | None = None
     """Reason code of the broker's DISCONNECT."""
     _pending: dict[int, asyncio.Future[int]] = field(default_factory=dict)
+    _task: asyncio.Task[None] | None = None
 
     async def connect(self, port: int, host: str = "127.0.0.1") -> int:
         """Connect and return the reason code of the broker."""
@@ -87,7 +88,8 @@ class Small:
             with suppress(ConnectionError):
                 self._writer.write(_packet(DISCONNECT << 4, b""))
                 await self._writer.drain()
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
