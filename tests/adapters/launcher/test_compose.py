@@ -68,8 +68,8 @@ def test_volume_of_an_open_port_has_tls_with_accounts(tmp_path: Path) -> None:
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_BIND": "0.0.0.0", "SCAUP_HOST_NAMES": "plant.example"})
     compose.prepare_volume(settings)
     plain, secure = (tmp_path / "broker" / "mosquitto.conf").read_text().split("\n\n")[1:3]
-    assert plain.startswith("listener 1883\nallow_anonymous true")
-    assert secure.startswith("listener 8883\ncertfile tls/server.pem")
+    assert plain.startswith("listener 1883\nmax_connections 8000\nallow_anonymous true")
+    assert secure.startswith("listener 8883\nmax_connections 8000\ncertfile tls/server.pem")
     assert "allow_anonymous false" in secure
     assert read_password(tmp_path, "device")
     made = certificates.served(settings)
