@@ -4,6 +4,7 @@ The broker takes a change without a restart: it reads the access file and the pa
 whose login no longer holds (docs/decisions/0011-accounts.md).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -19,7 +20,7 @@ from adapters.launcher.compose import Compose
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
 from broker.contract.roles import Role
-from broker.errors import InvalidTopic
+from broker.errors import CannotStart, InvalidTopic
 from broker.launch import mosquitto
 from broker.launch.accounts import (
     Account,
@@ -31,8 +32,10 @@ from broker.launch.accounts import (
     with_new_password,
     write_accounts,
 )
+from broker.launch.tls import AUTHORITY, ISSUED
 from broker.runtime.settings import Settings
 
+LONGEST_NAME_WITH_CERTIFICATE = 55
 EFFECTIVE_LIMIT_S = 2.0
 """How long a running broker may take until a new login works."""
 
@@ -53,12 +56,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     role: Role = Role.DEVICE
     topics: tuple[str, ...] = ()
+    certificate: bool = False
+    """Of a device: log in with a certificate instead of a password."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a change: a new password, the list, or an error, which `usage` says is one of the arguments."""
+    """What came of a change: a new login, the list, or an error, which `usage` says is one of the arguments."""
 
     password: str | None = None
+    certificate: str | None = None
+    """A private key and a certificate, as PEM. Then the password is not for people."""
     accounts: tuple[Account, ...] = ()
     error: str = ""
     fix: str = ""
@@ -109,10 +116,16 @@ def carry_out(data_dir: Path, change: Change) -> Outcome:
             return Outcome(accounts=tuple(read_accounts(data_dir).values()))
         with locked(data_dir):
             known = read_accounts(data_dir)
+            if change.certificate:
+                _check_certificate(data_dir, change, known)
             password = _apply(known, change)
             write_accounts(data_dir, known.values())
-            if (data_dir / "broker").is_dir():
-                mosquitto.write_logins(data_dir, {**components(), OPERATOR.name: OPERATOR})
+            try:
+                certificate = _certificate(data_dir, change)
+            finally:
+                if (data_dir / "broker").is_dir():
+                    mosquitto.write_logins(data_dir, {**components(), OPERATOR.name: OPERATOR})
+            return Outcome(password=password, certificate=certificate)
     except InvalidTopic as error:
         return Outcome(error=str(error), fix="see `scaup account add --help`", usage=True)
     except AccountError as error:
@@ -122,7 +135,33 @@ def carry_out(data_dir: Path, change: Change) -> Outcome:
             error=f"the accounts in {data_dir} cannot be changed: {error.strerror}",
             fix="use the user that `make up` was typed by, and see that the disk has room",
         )
-    return Outcome(password=password)
+    except CannotStart as error:
+        return Outcome(error=f"the account is changed, but no certificate: {error}", fix="then type the command again")
+
+
+def _check_certificate(data_dir: Path, change: Change, known: Mapping[str, Account]) -> None:
+    """Refuse a certificate that nobody could log in with."""
+    role = change.role if change.action is Action.ADD or change.name not in known else known[change.name].role
+    if role is not Role.DEVICE:
+        raise AccountError("certificates are for devices", "leave --certificate out", usage=True)
+    if len(change.name) > LONGEST_NAME_WITH_CERTIFICATE:
+        raise AccountError(f"{change.name!r} is too long for a certificate", "use at most 55 characters", usage=True)
+    if not (data_dir / AUTHORITY).is_file():
+        raise AccountError(
+            "TLS is not set up, so no listener asks for certificates", "type `scaup tls init`, then `make down up`"
+        )
+
+
+def _certificate(data_dir: Path, change: Change) -> str | None:
+    """Return a new certificate if one is wanted; one from before is revoked by every change of its account."""
+    if not change.certificate and not (data_dir / ISSUED).is_file():
+        return None
+    from broker.launch import device_certificates  # cryptography takes 50 ms to import
+
+    if change.certificate:
+        return device_certificates.issue(data_dir, change.name)
+    device_certificates.revoke(data_dir, change.name)
+    return None
 
 
 def _apply(known: dict[str, Account], change: Change) -> str | None:

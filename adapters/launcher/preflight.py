@@ -14,7 +14,7 @@ import psutil
 
 from adapters.client.errors import Failed, WrongUsage
 from broker.launch import mosquitto
-from broker.launch.tls import has_authority, is_set_up, only_loopback
+from broker.launch.tls import has_authority, is_set_up, only_loopback, wants_tls
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import Settings, port_number
 
@@ -148,7 +148,8 @@ def check_ports(settings: Settings, components: Iterable[Declaration] = ()) -> N
         Failed: one is in use; the text names the program, if this user may know it.
         InvalidSetting: a component's port is no port.
     """
-    for each in mosquitto.placement(settings, tls=is_set_up(settings), certificates=has_authority(settings)).listeners():
+    has_tls = is_set_up(settings) or wants_tls(settings)
+    for each in mosquitto.placement(settings, tls=has_tls, certificates=has_authority(settings)).listeners():
         _check_port(each.variable, each.address or "0.0.0.0", each.port)  # noqa: S104 - tried, not listened on
     for variable in (variable for each in components for variable in each.listens):
         for address in mosquitto.addresses(settings.bind, mosquitto.has_ipv6()):

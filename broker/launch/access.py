@@ -1,6 +1,6 @@
 """The broker's access file, generated from the declarations, the roles and the accounts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from broker.contract.components.topics import REJECTED, STATE, WARNING
@@ -28,11 +28,14 @@ def read_filters(declaration: Declaration) -> list[str]:
     return list(dict.fromkeys([*streams, *declaration.subscribes_also, *declaration.reads, *own]))
 
 
-def access_file(declarations: Iterable[Declaration], accounts: Iterable[Account] = ()) -> str:
+def access_file(
+    declarations: Iterable[Declaration], accounts: Iterable[Account] = (), certificates: Mapping[str, str] | None = None
+) -> str:
     """Return the text of Mosquitto's access file.
 
     Clients without an account have the rights of the account `device`. A component has an account, too; an account with the
-    same name, from before there was such a component, is left out.
+    same name, from before there was such a component, is left out. `certificates` has the user names of accounts' certificates:
+    such a user has the rights of the account, and loses them with the certificate, also on a connection that is open.
     """
     known = list(declarations)
     people = [each for each in accounts if each.name not in {component.name for component in known}]
@@ -43,7 +46,8 @@ def access_file(declarations: Iterable[Declaration], accounts: Iterable[Account]
     blocks.append(_block(DEVICE, anonymous_rights()))
     for each in people:
         allowed = rights(each.role, each.name, each.topics, further)
-        blocks.append(_block(each.name, replace(allowed, hides=(*allowed.hides, *sorted(answered)))))
+        users = [each.name, *([certificates[each.name]] if certificates and each.name in certificates else [])]
+        blocks += [_block(user, replace(allowed, hides=(*allowed.hides, *sorted(answered)))) for user in users]
     return "\n".join([*blocks, "".join(f"pattern read {each}\n" for each in answer_patterns())])
 
 

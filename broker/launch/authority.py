@@ -29,7 +29,7 @@ DEVICE_DAYS = 3_650
 SERVER_DAYS = 397
 _EARLIER = timedelta(days=1)
 """Certificates are valid from a day before: clocks of clients differ."""
-_LONGEST_COMMON_NAME = 64
+LONGEST_COMMON_NAME = 64
 """ub-common-name of RFC 5280, appendix A.1."""
 
 
@@ -80,9 +80,9 @@ class Authority:
         alternatives = x509.SubjectAlternativeName([_alternative(each) for each in wanted])
         return self._issue(wanted[0], SERVER_DAYS, ExtendedKeyUsageOID.SERVER_AUTH, now, alternatives)
 
-    def device(self, account: str, now: datetime) -> str:
-        """Return a new private key and a client's certificate, as PEM; the broker takes its common name as the account."""
-        return self._issue(account, DEVICE_DAYS, ExtendedKeyUsageOID.CLIENT_AUTH, now)
+    def device(self, user: str, now: datetime) -> str:
+        """Return a new private key and a client's certificate, as PEM; the broker takes its common name as the user name."""
+        return self._issue(user, DEVICE_DAYS, ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Return whether this authority signed a certificate."""
@@ -164,7 +164,7 @@ def _usage(signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_LONGEST_COMMON_NAME])])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:LONGEST_COMMON_NAME])])
 
 
 def _alternative(name: str) -> x509.GeneralName:

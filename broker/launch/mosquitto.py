@@ -21,7 +21,7 @@ from broker.launch.access import DEVICE, access_file
 from broker.launch.accounts import locked, read_accounts
 from broker.launch.configuration import Placement, render
 from broker.launch.credentials import create_passwords, write_password_file, write_private
-from broker.launch.tls import certificate_files, has_authority, is_set_up, reach
+from broker.launch.tls import certificate_files, certificate_users, has_authority, is_set_up, reach
 from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings, read_password
@@ -121,7 +121,9 @@ def write_logins(data_dir: Path, declarations: Mapping[str, Declaration]) -> boo
     passwords = {name: password for name, password in generated.items() if password is not None}
     hashes = {each.name: each.password_hash for each in accounts.values()}
     written = [
-        _replace(data_dir / "broker" / "access", access_file(declarations.values(), accounts.values())),
+        _replace(
+            data_dir / "broker" / "access", access_file(declarations.values(), accounts.values(), certificate_users(data_dir))
+        ),
         write_password_file(data_dir / "broker" / "passwords", passwords, hashes),
     ]
     return any(written)

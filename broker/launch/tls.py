@@ -7,6 +7,7 @@ the one certificate of `certificate_files`: its own of SCAUP_TLS_CERT and SCAUP_
 
 import contextlib
 import ipaddress
+import json
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ SERVER = f"{FOLDER}/server.pem"
 REVOKED = f"{FOLDER}/revoked.pem"
 """The list of revoked certificates of devices."""
 ISSUED = f"{FOLDER}/devices.json"
-"""The serial number of the valid certificate of every account that has one."""
+"""User name and serial number of the valid certificate of every account that has one."""
 
 _INIT = "type: scaup tls init"
 _REASONS = {
@@ -124,6 +125,23 @@ def is_set_up(settings: Settings) -> bool:
 def has_authority(settings: Settings) -> bool:
     """Return whether there is an authority, which devices with a certificate need."""
     return (settings.data_dir / AUTHORITY).is_file()
+
+
+def certificate_users(data_dir: Path) -> dict[str, str]:
+    """Return the user name in the valid certificate of every account that has one: without an authority, of none.
+
+    It is another one in each certificate, so that one that is revoked has no rights, even on a connection that is open.
+    """
+    return {account: str(each["user"]) for account, each in read_issued(data_dir).items()}
+
+
+def read_issued(data_dir: Path) -> dict[str, dict[str, str]]:
+    """Return what is kept of the valid certificates, by account: `user`, and `serial` in hexadecimal digits."""
+    path = data_dir / ISSUED
+    if not path.is_file() or not (data_dir / AUTHORITY).is_file():
+        return {}
+    found: dict[str, dict[str, str]] = json.loads(path.read_text())
+    return found
 
 
 def wants_tls(settings: Settings) -> bool:

@@ -123,6 +123,16 @@ def test_a_device_logs_in_with_its_certificate(secure_broker: RealBroker, tmp_pa
         assert publish(client, "/readings/another-room/temperature") == 0x87
 
 
+def test_a_new_certificate_ends_the_rights_of_the_one_before(secure_broker: RealBroker, tmp_path: Path) -> None:
+    pem = account(secure_broker, tmp_path)
+    with device(secure_broker, pem) as (client, _):
+        assert publish(client, TOPIC) < 0x80
+        device_certificates.issue(secure_broker.data_dir, DEVICE)
+        mosquitto.write_logins(secure_broker.data_dir, secure_broker.declarations)
+        reload(secure_broker, lambda: not admitted(secure_broker, pem))
+        assert publish(client, TOPIC) == 0x87
+
+
 def test_a_revoked_certificate_is_useless(secure_broker: RealBroker, tmp_path: Path) -> None:
     pem = account(secure_broker, tmp_path)
     with device(secure_broker, pem) as (client, heard):

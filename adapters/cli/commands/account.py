@@ -34,10 +34,18 @@ class AccountName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(each) for each in known if each.startswith(incomplete)]
 
 
+_certificate = click.option(
+    "--certificate",
+    is_flag=True,
+    help="Of a device: print a private key and a certificate to log in with, in place of a password.",
+)
+
+
 @click.group(
     epilog=examples(
         "scaup account add room-7 --role device",
         "scaup account add gateway --role device --topics '/readings/+/temperature' --topics 'press/4/#'",
+        "scaup account add room-8 --role device --certificate > room-8.pem",
         "scaup account list",
         "scaup account password room-7",
         "scaup account remove room-7",
@@ -67,16 +75,17 @@ def account() -> None:
     multiple=True,
     help="Of a device: publish to this filter in place of its own topics. Of a viewer: read only this. May be repeated.",
 )
-def add(name: str, role: str, topics: tuple[str, ...]) -> None:
+@_certificate
+def add(name: str, role: str, topics: tuple[str, ...], certificate: bool) -> None:
     """Add an account, and print its password, which is shown only now.
 
     A name has letters of a to z, digits, and . _ - between them. That of a device is the room, machine or ship in its topics.
     """
     from adapters.launcher.accounts import Action, Change
 
-    outcome, effect = _request(Change(action=Action.ADD, name=name, role=Role(role), topics=topics))
-    click.echo(outcome.password)
-    _report(effect, f"{name} is {_with_article(role)}; its password is not kept: note it now")
+    change = Change(action=Action.ADD, name=name, role=Role(role), topics=topics, certificate=certificate)
+    outcome, effect = _request(change)
+    _report(effect, f"{name} is {_with_article(role)}; {_print_secret(outcome)}")
 
 
 @account.command("list")
@@ -95,7 +104,7 @@ def list_(output: Output) -> None:
 @account.command()
 @click.argument("name", type=AccountName())
 def remove(name: str) -> None:
-    """Remove an account. Its connections end."""
+    """Remove an account. Its connections end; one with a certificate may stay open, without any rights."""
     from adapters.launcher.accounts import Action, Change
 
     _, effect = _request(Change(action=Action.REMOVE, name=name))
@@ -104,13 +113,25 @@ def remove(name: str) -> None:
 
 @account.command()
 @click.argument("name", type=AccountName())
-def password(name: str) -> None:
-    """Make a new password of an account, and print it. Its connections end; the old one no longer works."""
+@_certificate
+def password(name: str, certificate: bool) -> None:
+    """Make a new password of an account, and print it. Its connections end; the old one no longer works.
+
+    The same for its certificate.
+    """
     from adapters.launcher.accounts import Action, Change
 
-    outcome, effect = _request(Change(action=Action.PASSWORD, name=name))
+    outcome, effect = _request(Change(action=Action.PASSWORD, name=name, certificate=certificate))
+    _report(effect, f"{name} has a new login; {_print_secret(outcome)}")
+
+
+def _print_secret(outcome: "Outcome") -> str:
+    """Print the certificate or the password, and return what to do with it."""
+    if outcome.certificate is not None:
+        click.echo(outcome.certificate, nl=False)
+        return "its private key is not kept: save what was printed, key and certificate, on the device"
     click.echo(outcome.password)
-    _report(effect, f"{name} has a new password, which is not kept: note it now")
+    return "its password is not kept: note it now"
 
 
 def _request(change: "Change") -> "tuple[Outcome, Effect]":

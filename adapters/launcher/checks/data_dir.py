@@ -9,6 +9,7 @@ from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.launch import mosquitto
 from broker.launch.access import access_file
 from broker.launch.accounts import AccountError, read_accounts
+from broker.launch.tls import certificate_users
 from broker.runtime.declaration import Declaration
 
 _MAKE_UP = "type `make up`: it makes what is missing, and changes nothing else"
@@ -60,7 +61,7 @@ def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
         people = read_accounts(path)
     except AccountError as error:
         return failed("access file", str(error), error.fix)
-    if text != access_file(declarations.values(), people.values()):
+    if text != access_file(declarations.values(), people.values(), certificate_users(path)):
         return failed("access file", "it does not match the components' declarations and the accounts", _MAKE_UP)
     return ok("access file", "matches the declarations" + (f", and {len(people)} accounts" if people else ""))
 

@@ -1,6 +1,7 @@
 """Changing accounts: in the files of a data directory, and what the broker reads of them."""
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ import pytest
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import accounts
-from adapters.launcher.accounts import Action, Change, Outcome, carry_out
+from adapters.launcher.accounts import LONGEST_NAME_WITH_CERTIFICATE, Action, Change, Outcome, carry_out
 from adapters.launcher.registry import components
 from broker.contract.roles import Role
+from broker.launch import device_certificates
 from broker.launch.access import access_file
 from broker.launch.accounts import Logins, read_accounts
+from broker.launch.certificates import open_authority
 from broker.launch.credentials import fits
+from broker.launch.tls import certificate_users
 from broker.mqtt.topics import covers
 from broker.runtime.settings import Settings
 
@@ -94,3 +98,48 @@ def test_a_component_is_not_denied_what_it_publishes() -> None:
         written = [line.removeprefix("topic write ") for line in text.splitlines() if line.startswith("topic write ")]
         assert written
         assert not [(one, other) for one in denied for other in written if covers(other, one) or covers(one, other)]
+
+
+def certificate(data_dir: Path, action: Action = Action.ADD, name: str = "room-1", role: Role = Role.DEVICE) -> Outcome:
+    return carry_out(data_dir, Change(action=action, name=name, role=role, certificate=True))
+
+
+def with_authority(data_dir: Path) -> Path:
+    (data_dir / "broker").mkdir()
+    open_authority(data_dir, datetime.now(UTC))
+    return data_dir
+
+
+def test_a_device_gets_a_certificate_with_its_rights(tmp_path: Path) -> None:
+    pem = certificate(with_authority(tmp_path)).certificate or ""
+    assert pem.count("-----BEGIN ") == 2
+    user = certificate_users(tmp_path)["room-1"]
+    assert f"user {user}\n" in (tmp_path / "broker" / "access").read_text()
+    assert user not in (tmp_path / "broker" / "passwords").read_text()
+
+
+@pytest.mark.parametrize("action", [Action.REMOVE, Action.PASSWORD])
+def test_a_certificate_ends_with_its_account_or_a_password(tmp_path: Path, action: Action) -> None:
+    certificate(with_authority(tmp_path))
+    user = certificate_users(tmp_path)["room-1"]
+    assert carry_out(tmp_path, Change(action=action, name="room-1")).certificate is None
+    assert certificate_users(tmp_path) == {}
+    assert user not in (tmp_path / "broker" / "access").read_text()
+
+
+def test_certificates_are_for_devices_where_tls_is_set_up(tmp_path: Path) -> None:
+    assert "scaup tls init" in certificate(tmp_path).fix
+    with_authority(tmp_path)
+    assert certificate(tmp_path, role=Role.VIEWER).usage
+    assert LONGEST_NAME_WITH_CERTIFICATE == device_certificates.LONGEST_ACCOUNT
+    assert certificate(tmp_path, name="a" * (LONGEST_NAME_WITH_CERTIFICATE + 1)).usage
+    assert read_accounts(tmp_path) == {}
+    add(tmp_path, "alice")
+    assert certificate(tmp_path, Action.PASSWORD, "alice").error == "certificates are for devices"
+
+
+def test_a_damaged_authority_does_not_keep_an_account(tmp_path: Path) -> None:
+    certificate(with_authority(tmp_path))
+    (tmp_path / "tls" / "ca.key").write_text("damaged")
+    assert "the account is changed" in carry_out(tmp_path, Change(action=Action.REMOVE, name="room-1")).error
+    assert "room-1" not in (tmp_path / "broker" / "access").read_text() + (tmp_path / "broker" / "passwords").read_text()

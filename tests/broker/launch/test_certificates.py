@@ -189,6 +189,30 @@ def serial(pem: str) -> int:
     return x509.load_pem_x509_certificate(pem.encode()).serial_number
 
 
+def test_a_new_authority_knows_no_device(tmp_path: Path) -> None:
+    device_certificates.issue(tmp_path, "room-1")
+    for name in ("ca.pem", "ca.key"):
+        (tmp_path / "tls" / name).unlink()
+    assert tls.certificate_users(tmp_path) == {}
+    device_certificates.issue(tmp_path, "room-2")
+    assert list(tls.certificate_users(tmp_path)) == ["room-2"]
+    assert revoked(tmp_path) == set()
+
+
+def test_a_damaged_authority_does_not_keep_a_device(tmp_path: Path) -> None:
+    device_certificates.issue(tmp_path, "room-1")
+    (tmp_path / "tls/ca.key").write_text("damaged")
+    with pytest.raises(CannotStart):
+        device_certificates.revoke(tmp_path, "room-1")
+    assert tls.certificate_users(tmp_path) == {}
+
+
+def test_the_longest_name_with_a_certificate(tmp_path: Path) -> None:
+    name = "a" * device_certificates.LONGEST_ACCOUNT
+    device_certificates.issue(tmp_path, name)
+    assert len(tls.certificate_users(tmp_path)[name]) == 64
+
+
 def test_a_device_has_one_valid_certificate(tmp_path: Path) -> None:
     first, second = (device_certificates.issue(tmp_path, "room-1") for _ in range(2))
     other = device_certificates.issue(tmp_path, "room-2")
@@ -196,12 +220,17 @@ def test_a_device_has_one_valid_certificate(tmp_path: Path) -> None:
     assert device_certificates.revoke(tmp_path, "room-1")
     assert revoked(tmp_path) == {serial(first), serial(second)}
     assert not device_certificates.revoke(tmp_path, "room-1")
-    assert device_certificates.has_certificate(tmp_path, "room-2")
+    assert list(tls.certificate_users(tmp_path)) == ["room-2"]
     assert serial(other) not in revoked(tmp_path)
 
 
-def test_a_device_certificate_names_its_account_only(tmp_path: Path) -> None:
-    found = x509.load_pem_x509_certificate(device_certificates.issue(tmp_path, "room-1").encode())
-    assert found.subject.rfc4514_string() == "CN=room-1"
+def test_every_device_certificate_has_its_own_user(tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        found = x509.load_pem_x509_certificate(device_certificates.issue(tmp_path, "room-1").encode())
+        names.append(found.subject.rfc4514_string())
+        assert names[-1] == f"CN={tls.certificate_users(tmp_path)['room-1']}"
+    assert names[0] != names[1]
+    assert all(each.startswith("CN=room-1:") for each in names)
     usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]
