@@ -31,9 +31,6 @@ _INIT = "type: scaup tls init"
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
-    "NO_START_LINE": "it is no PEM file with a certificate and a key",
-    "BAD_DECRYPT": "the key is encrypted",
-    "PROBLEMS_GETTING_PASSWORD": "the key is encrypted",
     "EE_KEY_TOO_SMALL": "the key is too short",
 }
 """What the reasons of OpenSSL mean for the user."""
@@ -96,6 +93,8 @@ class CertificateFiles:
 
     certificate: Path
     key: Path
+    made: bool = False
+    """Made by Scaup, not named by SCAUP_TLS_CERT."""
 
     @property
     def exist(self) -> bool:
@@ -114,7 +113,7 @@ def certificate_files(settings: Settings) -> CertificateFiles:
     if settings.tls_cert and settings.tls_key:
         return CertificateFiles(Path(settings.tls_cert).expanduser().absolute(), Path(settings.tls_key).expanduser().absolute())
     made = settings.data_dir / SERVER
-    return CertificateFiles(made, made)
+    return CertificateFiles(made, made, made=True)
 
 
 def is_set_up(settings: Settings) -> bool:
@@ -183,7 +182,7 @@ def _new_context(files: CertificateFiles) -> ssl.SSLContext:
     try:
         context.load_cert_chain(files.certificate, files.key, password=_no_password)
     except ssl.SSLError as error:
-        why = _REASONS.get(error.reason or "", str(error.reason or error).lower().replace("_", " "))
+        why = _REASONS.get(error.reason or "") or _unreadable(files)
         raise InvalidSetting(f"{_named(files)} cannot be used, {why}: {_fix(files)}") from error
     except OSError as error:
         raise InvalidSetting(f"{_named(files)} cannot be read ({error.strerror or error}): {_fix(files)}") from error
@@ -193,6 +192,13 @@ def _new_context(files: CertificateFiles) -> ssl.SSLContext:
 def _no_password() -> str:
     """Prevent OpenSSL from asking the terminal for the password of an encrypted key."""
     return ""
+
+
+def _unreadable(files: CertificateFiles) -> str:
+    """Return why OpenSSL found no certificate and key where it gives no reason."""
+    if b"ENCRYPTED" in files.key.read_bytes():
+        return "the key is encrypted"
+    return "they are no PEM files with a certificate and its key"
 
 
 def _stamp(files: CertificateFiles) -> tuple[object, ...]:
@@ -209,4 +215,4 @@ def _named(files: CertificateFiles) -> str:
 
 
 def _fix(files: CertificateFiles) -> str:
-    return _INIT if files.certificate == files.key else "correct SCAUP_TLS_CERT and SCAUP_TLS_KEY"
+    return _INIT if files.made else "correct SCAUP_TLS_CERT and SCAUP_TLS_KEY"

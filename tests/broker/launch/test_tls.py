@@ -44,7 +44,7 @@ def test_plain_text_beyond_loopback_is_a_choice(variables: dict[str, str], expec
 
 def test_a_made_certificate_is_one_file_with_its_key(tmp_path: Path) -> None:
     files = tls.certificate_files(Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}))
-    assert files == tls.CertificateFiles(tmp_path / "tls/server.pem", tmp_path / "tls/server.pem")
+    assert files == tls.CertificateFiles(tmp_path / "tls/server.pem", tmp_path / "tls/server.pem", made=True)
 
 
 def test_an_own_certificate_is_taken() -> None:
@@ -61,11 +61,15 @@ def test_a_certificate_without_its_key_is_an_error(name: str) -> None:
 def test_a_missing_certificate_names_the_command(tmp_path: Path) -> None:
     missing = tmp_path / "server.pem"
     with pytest.raises(InvalidSetting, match="scaup tls init"):
-        tls.server_context(tls.CertificateFiles(missing, missing))
+        tls.server_context(tls.CertificateFiles(missing, missing, made=True))
 
 
-def test_a_damaged_own_certificate_names_the_variables(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("no certificate\n", "they are no PEM files"), ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "the key is encrypted")],
+)
+def test_a_damaged_own_certificate_names_the_variables(tmp_path: Path, text: str, why: str) -> None:
     for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).write_text("no certificate\n")
-    with pytest.raises(InvalidSetting, match="correct SCAUP_TLS_CERT and SCAUP_TLS_KEY"):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidSetting, match=f"{why}: correct SCAUP_TLS_CERT and SCAUP_TLS_KEY"):
         tls.server_context(tls.CertificateFiles(tmp_path / "cert.pem", tmp_path / "key.pem"))
