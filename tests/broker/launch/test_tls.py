@@ -66,7 +66,10 @@ def test_a_missing_certificate_names_the_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("no certificate\n", "they are no PEM files"), ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "the key is encrypted")],
+    [
+        ("no certificate\n", "they are no PEM files with a certificate and its key"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "the key is encrypted"),
+    ],
 )
 def test_a_damaged_own_certificate_names_the_variables(tmp_path: Path, text: str, why: str) -> None:
     for name in ("cert.pem", "key.pem"):
