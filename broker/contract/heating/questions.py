@@ -28,7 +28,7 @@ WITH published AS (
            try_cast(state->>'$.temperature' AS DOUBLE) AS celsius,
            try_cast(state->>'$.setpoint' AS DOUBLE) AS setpoint,
            try_cast(state->>'$.level' AS INTEGER) AS level,
-           try_cast(state->>'$.identified.dead_time_s' AS DOUBLE) AS dead_time,
+           try_cast(state->>'$.identified.transport_s' AS DOUBLE) AS dead_time,
            greatest(least(coalesce(epoch(lead(stated_at) OVER later - stated_at), 0), $gap_s), 0) + 1e-6 AS weight,
            coalesce(abs(level - lag(level) OVER later), 0) AS moved,
            coalesce(mode <> lag(mode) OVER later, false) AS changed

@@ -143,8 +143,8 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
         ({"level": 0, "temperature": 22.6}, 60, ["too warm with a closed valve for 60 min"]),
         ({"mode": "window open", "level": 0}, 20, ["window: open for 20 min"]),
         ({"mode": "safe", "temperature": None}, 600, ["sensors: none to be trusted for 10 h"]),
-        ({"identified": {"dead_time_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
-        ({"identified": {"dead_time_s": 240.0}}, 10, []),
+        ({"identified": {"transport_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
+        ({"identified": {"transport_s": 240.0}}, 10, []),
         ({"identified": None}, 10, []),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_limits_a_room_is_named(
 def test_the_cause_that_lasted_longest_comes_first(scaup: Scaup, recorder: FakeRecorder) -> None:
     say(recorder, 0, mode="window open")
     say(recorder, 10, level=0, temperature=23.0)
-    say(recorder, 40, mode="heating", identified={"dead_time_s": 900.0})
+    say(recorder, 40, mode="heating", identified={"transport_s": 900.0})
     (found,) = report(scaup)
     assert [words.split(" ")[0] for words in found["limits"]] == ["too", "window:", "late"]
 
