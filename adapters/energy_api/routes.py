@@ -62,6 +62,7 @@ class Routes:
         """
         assert self.bus is not None
         period = read_period(request.query_params)
+        require_topic(request, RAW.template.topic(ship=period.ship))
         query = self._recorder.query_in_turn(self.bus, request_for(period, self._within_s), self._within_s)
         rows = await while_connected(request, query)
         return JsonResponse(body_of(period, rows), headers=_FRESH)

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.http.errors import HttpError, error_response
@@ -19,9 +20,14 @@ from broker.runtime.web_access import WebAccess
 MOST_REQUESTS, MOST_CONNECTIONS = 16, 100
 """Of one account beyond this machine, at the same time."""
 FOR_ALL = frozenset(("/health", "/openapi.json", "/docs"))
-"""What devices may read as well."""
+"""What every account may read."""
+BY_TOPIC = frozenset(("/data", "/status"))
+"""What checks itself, by `require_topic`, for which of its things a device posts, and what a viewer with topics reads."""
+CHECK_S = 1.0
+"""How often the account of an open websocket is checked."""
 ACCOUNT = "account"
 """Name in a request's state of the account that logged in; absent: the request is from this machine."""
+POLICY_VIOLATION = 1008
 _METHODS = ("GET", "HEAD", "POST")
 
 
@@ -58,7 +64,8 @@ class AccessCheck:
 class LoginCheck:
     """A layer around an application that demands a login of clients beyond this machine (401), and checks their roles (403).
 
-    Devices post, viewers read, operators and administrators do both. `require_topic` checks for which things a device posts.
+    Devices post, viewers read, operators and administrators do both. Devices, and viewers that were given topics, are refused
+    where no topic is checked.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
@@ -80,11 +87,30 @@ class LoginCheck:
         scope["state"][ACCOUNT] = account
         self._running[account.name] += 1
         try:
-            await self._app(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self._serve_while_current(visitor, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
         finally:
             self._running[account.name] -= 1
             if not self._running[account.name]:
                 del self._running[account.name]
+
+    async def _serve_while_current(self, visitor: Visitor, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a websocket until it is closed, or the account is removed or changed."""
+        serving = asyncio.ensure_future(self._app(scope, receive, send))
+        try:
+            while not serving.done() and self._authenticator.is_current(visitor):
+                await asyncio.wait({serving}, timeout=CHECK_S)
+            if serving.done():
+                serving.result()
+                return
+            serving.cancel()
+            await asyncio.wait({serving})
+            with suppress(RuntimeError):  # it was closed meanwhile
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "the account has changed"})
+        finally:
+            serving.cancel()
 
     def _admit(self, visitor: Visitor, scope: Scope) -> Account:
         given, known = Headers(scope=scope).getlist("authorization"), visitor.account
@@ -101,22 +127,36 @@ class LoginCheck:
         return account
 
 
+def account_of(connection: HTTPConnection) -> Account | None:
+    """Return the account that logged in, None for clients on this machine."""
+    account: Account | None = connection.scope.get("state", {}).get(ACCOUNT)
+    return account
+
+
 def require_topic(request: Request, topic: str) -> None:
-    """Check that a request may post what goes to `topic`; requests from this machine may.
+    """Check that a request may post what goes to `topic`, or get what came from it; requests from this machine may.
 
     Raises:
         HttpError: its account may not (403).
     """
-    account: Account | None = request.scope.get("state", {}).get(ACCOUNT)
-    if account is not None and not may_publish(account, topic):
-        raise HttpError(403, f"{account.name} may not publish to {topic}: `scaup account list` shows what it may")
+    account = account_of(request)
+    if account is None:
+        return
+    posts = request.method == "POST"
+    if not (may_publish(account, topic) if posts else may_read(account, topic)):
+        verb = "publish to" if posts else "read"
+        raise HttpError(403, f"{account.name} may not {verb} {topic}: `scaup account list` shows what it may")
 
 
 def _check_role(account: Account, method: str, path: str) -> None:
+    if method == "OPTIONS" or path in FOR_ALL:
+        return
     if method == "POST" and account.role is Role.VIEWER:
         raise HttpError(403, f"{account.name} is a viewer, which may only read: post as a device or an operator")
-    if method in ("GET", "HEAD") and not may_read(account) and path not in FOR_ALL:
+    if method != "POST" and account.role is Role.DEVICE:
         raise HttpError(403, f"{account.name} is a device, which may only post: read as a viewer or an operator")
+    if path not in BY_TOPIC and (account.role is Role.DEVICE or account.topics):
+        raise HttpError(403, f"{account.name} has a part of the topics only: {path} is for viewers of all, and operators")
 
 
 def _too_many(text: str) -> HttpError:

@@ -42,6 +42,7 @@ class Routes:
             HttpError: the number is wrong, the broker is unreachable, or the machine is unknown.
         """
         number = read_id(request.query_params)
+        require_topic(request, READING.template.topic(id=str(number)))
         await self._watch.require()
         answer = self._machines.answer(number)
         if answer is None:

@@ -103,9 +103,16 @@ class Authenticator:
         return self._accounts.version()
 
 
-def may_read(account: Account) -> bool:
-    """Return whether an account may read what the HTTP APIs serve."""
-    return account.role is not Role.DEVICE
+def may_read(account: Account, topic: str) -> bool:
+    """Return whether an account may get what came from a topic: viewers that were given topics may get those only."""
+    if account.role is Role.VIEWER:
+        return any(matches(each, topic) for each in rights(account.role, account.name, account.topics).reads)
+    return account.role in (Role.OPERATOR, Role.ADMIN)
+
+
+def may_query(account: Account) -> bool:
+    """Return whether an account may query the recording in SQL."""
+    return account.role in (Role.OPERATOR, Role.ADMIN)
 
 
 def may_publish(account: Account, topic: str) -> bool:

@@ -45,12 +45,18 @@ class Visitor(Guest):
         self._timer.cancel()
         self._door.strangers.pop(self, None)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection has ended."""
+        return self._transport.is_closing()
+
     def connections_of(self, name: str) -> int:
-        """Return the number of connections to the same socket on which an account has logged in."""
-        return sum(each.account is not None and each.account.name == name for each in self._door.visitors)
+        """Return the number of connections to the same port on which an account has logged in."""
+        logged_in = (each for each in self._door.visitors if each.account is not None and each.account.name == name)
+        return sum(not each.has_left for each in logged_in)
 
     def left(self) -> None:
-        """Forget a connection that has ended; its protocol calls this. Harmless when repeated."""
+        """Forget a connection that has ended; its protocol calls this where it can. Harmless when repeated."""
         self.admitted()
         self._door.visitors.discard(self)
 
@@ -86,6 +92,8 @@ class Door:
         visitor = Visitor(self, transport)
         self.strangers[visitor] = None
         self.visitors.add(visitor)
+        if len(self.visitors) > self._room:
+            self.visitors -= {each for each in self.visitors if each.has_left}
         if len(self.strangers) > self._most_strangers or len(self.visitors) > self._room:
             next(iter(self.strangers)).drop()
         return visitor

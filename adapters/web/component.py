@@ -12,10 +12,12 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from adapters.client.aio_recorder import RecorderClient
+from adapters.http.access import account_of
 from adapters.http.app import application
 from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
+from adapters.outside.authentication import may_query
 from adapters.web.assets import Assets
 from adapters.web.broker import BrokerFigures
 from adapters.web.certificate import Certificate
@@ -104,7 +106,14 @@ class Web:
 
     async def _live(self, socket: WebSocket) -> None:
         await socket.accept()
-        await Page(socket, self._tap, self._ask).run()
+        account = account_of(socket)
+        ask = self._ask if account is None or may_query(account) else self._ask_without_sql
+        await Page(socket, self._tap, ask).run()
+
+    async def _ask_without_sql(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        if name == "sql":
+            raise WrongRequest("viewers may not query in SQL: log in as an operator")
+        return await self._ask(name, parameters)
 
     async def _ask(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer a question of a page.

@@ -32,7 +32,7 @@ from tests.real_broker import free_ports
 
 
 class Served:
-    """A running server; POST /data/{ship} posts for a ship."""
+    """A running server; `/data?ship=…` is about a ship."""
 
     def __init__(self, world: World, plaintext: bool = False) -> None:
         self.port, self.working = free_ports(1)[0], list[bool]()
@@ -40,8 +40,7 @@ class Served:
         listening = Listening((), self.port, "SCAUP_TEST_PORT", outside=world.outside(self.port, plaintext))
         watch = BrokerWatch()
         resources = [
-            Resource("/data", GET=_ok),
-            Resource("/data/{ship}", POST=_post),
+            Resource("/data", GET=_ok, POST=_post),
             Resource("/slow", GET=self._slow),
         ]
         app = application(
@@ -54,12 +53,13 @@ class Served:
         return JsonResponse({})
 
 
-async def _ok(_request: Request) -> Response:
+async def _ok(request: Request) -> Response:
+    require_topic(request, RAW.template.topic(ship=request.query_params.get("ship", "ship-7")))
     return JsonResponse({})
 
 
 async def _post(request: Request) -> Response:
-    require_topic(request, RAW.template.topic(ship=request.path_params["ship"]))
+    require_topic(request, RAW.template.topic(ship=request.query_params["ship"]))
     return JsonResponse({"bytes": len(await read_body(request, 1_000_000))}, 201)
 
 
@@ -79,22 +79,31 @@ async def served(world: World, plaintext: bool = False) -> AsyncIterator[Served]
     ("name", "method", "path", "status"),
     [
         ("vera", "GET", "/data", 200),
-        ("vera", "POST", "/data/ship-7", 403),
-        ("ship-7", "POST", "/data/ship-7", 201),
-        ("ship-7", "POST", "/data/ship-8", 403),
+        ("vera", "POST", "/data?ship=ship-7", 403),
+        ("ship-7", "POST", "/data?ship=ship-7", 201),
+        ("ship-7", "POST", "/data?ship=ship-8", 403),
         ("ship-7", "GET", "/data", 403),
         ("ship-7", "GET", "/health", 200),
         ("ship-7", "GET", "/openapi.json", 200),
         ("otto", "GET", "/data", 200),
-        ("otto", "POST", "/data/ship-8", 201),
-        ("ada", "POST", "/data/ship-8", 201),
+        ("otto", "POST", "/data?ship=ship-8", 201),
+        ("ada", "POST", "/data?ship=ship-8", 201),
         ("ada", "HEAD", "/data", 200),
         ("vera", "OPTIONS", "/data", 204),
+        ("vera", "GET", "/slow", 200),
+        ("part", "GET", "/data?ship=ship-8", 403),
+        ("part", "GET", "/slow", 403),
+        ("part", "GET", "/data", 200),
+        ("part", "GET", "/health", 200),
+        ("ship-7", "POST", "/slow", 403),
     ],
 )
 def test_roles_decide_what_a_login_may(world: World, name: str, method: str, path: str, status: int) -> None:
+    world.add({"part": Role.VIEWER}, ("energy/ship-7/#",))
+
     async def check() -> None:
         async with served(world) as it:
+            it.may_answer.set()
             raw = request(method, path, Authorization=world.login(name))
             async with wire(it.port, tls=world.trust) as connected:
                 connected.write(raw)

@@ -28,10 +28,10 @@ class World:
         certificates.ensure(self.settings)
         self.add(PEOPLE)
 
-    def add(self, people: dict[str, Role]) -> None:
+    def add(self, people: dict[str, Role], topics: tuple[str, ...] = ()) -> None:
         known = accounts.read_accounts(self.settings.data_dir)
         for name, role in people.items():
-            known[name], self.passwords[name] = accounts.new_account(name, role, (), datetime.now(UTC))
+            known[name], self.passwords[name] = accounts.new_account(name, role, topics, datetime.now(UTC))
         with accounts.locked(self.settings.data_dir):
             accounts.write_accounts(self.settings.data_dir, known.values())
 
