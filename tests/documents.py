@@ -20,6 +20,7 @@ NOT_RUN = {
     "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",
     "$ SCAUP_COMPONENTS=recorder,heating make up": "everything runs already",
     "$ sudo apt-get install prometheus": "it installs a package of the system; `tests/deploy` runs promtool",
+    "$ sudo .venv/bin/scaup service install": "it installs a unit in the system",
     "$ make up RUNTIME=docker": "needs a container engine",
     "$ install -d -o 1883 -g 1883 -m 700 /backups/scaup": "needs a container engine",
     "$ scaup backup /backups/scaup": "tests/system/test_upgrade.py upgrades; backups are above",
