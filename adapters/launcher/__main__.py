@@ -80,6 +80,13 @@ def need_prometheus() -> None:
 
 
 @steps.command()
+def need_browser() -> None:
+    """Make sure that tests find a browser, where it can be installed; else those of the page are skipped, and say so."""
+    if not preflight.ensure_browser():
+        click.echo("chromium is not installed: tests of the page are skipped (sudo apt-get install chromium)", err=True)
+
+
+@steps.command()
 def runs() -> None:
     """Exit with 0 if a system is up on the data directory, with 1 if not; `make clean` checks this first."""
     raise SystemExit(not lifecycle.is_up(lifecycle.load_settings()))

@@ -177,6 +177,18 @@ def ensure_prometheus() -> bool:
     return shutil.which("promtool") is not None
 
 
+def find_browser() -> str | None:
+    """Return the path of a Chromium for tests of the page, None if there is none."""
+    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+
+def ensure_browser() -> bool:
+    """Return whether a Chromium is there, for tests, after installing it where that works without a prompt."""
+    if find_browser() is None:
+        _install("chromium")
+    return find_browser() is not None
+
+
 def install_command() -> str:
     """Return the command that installs the broker on this machine."""
     known = (command for program, command in _INSTALL.items() if shutil.which(program))

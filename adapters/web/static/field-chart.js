@@ -12,6 +12,9 @@ import "./time-chart.js";
 const LONGEST_TABLE = 2000;
 
 class FieldChart extends Element {
+  /** @type {{from: number, until: number}} */
+  bounds = timeWindow.bounds();
+
   constructor() {
     super();
     /** @type {FieldSeries[]} */
@@ -105,7 +108,7 @@ class FieldChart extends Element {
   }
 
   template() {
-    const { from, until } = this.bounds ?? timeWindow.bounds();
+    const { from, until } = this.bounds;
     const errors = [...new Set(this.series.map((each) => each.error).filter(Boolean))];
     return html`<div class="card">
       <header><h2>${this.heading}</h2><button class="button plain" type="button" aria-pressed=${this.table} @click=${() => this.toggle()}>Table</button></header>

@@ -82,7 +82,7 @@ class TimeChart extends Element {
   }
 
   draw() {
-    const place = this.querySelector(".plot");
+    const place = /** @type {HTMLElement | null} */ (this.querySelector(".plot"));
     if (!place || !this.clientWidth) return;
     const data = aligned(this._series);
     if (this.plot) {

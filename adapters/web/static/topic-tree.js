@@ -10,6 +10,9 @@ import { age, rate } from "./format.js";
 const MARGIN = 15;
 
 class TopicTree extends Element {
+  /** Height of a row, in pixels. */
+  rowHeight = 30;
+
   constructor() {
     super();
     /** @type {Set<string>} */

@@ -9,6 +9,9 @@ import "../time-range.js";
 const MODES = { heating: "ok", "window open": "warn", "frost protection": "warn", holding: "warn", safe: "bad" };
 
 class HeatingView extends Element {
+  /** @type {LatestMessages} */
+  latest;
+
   begin() {
     timeWindow.read(new URLSearchParams(location.search));
     this.latest = new LatestMessages(["heating/+/state"], () => this.update());

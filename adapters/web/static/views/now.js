@@ -8,12 +8,15 @@ const FILTERS = ["components/+/state", "components/+/warning", "storage/stats", 
 const LISTED_S = 3600;
 
 class NowView extends Element {
+  /** @type {LatestMessages} */
+  latest;
+  /** @type {{at: number, committed: number}[]} */
+  history = [];
+
   begin() {
     this.latest = new LatestMessages(FILTERS, () => this.update());
     this.cleanups.push(() => this.latest.hide());
     this.every(1000, () => this.update());
-    /** @type {{at: number, committed: number}[]} */
-    this.history = [];
   }
 
   /** @param {any} stats @returns {number | null} messages per second over the last ten seconds */

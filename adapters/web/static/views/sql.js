@@ -7,11 +7,19 @@ const MOST_ROWS = 5000;
 const KEPT = 30;
 
 class SqlView extends Element {
+  text = "";
+  /** @type {any} */
+  result = null;
+  /** @type {string | null} */
+  error = null;
+  /** @type {string[]} */
+  past = [];
+  running = 0;
+  took = 0;
+
   begin() {
     this.text = new URLSearchParams(location.search).get("query") ?? "";
-    this.result = this.error = null;
     this.cleanups.push(() => this.abort?.abort());
-    /** @type {string[]} */
     this.past = JSON.parse(localStorage.getItem("sql") ?? "[]");
     if (this.text) this.run();
     this.tables();

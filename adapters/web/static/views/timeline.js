@@ -5,11 +5,13 @@ import "../field-chart.js";
 import "../time-range.js";
 
 class TimelineView extends Element {
+  /** @type {{topic: string, field: string}[]} */
+  lines = [];
+
   begin() {
     const query = new URLSearchParams(location.search);
     timeWindow.read(query);
     const fields = query.getAll("field");
-    /** @type {{topic: string, field: string}[]} */
     this.lines = query.getAll("topic").map((topic, index) => ({ topic, field: fields[index] ?? "" }));
     this.listen(timeWindow, "change", () => this.keep());
   }

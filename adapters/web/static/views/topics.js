@@ -6,11 +6,23 @@ import "../topic-tree.js";
 import { pretty } from "../json.js";
 
 class TopicsView extends Element {
+  filter = "";
+  /** @type {string | null} */
+  topic = null;
+  /** @type {any} */
+  message = null;
+  /** The message before it, while the page showed it. @type {any} */
+  earlier = null;
+  count = 0;
+  rate = 0;
+  summary = { total: 0, topics: 0, found: null, skipped: 0 };
+  /** @type {{change: (request: object) => void, hide: () => void} | null} */
+  live = null;
+
   begin() {
     const query = new URLSearchParams(location.search);
     this.filter = query.get("filter") ?? "";
     this.topic = query.get("topic");
-    this.summary = { total: 0, topics: 0, found: null, skipped: 0 };
     this.cleanups.push(() => this.live?.hide());
     this.choose(this.topic);
     this.every(1000, () => this.update());
@@ -21,9 +33,9 @@ class TopicsView extends Element {
     this.live?.hide();
     this.live = null;
     this.topic = topic;
-    this.message = this.before = null;
+    this.message = this.earlier = null;
     if (topic !== null) this.live = connection.show({ show: "topic", topic }, (content) => {
-      this.before = this.message;
+      this.earlier = this.message;
       this.message = content.message;
       this.count = content.count;
       this.rate = content.rate;
@@ -74,7 +86,7 @@ class TopicsView extends Element {
         <button class="button plain" @click=${() => this.choose(null)}>Close</button></header>
       <div class="body stack">
         ${message ? html`
-          <pre class="payload" tabindex="0">${pretty(message.payload, this.before?.payload)}</pre>
+          <pre class="payload" tabindex="0">${pretty(message.payload, this.earlier?.payload)}</pre>
           <dl class="facts">
             <dt>Received</dt><dd>${instant(message.at)} <span class="soft">· ${age(message.at)}${this.rate ? ` · ${rate(this.rate)}` : ""}</span></dd>
             ${message.plant_at ? html`<dt>Plant time</dt><dd>${instant(message.plant_at)}</dd>` : nothing}

@@ -1,0 +1,108 @@
+"""The page in a real browser, by role and name, beside what was recorded."""
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+
+from adapters.web.assets import LIBRARIES
+from tests.system.web.conftest import Plant, opened
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.xdist_group("page")]
+VIEWS = ("/", "/topics", "/timeline", "/heating", "/heating/room-1", "/sql")
+AXE = LIBRARIES / "axe-core/axe.min.js"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_views_are_accessible_and_quiet(plant: Plant, browser: Any, scheme: str) -> None:
+    for view in VIEWS:
+        with opened(browser, plant.url + view, color_scheme=scheme, bypass_csp=True) as shown:
+            shown.page.get_by_role("navigation").get_by_role("link", name="Topics").wait_for()
+            shown.page.wait_for_timeout(500)
+            shown.page.add_script_tag(path=str(AXE))
+            found = shown.page.evaluate("axe.run()")["violations"]
+            serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+            assert (view, serious, shown.problems) == (view, [], [])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_narrow_screen_does_not_scroll_sideways(plant: Plant, browser: Any, view: str) -> None:
+    with opened(browser, plant.url + view, viewport={"width": 320, "height": 700}) as shown:
+        shown.page.get_by_role("navigation").wait_for()
+        shown.page.wait_for_timeout(500)
+        assert shown.page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_first_load_is_small(plant: Plant, browser: Any) -> None:
+    with opened(browser, "about:blank") as shown:
+        sizes: list[int] = []
+        shown.page.on("requestfinished", lambda each: sizes.append(each.sizes()["responseBodySize"]))
+        shown.page.goto(plant.url)
+        shown.page.get_by_role("table", name="Components").get_by_text("recorder").wait_for()
+        assert sum(sizes) <= 150_000
+
+
+def test_components_are_those_that_run(plant: Plant, browser: Any) -> None:
+    with opened(browser, plant.url) as shown:
+        table = shown.page.get_by_role("table", name="Components")
+        for name in plant.processes:
+            assert "online" in table.get_by_role("row", name=re.compile(f"^{name} ")).inner_text()
+
+
+def test_a_filter_shows_the_value_that_is_recorded(plant: Plant, browser: Any) -> None:
+    plant.scaup("heating", "setpoint", "room-1", "21.5")
+    with opened(browser, f"{plant.url}/topics?filter=heating/%2B/setpoint") as shown:
+        item = shown.page.get_by_role("treeitem", name=re.compile("^setpoint"))
+        item.wait_for()
+        assert shown.page.get_by_role("searchbox", name="Filter").input_value() == "heating/+/setpoint"
+        item.click()
+        region = shown.page.get_by_role("region", name="Topic", exact=True)
+        region.get_by_text("celsius").wait_for()
+        recorded = plant.query(
+            "SELECT payload FROM messages WHERE topic = 'heating/room-1/setpoint' ORDER BY number DESC LIMIT 1"
+        )
+        assert json.loads(region.locator("pre").inner_text()) == json.loads(recorded[0]["payload"])
+
+
+def test_the_timeline_has_every_recorded_value(plant: Plant, browser: Any) -> None:
+    query = "topic=heating/room-1/state&field=temperature&since=1h"
+    with opened(browser, f"{plant.url}/timeline?{query}") as shown:
+        shown.page.get_by_role("button", name="Table").click()
+        column = shown.page.get_by_role("columnheader", name="temperature")
+        column.wait_for()
+        time.sleep(3)  # some more are recorded meanwhile
+        shown.page.get_by_role("row").nth(3).wait_for()
+        texts = shown.page.locator("tbody td:nth-child(2)").all_inner_texts()
+    values = [float(each.removesuffix(" °C")) for each in reversed(texts)]
+    recorded = plant.query(
+        "SELECT (payload->>'$.temperature')::DOUBLE AS t FROM messages WHERE topic = 'heating/room-1/state' ORDER BY number"
+    )
+    known = [row["t"] for row in recorded if row["t"] is not None]
+    assert values == known[: len(values)]
+    assert len(values) > 3
+
+
+def test_sql_is_answered_and_kept_in_the_address(plant: Plant, browser: Any) -> None:
+    with opened(browser, f"{plant.url}/sql") as shown:
+        shown.page.get_by_role("textbox", name="SQL").fill("SELECT 6 * 7 AS answer")
+        shown.page.get_by_role("button", name="Run").click()
+        table = shown.page.get_by_role("table", name="Result")
+        table.get_by_role("cell", name="42").wait_for()
+        assert "query=SELECT+6" in shown.page.url
+        shown.page.get_by_role("textbox", name="SQL").fill("SELECT count(*) FROM range(1000000000000)")
+        shown.page.get_by_role("button", name="Run").click()
+        shown.page.get_by_role("button", name="Cancel").click()
+        shown.page.get_by_text("cancelled").wait_for()
+
+
+def test_the_page_says_that_its_server_is_lost(plant: Plant, browser: Any) -> None:
+    with opened(browser, plant.url) as shown:
+        shown.page.get_by_role("table", name="Components").wait_for()
+        plant.kill("web")
+        lost_s = time.monotonic()
+        shown.page.get_by_role("alert").filter(has_text="web server").wait_for()
+        assert time.monotonic() - lost_s < 2
+        plant.start("web")
+        shown.page.get_by_role("alert").filter(has_text="web server").wait_for(state="detached")
