@@ -49,8 +49,8 @@ class PahoBus:
 
     def __init__(self, address: Address, client_id: str | None = None, session_expiry_s: int = 0) -> None:
         self.client_id = client_id or f"scaup-cli-{secrets.token_hex(6)}"
+        """The part of the client id that answer topics show: who may read them must not get at its session."""
         self.answer_name = f"{address.username}/{self.client_id}" if address.username else self.client_id
-        """The part of the client id that answer topics show, which everyone may read."""
         self._secret = secrets.token_hex(16)
         self._address, self._session_expiry_s = address, session_expiry_s
         self._where = place(address)

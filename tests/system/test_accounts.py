@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from adapters.client.declaration import OPERATOR
 from adapters.launcher.accounts import Action, Change, carry_out
+from adapters.launcher.checks import Verdict, roles
+from adapters.launcher.registry import components
 from broker.contract.roles import Role
 from broker.launch import mosquitto
+from broker.launch.access import access_file
 from broker.launch.accounts import locked, new_account, write_accounts
 from broker.runtime.settings import read_password
 from tests import real_broker
@@ -152,6 +156,18 @@ def test_each_role_publishes_what_it_may(broker: RealBroker, passwords: dict[str
     for name, codes in asyncio.run(publish()).items():
         assert {topic for topic, code in codes.items() if code in DONE} == PUBLISHES[name], name
         assert set(codes.values()) <= {*DONE, REFUSED}, name
+
+
+def test_doctor_proves_every_role_and_finds_a_wrong_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    declarations = {**components(), OPERATOR.name: OPERATOR}
+    found = roles.check_roles(declarations)
+    assert [each.check for each in found] == [f"role {each}" for each in ("no login", *(role.value for role in Role))]
+    assert {each.verdict for each in found} == {Verdict.OK}
+    rules = access_file
+    monkeypatch.setattr(roles, "access_file", lambda *given: rules(*given).replace("topic deny storage/answer/#\n", ""))
+    wrong = {each.check: each.detail for each in roles.check_roles(declarations) if each.verdict is Verdict.FAILED}
+    assert sorted(wrong) == ["role no login", "role viewer"]
+    assert "it may read storage/answer/" in wrong["role viewer"]
 
 
 def test_twenty_thousand_invented_things_are_refused(broker: RealBroker) -> None:

@@ -18,6 +18,7 @@ from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recor
 from adapters.launcher.checks.client_ids import check_client_ids, session_at
 from adapters.launcher.checks.data_dir import check_data_dir
 from adapters.launcher.checks.machine import check_machine
+from adapters.launcher.checks.roles import check_roles
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, WARNING
 
@@ -31,8 +32,8 @@ def doctor(ctx: click.Context, output: Output) -> None:
     """Check the whole installation, and name a fix for each problem.
 
     Checks versions, disk, ports, permissions, certificate, the broker and its settings, every account and its access rules,
-    client ids that can be guessed, the recorder, the clock, and which components are online. Safe while everything runs. Exits
-    with 1 if a check failed.
+    what each role may do (tried on a broker of its own, which leaves no trace in this one), client ids that can be guessed, the
+    recorder, the clock, and which components are online. Safe while everything runs. Exits with 1 if a check failed.
     """
     findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
@@ -45,6 +46,7 @@ def _check(session: Session) -> Iterator[Finding]:
     declarations = {**components(), OPERATOR.name: OPERATOR}
     yield from check_machine(settings)
     yield from check_data_dir(settings.data_dir, declarations)
+    yield from check_roles(declarations)
     yield from security.check(settings)
     try:
         yield from _on_the_bus(session)
@@ -55,6 +57,7 @@ def _check(session: Session) -> Iterator[Finding]:
     except ClientError as error:
         yield failed("broker", error.message, error.fix)
     yield _clock(session)
+    yield broker.answers_hidden(session.login, lambda: rows_of(session, "SELECT 1"))
 
 
 def _on_the_bus(session: Session) -> Iterator[Finding]:

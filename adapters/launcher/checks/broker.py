@@ -10,6 +10,7 @@ from adapters.client.bus import Bus, Received
 from adapters.client.errors import ClientError, Refused
 from adapters.launcher.checks import Finding, failed, ok, warning
 from adapters.launcher.checks.machine import numbers
+from broker.contract.roles import answer_filters
 from broker.message import Publication
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import Settings, read_password
@@ -19,6 +20,8 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 FORBIDDEN_TO_ALL = "/actuators/scaup-doctor-probe"
 ALLOWED_TO_ALL = "/readings/scaup-doctor/probe"
 NOT_AUTHORIZED = 0x87
+STRAGGLER_S = 0.2
+"""How long a message may take from the broker to a second client."""
 
 Login = Callable[[str | None, str | None], AbstractContextManager[Bus]]
 """Connects with an account and its password, or without both."""
@@ -89,6 +92,23 @@ def anonymous(login: Login) -> Finding:
     if allowed >= 0x80:
         return failed(check, f"a device may not publish to {ALLOWED_TO_ALL} (0x{allowed:02X})", _MAKE_UP)
     return ok(check, "may send readings; refused on actuators (0x87)")
+
+
+def answers_hidden(login: Login, ask: Callable[[], object]) -> Finding:
+    """Check that a client without an account does not read the answer to another one, which `ask` waits for."""
+    check = "answers to others"
+    try:
+        with login(None, None) as bus:
+            bus.subscribe(*answer_filters())
+            ask()
+            seen = bus.receive(STRAGGLER_S)
+    except Refused:
+        return ok(check, "not readable without an account: this broker requires a login")
+    except ClientError as error:
+        return warning(check, f"not tried: {error.message}", error.fix)
+    if seen is not None:
+        return failed(check, f"a client without an account reads {seen.topic}", _MAKE_UP)
+    return ok(check, "not readable without an account")
 
 
 def _reason(login: Login, topic: str) -> int:

@@ -1,13 +1,16 @@
 """The checks of `scaup doctor`: each of them can fail, and then names the fix."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from adapters.launcher.checks import Finding, Verdict, broker, client_ids, data_dir, machine, recorder
+from adapters.client.bus import Received
+from adapters.launcher.checks import Finding, Verdict, broker, client_ids, data_dir, machine, recorder, roles
 from adapters.launcher.registry import components
 from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.roles import Role, anonymous_rights, rights
 from broker.contract.storage.topics import RecorderStats
 from broker.errors import BrokerUnavailable
 from broker.launch import mosquitto
@@ -132,6 +135,28 @@ def session_with(**logins: FakeBus) -> FakeSession:
 )
 def test_anonymous_client_may_publish_as_device_only(may_publish: tuple[str, ...], verdict: Verdict, text: str) -> None:
     check(broker.anonymous(session_with(anonymous=FakeBus(may_publish=may_publish)).login), verdict, text)
+
+
+def test_answers_that_a_stranger_reads_are_found() -> None:
+    stranger = FakeBus()
+    login = session_with(anonymous=stranger).login
+    check(broker.answers_hidden(login, lambda: None), OK)
+    answer = lambda: stranger.inbox.append(Received(topic="storage/answer/operator/1", payload=b"", at=NOW))  # noqa: E731
+    check(broker.answers_hidden(login, answer), FAILED, "storage/answer/operator/1")
+    check(broker.answers_hidden(session_with().login, lambda: None), OK, "requires a login")
+
+
+@pytest.mark.parametrize("name", ["", "office"])
+def test_a_role_that_can_more_or_less_is_found(name: str) -> None:
+    topics = roles.topics_tried(name or "nobody")
+    wanted = roles.expected(name, rights(Role.DEVICE, name) if name else anonymous_rights(), topics)
+    check(roles.judge("role", wanted, wanted, len(topics)), OK, f"of {len(topics)} topics")
+    assert ("energy/answer/office/1" in wanted.reads) is bool(name)
+    more = replace(wanted, reads=wanted.reads | {"storage/answer/x"})
+    check(roles.judge("role", wanted, more, 9), FAILED, "it may read storage/answer/x")
+    less = replace(wanted, publishes=wanted.publishes - {"/readings/office/temperature", "/readings/nobody/temperature"})
+    check(roles.judge("role", wanted, less, 9), FAILED, "it may not publish to /readings/")
+    check(roles.judge("role", roles.Tried(frozenset(), frozenset()), roles.Tried(topics, frozenset()), 9), FAILED, "more")
 
 
 def test_broker_that_requires_a_login_is_ok() -> None:
