@@ -125,7 +125,8 @@ class Compose:
         if BROKER in running:
             self.reload_broker()
         self._fetch_account()
-        self._fetch_authority()
+        if tls.wants_tls(self.settings) or tls.has_authority(self.settings):
+            self._fetch_authority()
         before = self._wait_for_broker()
         missing = rollout.start_components(
             self.settings, self.components, before, lambda names: self._start_those_down(names, environment)
@@ -211,12 +212,10 @@ class Compose:
     def make_certificate(self, *words: str) -> list[str]:
         """Make (`init`) or renew (`renew`) the certificate on the volume; return what was done, one sentence each."""
         self._put_certificate()
-        done = self._compose(
-            "run", "--rm", "--no-deps", "-T", SETUP, "python", "-m", "adapters.launcher", "certificate", *words
-        )
+        done = self.step("certificate", *words).strip().splitlines()
         self._fetch_authority()
         self.reload_broker()
-        return done.strip().splitlines()
+        return done
 
     def _put_certificate(self) -> None:
         """Copy the certificate of SCAUP_TLS_CERT with its key to the volume, where files of this machine cannot be read."""
@@ -229,12 +228,17 @@ class Compose:
         self._compose("run", "--rm", "--no-deps", "-T", SETUP, *take, given=pem)
 
     def _fetch_authority(self) -> None:
-        """Copy the authority's certificate to this machine, for its clients."""
+        """Copy the authority's certificate to this machine, for its clients; report a new one."""
         words = ("run", "--rm", "--no-deps", "-T", SETUP, "sh", "-c", f"cat /data/{tls.AUTHORITY} 2>/dev/null || true")
-        if pem := self._compose(*words):
-            folder = self.settings.data_dir / tls.FOLDER
-            folder.mkdir(mode=0o755, exist_ok=True)
-            (self.settings.data_dir / tls.AUTHORITY).write_text(pem)
+        path = self.settings.data_dir / tls.AUTHORITY
+        pem = self._compose(*words)
+        if not pem or (path.is_file() and path.read_text() == pem):
+            return
+        path.parent.mkdir(mode=0o755, exist_ok=True)
+        path.write_text(pem)
+        click.echo(
+            f"made a certificate authority; clients on other machines need {path} (SCAUP_MQTT_CA), and a login", err=True
+        )
 
     def _write_ports(self) -> None:
         """Write the further ports to a file beside `docker-compose.yml`."""

@@ -5,14 +5,14 @@
 
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from adapters.client.errors import Failed
 from adapters.launcher.checks import Finding, failed, ok, warning
 from adapters.launcher.runtime import own_broker
-from broker.errors import CannotStart
+from broker.errors import CannotStart, InvalidSetting
 from broker.launch import mosquitto, tls
 from broker.runtime.settings import LOOPBACK, Settings
 
@@ -75,25 +75,31 @@ def complaints(settings: Settings) -> list[str]:
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Check plain text beyond loopback, the certificate, and that the broker's TLS port serves it."""
+    """Check plain text beyond loopback, the certificate, its key, and that the broker's ports for TLS serve it."""
     findings = []
     if _is_plain(settings):
         findings.append(warning("plain text", _PLAIN, "leave SCAUP_PLAINTEXT out, then type `make down up`"))
     if _sends_plain(settings):
         findings.append(warning("plain text", _SENT_PLAIN.format(host=settings.mqtt_host), _USE_TLS))
-    if not tls.is_set_up(settings) or not own_broker(settings):
+    if not own_broker(settings):
         return findings
     if text := _certificate(settings):
         what, _, fix = text.rpartition(": ")
         findings.append(warning("certificate", what, fix))
-    else:
-        from broker.launch import certificates
+    if not tls.is_set_up(settings):
+        return findings  # there is no TLS, or its certificate is on the volume of the containers
+    return [*findings, *_keys(settings), *_served(settings)]
 
-        found = certificates.served(settings)
-        findings.append(
-            ok("certificate", f"valid until {found.not_after:%Y-%m-%d}, for {', '.join(found.names)}" if found else "")
-        )
-    return [*findings, *_served(settings)]
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Check that other users cannot read private keys."""
+    made = (settings.data_dir / tls.SERVER, settings.data_dir / tls.AUTHORITY_KEY)
+    others = {tls.certificate_files(settings).key: 0o007} | dict.fromkeys(made, 0o077)
+    readable = [str(path) for path, bits in others.items() if path.is_file() and path.stat().st_mode & bits]
+    if readable:
+        yield failed("private keys", f"others may read {', '.join(readable)}", f"chmod go= {' '.join(readable)}")
+    else:
+        yield ok("private keys", "for their owner only")
 
 
 def _is_plain(settings: Settings) -> bool:
@@ -106,37 +112,51 @@ def _sends_plain(settings: Settings) -> bool:
 
 
 def _certificate(settings: Settings) -> str | None:
-    if not tls.is_set_up(settings):
+    """Return what is wrong with the certificate; of a broker in a container, with the one that it serves."""
+    now = datetime.now(UTC)
+    if tls.is_set_up(settings):
+        from broker.launch import certificates
+
+        return certificates.complaint(settings, now)
+    if not tls.has_authority(settings) or not own_broker(settings):
         return None
     from broker.launch import certificates
 
-    return certificates.complaint(settings, datetime.now(UTC))
+    with suppress(OSError, ValueError):
+        served = ssl.get_server_certificate((LOOPBACK[0], settings.mqtt_tls_port), timeout=_ANSWER_S)
+        found = certificates.parse(served.encode())
+        return certificates.ending(found, "the certificate of the broker", "type `scaup tls renew`", now)
+    return None
 
 
 def _served(settings: Settings) -> Iterator[Finding]:
     """Check that the running broker serves the certificate in the file, on every port that has it."""
-    from cryptography import x509
+    from broker.launch import certificates
 
+    try:
+        wanted = certificates.served(settings)
+    except InvalidSetting:
+        return  # reported as a damaged certificate
+    assert wanted is not None
+    if _certificate(settings) is None:
+        yield ok("certificate", f"valid until {wanted.not_after:%Y-%m-%d}, for {', '.join(wanted.names) or 'no name'}")
     placement = mosquitto.placement(settings, tls=True, certificates=False)
     ports = {each.port: each for each in placement.listeners() if not each.is_plain}
     for port, listener in ports.items():
         address = ip_address(listener.address or LOOPBACK[0])
         host = str(address) if not address.is_unspecified else LOOPBACK[address.version == 6]
+        check, where = f"TLS on port {port}", f"{host}:{port}"
         try:
-            served = ssl.get_server_certificate((host, port), timeout=_ANSWER_S)
-            wanted = tls.certificate_files(settings).certificate.read_bytes()
+            found = certificates.parse(ssl.get_server_certificate((host, port), timeout=_ANSWER_S).encode())
         except (OSError, ValueError) as error:
-            yield failed(f"TLS on port {port}", f"no certificate at {host}:{port}: {error}", "type `make down up`")
+            yield failed(check, f"no certificate at {where}: {error}", "type `make down up`")
             continue
-        if x509.load_pem_x509_certificate(served.encode()) == x509.load_pem_x509_certificate(wanted):
-            yield ok(f"TLS on port {port}", f"serves the certificate at {host}:{port}")
+        if found == wanted:
+            yield ok(check, f"{where} serves the certificate")
         else:
-            detail = (
-                f"another certificate than that of {tls.certificate_files(settings).certificate} is served at {host}:{port}"
-            )
-            yield warning(
-                f"TLS on port {port}", detail, "type `scaup tls renew`, or `make down up` if it is MQTT over websockets"
-            )
+            file = tls.certificate_files(settings).certificate
+            fix = "type `scaup tls renew`, or `make down up` if it is MQTT over websockets"
+            yield warning(check, f"{where} serves another certificate than that of {file}", fix)
 
 
 @contextmanager

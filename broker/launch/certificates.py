@@ -21,6 +21,7 @@ from broker.launch.authority import Authority, write_public
 from broker.launch.credentials import write_private
 from broker.launch.tls import (
     AUTHORITY,
+    AUTHORITY_KEY,
     FOLDER,
     ISSUED,
     REVOKED,
@@ -44,6 +45,7 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 class ServerCertificate:
     """What the listeners' certificate says. `made`: signed by the authority of this installation."""
 
+    serial: int
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
@@ -118,9 +120,8 @@ def open_authority(data_dir: Path, now: datetime) -> Authority:
         CannotStart: its files are damaged.
         OSError: the data directory cannot be written.
     """
-    folder = data_dir / FOLDER
-    certificate, key = data_dir / AUTHORITY, folder / "ca.key"
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    certificate, key = data_dir / AUTHORITY, data_dir / AUTHORITY_KEY
+    certificate.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if certificate.is_file():
         authority = Authority.load(certificate, key)
     else:
@@ -157,17 +158,32 @@ def read(files: CertificateFiles, authority: Authority | None) -> ServerCertific
         InvalidSetting: it cannot be read.
     """
     try:
-        found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        pem = files.certificate.read_bytes()
+    except OSError as error:
+        raise InvalidSetting(f"the certificate {files.certificate} cannot be read: {error.strerror or error}") from error
+    try:
+        return parse(pem, authority)
+    except ValueError as error:
+        raise InvalidSetting(
+            f"the certificate {files.certificate} cannot be read, it is damaged: `scaup tls renew` makes one"
+        ) from error
+
+
+def parse(pem: bytes, authority: Authority | None = None) -> ServerCertificate:
+    """Read the first certificate of a PEM text.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = x509.load_pem_x509_certificate(pem)
+    try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
-    except (OSError, ValueError) as error:
-        raise InvalidSetting(
-            f"the certificate {files.certificate} cannot be read: {error}; `scaup tls renew` makes a new one"
-        ) from error
     listed = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
     made = authority is not None and authority.issued(found)
-    return ServerCertificate(tuple(listed), found.not_valid_before_utc, found.not_valid_after_utc, made)
+    dates = found.not_valid_before_utc, found.not_valid_after_utc
+    return ServerCertificate(found.serial_number, tuple(listed), *dates, made)
 
 
 def served(settings: Settings) -> ServerCertificate | None:
@@ -192,12 +208,17 @@ def complaint(settings: Settings, now: datetime) -> str | None:
         return None if isinstance(error.__cause__, PermissionError) else str(error)
     except PermissionError:
         return None
-    if found is None or found.not_after - now >= WARN_BEFORE:
+    return None if found is None else ending(found, f"the certificate {files.certificate}", fix, now)
+
+
+def ending(found: ServerCertificate, what: str, fix: str, now: datetime) -> str | None:
+    """Return that a certificate, named by `what`, ended or ends within 30 days, with the fix; None where it does not."""
+    if found.not_after - now >= WARN_BEFORE:
         return None
     ends = f"{found.not_after:%Y-%m-%d %H:%M}Z"
     if found.not_after <= now:
-        return f"the certificate {files.certificate} ended on {ends}, clients refuse it: {fix}"
-    return f"the certificate {files.certificate} ends on {ends}, in {(found.not_after - now).days} days: {fix}"
+        return f"{what} ended on {ends}, clients refuse it: {fix}"
+    return f"{what} ends on {ends}, in {(found.not_after - now).days} days: {fix}"
 
 
 def _present(settings: Settings, authority: Authority) -> ServerCertificate | None:

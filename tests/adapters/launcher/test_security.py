@@ -7,6 +7,7 @@ import pytest
 
 from adapters.client.errors import Failed
 from adapters.launcher import security
+from adapters.launcher.checks import Verdict
 from broker.errors import InvalidSetting
 from broker.launch import certificates, tls
 from broker.runtime.settings import Settings
@@ -69,3 +70,12 @@ def test_a_damaged_authority_names_the_fix(tmp_path: Path) -> None:
 def test_a_renewal_without_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="scaup tls init"):
         security.renew(settings(tmp_path))
+
+
+def test_private_keys_that_others_may_read_are_found(tmp_path: Path) -> None:
+    security.make(settings(tmp_path))
+    verdicts = [each.verdict for each in security._keys(settings(tmp_path))]
+    (tmp_path / tls.SERVER).chmod(0o640)
+    (found,) = security._keys(settings(tmp_path))
+    assert (verdicts, found.verdict) == ([Verdict.OK], Verdict.FAILED)
+    assert found.fix == f"chmod go= {tmp_path / tls.SERVER}"
