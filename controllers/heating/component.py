@@ -1,14 +1,26 @@
 """The heating controller: takes readings and setpoints of any number of rooms."""
 
 import logging
+from dataclasses import asdict
+from typing import Any
 
 from broker.admission import Admission, TokenBucket
 from broker.contract.components.topics import FORGET, read_forget, removal
-from broker.contract.heating.topics import READING, SETPOINT, STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom, ValveLevel
+from broker.contract.heating.topics import (
+    READING,
+    SETPOINT,
+    STATE,
+    VALVE_LEVEL,
+    DampedOscillation,
+    HeatingState,
+    IdentifiedRoom,
+    ValveLevel,
+)
 from broker.errors import Rejected
 from broker.message import Message, Publication
 from controllers.heating.model import Identified
 from controllers.heating.modes import Alarm
+from controllers.heating.oscillation import Oscillation
 from controllers.heating.room import (
     DEFAULT_SETPOINT_C,
     Decision,
@@ -107,7 +119,9 @@ class HeatingController:
             return  # our own echo
         state = STATE.decode(message)
         known = Identified(**{field: getattr(state.identified, field) for field in _FIELDS}) if state.identified else None
-        self._room(name, now_s).restore(self._levels.get(name, state.level), known)
+        swung = state.oscillation
+        oscillation = Oscillation(swung.period_s, swung.amplitude_c, swung.gain_pct_c, swung.reset_s) if swung else None
+        self._room(name, now_s).restore(self._levels.get(name, state.level), known, oscillation, state.integral)
 
     def _restore_level(self, name: str, message: Message, now_s: float) -> None:
         if self._is_decided(name) or not message.retain or not message.payload:
@@ -186,15 +200,10 @@ def _state(decision: Decision) -> HeatingState:
         sensors_used=decision.fused.used,
         sensors_left_out={name: reason.value for name, reason in sorted(decision.fused.left_out.items())},
         alarms=tuple(alarm.value for alarm in decision.alarms),
-        identified=_rounded(known) if known else None,
+        identified=IdentifiedRoom(**_rounded(known)) if known else None,
+        oscillation=DampedOscillation(**_rounded(decision.oscillation)) if decision.oscillation else None,
     )
 
 
-def _rounded(known: Identified) -> IdentifiedRoom:
-    return IdentifiedRoom(
-        rate_c_h=round(known.rate_c_h, 2),
-        radiator_lag_s=round(known.radiator_lag_s, 2),
-        transport_s=round(known.transport_s, 2),
-        hold_pct=round(known.hold_pct, 2),
-        valve_curve=None if known.valve_curve is None else round(known.valve_curve, 2),
-    )
+def _rounded(values: Identified | Oscillation) -> dict[str, Any]:
+    return {name: None if value is None else round(value, 2) for name, value in asdict(values).items()}

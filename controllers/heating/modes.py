@@ -71,6 +71,8 @@ class Alarm(enum.StrEnum):
     TOO_HOT = "implausible: above 40 °C, are the sensors in °F?"
     """The level does not follow such a temperature: a house in °F would freeze with closed valves."""
     TOO_COLD = "implausible: below 0 °C"
+    OSCILLATION = "oscillated: held by a damped PI law"
+    """The law that uses the model swung the room; the other one is slower."""
 
 
 class WindowDetector:

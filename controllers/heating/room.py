@@ -27,6 +27,7 @@ from controllers.heating.modes import (
     is_unresponsive,
     safe_pct,
 )
+from controllers.heating.oscillation import Oscillation, OscillationGuard
 from controllers.heating.sensor import Reason
 from controllers.heating.silence import SilenceWatch
 
@@ -47,6 +48,8 @@ class Decision:
     demand: Demand
     identified: Identified | None
     alarms: tuple[Alarm, ...]
+    oscillation: Oscillation | None = None
+    """Set while the damped PI law holds the room."""
 
 
 class RoomControl:
@@ -64,6 +67,7 @@ class RoomControl:
         "_frost",
         "_fused",
         "_fusion",
+        "_guard",
         "_heat",
         "_heated_s",
         "_history",
@@ -93,6 +97,7 @@ class RoomControl:
         self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
         self._silence = SilenceWatch()
+        self._guard = OscillationGuard()
         self._frost = False
         self._heated_s = self._heat = self._hold = 0.0
         self._fused = _NOTHING
@@ -107,16 +112,26 @@ class RoomControl:
         self._last_reading_s = now_s
         return self._fusion.read(sensor, value_c, now_s)
 
-    def restore(self, level: int, identified: Identified | None = None) -> None:
+    def restore(
+        self,
+        level: int,
+        identified: Identified | None = None,
+        oscillation: Oscillation | None = None,
+        integral_pct: float = 0.0,
+    ) -> None:
         """Continue where an earlier run stopped; without effect after the first decision.
 
         Args:
             level: valve level that is set, 0..100.
             identified: parameters identified by the earlier run, if known.
+            oscillation: what the earlier run's guard measured, if the PI law was in charge.
+            integral_pct: integral part of that law, percent.
         """
         if self.decided:
             return
         self.level = self._moving_pct = level
+        if oscillation is not None:
+            self._guard.restore(oscillation, integral_pct)
         if identified is not None:
             self._known = identified
             self._demand = Demand(proportional_pct=0.0, integral_pct=identified.hold_pct)
@@ -149,6 +164,7 @@ class RoomControl:
 
     def _decide_without_temperature(self, fused: Fused, dt_s: float, now_s: float, alarm: Alarm) -> Decision:
         self._model.advance(self.level, dt_s, None)
+        self._guard.pause()
         stuck = Reason.STUCK in fused.left_out.values()
         held_s = now_s - self._seen_s + (self._fused.unmoved_s if stuck else 0.0)
         if held_s < LONGEST_HOLD_S and now_s - self._last_reading_s < LONGEST_SILENCE_S:
@@ -166,6 +182,9 @@ class RoomControl:
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
+        self._guard.update(room_c, setpoint_c, self.level, dt_s)
+        if (law := self._guard.law) is not None:
+            self._demand = Demand(law.update(setpoint_c - room_c, self.level, dt_s), law.integral_pct)
         self._heat, self._hold = beliefs.mean(beliefs.heat), beliefs.mean(beliefs.hold)
         if fused.unmoved_s < QUIET_S:
             self._moving_pct = self.level
@@ -200,4 +219,6 @@ class RoomControl:
         return window_open
 
     def _decision(self, mode: Mode, fused: Fused, alarms: tuple[Alarm, ...]) -> Decision:
-        return Decision(self.level, mode, self.setpoint_c, fused, self._demand, self._known, alarms)
+        oscillation = self._guard.oscillation
+        alarms += (Alarm.OSCILLATION,) if oscillation else ()
+        return Decision(self.level, mode, self.setpoint_c, fused, self._demand, self._known, alarms, oscillation)

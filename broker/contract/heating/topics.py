@@ -55,6 +55,18 @@ class IdentifiedRoom(msgspec.Struct, frozen=True):
     opening. Null in states of earlier versions."""
 
 
+class DampedOscillation(msgspec.Struct, frozen=True):
+    """A sustained oscillation that was measured, and the PI law that replaced the model's; a restarted controller keeps it."""
+
+    period_s: Finite
+    amplitude_c: Finite
+    """Half of the difference between highest and lowest temperature, K."""
+    gain_pct_c: Finite
+    """Gain of the PI law, percent of level per K."""
+    reset_s: Finite
+    """Reset time of the PI law, s."""
+
+
 class HeatingState(msgspec.Struct, frozen=True, kw_only=True):
     """State of a room's control: the valve level and everything that led to it."""
 
@@ -77,6 +89,8 @@ class HeatingState(msgspec.Struct, frozen=True, kw_only=True):
     """Sensor → `stale`, `stuck`, `out of range`, `far from the others` or `jumping`."""
     alarms: tuple[str, ...] = ()
     identified: IdentifiedRoom | None = None
+    oscillation: DampedOscillation | None = None
+    """Set while the room is held by a damped PI law, after an oscillation."""
 
 
 READING = Stream(

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import math
 
 import msgspec
 import orjson
@@ -320,3 +321,29 @@ def test_a_room_below_freezing_alarms_and_is_heated() -> None:
     assert state.alarms == ("implausible: below 0 °C",)
     assert state.mode == "frost protection"
     assert state.level > 0
+
+
+def swing(controller: HeatingController, minutes: int) -> list[Publication]:
+    """Feed a temperature that swings with a period of 90 minutes, whatever the level."""
+    publications = []
+    for minute in range(minutes):
+        value_c = 22 + 2 * math.sin(2 * math.pi * minute / 90) + 0.01 * (minute % 3)
+        controller.on_message(reading(value_c), minute * 60.0)
+        publications += controller.on_tick(minute * 60.0)
+    return publications
+
+
+def test_an_oscillation_is_named_and_survives_a_restart() -> None:
+    publications = swing(HeatingController(), 8 * 60)
+    last = states(publications)[-1]
+    assert last.alarms == ("oscillated: held by a damped PI law",)
+    assert last.oscillation is not None
+    assert last.oscillation.period_s == pytest.approx(5400, rel=0.1)
+    controller = HeatingController()
+    state_topic, level_topic = "heating/room-1/state", "/actuators/room-1"
+    for topic in (level_topic, state_topic):
+        payload = [each.payload for each in publications if each.topic == topic][-1]
+        controller.on_message(Message(topic=topic, payload=payload, retain=True), 0.0)
+    continued = states(run(controller, 0.0, 3, last.temperature or 22.0))[-1]
+    assert continued.oscillation == last.oscillation
+    assert continued.integral == pytest.approx(last.integral, abs=2)
