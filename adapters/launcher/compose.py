@@ -97,6 +97,12 @@ class Compose:
         """How it runs, as part of a sentence."""
         return "in containers"
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether its broker speaks TLS."""
+        settings = self.settings
+        return tls.has_authority(settings) or tls.wants_tls(settings) or settings.tls_cert is not None
+
     def running(self) -> bool:
         """Return whether any container runs."""
         return bool(self._containers())
@@ -255,10 +261,8 @@ class Compose:
     @property
     def _listeners(self) -> list[Listener]:
         """The listeners as other programs see them, on this machine's addresses."""
-        made = tls.has_authority(self.settings)
-        has_tls = made or tls.wants_tls(self.settings) or self.settings.tls_cert is not None
-        certificates = made or (has_tls and self.settings.tls_cert is None)
-        return list(mosquitto.placement(self.settings, has_tls, certificates).listeners())
+        certificates = tls.has_authority(self.settings) or (self.has_tls and self.settings.tls_cert is None)
+        return list(mosquitto.placement(self.settings, self.has_tls, certificates).listeners())
 
     def _fetch_account(self) -> None:
         """Copy the operator's password to this machine, for its `scaup`."""

@@ -19,6 +19,7 @@ from adapters.launcher.supervision import Place, ProcessInfo, Program, Superviso
 from broker.contract.components.topics import ComponentState
 from broker.launch import mosquitto
 from broker.launch.credentials import write_private
+from broker.launch.tls import is_set_up
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 
@@ -51,6 +52,11 @@ class Native:
     def title(self) -> str:
         """How it runs, as part of a sentence."""
         return "natively, under a supervisor"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether its broker speaks TLS."""
+        return own_broker(self.settings) and is_set_up(self.settings)
 
     def running(self) -> bool:
         """Return whether the supervisor answers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Protocol
 
-from broker.launch.tls import AUTHORITY, has_authority, is_set_up, only_loopback, reach, wants_tls
+from broker.launch.tls import AUTHORITY, only_loopback, reach, wants_tls
 from broker.runtime.declaration import Declaration
 from broker.runtime.settings import ROOT, Settings
 
@@ -27,6 +27,11 @@ class Runtime(Protocol):
     @property
     def title(self) -> str:
         """How it runs, as part of a sentence."""
+        ...
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether its broker speaks TLS."""
         ...
 
     def running(self) -> bool:
@@ -66,7 +71,7 @@ class Runtime(Protocol):
 def report(settings: Settings, runtime: Runtime, started: Sequence[Declaration]) -> str:
     """Return the report: what is online, what can be opened, and commands to try next. `started` are the components."""
     names = [*runtime.places()]
-    opened = [*addresses(settings, started), *runtime.files]
+    opened = [*addresses(settings, started, runtime.has_tls), *runtime.files]
     return "\n".join(
         [
             f"Scaup runs {runtime.title}. All {len(names)} are online:",
@@ -83,15 +88,18 @@ def report(settings: Settings, runtime: Runtime, started: Sequence[Declaration])
     )
 
 
-def addresses(settings: Settings, started: Sequence[Declaration]) -> list[tuple[str, str]]:
-    """Return the addresses that can be opened, with their purpose: the broker's first, then those that components declare."""
+def addresses(settings: Settings, started: Sequence[Declaration], has_tls: bool = False) -> list[tuple[str, str]]:
+    """Return the addresses that can be opened, with their purpose: the broker's first, then those that components declare.
+
+    `has_tls`: MQTT with TLS is among them.
+    """
     host = "localhost" if own_broker(settings) else _in_url(settings.mqtt_host)
     plain_outside = settings.plaintext and not only_loopback(settings.bind)
     found = [
         (f"mqtt://{host}:{settings.mqtt_port}", f"every message, to read {'with' if plain_outside else 'without'} a login")
     ]
     outside = _outside_host(settings)
-    if own_broker(settings) and (is_set_up(settings) or has_authority(settings)):
+    if has_tls:
         found.append(
             (f"mqtts://{outside}:{settings.mqtt_tls_port}", f"the same with TLS and a login; clients need {_ca(settings)}")
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from cryptography import x509
 
-from broker.errors import InvalidSetting
+from broker.errors import CannotStart, InvalidSetting
 from broker.launch.authority import Authority, write_public
 from broker.launch.credentials import write_private
 from broker.launch.tls import (
@@ -35,6 +35,11 @@ from broker.runtime.settings import Settings
 
 WARN_BEFORE = timedelta(days=30)
 """A certificate that ends sooner is complained about."""
+WARN_BEFORE_AUTHORITY = timedelta(days=180)
+
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+"""A clock that shows an earlier time has not been set: small computers begin at 1970."""
+_ANOTHER = "remove ca.pem and ca.key there, type `scaup tls init`, and give every client the new ca.pem"
 
 _NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_NAME = 253
@@ -87,7 +92,9 @@ def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None =
         done.append("made a new certificate: the one before is not of this authority")
     elif missing := [each for each in wanted if each not in present.names]:
         done.append(f"made a new certificate, now also for {', '.join(missing)}")
-    elif present.not_after - now < WARN_BEFORE:
+    elif present.not_before > now:
+        done.append("made a new certificate: the one before is not valid yet")
+    elif present.not_after - now < min(WARN_BEFORE, authority.certificate.not_valid_after_utc - now):
         done.append(f"renewed the certificate, which would have ended on {present.not_after:%Y-%m-%d}")
     else:
         return done
@@ -117,14 +124,17 @@ def open_authority(data_dir: Path, now: datetime) -> Authority:
     """Return the authority of a data directory, made if there is none, with its list of revoked certificates.
 
     Raises:
-        CannotStart: its files are damaged.
+        CannotStart: its files are damaged, or it is not valid now.
         OSError: the data directory cannot be written.
     """
     certificate, key = data_dir / AUTHORITY, data_dir / AUTHORITY_KEY
     certificate.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if certificate.is_file():
         authority = Authority.load(certificate, key)
+        _check_dates(authority, certificate, now)
     else:
+        if now < _EARLIEST:
+            raise CannotStart(f"the clock says {now:%Y-%m-%d}, so certificates would have wrong dates: set it first")
         authority = Authority.make(_host_name(), now)
         authority.save(certificate, key)
         for of_another in (REVOKED, ISSUED):
@@ -208,7 +218,9 @@ def complaint(settings: Settings, now: datetime) -> str | None:
         return None if isinstance(error.__cause__, PermissionError) else str(error)
     except PermissionError:
         return None
-    return None if found is None else ending(found, f"the certificate {files.certificate}", fix, now)
+    if found is None:
+        return None
+    return ending(found, f"the certificate {files.certificate}", fix, now) or _authority_ending(settings, now)
 
 
 def ending(found: ServerCertificate, what: str, fix: str, now: datetime) -> str | None:
@@ -219,6 +231,25 @@ def ending(found: ServerCertificate, what: str, fix: str, now: datetime) -> str 
     if found.not_after <= now:
         return f"{what} ended on {ends}, clients refuse it: {fix}"
     return f"{what} ends on {ends}, in {(found.not_after - now).days} days: {fix}"
+
+
+def _check_dates(authority: Authority, path: Path, now: datetime) -> None:
+    begins, ends = authority.certificate.not_valid_before_utc, authority.certificate.not_valid_after_utc
+    if not begins <= now < ends:
+        dates = f"{begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+        raise CannotStart(f"the authority {path} is valid from {dates}, not now: correct the clock, or else {_ANOTHER}")
+
+
+def _authority_ending(settings: Settings, now: datetime) -> str | None:
+    """Return that the authority ends within half a year: every client has to get the next one by hand."""
+    path = settings.data_dir / AUTHORITY
+    if settings.tls_cert or not path.is_file():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        if ends - now < WARN_BEFORE_AUTHORITY:
+            return f"the authority {path} ends on {ends:%Y-%m-%d}, and every certificate with it: {_ANOTHER}"
+    return None
 
 
 def _present(settings: Settings, authority: Authority) -> ServerCertificate | None:
@@ -237,7 +268,7 @@ def _write_server(settings: Settings, authority: Authority, names: Iterable[str]
 def outside_addresses(settings: Settings) -> list[str]:
     """Return the addresses beyond loopback on which this machine listens; those it has now, where SCAUP_BIND has a wildcard."""
     places = reach(settings.bind, ipv6=True)
-    named = [each for each in places.outside if not ipaddress.ip_address(each).is_unspecified]
+    named = [each.partition("%")[0] for each in places.outside if not ipaddress.ip_address(each).is_unspecified]
     return [*named, *_own_addresses(places.wildcards)]
 
 

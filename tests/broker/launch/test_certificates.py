@@ -234,3 +234,25 @@ def test_every_device_certificate_has_its_own_user(tmp_path: Path) -> None:
     assert all(each.startswith("CN=room-1:") for each in names)
     usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_an_authority_that_is_not_valid_now_is_not_used(tmp_path: Path) -> None:
+    certificates.ensure(settings(tmp_path), now=NOW)
+    for days in (-2, 3651):
+        with pytest.raises(CannotStart, match="correct the clock, or else remove"):
+            certificates.ensure(settings(tmp_path), now=NOW + timedelta(days=days))
+
+
+def test_a_clock_that_is_not_set_makes_no_certificate(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="the clock says 1970-01-01"):
+        certificates.ensure(settings(tmp_path), now=datetime(1970, 1, 1, tzinfo=UTC))
+    assert not (tmp_path / tls.AUTHORITY).exists()
+
+
+def test_the_end_of_the_authority_is_complained_about(tmp_path: Path) -> None:
+    certificates.ensure(settings(tmp_path), now=NOW)
+    later = NOW + timedelta(days=3500)
+    assert certificates.ensure(settings(tmp_path), now=later) != []
+    assert certificates.ensure(settings(tmp_path), now=later) == []
+    assert "give every client the new ca.pem" in str(certificates.complaint(settings(tmp_path), later))
+    assert certificates.complaint(settings(tmp_path), NOW + timedelta(days=300)) is None
