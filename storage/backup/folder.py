@@ -106,9 +106,14 @@ class BackupFolder:
             yield read_manifest(self.path)
 
     def take_parts(self, staging: Path) -> None:
-        """Take what is complete of the rows in a staging folder, which makes room there."""
-        for source in sorted(staging.glob("*.parquet")):
-            self._take(source, f"{DATABASE}/{source.name}")
+        """Take what is complete of the rows in a staging folder, which makes room there.
+
+        Raises:
+            BackupFailed: a file cannot be written; the earlier backup holds.
+        """
+        with self._writing():
+            for source in sorted(staging.glob("*.parquet")):
+                self._take(source, f"{DATABASE}/{source.name}")
 
     def finish(
         self, snapshot: Snapshot, before: Manifest | None, staging: Path, files: dict[str, Path], release: str
@@ -123,10 +128,15 @@ class BackupFolder:
             release: the version of this release.
 
         Raises:
-            BackupFailed: a file is missing or was changed meanwhile; the earlier backup holds.
-            OSError: a file cannot be written; the earlier backup holds.
+            BackupFailed: a file is missing, was changed meanwhile or cannot be written; the earlier backup holds.
         """
         self.take_parts(staging)
+        with self._writing():
+            return self._finish(snapshot, before, staging, files, release)
+
+    def _finish(
+        self, snapshot: Snapshot, before: Manifest | None, staging: Path, files: dict[str, Path], release: str
+    ) -> Outcome:
         had = {each.held: each for each in before.parts} if before else {}
         new = [_replace_file(each, f"{DATABASE}/{each.file}") for each in snapshot.parts]
         for copy in snapshot.archive:
@@ -156,6 +166,16 @@ class BackupFolder:
         self._remove_others({each.file for each in manifest.stored})
         used = {name: size for name, size in self._written.items() if (self.path / name).exists()}
         return Outcome(manifest, len(used), sum(used.values()), len(self._linked))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn errors of the disk into those of a backup."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"the backup could not be written to {self.path}: {reason}"
+            raise BackupFailed(f"{text}; make room there, or choose another disk: an earlier backup is whole") from error
 
     def _take(self, source: Path, name: str) -> None:
         """Move a complete file into the folder: by renaming where that is possible, else by copying."""
@@ -266,11 +286,14 @@ def _replace_file(part: Part, file: str) -> Part:
 def _copy(source: Path, target: Path, mode: int) -> None:
     """Copy a file so that the target is complete and durable, or not there."""
     temporary = part_path(target)
-    with source.open("rb") as reading, open(temporary, "wb", opener=_private) as writing:
-        shutil.copyfileobj(reading, writing, 1 << 20)
-    temporary.chmod(mode)
-    sync_file(temporary)
-    temporary.replace(target)
+    try:
+        with source.open("rb") as reading, open(temporary, "wb", opener=_private) as writing:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+        temporary.chmod(mode)
+        sync_file(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -107,7 +107,8 @@ class SnapshotWriter:
             sync_file(part_path(path))
             part_path(path).replace(path)
         except (Error, OSError) as error:
-            raise BackupFailed(f"the backup could not be made: {first_line(error)}") from error
+            reason = first_line(error)
+            raise BackupFailed(f"the backup could not be made: {reason}; an earlier backup is whole") from error
         return snapshot
 
     def _write(self, number: int | None, held: set[HeldPart], database: str, token: str) -> Snapshot:
@@ -198,6 +199,8 @@ class SnapshotWriter:
         """Give every archived file a second name, so that the archive may remove it before it is copied."""
         found = []
         for path, size, digest in self._query(_ARCHIVED):
+            if digest is None:
+                raise BackupFailed(f"{path} of the archive is listed without a digest: `scaup verify` shows what is wrong")
             source, copy = self._archive / path, f"{path.removesuffix('.parquet')}-{digest[:12]}.parquet"
             target = self._folder / ARCHIVE / copy
             target.parent.mkdir(parents=True, exist_ok=True)

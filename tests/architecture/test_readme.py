@@ -18,6 +18,8 @@ TABLES = DOCS / "tables.md"
 OPERATIONS = DOCS / "operations.md"
 EVERY_PAGE = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LONGEST_README = 150
+INFRASTRUCTURE = DOCS / "infrastructure.md"
+MOST_INFRASTRUCTURE_WORDS = 2_500
 
 
 def anchors(page: Path) -> set[str]:
@@ -67,6 +69,17 @@ def test_make_help_lists_every_target() -> None:
 
 def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= LONGEST_README
+
+
+def test_infrastructure_page_is_short() -> None:
+    words = [each for each in INFRASTRUCTURE.read_text().split() if re.search(r"\w", each)]
+    assert len(words) <= MOST_INFRASTRUCTURE_WORDS
+
+
+def test_figures_of_the_infrastructure_name_their_bench() -> None:
+    rows = re.findall(r"^\|.*`(?:python -m )?(tests\.bench\.\w+)(?: [^`]*)?` \|$", INFRASTRUCTURE.read_text(), re.MULTILINE)
+    assert len(rows) >= 6
+    assert [each for each in rows if not (ROOT / f"{each.replace('.', '/')}.py").exists()] == []
 
 
 def test_decision_records_are_numbered_once() -> None:

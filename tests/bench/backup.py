@@ -1,8 +1,8 @@
 """Measure backups: `python -m tests.bench.backup`. `--quick` makes the database ten times smaller.
 
 A real broker and recorder with some millions of messages in the database, and 5,000 more a second. What a backup takes, what a
-second one takes, how long commits take meanwhile (from arrival to commit, per second, from `storage/stats` and from probes that
-are published and queried), and how long the restore takes.
+second one takes, how long it takes meanwhile from the publication of a reading to an answer that follows its commit, and how
+long the restore takes.
 """
 
 import argparse
@@ -73,11 +73,9 @@ def measure(messages: int, folder: Path) -> list[Figure]:
         progress(f"{messages:,} messages are recorded")
         with _load(broker), Probes(broker, operator) as probes:
             time.sleep(QUIET_S)
-            operator.stats.clear()
             full_s, full, began_s = backed_up(broker, folder)
             next_s, following, ended_s = backed_up(broker, folder)
             time.sleep(2)
-        slowest_s = max((each["commit_p99_s"] for each in operator.stats), default=0.0)
         before, during = probes.between(0, began_s), probes.between(began_s, ended_s + next_s)
         database = sum(path.stat().st_size for path in broker.data_dir.glob("scaup.duckdb*"))
         restored_s = _restore(broker, folder)
@@ -93,7 +91,6 @@ def measure(messages: int, folder: Path) -> list[Figure]:
         Figure("publish to answer before the backups, worst", max(before), "ms"),
         Figure("publish to answer during the backups, p50", quantile(during, 0.5), "ms"),
         Figure(f"publish to answer during the backups, worst of {len(during)}", max(during), "ms"),
-        Figure("arrival to commit of the last minute, p99 (storage/stats)", 1000 * slowest_s, "ms"),
         Figure("restore", restored_s, "s"),
         Figure("restore", full[0] / restored_s, "messages/s"),
     ]

@@ -68,6 +68,11 @@ def run(command: str, *arguments: str, **environment: str) -> "subprocess.Comple
     )
 
 
+def secrets(data_dir: Path) -> dict[str, tuple[str, int]]:
+    """Return what is in the credentials of a data directory, with the mode of each file."""
+    return {each.name: (each.read_text(), each.stat().st_mode) for each in (data_dir / "credentials").iterdir()}
+
+
 def set_room(broker: RealBroker, celsius: float) -> None:
     with connected_to(broker, "operator") as client:
         sent = client.publish("heating/room-1/setpoint", b'{"celsius":%.1f}' % celsius, qos=1, retain=True)
@@ -100,6 +105,7 @@ def test_backup_under_load_is_restored_and_balances(tmp_path: Path, own_broker: 
 
     broker = restored_system(folder, tmp_path / "restored")
     assert content(broker.settings.database, fourth[0]) == content(own_broker.settings.database, fourth[0])
+    assert secrets(broker.data_dir) == secrets(own_broker.data_dir)
     assert scaup(broker, "restore", str(folder)).returncode == 1, "the data directory is not empty any more"
     try:
         broker.start()

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import shutil
 from collections.abc import Callable
@@ -224,6 +225,27 @@ def test_disk_that_is_too_full_is_named(past: Past, backups: Backups, monkeypatc
     with pytest.raises(NoSpace, match="make room"):
         backups.run()
     assert read_manifest(backups.path) is None
+
+
+def test_disk_of_the_backup_that_is_full_is_named(past: Past, backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    past.record(TODAY, a_day())
+    before = backups.run().manifest
+    past.record(TODAY, a_day(), 2)
+
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda path, to: rename(path, to) if to.parent == path.parent else other_disk())
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(BackupFailed, match=r"No space left on device; make room there"):
+        backups.run()
+    assert not list(backups.path.rglob("*.part"))
+    monkeypatch.undo()
+    assert check(backups.path, silent) == before
 
 
 def test_folder_that_cannot_hold_a_backup_is_refused(tmp_path: Path) -> None:
