@@ -111,8 +111,8 @@ def addresses(settings: Settings, started: Sequence[Declaration], has_tls: bool 
         places = {each.name: settings.value(each) for each in component.listens} | {"host": "localhost"}
         found += [(filled(each.template, places), each.purpose) for each in component.addresses]
     if not only_loopback(settings.bind) and any(each.addresses for each in started):
-        http, ws, how = ("http", "ws", "in plain text") if settings.plaintext else ("https", "wss", "with TLS")
-        found.append((f"{http}://{outside}, {ws}://{outside}", f"these ports for other machines, {how} and a login"))
+        http, ws, how = ("http", "ws", "in plain text") if settings.plaintext else ("https", "wss", "over TLS")
+        found.append((f"{http}://{outside}, {ws}://{outside}", f"these ports for other machines, {how}, with a login"))
     return found
 
 
