@@ -46,6 +46,14 @@ class BrokerUnavailable(BusError):
     """The broker cannot be reached, did not answer in time, or refused the connection; the text names the cause."""
 
 
+class LoginRefused(BrokerUnavailable):
+    """The broker refused the connection because of its name, its password or its certificate."""
+
+
+class NotAllowed(BrokerUnavailable):
+    """The broker refused a publication because of its access rules."""
+
+
 class TakenOver(BusError):
     """Another client has or took this one's client id, which only one may use at a time (MQTT 5 section 3.1.4)."""
 

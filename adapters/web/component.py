@@ -18,6 +18,7 @@ from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
 from adapters.outside.authentication import may_query
+from adapters.web.actions import Actions
 from adapters.web.assets import Assets
 from adapters.web.broker import BrokerFigures
 from adapters.web.certificate import Certificate
@@ -27,6 +28,7 @@ from adapters.web.overview import Overview
 from adapters.web.page import Page, WrongRequest
 from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql
 from adapters.web.routes import Routes
+from adapters.web.sign_in import SignIns
 from adapters.web.systems import systems
 from adapters.web.tap import Tap
 from adapters.web.watch import Watch
@@ -46,11 +48,12 @@ class Web:
     Args:
         listening: address and port of the server.
         tap: on the broker, for the pages that are open.
+        sign_ins: of browsers.
         settings: components that are to run, and the place of the certificate.
     """
 
-    def __init__(self, listening: Listening, tap: Tap, settings: Settings | None = None) -> None:
-        self._listening, self._tap = listening, tap
+    def __init__(self, listening: Listening, tap: Tap, sign_ins: SignIns, settings: Settings | None = None) -> None:
+        self._listening, self._tap, self._sign_ins = listening, tap, sign_ins
         own = ComponentState(Presence.ONLINE, "", release())
         self._overview = Overview((CLIENT, own), settings.components if settings else ())
         self._broker, self._systems = BrokerFigures(), systems()
@@ -60,9 +63,13 @@ class Web:
         self._certificate = Certificate(settings)
         self._bus: Bus | None = None
         routes = Routes(self._overview, self._watch, self._certificate, self._figures, Assets())
-        live = WebSocketRoute("/live", self._live)
         self.app = application(
-            routes.resources(), DOCUMENT, self._watch, listening.access, authenticator=listening.authenticator, others=[live]
+            [*routes.resources(), *Actions(sign_ins).resources()],
+            DOCUMENT,
+            self._watch,
+            listening.access,
+            authenticator=listening.authenticator,
+            others=[WebSocketRoute("/live", self._live)],
         )
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
@@ -99,6 +106,7 @@ class Web:
             await serve(HttpServer(self.app, self._listening, websockets=True), self._watch, bus, working)
         finally:
             self._tap.stop()
+            self._sign_ins.close()
             looking.cancel()
             await asyncio.wait({looking})
         if not looking.cancelled():

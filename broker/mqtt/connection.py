@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import gmqtt
 
-from broker.errors import BrokerUnavailable, TakenOver
+from broker.errors import BrokerUnavailable, NotAllowed, TakenOver
 from broker.mqtt.network import FAILURE, NetworkConnection
 from broker.mqtt.options import Address, Options
 from broker.mqtt.outbox import Outbox
@@ -195,7 +195,8 @@ class Connection:
             self.refused += 1
             why = "the access rules do not allow it" if reason == _NOT_AUTHORIZED else f"reason code 0x{reason:02X}"
             log.error("the broker refused a publication to %s: %s", message.topic.decode(), why)
-            self._resolve(message, BrokerUnavailable(f"the broker refused it: {why}"))
+            kind = NotAllowed if reason == _NOT_AUTHORIZED else BrokerUnavailable
+            self._resolve(message, kind(f"the broker refused it: {why}"))
         elif message is not None:
             self._resolve(message)
         self._send()

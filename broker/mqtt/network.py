@@ -16,7 +16,7 @@ import gmqtt
 from gmqtt.mqtt.constants import MQTTCommands
 from gmqtt.mqtt.handler import MQTTConnectError
 
-from broker.errors import BrokerUnavailable, InvalidSetting, TakenOver
+from broker.errors import BrokerUnavailable, InvalidSetting, LoginRefused, TakenOver
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery, parse_publish, parse_publishes, parse_reason, publish_complete
 from broker.mqtt.reader import install
@@ -31,6 +31,8 @@ FAILURE = 0x80
 """Reason codes from here on report that something was refused or failed (section 2.4)."""
 
 _TAKEN_OVER = 0x8E
+_NO_LOGIN = (0x86, 0x87)
+"""Reason codes of CONNACK: bad user name or password, not authorized."""
 _NEVER_RECONNECT = -2
 """gmqtt reconnects by itself when this is 0 or more, and without end when it is -1."""
 
@@ -79,6 +81,7 @@ class NetworkConnection:
         """Connect and log in; return whether the broker still had the session.
 
         Raises:
+            LoginRefused: the broker does not accept the login.
             BrokerUnavailable: the broker cannot be reached, or refused the client.
             TimeoutError: the operating system gave up.
         """
@@ -92,7 +95,8 @@ class NetworkConnection:
         except _Closed as error:
             raise BrokerUnavailable(f"no answer from the broker at {where}: {why_silent(address)}") from error
         except MQTTConnectError as error:
-            raise BrokerUnavailable(f"the broker at {where} refused {self._options.client_id}: {error}") from error
+            kind = LoginRefused if error._code in _NO_LOGIN else BrokerUnavailable
+            raise kind(f"the broker at {where} refused {self._options.client_id}: {error}") from error
         except TimeoutError:
             raise
         except OSError as error:

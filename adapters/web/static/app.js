@@ -1,6 +1,7 @@
 /** The frame of the page: navigation, the view of the present address, and alerts about what is unreachable. */
 import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
+import "./sign-in.js";
 
 /** @type {{path: string, label: string, tag: string, icon: string, load: () => Promise<unknown>}[]} */
 const VIEWS = [
@@ -50,7 +51,7 @@ class App extends Element {
         <ul>${VIEWS.map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
           <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${each.icon}></path></svg>${each.label}</a></li>`)}</ul>
       </nav>
-      <header class="head"><h1>${view.label}</h1></header>
+      <header class="head"><h1>${view.label}</h1><sign-in></sign-in></header>
       <main id="main" tabindex="-1">
         ${connection.open || Date.now() - (this.since ?? 0) < 2000 ? nothing : html`<p class="alert" role="alert">The web server cannot be reached. Trying again.</p>`}
         ${this.element(view.tag)}

@@ -7,25 +7,19 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.listening import Listening
 from adapters.web.assets import PAGE_HEADERS
-from adapters.web.component import Web
-from adapters.web.declaration import PORT
-from adapters.web.tap import Tap
 from broker.errors import Rejected
 from broker.message import Message
-from broker.mqtt.options import Address
 from tests.adapters.http.fakes import Answer, FakeBus, call, running
 from tests.adapters.web.test_overview import OFFLINE, state, stats
+from tests.adapters.web.world import new_web
 
 HOST = {"host": "localhost"}
-TAP = Tap(Address(host="localhost", port=1883), "web-live")
-"""Never connected: no page is open."""
 
 
 def get(path: str, *messages: Message, there: bool = True, **headers: str) -> Answer:
     async def ask() -> Answer:
-        web, bus = Web(Listening(("127.0.0.1",), 0, PORT.name), TAP), FakeBus()
+        web, bus = new_web(), FakeBus()
         bus.there = there
         for each in messages:
             assert web.on_message(each, 0.0) == []
@@ -81,4 +75,4 @@ def test_the_document_describes_this_health() -> None:
 
 def test_a_topic_that_is_not_subscribed_to_is_rejected() -> None:
     with pytest.raises(Rejected, match="nothing is known"):
-        Web(Listening(("127.0.0.1",), 0, PORT.name), TAP).on_message(Message(topic="machines/1/reading", payload=b"{}"), 0.0)
+        new_web().on_message(Message(topic="machines/1/reading", payload=b"{}"), 0.0)

@@ -106,3 +106,46 @@ def test_the_page_says_that_its_server_is_lost(plant: Plant, browser: Any) -> No
         assert time.monotonic() - lost_s < 2
         plant.start("web")
         shown.page.get_by_role("alert").filter(has_text="web server").wait_for(state="detached")
+
+
+def password(plant: Plant) -> str:
+    return (plant.broker.data_dir / "credentials" / "operator").read_text().strip()
+
+
+def sign_in(page: Any, name: str, secret: str) -> None:
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(secret)
+    page.get_by_label("Password").press("Enter")
+
+
+def test_a_setpoint_is_set_by_who_signed_in(plant: Plant, browser: Any) -> None:
+    with opened(browser, f"{plant.url}/heating/room-1") as shown:
+        page = shown.page
+        page.get_by_role("spinbutton", name="Setpoint").fill("20.5")
+        page.get_by_role("button", name="Set", exact=True).click()
+        page.get_by_role("dialog").wait_for()
+        page.get_by_role("button", name="Close").click()
+        assert plant.query("SELECT * FROM messages WHERE topic = 'heating/room-1/setpoint' AND payload LIKE '%20.5%'") == []
+        sign_in(page, "operator", "wrong")
+        page.get_by_role("dialog").get_by_role("alert").filter(has_text="wrong").wait_for()
+        page.get_by_role("button", name="Close").click()
+        sign_in(page, "operator", password(plant))
+        page.get_by_role("button", name="Sign out").wait_for()
+        page.get_by_role("spinbutton", name="Setpoint").fill("20.5")
+        page.get_by_role("button", name="Set", exact=True).click()
+        page.get_by_role("status").filter(has_text="acknowledged").wait_for()
+        rows = plant.query(
+            "SELECT payload, source FROM messages WHERE topic = 'heating/room-1/setpoint' ORDER BY number DESC LIMIT 1"
+        )
+        assert [(json.loads(row["payload"]), row["source"]) for row in rows] == [({"celsius": 20.5}, "operator")]
+
+
+def test_the_broker_decides_what_an_account_may(plant: Plant, browser: Any) -> None:
+    with opened(browser, f"{plant.url}/topics?topic=storage/stats") as shown:
+        page = shown.page
+        sign_in(page, "operator", password(plant))
+        page.get_by_role("button", name="Sign out").wait_for()
+        page.get_by_text("Publish to this topic").click()
+        page.get_by_role("button", name="Publish").click()
+        page.get_by_role("alert").filter(has_text="operator may not publish to storage/stats").wait_for()

@@ -2,6 +2,7 @@
 import { Element, html, nothing } from "../element.js";
 import { LatestMessages } from "../latest.js";
 import { age, number } from "../format.js";
+import { session } from "../session.js";
 import { timeWindow } from "../window.js";
 import "../field-chart.js";
 import "../time-range.js";
@@ -11,6 +12,10 @@ const MODES = { heating: "ok", "window open": "warn", "frost protection": "warn"
 class HeatingView extends Element {
   /** @type {LatestMessages} */
   latest;
+  /** @type {string | null} */
+  outcome = null;
+  /** @type {string | null} */
+  error = null;
 
   begin() {
     timeWindow.read(new URLSearchParams(location.search));
@@ -50,11 +55,37 @@ class HeatingView extends Element {
         <div><dt>Valve</dt><dd>${number(state.level)} <small>%</small></dd></div>
         <div><dt>Mode</dt><dd><span class="state ${MODES[state.mode] ?? ""}">${state.mode}</span></dd></div>
       </dl>` : html`<p class="note">Nothing has been reported about ${room}.</p>`}
+      ${this.setpoint(room, state)}
       <time-range></time-range>
       <field-chart .heading=${"Temperature"} .lines=${[line("temperature", "Room", "°C"), line("setpoint", "Setpoint", "°C")]}></field-chart>
       <field-chart .heading=${"Valve"} .lines=${[line("level", "Level", "%"), line("proportional", "Proportional part", "%"), line("integral", "Integral part", "%")]}></field-chart>
       ${state ? this.facts(state) : nothing}
     </div>`;
+  }
+
+  /** @param {string} room @param {any} state */
+  setpoint(room, state) {
+    return html`<form class="card bar" .style=${"padding:0.75rem 1rem"} @submit=${(event) => this.set(event, room)}>
+      <label class="bar">Setpoint <input class="field" name="celsius" type="number" min="5" max="35" step="0.1" inputmode="decimal" required
+        aria-label="Setpoint" .defaultValue=${String(state?.setpoint ?? 22)}> °C</label>
+      <button class="button main">Set</button>
+      <span class="small soft" role="status">${this.outcome ?? ""}</span>
+      ${this.error ? html`<span class="alert" role="alert">${this.error}</span>` : nothing}
+    </form>`;
+  }
+
+  /** @param {SubmitEvent} event @param {string} room */
+  async set(event, room) {
+    event.preventDefault();
+    const celsius = Number(new FormData(/** @type {HTMLFormElement} */ (event.target)).get("celsius"));
+    this.error = this.outcome = null;
+    try {
+      const { acknowledged_ms } = await session.publish(`heating/${room}/setpoint`, JSON.stringify({ celsius }), true);
+      this.outcome = `${number(celsius, 1)} °C acknowledged by the broker after ${number(acknowledged_ms)} ms`;
+    } catch (error) {
+      this.error = /** @type {Error} */ (error).message;
+    }
+    this.update();
   }
 
   /** @param {any} state */

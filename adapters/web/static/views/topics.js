@@ -3,6 +3,8 @@ import { Element, html, nothing } from "../element.js";
 import { connection } from "../connection.js";
 import { age, instant, number, rate, size } from "../format.js";
 import "../topic-tree.js";
+import { session } from "../session.js";
+import { numericFields } from "../series.js";
 import { pretty } from "../json.js";
 
 class TopicsView extends Element {
@@ -14,6 +16,10 @@ class TopicsView extends Element {
   /** The message before it, while the page showed it. @type {any} */
   earlier = null;
   count = 0;
+  /** @type {string | null} */
+  outcome = null;
+  /** @type {string | null} */
+  error = null;
   rate = 0;
   summary = { total: 0, topics: 0, found: null, skipped: 0 };
   /** @type {{change: (request: object) => void, hide: () => void} | null} */
@@ -92,9 +98,41 @@ class TopicsView extends Element {
             ${message.plant_at ? html`<dt>Plant time</dt><dd>${instant(message.plant_at)}</dd>` : nothing}
             <dt>From</dt><dd>${message.source ?? html`<span class="soft">no stamp</span>`} ${message.seq ? html`<span class="soft">· ${number(message.seq)} of start ${message.boot}</span>` : nothing}</dd>
             <dt>MQTT</dt><dd>QoS ${message.qos}${message.retain ? " · retained" : ""} · ${size(message.bytes)}</dd>
-          </dl>` : html`<p class="soft">Nothing has arrived on this topic since the page was opened.</p>`}
+          </dl>
+          ${this.fields(message.payload)}` : html`<p class="soft">Nothing has arrived on this topic since the page was opened.</p>`}
+        ${this.publishForm(message)}
       </div>
     </section>`;
+  }
+
+  /** Links to charts of the numbers in a payload. @param {string} payload */
+  fields(payload) {
+    const fields = numericFields(payload);
+    return fields.length ? html`<ul class="bar" aria-label="Charts">${fields.map((field) => html`<li><a class="chip" href=${`/timeline?${new URLSearchParams({ topic: this.topic ?? "", field })}`}>${field || "value"}</a></li>`)}</ul>` : nothing;
+  }
+
+  /** @param {any} message */
+  publishForm(message) {
+    return html`<details><summary>Publish to this topic</summary><form class="form" @submit=${(event) => this.publish(event)}>
+      <label>Payload<textarea class="field" name="payload" rows="4" spellcheck="false" .defaultValue=${message?.payload ?? ""}></textarea></label>
+      <div class="bar"><label class="bar"><input type="checkbox" name="retain" ?checked=${message?.retain}> Retain</label>
+        <button class="button main">Publish</button><span class="small soft" role="status">${this.outcome ?? ""}</span></div>
+      ${this.error ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
+    </form></details>`;
+  }
+
+  /** @param {SubmitEvent} event */
+  async publish(event) {
+    event.preventDefault();
+    const form = new FormData(/** @type {HTMLFormElement} */ (event.target));
+    this.error = this.outcome = null;
+    try {
+      const { acknowledged_ms } = await session.publish(this.topic ?? "", String(form.get("payload")), form.has("retain"));
+      this.outcome = `acknowledged after ${number(acknowledged_ms)} ms`;
+    } catch (error) {
+      this.error = /** @type {Error} */ (error).message;
+    }
+    this.update();
   }
 }
 

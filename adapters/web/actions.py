@@ -1,0 +1,125 @@
+"""What a page does: sign in and out, and publish as the account that signed in."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
+from adapters.http.resource import Resource, is_json, read_body
+from adapters.web.sign_in import COOKIE, IDLE_S, TOKEN_HEADER, SignedIn, SignIns, TooManyLogins, WrongLogin, has_token
+from broker.errors import BrokerUnavailable, InvalidTopic, NotAllowed
+from broker.message import Publication
+
+LARGEST_BODY = 1024 * 1024
+_FRESH = {"Cache-Control": "no-store"}
+
+
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to sign in."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    password: Annotated[str, msgspec.Meta(max_length=1000)]
+
+
+class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to publish; an empty payload with `retain` removes a retained message."""
+
+    topic: Annotated[str, msgspec.Meta(min_length=1, max_length=65_535)]
+    payload: str
+    retain: bool = False
+
+
+class Actions:
+    """Answers the requests of a page that change something."""
+
+    def __init__(self, sign_ins: SignIns) -> None:
+        self._sign_ins = sign_ins
+
+    def resources(self) -> list[Resource]:
+        """Return the resources."""
+        return [
+            Resource("/session", GET=self.session),
+            Resource("/sign-in", POST=self.sign_in),
+            Resource("/sign-out", POST=self.sign_out),
+            Resource("/publish", POST=self.publish),
+        ]
+
+    async def session(self, request: Request) -> Response:
+        """Answer with the account that signed in, and the token for its actions."""
+        return _described(self._sign_ins.get(request.cookies.get(COOKIE)))
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sign in. The cookie is not readable by scripts, and no other site can make the browser send it.
+
+        Raises:
+            HttpError: 401 or 429, or the broker cannot be reached (503).
+        """
+        login = await _read(request, Login)
+        client = request.client.host if request.client is not None else ""
+        try:
+            cookie, session = await self._sign_ins.sign_in(login.name, login.password, client)
+        except WrongLogin as error:
+            raise HttpError(401, str(error)) from error
+        except TooManyLogins as error:
+            raise HttpError(429, str(error), {"Retry-After": str(int(error.wait_s) + 1)}) from error
+        except BrokerUnavailable as error:
+            raise Unavailable(str(error)) from error
+        response = _described(session)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, cookie, max_age=int(IDLE_S), httponly=True, samesite="strict", secure=secure)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """Sign out."""
+        self._require(request)
+        self._sign_ins.sign_out(request.cookies.get(COOKIE))
+        response = _described(None)
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return response
+
+    async def publish(self, request: Request) -> Response:
+        """Publish a message, and answer once the broker has acknowledged it.
+
+        Raises:
+            HttpError: not signed in (401), not allowed (403), no such topic (400), or no broker (503).
+        """
+        session = self._require(request)
+        wanted = await _read(request, Publish)
+        begun_s = asyncio.get_running_loop().time()
+        try:
+            await session.bus.publish(Publication(topic=wanted.topic, payload=wanted.payload.encode(), retain=wanted.retain))
+        except InvalidTopic as error:
+            raise BadRequest(str(error)) from error
+        except NotAllowed as error:
+            raise HttpError(403, f"{session.bus.name} may not publish to {wanted.topic[:200]}: {error}") from error
+        except BrokerUnavailable as error:
+            raise Unavailable(str(error)) from error
+        took_ms = 1000 * (asyncio.get_running_loop().time() - begun_s)
+        return JsonResponse({"topic": wanted.topic, "acknowledged_ms": round(took_ms, 1)}, headers=_FRESH)
+
+    def _require(self, request: Request) -> SignedIn:
+        session = self._sign_ins.get(request.cookies.get(COOKIE))
+        if session is None:
+            raise HttpError(401, "sign in first")
+        if not has_token(session, request.headers.get(TOKEN_HEADER)):
+            raise HttpError(403, f"the request has no valid {TOKEN_HEADER}: load the page again")
+        return session
+
+
+def _described(session: SignedIn | None) -> Response:
+    return JsonResponse(
+        {"account": None if session is None else session.bus.name, "token": None if session is None else session.token},
+        headers=_FRESH,
+    )
+
+
+async def _read(request: Request, shape: type[Any]) -> Any:
+    if not is_json(request.headers.get("content-type")):
+        raise HttpError(415, "the body must be JSON: send Content-Type: application/json")
+    try:
+        return msgspec.json.decode(await read_body(request, LARGEST_BODY), type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body cannot be read: {error}") from error

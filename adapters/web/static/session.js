@@ -1,0 +1,64 @@
+/** Who has signed in, and what that account does. */
+
+class Session extends EventTarget {
+  /** @type {string | null} Name of the account. */
+  account = null;
+  /** @type {string | null} */
+  token = null;
+
+  /** Find out who has signed in. */
+  async load() {
+    try {
+      this.take(await (await fetch("/session")).json());
+    } catch {
+      // the connection's alert says that the server cannot be reached
+    }
+  }
+
+  /** @param {{account: string | null, token: string | null}} found */
+  take({ account, token }) {
+    this.account = account;
+    this.token = token;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {string} name @param {string} password */
+  async signIn(name, password) {
+    this.take(await this.post("/sign-in", { name, password }));
+  }
+
+  async signOut() {
+    this.take(await this.post("/sign-out", {}));
+  }
+
+  /** @param {string} topic @param {string} payload @param {boolean} [retain] @returns {Promise<{acknowledged_ms: number}>} */
+  publish(topic, payload, retain = false) {
+    return this.post("/publish", { topic, payload, retain });
+  }
+
+  /**
+   * Post JSON. Without a session the sign-in form is opened.
+   * @param {string} path @param {object} body @returns {Promise<any>}
+   */
+  async post(path, body) {
+    let response;
+    try {
+      response = await fetch(path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...(this.token ? { "X-Scaup-Token": this.token } : {}) },
+        body: JSON.stringify(body),
+      });
+    } catch {
+      throw new Error("The web server cannot be reached.");
+    }
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    if (response.status === 401 && path !== "/sign-in") {
+      this.take({ account: null, token: null });
+      this.dispatchEvent(new Event("wanted"));
+    }
+    throw new Error(answer.error ?? `the server answered ${response.status}`);
+  }
+}
+
+export const session = new Session();
