@@ -5,7 +5,6 @@ something of the past themselves. It is sent if the recorder is online and has r
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from broker.contract.storage.answers import AnswerError, AnswerTruncated, end, q
 from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.errors import BrokerUnavailable, InvalidSetting
 from broker.exchange import Exchange, Part, ReplyError
+from broker.log import Log
 from broker.message import Message, Publication
 from broker.runtime.component import Bus, Component, Service
 from broker.runtime.settings import HISTORY_DAYS, Settings
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 MOST_DAYS = 31
 MOST_DEVICES = 5
@@ -131,7 +131,12 @@ class WithPast:
         past = self._simulation.past(bus.now_s(), self._days)
         for publication in past:
             bus.publish(publication)
-        log.info("sent %d messages of simulated history, %d days", len(past), self._days)
+        log.info(
+            "history-sent",
+            "sent %(messages)d messages of simulated history, %(days)d days",
+            messages=len(past),
+            days=self._days,
+        )
 
     async def _settle(self, bus: Bus) -> bool:
         while True:
@@ -158,7 +163,7 @@ class WithPast:
                 return
             end(taken)
         except (ReplyError, AnswerError, AnswerTruncated) as error:
-            log.warning("the recorder does not report whether there is a past: %s", error)
+            log.warning("history-unknown", "the recorder does not report whether there is a past: %(error)s", error=error)
             self._found = True
         self._answered.set()
 
@@ -168,5 +173,10 @@ async def _in_time(work: Awaitable[bool], limit_s: float, otherwise: str) -> boo
         async with asyncio.timeout(limit_s):
             return await work
     except TimeoutError:
-        log.warning("no answer of the recorder within %g s: %s", limit_s, otherwise)
+        log.warning(
+            "recorder-silent",
+            "no answer of the recorder within %(limit_s)g s: %(consequence)s",
+            limit_s=limit_s,
+            consequence=otherwise,
+        )
         return False

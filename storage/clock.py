@@ -3,15 +3,15 @@
 A wall clock can be wrong and be put right at any moment. A second clock, which is never set, shows each step.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from broker.contract.storage.topics import CLOCK_WARNING
+from broker.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LARGEST_HELD_S = 2.0
 """After a smaller step back, times of arrival wait for the clock, a microsecond a message; a larger one they follow."""
@@ -120,7 +120,7 @@ class WallClock:
         at = datetime.fromtimestamp(self._wall_us() / 1e6, UTC)
         self._warning = f"{CLOCK_WARNING}{what} ({at:%Y-%m-%d %H:%M:%S}Z)"
         self._warned_until_s = self._running_s() + STEADY_S
-        log.warning("%s", self._warning)
+        log.warning("clock-step", "%(warning)s", warning=self._warning)
 
 
 def _length(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """The recorder: the recording session, the query service, the storage requests, and statistics about all of them."""
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from broker.contract.storage.topics import ANSWER, CANCEL, DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import InvalidTopic, Rejected
+from broker.log import Log
 from broker.message import Message, Publication, read_message
 from broker.mqtt.packets import Delivery
 from broker.runtime.client_id import keep_secrets
@@ -33,7 +33,7 @@ from storage.retention.maintenance import MaintenanceService
 from storage.retention.policy import SHIPPED_POLICY, read_policy
 from storage.retention.requests import Requests
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 DELIVER_S = 5.0
 
@@ -158,5 +158,8 @@ def _secret(data_dir: Path) -> str:
 
 def _end_process() -> None:
     """Exit like a crash, which loses nothing: the supervisor starts a new process, which can open the database."""
-    log.critical("the database has to be reopened, and a query that cannot be interrupted keeps it open: exiting for a restart")
+    log.critical(
+        "recorder-restarts",
+        "the database has to be reopened, and a query that cannot be interrupted keeps it open: exiting for a restart",
+    )
     os._exit(1)

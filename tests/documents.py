@@ -1,6 +1,8 @@
 """The pages that people read, and what is in them. `python -m tests.documents` writes the generated parts of docs/ again."""
 
+import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from controllers.fastening.transitions import diagram
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
+PACKAGES = ("broker", "controllers", "adapters", "sim", "storage")
 PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "cli.md"))
 """The README and the pages of docs/, without the generated reference of the command line."""
 
@@ -34,6 +38,8 @@ NOT_RUN = {
 TOPIC_TABLE_HEAD = "| topic | from → to | retained |\n|---|---|---|\n"
 
 SETTINGS_TABLE_HEAD = "| setting | default | meaning |\n|---|---|---|\n"
+
+EVENTS_TABLE_HEAD = "| event | level | fields | example of its text |\n|---|---|---|---|\n"
 
 METRICS_TABLE_HEAD = "| metric | labels | meaning |\n|---|---|---|\n"
 
@@ -89,6 +95,48 @@ def metrics_table() -> str:
     return METRICS_TABLE_HEAD + "".join(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class LogCall:
+    """A call such as `log.warning("event", "text %(field)s", field=…)`; `event` is None if it is no literal."""
+
+    place: str
+    level: str
+    event: str | None
+    text: str
+    fields: tuple[str, ...]
+
+
+def log_calls() -> list[LogCall]:
+    """Return every log call of the packages."""
+    files = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [call for path in files for call in _log_calls(path)]
+
+
+def _log_calls(path: Path) -> Iterator[LogCall]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "log" and node.func.attr in LEVELS:
+            words = [each.value if isinstance(each, ast.Constant) else None for each in node.args]
+            event, text = (*words, None, None)[:2]
+            place = f"{path.relative_to(ROOT)}:{node.lineno}"
+            fields = tuple(each.arg or "" for each in node.keywords)
+            yield LogCall(place, node.func.attr, event if isinstance(event, str) else None, str(text), fields)
+
+
+def events_table() -> str:
+    """Return the rows of the table of log events, each with the fields of all its calls."""
+    calls: dict[tuple[str, str], list[LogCall]] = {}
+    for each in log_calls():
+        calls.setdefault((str(each.event), "error" if each.level == "exception" else each.level), []).append(each)
+    rows = []
+    for (event, level), same in sorted(calls.items()):
+        fields = dict.fromkeys(f"`{name}`" for each in same for name in each.fields)
+        text = re.sub(r"%\((\w+)\)[.\d]*\w", r"‹\1›", same[0].text).replace("\n", " ")
+        rows.append(f"| `{event}` | {level} | {', '.join(fields)} | {text} |\n")
+    return EVENTS_TABLE_HEAD + "".join(rows)
+
+
 def _replace(page: Path, begin: str, end: str, text: str) -> None:
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + text + end + rest.partition(end)[2])
@@ -97,5 +145,6 @@ def _replace(page: Path, begin: str, end: str, text: str) -> None:
 if __name__ == "__main__":
     _replace(DOCS / "topics.md", TOPIC_TABLE_HEAD, "\n\n", topic_table().rstrip("\n"))
     _replace(DOCS / "operations.md", SETTINGS_TABLE_HEAD, "\n\n", settings_table().rstrip("\n"))
+    _replace(DOCS / "operations.md", EVENTS_TABLE_HEAD, "\n\n", events_table().rstrip("\n"))
     _replace(DOCS / "operations.md", METRICS_TABLE_HEAD, "\n\n", metrics_table().rstrip("\n"))
     _replace(DOCS / "fastening.md", "```mermaid\n", "```\n", f"```mermaid\n{diagram()}")

@@ -1,17 +1,17 @@
 """The charger adapter: a service that joins two websocket servers, for chargers and widgets, to the bus."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from adapters.chargers.clients import Chargers, Clients, Widgets
 from adapters.chargers.server import Server
 from adapters.listening import Listening
 from broker.contract.charging.topics import CHARGER_LINK, PAIRS, STATUS, WIDGET_LINK
+from broker.log import Log
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SWEEP_S = 0.1
 PAIRS_TIMEOUT_S = 5.0
@@ -83,7 +83,9 @@ class ChargerAdapter:
             async with asyncio.timeout(PAIRS_TIMEOUT_S):
                 await self._pairs_known.wait()
         except TimeoutError:
-            log.warning("the pairs are not known: every client gets 503 until the component `charging` publishes them")
+            log.warning(
+                "pairs-unknown", "the pairs are not known: every client gets 503 until the component `charging` publishes them"
+            )
 
     async def _sweep(self) -> None:
         """Ping and drop silent clients, and correct stale links, until cancelled."""
@@ -106,14 +108,20 @@ class ChargerAdapter:
         for server in self._servers:
             refused, why = server.take_refused()
             if refused:
-                log.warning("%s: %d were refused, the last: %s", server.clients.kind, refused, why)
+                log.warning(
+                    "clients-refused",
+                    "%(kind)s: %(count)d were refused, the last: %(reason)s",
+                    kind=server.clients.kind,
+                    count=refused,
+                    reason=why,
+                )
 
     def _take_pairs(self, message: Message) -> None:
         pairs = PAIRS.decode(message).pairs
         self._chargers.know(pairs.keys())
         self._widgets.know(frozenset(pairs.values()))
         self._pairs_known.set()
-        log.info("%d pairs", len(pairs))
+        log.info("pairs-loaded", "%(count)d pairs", count=len(pairs))
 
     def _take_link(self, clients: Clients, client: str, message: Message) -> None:
         stream = CHARGER_LINK if clients is self._chargers else WIDGET_LINK

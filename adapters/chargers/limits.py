@@ -1,11 +1,11 @@
 """Limits: how many connections this process may hold, and how fast one client may send."""
 
-import logging
 import resource
 
 from broker.errors import CannotStart
+from broker.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 RESERVED_FILES = 190
 """Open files for everything else: the broker, libraries, listening sockets, connections that are being refused."""
@@ -34,7 +34,12 @@ def room_for_connections() -> int:
         raise CannotStart(
             f"this process may have {limit} open files, and needs {RESERVED_FILES} for itself: raise the limit (ulimit -n)"
         )
-    log.info("room for %d connections: this process may have %d open files (ulimit -Hn raises that)", room, limit)
+    log.info(
+        "connections-limited",
+        "room for %(room)d connections: this process may have %(open_files)d open files (ulimit -Hn raises that)",
+        room=room,
+        open_files=limit,
+    )
     return room
 
 

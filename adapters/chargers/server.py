@@ -1,7 +1,6 @@
 """Websocket server for the clients of one kind, in the runtime's event loop, without a task or thread per connection."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,8 +14,6 @@ from adapters.chargers.websocket import LARGEST_MESSAGE_BYTES, PING, Refusal, We
 from adapters.listening import BACKLOG, Listening, Sockets, listen
 from adapters.outside.authentication import Refused, may_be
 from adapters.outside.door import MOST_STRANGERS, Door, Visitor
-
-log = logging.getLogger(__name__)
 
 READ_BYTES = 16 * 1024
 """Read at a time, so that no client holds the loop for long."""

@@ -1,7 +1,6 @@
 """Queries of a component to the recorder, for asyncio programs."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from adapters.client.errors import BrokenReply, Failed, NoReply
 from broker.contract.storage.answers import AnswerError, AnswerTruncated, cancel, end, query, rows
 from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.exchange import MalformedReply
+from broker.log import Log
 from broker.message import Message
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 MAX_CONCURRENT = 4
 """Queries of GET requests at the same time. The recorder runs 2 of a client at once, and one more must not wait for long."""
@@ -71,7 +71,7 @@ class RecorderClient:
         except AnswerError as error:
             raise Failed(str(error)) from error
         except MalformedReply as error:
-            log.error("%s", error)
+            log.error("answer-unreadable", "%(error)s", error=error)
             raise BrokenReply("the recorder's answer cannot be read") from error
 
     async def query(self, bus: Bus, request: QueryRequest, timeout_s: float) -> Rows:
@@ -87,10 +87,10 @@ class RecorderClient:
             end(reply.final, whole=True)
             return [row for part in reply.parts for row in rows(part)]
         except (AnswerError, AnswerTruncated) as error:
-            log.warning("the recorder cannot answer: %s", error)
+            log.warning("query-failed", "the recorder cannot answer: %(error)s", error=error)
             raise Failed(f"the recorder cannot answer: {error}") from error
         except MalformedReply as error:
-            log.error("%s", error)
+            log.error("answer-unreadable", "%(error)s", error=error)
             raise BrokenReply("the recorder's answer cannot be read") from error
 
     @asynccontextmanager

@@ -8,16 +8,16 @@ query.
 
 import asyncio
 import hashlib
-import logging
 from dataclasses import dataclass, field
 
 from adapters.client.aio_recorder import RecorderClient
 from adapters.client.errors import ClientError, NoReply
 from broker.contract.storage.topics import QueryRequest
+from broker.log import Log
 from broker.message import Message
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 ANSWER_TIMEOUT_S = 1.5
 """After this time the query is repeated: it may have been lost with a recorder that was killed."""
@@ -109,7 +109,7 @@ class CommitWatch:
         try:
             rows = await self._recorder.query(bus, request_for(posts), ANSWER_TIMEOUT_S)
         except ClientError as error:
-            log.info("%d posts wait for the recorder: %s", len(posts), error)
+            log.info("posts-wait", "%(posts)d posts wait for the recorder: %(error)s", posts=len(posts), error=error)
             return set()
         return {str(row["mark"]) for row in rows}
 

@@ -6,7 +6,6 @@ published to `rejected/energy-api`, unless its sender may not post it; one that 
 """
 
 import asyncio
-import logging
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,11 +22,12 @@ from adapters.http.resource import Resource, read_body, while_connected
 from broker.contract.energy.topics import RAW, Stored
 from broker.contract.storage.topics import JSON
 from broker.errors import BrokerUnavailable, Rejected
+from broker.log import Log
 from broker.message import Message, Publication, decode
 from broker.runtime.component import Bus
 from broker.runtime.rejection import rejection
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 MAX_CONCURRENT = 256
@@ -99,7 +99,13 @@ class Routes:
         try:
             await self.bus.deliver(rejection(CLIENT, POSTED, body, reason), REJECTION_TIMEOUT_S)
         except BrokerUnavailable as error:
-            log.warning("a refused body of %d bytes (%s) could not be published: %s", len(body), reason, error)
+            log.warning(
+                "rejection-lost",
+                "a refused body of %(size)d bytes (%(reason)s) could not be published: %(error)s",
+                size=len(body),
+                reason=reason,
+                error=error,
+            )
 
 
 def _check_type(request: Request) -> None:
@@ -120,7 +126,7 @@ def _stored(answer: Message) -> Stored:
     try:
         stored = decode(answer.payload, Stored)
     except Rejected as error:
-        log.error("the normalizer's answer cannot be read: %s", error)
+        log.error("answer-unreadable", "the normalizer's answer cannot be read: %(error)s", error=error)
         raise Unavailable("the normalizer's answer cannot be read") from error
     if stored.error is None:
         return stored

@@ -13,9 +13,10 @@ from adapters.http.protocol import MAX_OUTSIDE, VISITOR, JsonProtocol
 from adapters.http.watch import BrokerWatch
 from adapters.listening import BACKLOG, Listening, Sockets, listen
 from adapters.outside.door import ACCEPTED_AT_ONCE, MOST_STRANGERS, Door, Visitor
+from broker.log import Log
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 KEEP_ALIVE_S = 30
 STOP_TIMEOUT_S = 2
@@ -66,7 +67,7 @@ class HttpServer:
         try:
             await self._uvicorn.ready.wait()
             if self._uvicorn.started:
-                log.info("listening on %s", self._listening.places)
+                log.info("listening", "listening on %(places)s", places=self._listening.places)
                 working(True)
             await asyncio.wait({serving})
         finally:

@@ -1,13 +1,13 @@
 """Checks for requests whether the broker answers: a frozen broker keeps its connections open and is silent."""
 
 import asyncio
-import logging
 
 from adapters.http.errors import Unavailable
 from broker.errors import BrokerUnavailable
+from broker.log import Log
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 PING_TIMEOUT_S = 1.5
 PING_PERIOD_S = 1.0
@@ -68,7 +68,12 @@ class BrokerWatch:
 
     def _note(self, unreachable: str | None, waiting: list[asyncio.Future[None]]) -> None:
         if (unreachable is None) != (self._unreachable is None):
-            log.info("requests are %s: %s", "refused" if unreachable else "answered", unreachable or "the broker answers")
+            log.info(
+                "broker-watch",
+                "requests are %(requests)s: %(reason)s",
+                requests="refused" if unreachable else "answered",
+                reason=unreachable or "the broker answers",
+            )
         self._unreachable = unreachable
         if unreachable is not None:
             waiting, self._waiting = [*waiting, *self._waiting], []

@@ -3,7 +3,6 @@
 The supervisor restarts everything else, including this program: `python -m adapters.launcher.guardian supervisord.conf`.
 """
 
-import logging
 import os
 import resource
 import subprocess
@@ -12,13 +11,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from broker.log import VARIABLE, Log, configure
 from broker.runtime.settings import ROOT
 
 LOOK_EVERY_S = 0.25
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 """Between two attempts to start the supervisor."""
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 MOST_FILES = 65_536
@@ -65,20 +65,29 @@ def heal(configuration: Path) -> None:
     """
     from adapters.launcher import orphans
 
-    log.warning("the supervisor has died: stopping what it had started")
+    log.warning("supervisor-died", "the supervisor has died: stopping what it had started")
     mark, pause_s = os.environ[orphans.MARK], FIRST_PAUSE_S
     while True:
         try:
             stopped = orphans.stop(mark)
             if not (configuration.parent / "plant-epoch").exists():
-                log.info("%d processes stopped; `make down` is running, so nothing is started", stopped)
+                log.info(
+                    "stopped-for-down",
+                    "%(stopped)d processes stopped; `make down` is running, so nothing is started",
+                    stopped=stopped,
+                )
                 return
-            log.info("%d processes stopped, starting the supervisor again", stopped)
+            log.info("supervisor-restarts", "%(stopped)d processes stopped, starting the supervisor again", stopped=stopped)
             mark = orphans.new_mark(configuration.parent)
             start_supervisor(configuration, mark, autostart=True)
             return
         except (subprocess.SubprocessError, OSError) as error:
-            log.error("that failed, next attempt in %.1f s: %s", pause_s, reason(error))
+            log.error(
+                "supervisor-failed",
+                "that failed, next attempt in %(pause_s).1f s: %(error)s",
+                pause_s=pause_s,
+                error=reason(error),
+            )
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -92,9 +101,7 @@ def reason(error: Exception) -> str:
 def main() -> None:
     """Guard the supervisor with this configuration until it dies or sends SIGTERM."""
     configuration = Path(sys.argv[1])
-    logging.basicConfig(
-        filename=configuration.parent / "logs" / "guardian.log", level=logging.INFO, format="%(asctime)s guardian %(message)s"
-    )
+    configure("guardian", os.environ.get(VARIABLE), configuration.parent / "logs" / "guardian.log")
     watch(_supervisor())
     heal(configuration)
 

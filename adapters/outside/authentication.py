@@ -1,7 +1,6 @@
 """Authentication of clients beyond this machine: who they are, why they are refused, and what they may do."""
 
 import hmac
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,9 +10,10 @@ from adapters.outside.attempts import Attempts
 from adapters.outside.basic import CHALLENGE, NoLogin, credentials
 from broker.contract.roles import Role, rights
 from broker.launch.accounts import Account, AccountError
+from broker.log import Log
 from broker.mqtt.topics import matches
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Accounts(Protocol):
@@ -82,7 +82,7 @@ class Authenticator:
         try:
             account = self._accounts.verify(name, password)
         except AccountError as error:
-            log.error("logins from other machines are refused: %s", error)
+            log.error("logins-refused", "logins from other machines are refused: %(error)s", error=error)
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the accounts cannot be read: the log of this component says more")
         if account is None:
             self._attempts.wrong(name, guest.address, now_s)

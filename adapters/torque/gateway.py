@@ -12,7 +12,6 @@ ends, is dropped. The controller receives `torque/{driver}/link` when the driver
 """
 
 import asyncio
-import logging
 import os
 import random
 import re
@@ -27,10 +26,11 @@ from websockets.frames import CloseCode
 from adapters.torque.configuration import TorqueDriver, without_credentials
 from broker.contract.fastening.topics import LINK, TORQUE_EVENT, DriverLink
 from broker.errors import Rejected
+from broker.log import Log
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
 OPEN_TIMEOUT_S = 5.0
@@ -63,7 +63,12 @@ class Gateway:
             Rejected: too many commands are waiting: the driver does not read.
         """
         if self._commands is None:
-            log.warning("%s is not connected: dropped the command %.200r", self._driver.name, command.payload)
+            log.warning(
+                "command-dropped",
+                "%(driver)s is not connected: dropped the command %(command).200r",
+                driver=self._driver.name,
+                command=command.payload,
+            )
             return
         try:
             self._commands.put_nowait(command)
@@ -149,7 +154,12 @@ class Gateway:
     def _drop_waiting(self) -> None:
         commands, self._commands = self._commands, None
         if commands is not None and not commands.empty():
-            log.warning("%s has disconnected: dropped %d commands", self._driver.name, commands.qsize())
+            log.warning(
+                "commands-dropped",
+                "%(driver)s has disconnected: dropped %(count)d commands",
+                driver=self._driver.name,
+                count=commands.qsize(),
+            )
 
     def _report(self, bus: Bus, error: str | None) -> None:
         """Publish whether the driver is connected (then `error` is None), if that has changed."""
@@ -158,7 +168,13 @@ class Gateway:
         if link == self._link:
             return
         self._link = link
-        log.info("%s at %s: %s", self._driver.name, link.url, reason or "connected")
+        log.info(
+            "driver-link",
+            "%(driver)s at %(url)s: %(state)s",
+            driver=self._driver.name,
+            url=link.url,
+            state=reason or "connected",
+        )
         bus.publish(LINK.publication(link, driver=self._driver.name))
 
 

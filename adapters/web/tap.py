@@ -4,20 +4,20 @@ It subscribes at QoS 0: a page shows what is new, the recording has everything. 
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 
 from adapters.web.live import LiveTopics, Topic
 from broker.contract.roles import answer_filters
 from broker.errors import Rejected
+from broker.log import Log
 from broker.message import read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
 from broker.runtime.client_id import random_secret
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LINGER_S = 60.0
 """The connection stays this long after the last page, since many pages are closed to be reloaded."""
@@ -82,7 +82,9 @@ class Tap(ConnectionListener):
             try:
                 topic = self.topics.take(read_message(delivery), now_s)
             except Rejected as error:
-                log.debug("a message on %s cannot be shown: %s", delivery.topic, error)
+                log.debug(
+                    "message-not-shown", "a message on %(topic)s cannot be shown: %(error)s", topic=delivery.topic, error=error
+                )
                 continue
             if topic is not None:
                 for listener in self._listeners:

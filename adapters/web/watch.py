@@ -6,7 +6,6 @@ not recorded is a lost message. One counts after two looks without it: it may ha
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,9 +22,10 @@ from broker.contract import systems
 from broker.contract.machines.topics import Status
 from broker.contract.storage import questions
 from broker.contract.storage.topics import QueryRequest
+from broker.log import Log
 from broker.runtime.component import Bus
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LOOK_EVERY_S = 15.0
 FIRST_LOOK_S = 2.0
@@ -141,7 +141,7 @@ class Watch:
             try:
                 begins = await self._look(bus)
             except ClientError as error:
-                log.info("the recording was not looked at: %s", error)
+                log.info("look-failed", "the recording was not looked at: %(error)s", error=error)
                 begins = False
             await asyncio.sleep(FIRST_LOOK_S if begins else LOOK_EVERY_S)
 

@@ -1,19 +1,19 @@
 """A client's MQTT 5 connection that stays up: connects, subscribes, receives, publishes, and reconnects when it is lost."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
 
 import gmqtt
 
 from broker.errors import BrokerUnavailable, NotAllowed, TakenOver
+from broker.log import Log
 from broker.mqtt.network import FAILURE, NetworkConnection
 from broker.mqtt.options import Address, Options
 from broker.mqtt.outbox import Outbox
 from broker.mqtt.packets import Delivery, acknowledgement
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 ANSWER_TIMEOUT_S = 10
 FIRST_BACKOFF_S = 0.1
@@ -75,7 +75,12 @@ class Connection:
             why = "publications come faster than the broker takes them" if self.connected else "the broker is unreachable"
             if why != self._dropping:
                 self._dropping = why
-                log.error("%s: dropping the oldest publications, %d are queued", why, self.unsent)
+                log.error(
+                    "publications-dropping",
+                    "%(reason)s: dropping the oldest publications, %(queued)d are queued",
+                    reason=why,
+                    queued=self.unsent,
+                )
         self._send()
 
     async def deliver(self, message: gmqtt.Message) -> None:
@@ -141,7 +146,7 @@ class Connection:
                     backoff_s = FIRST_BACKOFF_S
                 if self._leaving:
                     return
-                log.warning("%s; trying again in %.1f s", error, backoff_s)
+                log.warning("broker-unreachable", "%(error)s; trying again in %(pause_s).1f s", error=error, pause_s=backoff_s)
             except TakenOver:
                 if self._network is not None:
                     self._network.send_disconnect()  # or else the will would overwrite the other client's retained state
@@ -179,7 +184,7 @@ class Connection:
         except TimeoutError as error:
             raise BrokerUnavailable(f"the broker at {where} does not answer") from error
         self.connected = True
-        log.info("connected to %s as %s", where, self._options.client_id)
+        log.info("broker-connected", "connected to %(broker)s as %(client)s", broker=where, client=self._options.client_id)
         self._listener.on_up()
         self._send()
         return network
@@ -194,7 +199,12 @@ class Connection:
         if reason >= FAILURE and message is not None:
             self.refused += 1
             why = "the access rules do not allow it" if reason == _NOT_AUTHORIZED else f"reason code 0x{reason:02X}"
-            log.error("the broker refused a publication to %s: %s", message.topic.decode(), why)
+            log.error(
+                "publication-refused",
+                "the broker refused a publication to %(topic)s: %(reason)s",
+                topic=message.topic.decode(),
+                reason=why,
+            )
             kind = NotAllowed if reason == _NOT_AUTHORIZED else BrokerUnavailable
             self._resolve(message, kind(f"the broker refused it: {why}"))
         elif message is not None:
@@ -247,7 +257,12 @@ class Connection:
     def _report_dropped(self) -> None:
         """Log how many were dropped, once everything that was queued has been sent."""
         if self._dropping:
-            log.error("%s: %d publications were dropped", self._dropping, self._outbox.dropped - self._dropped_reported)
+            log.error(
+                "publications-dropped",
+                "%(reason)s: %(count)d publications were dropped",
+                reason=self._dropping,
+                count=self._outbox.dropped - self._dropped_reported,
+            )
             self._dropping, self._dropped_reported = "", self._outbox.dropped
 
 

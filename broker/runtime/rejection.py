@@ -8,14 +8,14 @@ publish.
 """
 
 import base64
-import logging
 from datetime import UTC, datetime
 
 from broker.admission import TokenBucket
 from broker.contract.components.topics import REJECTED, RejectedMessage
+from broker.log import Log
 from broker.message import Publication
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LARGEST_REJECTED_BYTES = 8 * 1024 * 1024
 MOST_PUBLISHED, PUBLISHED_PER_S = 1_000, 20.0
@@ -67,7 +67,7 @@ class Overload:
     def reject(self, topic: str, payload: bytes, reason: str, now_s: float) -> Publication | None:
         """Return the rejection of a message; None where it is only counted, for `summary`."""
         if self._logged.take(now_s):
-            log.warning("rejected a message on %s: %s", topic, reason)
+            log.warning("message-rejected", "rejected a message on %(topic)s: %(reason)s", topic=topic, reason=reason)
         else:
             self._unlogged += 1
         if self._published.take(now_s):
@@ -87,7 +87,7 @@ class Overload:
             return []
         texts, publications = [], []
         if self._unlogged:
-            log.warning("rejected %d more messages", self._unlogged)
+            log.warning("messages-rejected", "rejected %(count)d more messages", count=self._unlogged)
         if self._suppressed and self._last is not None:
             topic, payload, reason = self._last
             text = f"{self._suppressed} more messages were rejected, too many to publish each one: `messages` has them"

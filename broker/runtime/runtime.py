@@ -1,7 +1,6 @@
 """The runtime: it owns event loop, connection, clock and signals, so that components stay plain objects."""
 
 import asyncio
-import logging
 import signal
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import replace
 from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
 from broker.errors import TAKEN_OVER_EXIT, BrokerUnavailable, BusError, Rejected, TakenOver
+from broker.log import VARIABLE, Log, configure
 from broker.message import Publication, decode, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options, Subscription
@@ -23,10 +23,10 @@ from broker.runtime.component import Component, Service
 from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import Overload
-from broker.runtime.settings import Settings, release
+from broker.runtime.settings import Settings, read_environment, release
 from broker.stamp import is_history
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
 SETTLE_S = 0.5
@@ -44,21 +44,19 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
     Exit code 0 after a clean stop, 1 when it could not start, 75 when another instance took its place: a supervisor must not
     restart this one, or the two would disconnect each other endlessly.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {declaration.name} %(levelname)s %(message)s"
-    )
+    configure(declaration.name, read_environment().get(VARIABLE))
     code = 0
     try:
         settings = Settings.load()
         asyncio.run(_serve(declaration, build(settings), settings))
     except TakenOver as error:
-        log.error("%s", error)
+        log.error("taken-over", "%(error)s", error=error)
         code = TAKEN_OVER_EXIT
     except BusError as error:
-        log.error("%s", error)
+        log.error("cannot-run", "%(error)s", error=error)
         code = 1
     else:
-        log.info("stopped")
+        log.info("stopped", "stopped")
     sys.exit(code)  # not inside `except`: the error would keep alive the frames it was raised in
 
 
@@ -137,7 +135,9 @@ class Runtime(ConnectionListener):
                 await self._empty_earlier_session()
             except BrokerUnavailable as error:
                 if self._connection.connected:
-                    log.warning("%s; trying again in %.1f s", error, RETRY_S)
+                    log.warning(
+                        "broker-unreachable", "%(error)s; trying again in %(pause_s).1f s", error=error, pause_s=RETRY_S
+                    )
                     asyncio.get_running_loop().call_later(RETRY_S, self._up.set)
                 continue  # otherwise the next connection sets `_up`
             missed, self._missed = self._missed, None
@@ -172,12 +172,18 @@ class Runtime(ConnectionListener):
                 count += len(batch)
         await end_session(self._address, options)
         if earlier.present:
-            log.info("took over the session of an earlier release, with %d messages", count)
+            log.info(
+                "session-taken-over", "took over the session of an earlier release, with %(messages)d messages", messages=count
+            )
         self._handed_over = True
         try:
             write_note(self._data_dir, name, DONE)
         except OSError as error:
-            log.warning("the data directory cannot be written, so the next start looks for an earlier session again: %s", error)
+            log.warning(
+                "session-note-lost",
+                "the data directory cannot be written, so the next start looks for an earlier session again: %(error)s",
+                error=error,
+            )
 
     def _handle(self, delivery: Delivery, live: bool = True) -> None:
         if _is_replayed(delivery):
@@ -344,7 +350,11 @@ class Runtime(ConnectionListener):
                 self._set_warning(None)
             self.publish(self._presence(Presence.OFFLINE))
             if not await self._connection.flush(FLUSH_TIMEOUT_S):
-                log.warning("%d publications were not acknowledged by the broker", self._connection.unsent)
+                log.warning(
+                    "publications-unsent",
+                    "%(count)d publications were not acknowledged by the broker",
+                    count=self._connection.unsent,
+                )
             await self._connection.disconnect()
 
 
@@ -355,7 +365,11 @@ def _secret(declaration: Declaration, settings: Settings) -> str:
         if declaration.session_s:
             return keep_secrets(settings.data_dir, [name])[name]
     except OSError as error:
-        log.warning("no session is kept between two starts, since the data directory cannot be written: %s", error)
+        log.warning(
+            "session-not-kept",
+            "no session is kept between two starts, since the data directory cannot be written: %(error)s",
+            error=error,
+        )
     return read_secret(settings.data_dir, name) or random_secret()
 
 
@@ -383,4 +397,4 @@ async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception) and result is not sys.exception():  # `run` logs that one
-            log.error("while stopping: %r", result)
+            log.error("stop-failed", "while stopping: %(error)r", error=result)

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from broker.errors import InvalidSetting
+from broker.log import JSON, TEXT
+from broker.log import VARIABLE as LOG_STYLE
 from broker.mqtt.options import Address
 from broker.runtime.declaration import Variable
 
@@ -70,6 +72,7 @@ VARIABLES = (
         default="",
         meaning="further names of this machine that HTTP requests may have in `Host`; separated by commas",
     ),
+    Variable(name=LOG_STYLE, default=TEXT, meaning="`text`, or `json`: one object a line with event and fields"),
     Variable(name="SCAUP_COMPONENTS", default="", meaning="comma-separated components for `make up`; empty: all"),
 )
 
@@ -107,6 +110,8 @@ class Settings:
         """
         given = read_environment() if environment is None else environment
         values = {each.name: given.get(each.name, "").strip() or each.default for each in VARIABLES}
+        if values[LOG_STYLE] not in (TEXT, JSON):
+            raise InvalidSetting(f"{LOG_STYLE} must be {TEXT} or {JSON}, not {values[LOG_STYLE]!r}")
         data_dir = Path(values["SCAUP_DATA_DIR"]).expanduser()
         return cls(
             mqtt_host=values["SCAUP_MQTT_HOST"],

@@ -1,16 +1,16 @@
 """The file with the pairs: all that the charging controller reads from disk."""
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from broker.contract.charging.topics import Pairs
+from broker.log import Log
 from broker.runtime.files import replace_file
 from controllers.charging.declaration import PAIRS_FILE
 from controllers.charging.pairs import InvalidPairs, PairRefused, read_pairs
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SHIPPED = Path(__file__).with_name("pairs.json")
 
@@ -112,7 +112,7 @@ class PairsFile:
     def _log_once(self, error: Exception) -> None:
         problem = self._read_version, str(error)
         if problem != self._logged:
-            log.error("%s\nThe pairs stay unchanged.", error)
+            log.error("pairs-unusable", "%(error)s\nThe pairs stay unchanged.", error=error)
         self._logged = problem
 
 

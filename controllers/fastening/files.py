@@ -1,13 +1,13 @@
 """The catalog's three files: all that the fastening controller reads from disk."""
 
-import logging
 from pathlib import Path
 
 from broker.contract.fastening.topics import Catalog
+from broker.log import Log
 from controllers.fastening.catalog import InvalidCatalog, check_catalog
 from controllers.fastening.entries import PARTS, SERIALS, STEPS
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SHIPPED = Path(__file__).with_name("catalog")
 
@@ -28,5 +28,5 @@ def read_catalog(folder: str) -> Catalog:
         raise InvalidCatalog(f"SCAUP_TORQUE_CATALOG: {folder}: {error}") from error
     checked = check_catalog(files, str(path))
     for each in checked.incomplete:
-        log.error("catalog: %s", each)
+        log.error("catalog-unusable", "catalog: %(error)s", error=each)
     return checked.catalog

@@ -1,6 +1,5 @@
 """The heating controller: takes readings and setpoints of any number of rooms."""
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +16,7 @@ from broker.contract.heating.topics import (
     ValveLevel,
 )
 from broker.errors import Rejected
+from broker.log import Log
 from broker.message import Message, Publication
 from controllers.heating.model import Identified
 from controllers.heating.modes import Alarm
@@ -28,7 +28,7 @@ from controllers.heating.room import (
 )
 from controllers.heating.sensor import MOST_SENSORS
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 FIRST_DECISION_AFTER_S = 60.0
 """Long enough for retained messages and the first readings of all sensors to arrive."""
@@ -174,7 +174,13 @@ class HeatingController:
         elif name not in self._implausible:
             self._implausible.add(name)
             if self._logged.take(now_s):
-                log.warning("room %s has %.1f °C, which is %s", name, decision.fused.room_c, alarm.value)
+                log.warning(
+                    "room-implausible",
+                    "room %(room)s has %(celsius).1f °C, which is %(alarm)s",
+                    room=name,
+                    celsius=decision.fused.room_c,
+                    alarm=alarm.value,
+                )
 
     def _remove(self, name: str) -> None:
         del self._rooms[name], self._due_s[name]

@@ -1,12 +1,12 @@
 """Start simulated chargers and widgets: `python -m sim.chargers --chargers 100 --fault garbage=0.1`."""
 
-import logging
 import resource
 from dataclasses import replace
 
 import click
 import orjson
 
+from broker.log import Log
 from broker.runtime.clock import PlantClock
 from broker.runtime.runtime import run
 from broker.runtime.settings import Settings
@@ -17,7 +17,7 @@ from sim.chargers.frames import Fault
 from sim.fault_option import fault_share
 from sim.history import Queries, WithPast, history_days
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 FILES_EACH, OTHER_FILES = 2, 64
 """Open files: the websockets of a charger and of its widget, and all others of the process."""
@@ -68,7 +68,13 @@ def affordable(chargers: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     enough = max(1, (allowed - OTHER_FILES) // FILES_EACH)
     if enough < chargers:
-        log.warning("only %d files may be open: %d chargers instead of %d; raise `ulimit -Hn`", allowed, enough, chargers)
+        log.warning(
+            "connections-limited",
+            "only %(open_files)d files may be open: %(room)d chargers instead of %(wanted)d; raise `ulimit -Hn`",
+            open_files=allowed,
+            room=enough,
+            wanted=chargers,
+        )
     return enough
 
 

@@ -1,7 +1,6 @@
 """Websocket clients that stay connected: each reconnects for ever; groups of them log a problem once instead of for each."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from broker.log import Log
 from sim.chargers.connection import (
     OPEN_TIMEOUT_S,
     Endpoint,
@@ -21,7 +21,7 @@ from sim.chargers.connection import (
     why_unreachable,
 )
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 MOST_CONNECTING = 64
 """Clients that connect at the same time: more would only run into the time limit."""
@@ -49,7 +49,7 @@ class ClientGroup:
         self._connected += 1
         if self._connected == self._clients:
             self._logged.clear()
-            log.info("connected: %s", self._all())
+            log.info("clients-connected", "connected: %(clients)s", clients=self._all())
 
     def on_lost(self, name: str, error: ConnectionClosed) -> None:
         """Count a client whose connection has ended."""
@@ -75,7 +75,7 @@ class ClientGroup:
     def _warn(self, problem: str, text: str) -> None:
         if problem not in self._logged:
             self._logged.add(problem)
-            log.warning("%s", text)
+            log.warning("client-failed", "%(error)s", error=text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 import asyncio
 import heapq
-import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from broker.contract.charging.topics import SESSION
+from broker.log import Log
 from broker.message import Message, Publication
 from broker.runtime.component import Bus
 from sim.chargers.clients import Backoff, Client, ClientGroup
@@ -18,7 +18,7 @@ from sim.chargers.model import Booth
 from sim.chargers.past import past_sessions
 from sim.history import MOST_DEVICES
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SHORTEST_SLEEP_S = 0.02
 """Everything due within it is done together."""
@@ -83,10 +83,10 @@ class Widget:
     def _on_frame(self, frame: bytes) -> None:
         status = status_of(frame)
         if status is None:
-            log.warning("%s: not a chargingStatus: %.200r", self._name, frame)
+            log.warning("status-unknown", "%(widget)s: not a chargingStatus: %(frame).200r", widget=self._name, frame=frame)
         else:
             self.status = status
-            log.debug("%s: %s", self._name, status)
+            log.debug("status-shown", "%(widget)s: %(status)s", widget=self._name, status=status)
 
 
 class SimulatedChargers:

@@ -1,6 +1,5 @@
 """Connections of the threads beside the writer: one cursor for each query, so that all can be stopped or waited for."""
 
-import logging
 import os
 import sys
 import threading
@@ -9,9 +8,10 @@ from contextlib import contextmanager, suppress
 
 import duckdb
 
+from broker.log import Log
 from storage.errors import StorageError, first_line
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _NICENESS = 15
 """With 4 heavy queries and 20,000 messages/s on two busy cores, 5,900/s were committed without this."""
@@ -82,7 +82,7 @@ def close_connection(connection: duckdb.DuckDBPyConnection) -> None:
     try:
         connection.close()
     except duckdb.Error as error:
-        log.warning("while closing: %s", first_line(error))
+        log.warning("close-failed", "while closing: %(error)s", error=first_line(error))
 
 
 def lower_priority() -> None:
@@ -99,4 +99,4 @@ def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:
     try:
         connection.interrupt()
     except duckdb.Error:
-        log.debug("nothing to interrupt")
+        log.debug("nothing-interrupted", "nothing to interrupt")

@@ -1,6 +1,5 @@
 """The database and its one writer: a batch becomes durable in one transaction, or not at all."""
 
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from broker.contract.storage.topics import Drift
+from broker.log import Log
 from broker.mqtt.packets import Delivery
 from storage.database.batch import Statements
 from storage.database.cursors import Cursors, close_connection
@@ -23,7 +23,7 @@ from storage.errors import ArchiveFailed, NoSpace, StorageError, first_line
 from storage.files import file_size, sync_file, sync_folder, wal_path
 from storage.schema.typed_streams import TYPED_STREAMS
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 T = TypeVar("T")
 
 _INSERT = "INSERT INTO live.messages SELECT * EXCLUDE (stream) FROM batch"
@@ -307,7 +307,9 @@ class Database:
                 return self._commit(statements, table.slice(0, middle)) + self._commit(statements, table.slice(middle))
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise
-            log.error("a typed table refused a message, which is stored raw: %s", first_line(error))
+            log.error(
+                "typed-row-refused", "a typed table refused a message, which is stored raw: %(error)s", error=first_line(error)
+            )
             return self._store(statements, table, typed=False)
 
     def _store(self, statements: Statements, table: pa.Table, typed: bool) -> CommitResult:

@@ -1,6 +1,5 @@
 """Detection of drift: the payloads of a typed stream no longer match their declaration. They are recorded raw all the same."""
 
-import logging
 import math
 import time
 from datetime import UTC, datetime
@@ -10,10 +9,11 @@ from duckdb import DuckDBPyConnection, Error
 
 from broker.contract.sql import literal
 from broker.contract.storage.topics import Drift
+from broker.log import Log
 from storage.database.batch import Statements
 from storage.schema.typed_streams import TYPED_STREAMS
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _MAX_CHANGES = 1_000
 """Changes reported in one run: a device that invents a field with each message is not worth more."""
@@ -62,7 +62,7 @@ class DriftDetector:
             drifts = self._new_fields(statements) + (self._optional_types(statements) if self._is_time_for_types(rows) else [])
             return tuple(drifts + (self._other_types(statements.connection) if rejected else []))
         except Error as error:
-            log.warning("the shape of payloads was not compared: %s", error)
+            log.warning("drift-not-compared", "the shape of payloads was not compared: %(error)s", error=error)
             return ()
 
     def _new_fields(self, statements: Statements) -> list[Drift]:

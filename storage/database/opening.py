@@ -1,7 +1,6 @@
 """Opening the database file: one writer, its configuration, its schema, and the removal of what a crash left behind."""
 
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -12,13 +11,14 @@ from typing import IO, Any
 import duckdb
 
 from broker.contract.sql import literal
+from broker.log import Log
 from storage.database.cursors import close_connection
 from storage.database.migrate import migrate
 from storage.errors import DatabaseLocked, StorageError, first_line
 from storage.files import part_path
 from storage.schema.views import define_views, last_number
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 READERS_S = 10.0
 """How long a recorder waits for processes that read the database."""
@@ -162,7 +162,9 @@ def _connect(path: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
             if time.monotonic() >= ends_s:
                 raise DatabaseLocked(f"{held}, which is no recorder, but reads it: end that process") from error
             if held != reported:
-                log.warning("%s, which reads it: waiting up to %g s", held, READERS_S)
+                log.warning(
+                    "database-held", "%(holder)s, which reads it: waiting up to %(limit_s)g s", holder=held, limit_s=READERS_S
+                )
                 reported = held
             time.sleep(_READERS_PAUSE_S)
 

@@ -17,13 +17,13 @@ crash after it goes on with step 4: the mark is still in the new session, as it 
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from broker.contract.storage.topics import HANDOVER, Handover
 from broker.errors import BrokerUnavailable, Rejected
+from broker.log import Log
 from broker.message import Publication, decode
 from broker.mqtt.options import Address, Options
 from broker.mqtt.packets import Delivery
@@ -31,7 +31,7 @@ from broker.mqtt.visit import Visit, end_session
 from broker.runtime.client_id import DONE, read_note, write_note
 from storage.ingest.session import RecordingSession
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between two attempts."""
@@ -81,7 +81,7 @@ class SessionHandover:
             except (BrokerUnavailable, OSError) as error:
                 self._mark_is_ahead = False
                 self._recording.report(False)
-                log.warning("%s; trying again in %.1f s", error, pause_s)
+                log.warning("broker-unreachable", "%(error)s; trying again in %(pause_s).1f s", error=error, pause_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -95,7 +95,7 @@ class SessionHandover:
             if stage != _RECORDING:
                 detail = str(await self._recording.last_session())
                 self._write(f"{_RECORDING} {detail}")
-                log.info("moving from the session of an earlier release to one with a secret client id")
+                log.info("session-moving", "moving from the session of an earlier release to one with a secret client id")
             await self._subscribe(int(detail))
             await self._publish_mark(secrets.token_hex(16))
             if await self._record(int(detail)):
@@ -169,7 +169,7 @@ class SessionHandover:
                 async with asyncio.timeout(MARK_TIMEOUT_S):
                     await visit.wait(reached.wait())
             except TimeoutError:
-                log.info("still recording the session of the earlier release")
+                log.info("session-earlier", "still recording the session of the earlier release")
             await visit.wait(self._recording.until_committed())
         return reached.is_set()
 
@@ -196,7 +196,7 @@ class SessionHandover:
                 await new.wait(reached.wait())
                 await new.ping()
         self._write(DONE)
-        log.info("recording in the new session")
+        log.info("session-moved", "recording in the new session")
 
     def _find_mark(self, deliveries: list[Delivery]) -> int | None:
         return next((index for index, each in enumerate(deliveries) if each.topic == _TOPIC and self._is_mark(each)), None)

@@ -4,13 +4,13 @@ Acknowledgements are sent in `_acknowledge` and nowhere else.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
 from broker.contract.storage.topics import QUERY, Drift
+from broker.log import Log
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
@@ -22,7 +22,7 @@ from storage.errors import StorageError
 from storage.ingest.stats import Stats
 from storage.schema.typed_streams import StreamCodes
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLIENT_ID = "scaup-recorder"
 NEVER_EXPIRES = 0xFFFFFFFF
@@ -166,7 +166,7 @@ class RecordingSession(ConnectionListener):
             self._session = await self.begin_session()
             self._unnumbered = False
             self._committed = CommittedMessages(self._session, 0)
-            log.info("the broker began a new session (%d)", self._session)
+            log.info("session-new", "the broker began a new session (%(session)d)", session=self._session)
 
     def on_up(self) -> None:
         """Report that recording works."""
@@ -253,13 +253,13 @@ class RecordingSession(ConnectionListener):
 
     def _note_failure(self, reason: str) -> None:
         if self._stats.last_error != reason:
-            log.error("%s; not acknowledging until it works again", reason)
+            log.error("recording-stopped", "%(reason)s; not acknowledging until it works again", reason=reason)
         self._stats.last_error = reason
         self._working(False)
 
     def _note_success(self) -> None:
         if self._stats.last_error is not None:
-            log.info("recording again")
+            log.info("recording-continues", "recording again")
             self._stats.last_error = None
             self._working(self.connection.connected)
 

@@ -1,7 +1,6 @@
 """Answers to queries: rows in parts of bounded size, then a final message with the counts or the error."""
 
 import base64
-import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -16,13 +15,14 @@ from broker import exchange
 from broker.contract.storage.topics import ANSWER, ARROW, JSON, AnswerFormat, QueryEnd, QueryError, QueryRequest
 from broker.contract.storage.values import has_common_year, instant_text, python_values
 from broker.errors import Rejected
+from broker.log import Log
 from broker.message import Message, Publication, decode, encode
 from storage.database.database import Database
 from storage.errors import QueryFailed, StorageError
 from storage.query.limits import MAX_PART_BYTES, MAX_REQUEST_BYTES, Cancellation, Limits, limit_error
 from storage.query.sandbox import QueryResult, execute
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 PART_BYTES = 256 * 1024
 """Rows are gathered, and cut, to parts of one or two times this size. Only one row can be larger, up to `MAX_PART_BYTES`."""
@@ -78,7 +78,7 @@ def answer(
     except StorageError as failure:
         error = QueryError("failed", str(failure))
     except (ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException, duckdb.Error) as failure:
-        log.exception("a query failed")
+        log.exception("query-failed", "a query failed")
         error = QueryError("failed", f"{type(failure).__name__}: {failure}")
     if cancellation.requested:
         return

@@ -17,7 +17,6 @@ import atexit
 import ctypes
 import heapq
 import itertools
-import logging
 import resource
 import sys
 import threading
@@ -30,8 +29,9 @@ from pathlib import Path
 import duckdb
 
 from broker.contract.storage.topics import QueryError, QueryRequest
+from broker.log import Log
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 MAX_RUNNING = 6
 MAX_RUNNING_PER_CLIENT = 2
@@ -160,7 +160,7 @@ def _run_safely(action: Callable[[], None]) -> None:
     except duckdb.Error:
         pass  # the query has just ended
     except Exception:
-        log.exception("a query was not interrupted")
+        log.exception("query-not-interrupted", "a query was not interrupted")
 
 
 deadlines = Deadlines()

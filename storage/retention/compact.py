@@ -4,7 +4,6 @@ The new file is filled while recording goes on, completed while the writer waits
 renaming the old file is the database, after it the new one. There is no state in between, and a crash leaves one of them whole.
 """
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -12,13 +11,14 @@ import duckdb
 from duckdb import DuckDBPyConnection, Error
 
 from broker.contract.sql import identifier, literal
+from broker.log import Log
 from storage.database.database import Database
 from storage.database.migrate import migrate
 from storage.errors import ArchiveFailed, StorageError, first_line
 from storage.retention.archive import Report
 from storage.retention.archive_files import InWriter
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _NEW = "compacting"
 _TABLES = """
@@ -109,5 +109,5 @@ def _clean_up(database: Database) -> None:
         with database.cursor() as cursor:
             cursor.execute(f"DETACH DATABASE IF EXISTS {_NEW}")
     except (Error, StorageError) as error:
-        log.warning("after compacting: %s", first_line(error))
+        log.warning("compaction-incomplete", "after compacting: %(error)s", error=first_line(error))
     shutil.rmtree(database.compacting, ignore_errors=True)

@@ -9,7 +9,6 @@ The steps, each of which runs even if another fails:
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import duckdb
 
+from broker.log import Log
 from storage.clock import WallClock
 from storage.database.cursors import lower_priority
 from storage.database.database import Database
@@ -31,7 +31,7 @@ from storage.retention.compact import compact, worth_compacting
 from storage.retention.policy import Policy, read_policy
 from storage.retention.purge import Purge
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _CHECK_S = 60.0
 """Interval of the checks whether a day is over or the disk nearly full."""
@@ -178,10 +178,10 @@ class MaintenanceService:
             done = await self.in_thread(partial(self.run, today, None, lambda *_: None))
         except FAILURES as error:
             warning = f"the archive is not up to date: {first_line(error)}"
-            log.error("%s", warning)
+            log.error("maintenance-failed", "%(error)s", error=warning)
             self._set_warning(warning)
             return False
-        log.info("%s", done)
+        log.info("maintenance-done", "%(done)s", done=done)
         self._set_warning(self._disk_warning())
         return True
 
@@ -189,7 +189,7 @@ class MaintenanceService:
         if not self._is_disk_short():
             return None
         warning = "free disk is below the floor of the retention policy, which allows no more deletions"
-        log.warning("%s: free disk space, or keep less (SCAUP_RETENTION)", warning)
+        log.warning("disk-low", "%(warning)s: free disk space, or keep less (SCAUP_RETENTION)", warning=warning)
         return warning
 
     def _is_disk_short(self) -> bool:

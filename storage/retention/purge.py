@@ -4,7 +4,6 @@ A message and its typed rows are deleted together. Deleted messages are counted 
 balances, and their means are stored in `message_mean` if the policy keeps them.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -13,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, Error
 
+from broker.log import Log
 from storage.errors import ArchiveFailed, first_line
 from storage.retention.archive import Report
 from storage.retention.archive_files import ArchiveFile, ArchiveFiles, WrittenFile
 from storage.retention.policy import Policy
 from storage.schema.views import read_files
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _NUMBER_TYPES = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 _MEANS = f"""
@@ -79,7 +79,12 @@ class Purge:
                 break
             report("freeing disk space", done, len(days))
             if count := self._purge_day(day, early=True):
-                log.warning("free disk is below the floor of the retention policy: deleted %d messages of %s early", count, day)
+                log.warning(
+                    "messages-deleted-early",
+                    "free disk is below the floor of the retention policy: deleted %(count)d messages of %(day)s early",
+                    count=count,
+                    day=day,
+                )
             deleted += count
             if not self._files.remove_obsolete():
                 break  # a query still reads deleted files: their space is not free yet, which is no reason to delete more

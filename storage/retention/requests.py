@@ -1,7 +1,6 @@
 """Requests of the operator to the storage: archive, restore, back up, create and drop views. They run one after the other."""
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from functools import partial
 from broker import exchange
 from broker.contract.storage.topics import JSON, Action, Progress, QueryError, RequestEnd, StorageRequest
 from broker.errors import Rejected
+from broker.log import Log
 from broker.message import Message, Publication, decode, encode
 from storage.backup.snapshot import SnapshotWriter
 from storage.database.database import Database
@@ -21,7 +21,7 @@ from storage.retention.archive_files import InWriter
 from storage.retention.maintenance import FAILURES, MaintenanceService
 from storage.schema.inferred_views import create, drop, infer
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _REPORT_S = 0.2
 
@@ -61,10 +61,10 @@ class Requests:
         except InvalidRequest as error:
             end = RequestEnd(error=QueryError("invalid", str(error)))
         except FAILURES as error:
-            log.error("a request failed: %s", first_line(error))
+            log.error("request-failed", "a request failed: %(error)s", error=first_line(error))
             end = RequestEnd(error=QueryError("failed", first_line(error)))
         except Exception as error:
-            log.exception("a request failed in an unexpected way")
+            log.exception("request-failed", "a request failed in an unexpected way")
             end = RequestEnd(error=QueryError("failed", f"{type(error).__name__}: {first_line(error)}"))
         except asyncio.CancelledError:
             reporting.cancel()

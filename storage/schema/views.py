@@ -5,7 +5,6 @@ relative ones, but its wall around the archive's folder (`allowed_directories`) 
 """
 
 import hashlib
-import logging
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +16,11 @@ from duckdb import BinderException, CatalogException, DuckDBPyConnection, Error,
 from broker.contract import systems
 from broker.contract.identifiers import number_sql
 from broker.contract.sql import identifier, literal
+from broker.log import Log
 from storage.errors import first_line
 from storage.files import file_size
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _VIEW = re.compile(r"^CREATE VIEW (\w+) AS\n(.*?);$", re.MULTILINE | re.DOTALL)
 _IDENTIFIER_NUMBER = re.compile(r"\bidentifier_number\((\w+)\)")
@@ -74,7 +74,12 @@ def define_views(connection: DuckDBPyConnection, archive: Path, temporary: bool 
         try:
             _define(connection, name, query, temporary)
         except (BinderException, CatalogException) as error:
-            log.error("the view %s does not fit what is recorded: %s", name, first_line(error))
+            log.error(
+                "view-unusable",
+                "the view %(view)s does not fit what is recorded: %(error)s",
+                view=name,
+                error=first_line(error),
+            )
 
 
 @cache
@@ -136,7 +141,7 @@ def _define_union(connection: DuckDBPyConnection, table: str, columns: list[str]
                 raise  # it is not the archive
             reason = f"the archive cannot be read: {first_line(error)}"
     if reason:
-        log.error("%s cannot be queried: %s", table, reason)
+        log.error("table-unusable", "%(table)s cannot be queried: %(reason)s", table=table, reason=reason)
         _define(connection, table, f"{live} UNION ALL {_always_failing(columns, reason)}", temporary)
 
 

@@ -11,7 +11,19 @@ import pytest
 from broker.contract import device_filters
 from broker.runtime.settings import ROOT
 from storage.database.database import Database
-from tests.documents import DOCS, NOT_RUN, PAGES, README, blocks, metrics_table, section, settings_table, targets, topic_table
+from tests.documents import (
+    DOCS,
+    NOT_RUN,
+    PAGES,
+    README,
+    blocks,
+    events_table,
+    metrics_table,
+    section,
+    settings_table,
+    targets,
+    topic_table,
+)
 
 TOPICS = DOCS / "topics.md"
 TABLES = DOCS / "tables.md"
@@ -34,6 +46,10 @@ def test_topic_table_matches_the_contract() -> None:
 
 def test_settings_table_matches_the_declarations() -> None:
     assert settings_table() in OPERATIONS.read_text(), "python -m tests.documents writes it"
+
+
+def test_events_table_matches_the_log_calls() -> None:
+    assert events_table() in OPERATIONS.read_text(), "python -m tests.documents writes it"
 
 
 def test_metrics_table_matches_what_is_answered() -> None:

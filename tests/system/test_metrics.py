@@ -86,6 +86,7 @@ def configuration(folder: Path, web_port: int) -> Path:
 def test_an_alert_fires_and_resolves_in_prometheus(own_broker: RealBroker, tmp_path: Path) -> None:
     web_port, port = free_ports(2)
     environment = {**own_broker.environment, "SCAUP_WEB_PORT": str(web_port), "SCAUP_COMPONENTS": "web,recorder,heating"}
+    environment["SCAUP_LOG"] = "json"
     prometheus = ["prometheus", f"--config.file={configuration(tmp_path, web_port)}", f"--storage.tsdb.path={tmp_path}/tsdb"]
     with ExitStack() as stack:
 
@@ -113,6 +114,7 @@ def test_an_alert_fires_and_resolves_in_prometheus(own_broker: RealBroker, tmp_p
         lint(fetch(web_port, "/metrics")[1])
         names = set(prometheus_data(port, "label/__name__/values"))
         assert metric_names() - names <= UNSEEN_HERE
+        check_logs(own_broker, tmp_path)
         assert all(each.startswith("scaup_") for each in names if not each.startswith(("up", "scrape_", "ALERTS")))
 
 
@@ -123,6 +125,17 @@ UNSEEN_HERE = {
     "scaup_heating_sensors_left_out",
 }
 """They have no sample without TLS and without rooms; `tests/deploy` checks their names."""
+
+
+def check_logs(broker: RealBroker, folder: Path) -> None:
+    """Check that every line is an event in JSON, and that no password is in one."""
+    secrets = [path.read_text().strip() for path in (broker.data_dir / "credentials").iterdir() if path.is_file()]
+    for module in ("storage", "adapters.web", "controllers.heating"):
+        text = (folder / f"{module}.log").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert all({*each} == {"time", "level", "component", "event", "fields", "message"} for each in lines)
+        assert "broker-connected" in [each["event"] for each in lines]
+        assert not [secret for secret in secrets if len(secret) > 8 and secret in text]
 
 
 def has_sample(port: int, expression: str) -> bool:
