@@ -27,6 +27,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from adapters.launcher.checks import Verdict
+from adapters.launcher.checks.outside import check_outside
+from adapters.launcher.registry import components
 from broker.contract.roles import Role
 from broker.launch import accounts, certificates, mosquitto, tls
 from broker.launch.authority import Authority
@@ -250,6 +253,18 @@ def test_wrong_logins_are_refused_everywhere(plant: Plant, name: str, password: 
     if password is not None:
         with plant.mqtt(name, password) as client:
             assert client.code != 0
+
+
+def test_doctor_sees_which_ports_ask_for_a_login(plant: Plant) -> None:
+    variables = {name: str(port) for name, port in plant.ports.items()} | {"SCAUP_DATA_DIR": str(plant.broker.data_dir)}
+    known = components()
+    declarations = [known[name] for name in ("machine-api", "energy-api", "charger-adapter")]
+    opened = check_outside(Settings.load({**variables, "SCAUP_BIND": plant.host}), declarations)
+    assert [(each.verdict, "over TLS" in each.detail) for each in opened] == [(Verdict.OK, True)] * 4
+    alone = {**variables, "SCAUP_BIND": "127.0.0.2", "SCAUP_PLAINTEXT": "yes"}
+    assert check_outside(Settings.load(alone), declarations) == []
+    plain = check_outside(Settings.load({**variables, "SCAUP_BIND": plant.host, "SCAUP_PLAINTEXT": "yes"}), declarations)
+    assert {each.verdict for each in plain} == {Verdict.FAILED}
 
 
 def test_without_a_login_nothing_is_answered(plant: Plant) -> None:

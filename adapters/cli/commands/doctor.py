@@ -18,6 +18,7 @@ from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recor
 from adapters.launcher.checks.client_ids import check_client_ids, session_at
 from adapters.launcher.checks.data_dir import check_data_dir
 from adapters.launcher.checks.machine import check_machine
+from adapters.launcher.checks.outside import check_outside
 from adapters.launcher.checks.roles import check_roles
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, WARNING
@@ -32,8 +33,9 @@ def doctor(ctx: click.Context, output: Output) -> None:
     """Check the whole installation, and name a fix for each problem.
 
     Checks versions, disk, ports, permissions, certificate, the broker and its settings, every account and its access rules,
-    what each role may do (tried on a broker of its own, which leaves no trace in this one), client ids that can be guessed, the
-    recorder, the clock, and which components are online. Safe while everything runs. Exits with 1 if a check failed.
+    what each role may do (tried on a broker of its own, which leaves no trace in this one), whether ports that are open to
+    other machines ask for a login, client ids that can be guessed, the recorder, the clock, and which components are online.
+    Safe while everything runs. Exits with 1 if a check failed.
     """
     findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
@@ -48,6 +50,8 @@ def _check(session: Session) -> Iterator[Finding]:
     yield from check_data_dir(settings.data_dir, declarations)
     yield from check_roles(declarations)
     yield from security.check(settings)
+    started = [components()[name] for name in expected_components(settings.components)]
+    yield from check_outside(settings, started)
     try:
         yield from _on_the_bus(session)
         yield from broker.check_access(settings, declarations, session.login)
