@@ -6,12 +6,12 @@ account that is removed or changed is disconnected by the broker, which ends the
 
 import asyncio
 import hmac
-import logging
 import secrets
 from dataclasses import dataclass, field, replace
 
 from adapters.outside.attempts import Attempts
 from broker.errors import BrokerUnavailable, LoginRefused
+from broker.log import Log
 from broker.message import Publication
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.network import NetworkConnection
@@ -20,7 +20,7 @@ from broker.runtime.client_id import random_secret
 from broker.runtime.clock import PlantClock
 from broker.runtime.publisher import Publisher
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 COOKIE = "scaup-session"
 TOKEN_HEADER = "x-scaup-token"  # noqa: S105 - the name of a header
@@ -165,7 +165,7 @@ class SignIns:
             self.sign_out(min(self._sessions, key=lambda each: self._sessions[each].used_s))
         cookie = secrets.token_urlsafe(32)
         session = self._sessions[cookie] = SignedIn(bus, now_s)
-        log.info("%s signed in", name)
+        log.info("signed-in", "%(account)s signed in", account=name)
         return cookie, session
 
     def get(self, cookie: str | None) -> SignedIn | None:

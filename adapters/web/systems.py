@@ -51,6 +51,10 @@ class System(Protocol):
         ...
 
 
+class _Damped(msgspec.Struct, frozen=True):
+    """A law that replaced one that oscillated; nothing of it is needed."""
+
+
 class Glance(msgspec.Struct, frozen=True):
     """What is read of a room's state: quicker than all of it."""
 
@@ -58,6 +62,7 @@ class Glance(msgspec.Struct, frozen=True):
     error: float | None = None
     alarms: tuple[str, ...] = ()
     sensors_left_out: dict[str, str] = {}
+    oscillation: _Damped | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,9 @@ class Heating:
         yield _labelled("scaup_heating_alarms", "Alarms of rooms now", "alarm", alarms)
         alarmed = sum(bool(each.alarms) for each in states)
         yield GaugeMetricFamily("scaup_heating_rooms_with_alarm", "Rooms with an alarm.", alarmed)
-        oscillating = sum(any("oscillat" in alarm for alarm in each.alarms) for each in states)
-        yield GaugeMetricFamily("scaup_heating_rooms_oscillating", "Rooms whose loop oscillates.", oscillating)
+        damped = sum(each.oscillation is not None for each in states)
+        text = "Rooms whose loop oscillated, and is damped now."
+        yield GaugeMetricFamily("scaup_heating_rooms_oscillating", text, damped)
         left_out = Counter(reason for each in states for reason in each.sensors_left_out.values())
         yield _labelled("scaup_heating_sensors_left_out", "Sensors that are not trusted now", "reason", left_out)
         silent = len(self._rooms) - len(states)

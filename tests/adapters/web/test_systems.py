@@ -11,7 +11,7 @@ from adapters.web.systems import MOST_LABELS, SILENT_S, Charging, Energy, Fasten
 from broker.contract.charging.topics import ChargerState, ChargingSession, EndedBy, Running
 from broker.contract.energy.topics import Anomaly, Intervals, Quarter
 from broker.contract.fastening.topics import DriverLink, FasteningEvent, Happening
-from broker.contract.heating.topics import HeatingState
+from broker.contract.heating.topics import DampedOscillation, HeatingState
 from broker.errors import Rejected
 from broker.message import Message, encode
 from broker.mqtt.topics import matches
@@ -60,7 +60,9 @@ def test_rooms_in_band_include_both_ends_of_it() -> None:
 def test_alarms_and_sensors_left_out_are_counted_by_kind() -> None:
     heating = Heating()
     for name in ("a", "b"):
-        state = room(alarms=("no trustworthy sensor", "oscillating"), sensors_left_out={"s1": "stale", "s2": "stuck"})
+        damped = DampedOscillation(period_s=600, amplitude_c=0.5, gain_pct_c=10, reset_s=900)
+        left_out = {"s1": "stale", "s2": "stuck"}
+        state = room(alarms=("no trustworthy sensor",), oscillation=damped, sensors_left_out=left_out)
         give(heating, f"heating/{name}/state", state)
     values = found(heating)
     assert values["scaup_heating_alarms", "no trustworthy sensor"] == 2
