@@ -115,6 +115,10 @@ class LocalMosquitto:
     def reload(self) -> None:
         self.signal(signal.SIGHUP)
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._running is None else self._running.pid
+
     def signal(self, number: int) -> None:
         assert self._running is not None
         self._running.send_signal(number)

@@ -78,6 +78,9 @@ _NOT_AUTHORIZED = 0x87
 _SETUP = (
     "`make up` makes the operator's password: SCAUP_DATA_DIR must name its folder, or SCAUP_MQTT_USERNAME and _PASSWORD a login"
 )
+_RULES = (
+    "the role of this account does not allow it: `scaup account list` shows it. If it does, `make up` writes the rules again"
+)
 _COMPARE = "the password must be that of the running broker: compare SCAUP_DATA_DIR, SCAUP_MQTT_USERNAME and _PASSWORD"
 
 
@@ -118,5 +121,5 @@ def publication_refused(address: Address, topic: str, code: int) -> Refused:
     account = address.username
     why = "not authorized" if code == _NOT_AUTHORIZED else "refused"
     login = f"as {account!r}" if account else "without a login"
-    fix = "the broker's access rules do not let this account publish there: `make up` writes them again" if account else _SETUP
+    fix = _RULES if account else _SETUP
     return Refused(f"the broker refused a message to {topic} {login}: {why} (0x{code:02X})", fix)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from broker.launch.mosquitto import most_files
 from broker.log import VARIABLE, Log, configure
 from broker.runtime.settings import ROOT
 
@@ -21,10 +22,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 log = Log(__name__)
 
 
-MOST_FILES = 65_536
-"""Open files that each program may have, if the system allows so many: the listeners of `mosquitto.conf` all full."""
-
-
 def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
     """Start a supervisor; it detaches itself from this process.
 
@@ -32,9 +29,9 @@ def start_supervisor(configuration: Path, mark: str, autostart: bool) -> None:
         subprocess.SubprocessError: it does not start, or not in time; `reason` returns why.
         OSError: no process can be started now.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < most_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files(), hard))
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
     environment = supervisor_environment(os.environ, mark, autostart)
     subprocess.run(  # noqa: S603 - the command is made here

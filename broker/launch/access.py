@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from broker.contract.components.topics import REJECTED, STATE, WARNING
-from broker.contract.roles import Rights, Role, anonymous_rights, answer_filters, answer_patterns, is_further, rights
+from broker.contract.roles import STATISTICS, Rights, Role, anonymous_rights, answer_filters, answer_patterns, is_further, readable_filters, rights
 from broker.launch.accounts import Account
 from broker.mqtt.topics import covers
 from broker.runtime.declaration import Declaration
@@ -67,8 +67,8 @@ def _rights_of(declaration: Declaration, answered: set[str], further: tuple[str,
     publishes, reads = publish_filters(declaration), read_filters(declaration)
     if declaration.role is None:
         return Rights(tuple(publishes), tuple(reads))
-    reads += rights(declaration.role, declaration.name, further=further).reads
-    return Rights(tuple(publishes), tuple(reads), tuple(sorted(answered - set(reads))))
+    reads += (*readable_filters(), *further, STATISTICS)
+    return Rights(tuple(publishes), tuple(dict.fromkeys(reads)), tuple(sorted(answered - set(reads))))
 
 
 def _block(account: str | None, allowed: Rights) -> str:

@@ -14,6 +14,8 @@ from broker.launch.tls import CertificateFiles, Reach
 MQTT, TLS, CERTIFICATES, WEBSOCKETS, SECURE_WEBSOCKETS = 1883, 8883, 8884, 9001, 9002
 """Ports of the listeners in `mosquitto.conf`, and inside a container."""
 
+OTHER_FILES = 256
+"""Files that the broker may have open beside its connections, and room for connections that it is about to refuse."""
 _VARIABLES = {
     MQTT: "SCAUP_MQTT_PORT",
     TLS: "SCAUP_MQTT_TLS_PORT",
@@ -52,8 +54,9 @@ class Placement:
 
     The listeners bind to the addresses of `reach`, to every address if there is none (inside a container). Those in plain text
     bind to loopback only, unless `plaintext` allows more. There is no listener whose port is None. Origins of websockets are
-    checked only with `checks_origins`: by Mosquitto 2.1 and newer. `certificate` replaces the files in `mosquitto.conf`. `user`
-    is the system account that a broker started by root keeps.
+    checked only with `checks_origins`: by Mosquitto 2.1 and newer. `certificate` replaces the files in `mosquitto.conf`.
+    `files` is how many files the broker may have open, None where that is enough for full listeners. `user` is the system
+    account that a broker started by root keeps.
     """
 
     mqtt_port: int = MQTT
@@ -67,6 +70,7 @@ class Placement:
     plaintext: bool = False
     anonymous: bool = True
     certificate: CertificateFiles | None = None
+    files: int | None = None
     user: str | None = None
 
     def listeners(self) -> Iterator[Listener]:
@@ -92,13 +96,13 @@ class Placement:
 
 def render(text: str, placement: Placement) -> str:
     """Return the configuration for one machine, from the text of `mosquitto.conf`."""
-    common, blocks = _split(text)
+    wanted = list(placement.listeners())
+    known = {each.kind for each in wanted}
+    common, blocks = _split(_with_room(text, len(wanted), placement))
     if not placement.anonymous:
         common = [_login_required(line) for line in common]
     if placement.user:
         common.append(f"user {placement.user}")
-    wanted = list(placement.listeners())
-    known = {each.kind for each in wanted}
     blocks = {kind: _served(options, placement) for kind, options in blocks.items() if kind in known or kind not in _VARIABLES}
     if known != {MQTT}:
         common, blocks = _separate_logins(common, blocks, placement)
@@ -107,6 +111,17 @@ def render(text: str, placement: Placement) -> str:
         for each in (*(each for each in wanted if each.kind == kind), *others):
             common += ["", *_listener(each, options)]
     return _MADE + "\n".join(common) + "\n"
+
+
+def _with_room(text: str, listeners: int, placement: Placement) -> str:
+    """Lower the limits of connections, so that full listeners leave the broker files to open.
+
+    Mosquitto 2.0.11 has no rules at all after it could not open the access file again.
+    """
+    if placement.files is None:
+        return text
+    room = max(1, (placement.files - OTHER_FILES) // max(1, listeners))
+    return re.sub(r"^max_connections (\d+)", lambda found: f"max_connections {min(room, int(found[1]))}", text, flags=re.M)
 
 
 def _split(text: str) -> tuple[list[str], dict[int, list[str]]]:

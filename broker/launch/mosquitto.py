@@ -9,6 +9,7 @@ import ipaddress
 import os
 import pwd
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,9 @@ from broker.runtime.settings import ROOT, Settings, read_password
 
 OLDEST = (2, 0)
 """Oldest release that works: MQTT 5 with access rules that refuse by reason code."""
+
+MOST_FILES = 65_536
+"""Open files that are enough for full listeners on every address."""
 
 CONFIGURATION = "broker/mosquitto.conf"
 """Path of the rendered configuration, relative to the data directory."""
@@ -145,6 +149,7 @@ def native_placement(settings: Settings) -> Placement:
         placement(settings, is_set_up(settings), has_authority(settings)),
         checks_origins=settings.mqtt_ws_port is not None and _require()[1] >= _FIRST_TO_CHECK_ORIGINS,
         certificate=certificate_files(settings) if settings.tls_cert else None,
+        files=most_files(),
         user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None,
     )
 
@@ -168,6 +173,12 @@ def placement(settings: Settings, tls: bool, certificates: bool) -> Placement:
         plaintext=plaintext,
         anonymous=not plaintext,
     )
+
+
+def most_files() -> int:
+    """Return how many files a broker started by this user may have open: its limit is raised to that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
 
 
 def has_ipv6() -> bool:

@@ -2,9 +2,10 @@
 
 import asyncio
 import itertools
+import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from broker.launch.accounts import locked, new_account, write_accounts
 from broker.runtime.settings import read_password
 from tests import real_broker
 from tests.crowd import Small, connect_all
-from tests.real_broker import RealBroker
+from tests.real_broker import LocalMosquitto, RealBroker
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -76,6 +77,14 @@ PUBLISHES = {
 TRIED = {topic for topics in PUBLISHES.values() for topic in topics} | NOBODY
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _many_files() -> None:
+    """Let this process and the brokers that it starts open a file for each of the thousand clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4_096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4_096, hard))
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[RealBroker]:
     made = real_broker.create(tmp_path)
@@ -108,19 +117,21 @@ _numbers = itertools.count()
 
 
 @asynccontextmanager
-async def connected(broker: RealBroker, name: str, password: str | None, client: str = "") -> AsyncIterator[Small]:
+async def connected(
+    broker: RealBroker, name: str, password: str | None, client: str = "", host: str = "127.0.0.1"
+) -> AsyncIterator[Small]:
     made = Small(client or f"client-{next(_numbers)}", (name, password) if password else None)
-    await login(broker, made)
+    await login(broker, made, host)
     try:
         yield made
     finally:
         await made.close()
 
 
-async def login(broker: RealBroker, client: Small) -> None:
+async def login(broker: RealBroker, client: Small, host: str) -> None:
     """Connect, as soon as the broker accepts the login."""
     async with asyncio.timeout(15):
-        while await client.connect(broker.port, broker.host) != 0:
+        while await client.connect(broker.port, host) != 0:
             await client.close()
             await asyncio.sleep(0.02)
 
@@ -233,6 +244,36 @@ async def _change_accounts(broker: RealBroker, devices: list[Small], others: lis
     assert set(acknowledged) <= set(DONE)
     assert [each.name for each in everyone if each.lost] == ["cd0", "cd1"]
     assert len(set(watcher.received)) == len(watcher.received)
+
+
+def test_a_full_listener_leaves_the_other_and_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosquitto, "most_files", lambda: 300)
+    full = real_broker.create(tmp_path)
+    if not isinstance(full.process, LocalMosquitto):
+        pytest.skip("the limit of open files is that of a container here")
+    full.start()
+    assert full.process.pid is not None
+    resource.prlimit(full.process.pid, resource.RLIMIT_NOFILE, (300, 300))
+    clients = [Small(f"n{number}") for number in range(400)]
+
+    async def fill() -> tuple[list[int], int]:
+        async with AsyncExitStack() as stack:
+            reached = 0
+            for each in clients:
+                stack.push_async_callback(each.close)
+                with suppress(asyncio.IncompleteReadError, ConnectionError):
+                    reached += await each.connect(full.port) == 0
+            full.reload()
+            await asyncio.sleep(0.3)
+            other = await stack.enter_async_context(connected(full, "", None, host="::1"))
+            return [await each.publish("/actuators/x", b"{}") for each in (clients[0], other)], reached
+
+    try:
+        codes, reached = asyncio.run(fill())
+    finally:
+        full.stop()
+    assert codes == [REFUSED, REFUSED]
+    assert 10 < reached < 30
 
 
 async def report(client: Small, ended: asyncio.Event) -> None:

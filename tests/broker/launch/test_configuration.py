@@ -6,7 +6,7 @@ import pytest
 
 from broker.launch import mosquitto
 from broker.launch.configuration import Placement, render
-from broker.launch.tls import CertificateFiles
+from broker.launch.tls import CertificateFiles, Reach
 from broker.runtime.settings import ROOT, Settings
 
 ROOT_FILE = (ROOT / "mosquitto.conf").read_text()
@@ -99,3 +99,12 @@ def test_a_listener_of_the_user_needs_a_login_for_others(monkeypatch: pytest.Mon
     assert "allow_anonymous true" in inside.partition("listener 7883")[2]
     assert "allow_anonymous true" not in outside.partition("listener 7883")[2]
     assert "listener 7883 192.0.2.7" in outside
+
+
+@pytest.mark.parametrize(("files", "most"), [(None, 8000), (65_536, 8000), (4_096, 1_920), (1_024, 384), (100, 1)])
+def test_full_listeners_leave_the_broker_files_to_open(files: int | None, most: int) -> None:
+    text = "listener 1883\nmax_connections 8000\n"
+    places = Reach(loopback=("127.0.0.1", "::1"), outside=())
+    rendered = render(text, Placement(reach=places, files=files))
+    assert rendered.count(f"max_connections {most}\n") == 2
+    assert rendered.count("max_connections") == 2
