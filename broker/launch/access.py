@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from broker.contract.components.topics import REJECTED, STATE, WARNING
-from broker.contract.roles import STATISTICS, Rights, Role, anonymous_rights, answer_filters, answer_patterns, is_further, readable_filters, rights
+from broker.contract.roles import (
+    STATISTICS,
+    Rights,
+    Role,
+    anonymous_rights,
+    answer_filters,
+    answer_patterns,
+    is_further,
+    readable_filters,
+    rights,
+)
 from broker.launch.accounts import Account
 from broker.mqtt.topics import covers
 from broker.runtime.declaration import Declaration
