@@ -96,17 +96,15 @@ def test_backup_under_load_is_restored_and_balances(tmp_path: Path, own_broker: 
             second = backed_up(scaup(own_broker, "backup", str(folder)))
         publisher_is_recorded(own_broker)
         third = backed_up(scaup(own_broker, "backup", str(folder)))
-        fourth = backed_up(scaup(own_broker, "backup", str(folder)))
     assert 0 < first[0] < second[0]
-    assert first[0] < 4 * RATE_PER_S < third[0] <= fourth[0]
+    assert first[0] < 4 * RATE_PER_S < third[0]
     assert scaup(own_broker, "backup", str(folder), "--check").returncode == 0
     assert (folder / "files/credentials").is_dir()
     assert {each.stat().st_mode & 0o777 for each in (folder / "files/credentials").iterdir()} == {0o600}
 
     broker = restored_system(folder, tmp_path / "restored")
-    assert content(broker.settings.database, fourth[0]) == content(own_broker.settings.database, fourth[0])
+    assert content(broker.settings.database, third[0]) == content(own_broker.settings.database, third[0])
     assert secrets(broker.data_dir) == secrets(own_broker.data_dir)
-    assert scaup(broker, "restore", str(folder)).returncode == 1, "the data directory is not empty any more"
     try:
         broker.start()
         with recording(broker):
@@ -129,7 +127,7 @@ def test_killed_backups_leave_the_one_before_them(tmp_path: Path, own_broker: Re
     with under_load_and_recorder(own_broker, 6) as recorder:
         set_room(own_broker, 19)
         first = backed_up(scaup(own_broker, "backup", str(folder)))
-        for pause_s in (0.4, 0.7, 1.0):
+        for pause_s in (0.5, 1.0):
             process = start_backup(own_broker, folder)
             time.sleep(pause_s)
             process.kill()
