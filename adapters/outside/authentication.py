@@ -15,6 +15,8 @@ from broker.mqtt.topics import matches
 
 log = Log(__name__)
 
+REPORT_S = 60.0
+
 
 class Accounts(Protocol):
     """The broker's accounts: `broker.launch.accounts.Logins`."""
@@ -58,6 +60,7 @@ class Authenticator:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts, self._attempts = accounts, Attempts()
+        self._wrong, self._report_at_s = 0, 0.0
 
     def login(self, guest: Guest, authorization: Sequence[str], now_s: float) -> Account | Refused:
         """Return the account of a request, and note it on the connection.
@@ -86,10 +89,25 @@ class Authenticator:
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the accounts cannot be read: the log of this component says more")
         if account is None:
             self._attempts.wrong(name, guest.address, now_s)
+            self._report_wrong(name, guest.address, now_s)
             return Refused(HTTPStatus.UNAUTHORIZED, "name or password is wrong", {"WWW-Authenticate": CHALLENGE})
         self._attempts.right(name, guest.address)
         guest.account, guest.authorization = account, authorization[0]
         return account
+
+    def _report_wrong(self, name: str, address: str, now_s: float) -> None:
+        """Log wrong logins, once a minute at most: clients must not be able to fill the log."""
+        self._wrong += 1
+        if now_s >= self._report_at_s:
+            self._report_at_s = now_s + REPORT_S
+            log.warning(
+                "logins-wrong",
+                "%(count)d wrong logins, the last of %(name)r from %(address)s",
+                count=self._wrong,
+                name=name[:64],
+                address=address,
+            )
+            self._wrong = 0
 
     def is_current(self, guest: Guest) -> bool:
         """Return whether the account with which a guest has logged in still has the same password and rights."""

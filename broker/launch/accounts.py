@@ -104,7 +104,7 @@ class Logins:
     def _stamp(self, name: str) -> tuple[int, int, int] | None:
         try:
             found = (self._data_dir / CREDENTIALS / name).stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:  # what is wrong with it, `read_accounts` reports
             return None
         return (found.st_ino, found.st_mtime_ns, found.st_size)
 

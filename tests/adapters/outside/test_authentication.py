@@ -76,6 +76,16 @@ def test_a_connection_that_logged_in_goes_on_beside_a_guesser() -> None:
     assert status(authenticator.login(Guest("192.0.2.2"), header("vera", "right"), 0.0)) == 200
 
 
+def test_wrong_logins_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    authenticator = Authenticator(FakeAccounts())
+    for number in range(40):
+        guest, now_s = Guest(f"192.0.2.{number}"), 61.0 if number == 39 else 1.0
+        authenticator.login(guest, header("a'b" * 100, "wrong"), now_s)
+        authenticator.login(guest, header("vera", "wrong"), now_s)
+    assert [each.getMessage()[:16] for each in caplog.records] == ["1 wrong logins, ", "78 wrong logins,"]
+    assert all(len(each.getMessage()) < 130 for each in caplog.records)
+
+
 def test_no_login_is_no_wrong_login() -> None:
     authenticator, guest = Authenticator(FakeAccounts()), Guest("192.0.2.1")
     assert {status(authenticator.login(guest, [], 0.0)) for _ in range(1_000)} == {401}
