@@ -23,6 +23,8 @@ FOR_ALL = frozenset(("/health", "/openapi.json", "/docs"))
 """What every account may read."""
 BY_TOPIC = frozenset(("/data", "/status"))
 """What checks itself, by `require_topic`, for which of its things a device posts, and what a viewer with topics reads."""
+BY_SESSION = frozenset(("/sign-in", "/sign-out", "/publish"))
+"""What the web page posts: it signs in with an account, and the broker decides what that one may."""
 CHECK_S = 1.0
 """How often the account of an open websocket is checked."""
 ACCOUNT = "account"
@@ -151,7 +153,7 @@ def require_topic(request: Request, topic: str) -> None:
 def _check_role(account: Account, method: str, path: str) -> None:
     if method == "OPTIONS" or path in FOR_ALL:
         return
-    if method == "POST" and account.role is Role.VIEWER:
+    if method == "POST" and account.role is Role.VIEWER and path not in BY_SESSION:
         raise HttpError(403, f"{account.name} is a viewer, which may only read: post as a device or an operator")
     if method != "POST" and account.role is Role.DEVICE:
         raise HttpError(403, f"{account.name} is a device, which may only post: read as a viewer or an operator")

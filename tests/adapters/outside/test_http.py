@@ -93,6 +93,8 @@ async def served(world: World, plaintext: bool = False) -> AsyncIterator[Served]
         ("vera", "GET", "/slow", 200),
         ("part", "GET", "/data?ship=ship-8", 403),
         ("part", "GET", "/slow", 403),
+        ("vera", "POST", "/slow", 403),
+        ("vera", "POST", "/sign-in", 404),
         ("part", "GET", "/data", 200),
         ("part", "GET", "/health", 200),
         ("ship-7", "POST", "/slow", 403),
