@@ -1,7 +1,10 @@
 """TLS on a real broker: whom clients trust, whom the broker admits, and what a renewal and a revocation do while it runs."""
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +29,7 @@ from broker.launch.authority import Authority
 from broker.launch.credentials import write_private
 from broker.message import Publication
 from broker.mqtt.options import Address
-from broker.runtime.settings import read_password
+from broker.runtime.settings import Settings, read_password
 from tests import real_broker
 from tests.real_broker import RealBroker
 from tests.system.test_lifecycle import new_plant
@@ -57,6 +60,25 @@ def address(broker: RealBroker, **changes: Any) -> Address:
 def test_a_login_is_admitted_over_tls(secure_broker: RealBroker) -> None:
     with connected(address(secure_broker)) as bus:
         assert bus.retained("$SYS/broker/version")
+
+
+def test_a_component_works_over_tls(secure_broker: RealBroker, tmp_path: Path) -> None:
+    """As on another machine: it has its login and the authority from the environment, and no data directory."""
+    where = {"SCAUP_MQTT_HOST": "localhost", "SCAUP_MQTT_PORT": str(secure_broker.settings.mqtt_tls_port)}
+    login = {"SCAUP_MQTT_USERNAME": "heating", "SCAUP_MQTT_PASSWORD": read_password(secure_broker.data_dir, "heating") or ""}
+    given = {**where, **login, "SCAUP_MQTT_CA": str(secure_broker.data_dir / tls.AUTHORITY), "SCAUP_DATA_DIR": str(tmp_path)}
+    with connected(address(secure_broker)) as bus:
+        bus.subscribe("heating/far/state")
+        with subprocess.Popen([sys.executable, "-m", "controllers.heating"], env={**os.environ, **given}) as process:
+            try:
+                while not bus.retained("components/heating/state"):
+                    assert process.poll() is None
+                with connected(Address(host="localhost", port=secure_broker.port)) as near:
+                    assert near.try_publish(Publication(topic="/readings/far/temperature", payload=reading().payload)) < 0x80
+                topics = iter(lambda: getattr(bus.receive(20), "topic", None), None)
+                assert "heating/far/state" in topics
+            finally:
+                process.terminate()
 
 
 def test_without_a_login_nobody_is_admitted_over_tls(secure_broker: RealBroker) -> None:
@@ -243,6 +265,21 @@ def admitted(broker: RealBroker, pem: Path | None) -> bool:
     return codes == [0]
 
 
+def admitted_to_websockets(settings: Settings, account: str | None) -> bool:
+    """Return whether the broker accepts a connection over websockets with TLS."""
+    made, codes = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5, transport="websockets"), list[int]()
+    made.tls_set_context(ssl.create_default_context(cafile=str(settings.data_dir / tls.AUTHORITY)))
+    if account is not None:
+        made.username_pw_set(account, read_password(settings.data_dir, account))
+    made.on_connect = lambda _client, _data, _flags, code, _properties: codes.append(code.value)
+    assert settings.mqtt_ws_port is not None
+    made.connect("127.0.0.1", settings.mqtt_ws_port)
+    while not codes and made.loop(0.2) == paho.MQTT_ERR_SUCCESS:
+        pass
+    made.disconnect()
+    return codes == [0]
+
+
 def publish(client: paho.Client, topic: str) -> int:
     """Publish with QoS 1 and return the broker's reason code."""
     done, codes = threading.Event(), list[int]()
@@ -265,7 +302,8 @@ def subscribed(client: paho.Client, topic: str) -> None:
 
 
 def test_up_opens_only_tls_and_renews_while_it_runs(tmp_path: Path) -> None:
-    plant = new_plant(tmp_path.resolve(), SCAUP_BIND="0.0.0.0", SCAUP_COMPONENTS="recorder")
+    ws_port = str(real_broker.free_ports(1)[0])
+    plant = new_plant(tmp_path.resolve(), SCAUP_BIND="0.0.0.0", SCAUP_COMPONENTS="recorder", SCAUP_MQTT_WS_PORT=ws_port)
     settings, port = plant.settings, plant.settings.mqtt_port
     try:
         up = plant.make("up")
@@ -275,6 +313,7 @@ def test_up_opens_only_tls_and_renews_while_it_runs(tmp_path: Path) -> None:
         listening = {(each.laddr[1:2], each.laddr[:1]) for each in found}
         assert {address for used, address in listening if used == (port,)} <= {("127.0.0.1",), ("::1",)}
         assert ((settings.mqtt_tls_port,), ("0.0.0.0",)) in listening
+        assert [admitted_to_websockets(settings, name) for name in ("operator", None)] == [True, False]
         made = certificates.served(settings)
         with connected(settings.broker_address("operator")) as inside:
             for words in (["tls", "init", "--name", "plant.example"], ["tls", "renew"]):
