@@ -67,6 +67,7 @@ def test_a_component_works_over_tls(secure_broker: RealBroker, tmp_path: Path) -
     where = {"SCAUP_MQTT_HOST": "localhost", "SCAUP_MQTT_PORT": str(secure_broker.settings.mqtt_tls_port)}
     login = {"SCAUP_MQTT_USERNAME": "heating", "SCAUP_MQTT_PASSWORD": read_password(secure_broker.data_dir, "heating") or ""}
     given = {**where, **login, "SCAUP_MQTT_CA": str(secure_broker.data_dir / tls.AUTHORITY), "SCAUP_DATA_DIR": str(tmp_path)}
+    given["SCAUP_TIME_SCALE"] = "60"
     with connected(address(secure_broker)) as bus:
         bus.subscribe("heating/far/state")
         with subprocess.Popen([sys.executable, "-m", "controllers.heating"], env={**os.environ, **given}) as process:
