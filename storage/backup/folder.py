@@ -197,6 +197,7 @@ class BackupFolder:
         if shared:
             self._linked.add(name)
         else:
+            target.chmod(0o600)
             self._written[name] = size
 
     def _store(self, path: str, source: Path) -> FileCopy:

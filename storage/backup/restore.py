@@ -20,6 +20,8 @@ from storage.files import sync_file, sync_folder
 from storage.schema.views import read_files
 
 _COMPLETE = "complete"
+_NEW_SESSION = "INSERT INTO mqtt_session SELECT coalesce(max(session), 0) + 1, now() FROM mqtt_session"
+"""A broker that still has the session may repeat packet identifiers that were used since the backup: none is recognised."""
 _HARMLESS = {"lifecycle.lock", "lost+found"}
 _ROOM = 1.1
 """Free disk that is asked for, relative to the estimated size."""
@@ -108,6 +110,7 @@ def _fill_database(folder: Path, manifest: Manifest, connection: duckdb.DuckDBPy
         ((rows,),) = connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM {source}{order}").fetchall()
         if rows != part.rows:
             raise BackupFailed(f"{part.file} gave {rows:,} rows, it should have {part.rows:,}")
+    connection.execute(_NEW_SESSION)
     connection.execute("CHECKPOINT")
 
 

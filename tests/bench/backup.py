@@ -111,10 +111,14 @@ def backed_up(broker: RealBroker, folder: Path) -> tuple[float, tuple[int, float
     )
     took_s = time.monotonic() - began_s
     progress(done.stdout.strip())
-    found = re.search(r"up to ([\d,]+) .* with ([\d,.]+) MB written", done.stdout)
+    found = re.search(r"up to ([\d,]+) .* with ([\d,.]+) (kB|MB) written", done.stdout)
     if found is None:
         raise ValueError(done.stdout)
-    return took_s, (int(found[1].replace(",", "")), float(found[2].replace(",", ""))), began_s
+    return (
+        took_s,
+        (int(found[1].replace(",", "")), float(found[2].replace(",", "")) / (1 if found[3] == "MB" else 1000)),
+        began_s,
+    )
 
 
 def _restore(broker: RealBroker, folder: Path) -> float:

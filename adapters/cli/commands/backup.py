@@ -57,7 +57,7 @@ def _check(folder: Path, report: Report) -> str:
     manifest = check(folder, report)
     return (
         f"the backup of {manifest.at:%Y-%m-%d %H:%M:%S}Z is whole: messages up to {manifest.number:,}, "
-        f"{len(manifest.stored):,} files, {manifest.size / 1e6:,.1f} MB"
+        f"{len(manifest.stored):,} files, {_size(manifest.size)}"
     )
 
 
@@ -170,6 +170,9 @@ def _summary(outcome: "Outcome", before: "Manifest | None") -> str:
     linked = f", {outcome.linked:,} of the archive linked" if outcome.linked else ""
     return (
         f"backed up the messages up to {manifest.number:,} ({new:,} new), verified: {outcome.written:,} files with "
-        f"{outcome.written_bytes / 1e6:,.1f} MB written{linked}; the backup has {len(manifest.stored):,} files, "
-        f"{manifest.size / 1e6:,.1f} MB"
+        f"{_size(outcome.written_bytes)} written{linked}; the backup has {len(manifest.stored):,} files, {_size(manifest.size)}"
     )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
