@@ -7,13 +7,19 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.http.errors import BadRequest, HttpError, JsonResponse, Unavailable
+from adapters.client.errors import ClientError
+from adapters.http.errors import BadRequest, HttpError, JsonResponse, NotFound, Unavailable
 from adapters.http.resource import Resource, is_json, read_body
 from adapters.web.sign_in import COOKIE, IDLE_S, TOKEN_HEADER, SignedIn, SignIns, TooManyLogins, WrongLogin, has_token
+from broker.contract.charging import topics as charging
+from broker.contract.energy import topics as energy
+from broker.contract.fastening import topics as fastening
+from broker.contract.storage.topics import JSON
 from broker.errors import BrokerUnavailable, InvalidTopic, NotAllowed
 from broker.message import Publication
+from broker.stream import AnyStream
 
-LARGEST_BODY = 1024 * 1024
+LARGEST_BODY = 8 * 1024 * 1024
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -32,6 +38,14 @@ class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retain: bool = False
 
 
+REQUESTS: tuple[tuple[AnyStream, AnyStream, str], ...] = (
+    (fastening.REQUEST, fastening.ANSWER, "console"),
+    (charging.REQUEST, charging.ANSWER, "client"),
+    (energy.RAW, energy.ANSWER, "client"),
+)
+"""Streams of requests, those of their answers, and the level of the answer's topic that names who asked."""
+
+
 class Actions:
     """Answers the requests of a page that change something."""
 
@@ -45,6 +59,7 @@ class Actions:
             Resource("/sign-in", POST=self.sign_in),
             Resource("/sign-out", POST=self.sign_out),
             Resource("/publish", POST=self.publish),
+            Resource("/request", POST=self.request),
         ]
 
     async def session(self, request: Request) -> Response:
@@ -90,7 +105,7 @@ class Actions:
         wanted = await _read(request, Publish)
         begun_s = asyncio.get_running_loop().time()
         try:
-            await session.bus.publish(Publication(topic=wanted.topic, payload=wanted.payload.encode(), retain=wanted.retain))
+            await session.bus.deliver(Publication(topic=wanted.topic, payload=wanted.payload.encode(), retain=wanted.retain))
         except InvalidTopic as error:
             raise BadRequest(str(error)) from error
         except NotAllowed as error:
@@ -100,6 +115,24 @@ class Actions:
         took_ms = 1000 * (asyncio.get_running_loop().time() - begun_s)
         return JsonResponse({"topic": wanted.topic, "acknowledged_ms": round(took_ms, 1)}, headers=_FRESH)
 
+    async def request(self, request: Request) -> Response:
+        """Publish a request that a component answers, and answer with its answer.
+
+        Raises:
+            HttpError: as for `publish`; 404 for a topic that is none of requests, 503 without an answer.
+        """
+        session = self._require(request)
+        wanted = await _read(request, Publish)
+        answer_topic = _answer_topic(wanted.topic, session.bus.name)
+        publication = Publication(topic=wanted.topic, payload=wanted.payload.encode(), content_type=JSON)
+        try:
+            payload = await session.bus.request(publication, answer_topic)
+        except NotAllowed as error:
+            raise HttpError(403, f"{session.bus.name} may not publish to {wanted.topic[:200]}: {error}") from error
+        except ClientError as error:
+            raise Unavailable(str(error)) from error
+        return Response(payload, headers=_FRESH, media_type=JSON)
+
     def _require(self, request: Request) -> SignedIn:
         session = self._sign_ins.get(request.cookies.get(COOKIE))
         if session is None:
@@ -107,6 +140,19 @@ class Actions:
         if not has_token(session, request.headers.get(TOKEN_HEADER)):
             raise HttpError(403, f"the request has no valid {TOKEN_HEADER}: load the page again")
         return session
+
+
+def _answer_topic(topic: str, account: str) -> str:
+    """Return the topic of the answers to requests on `topic`. All pages of an account share one, and so a driver.
+
+    Raises:
+        NotFound: it is no topic of requests.
+    """
+    for asked, answered, level in REQUESTS:
+        if (levels := asked.template.parse(topic)) is not None:
+            named = {name: value for name, value in levels.items() if f"{{{name}}}" in answered.template.text}
+            return answered.template.topic(**{**named, level: f"{account}/web"})
+    raise NotFound(f"requests cannot be sent to {topic[:200]!r}")
 
 
 def _described(session: SignedIn | None) -> Response:

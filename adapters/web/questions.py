@@ -3,11 +3,15 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from broker.contract.charging import questions as charging
+from broker.contract.energy import questions as energy
+from broker.contract.fastening import questions as fastening
 from broker.contract.sql import Statement
 from broker.contract.storage import questions
 
@@ -53,6 +57,39 @@ class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
     rows: int = 50
     before: int | None = None
+
+
+class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Charging sessions that began or ended since an instant, s since 1970, of one charger or of all."""
+
+    from_s: float = msgspec.field(name="from")
+    charger: str | None = None
+
+
+class EnergyOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The energy of a ship between two instants, s since 1970."""
+
+    ship: str
+    from_s: float = msgspec.field(name="from")
+    until_s: float = msgspec.field(name="until")
+
+
+class Ship(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ship."""
+
+    ship: str
+
+
+class SerialOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A serial number."""
+
+    serial: str
+
+
+class PartOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part number, or all."""
+
+    part: str | None = None
 
 
 class Sql(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,6 +166,10 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def _instant(at_s: float) -> datetime:
+    return datetime.fromtimestamp(min(max(at_s, 0.0), 4e10), UTC)
+
+
 def _values(of: ValuesOf) -> Statement:
     return questions.values(of.topic, of.field, of.from_s, of.until_s, min(of.rows, MOST_ROWS))
 
@@ -139,4 +180,13 @@ QUESTIONS: dict[str, Question] = {
     "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number), _pairs),
     "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),
     "tables": Question(Nothing, lambda _: questions.tables()),
+    "charging.sessions": Question(Sessions, lambda of: charging.sessions(of.charger, _instant(of.from_s))),
+    "energy.ships": Question(Nothing, lambda _: energy.ships()),
+    "energy.extent": Question(Ship, lambda of: energy.extent(of.ship)),
+    "energy.quarters": Question(EnergyOf, lambda of: energy.quarters(of.ship, _instant(of.from_s), _instant(of.until_s))),
+    "energy.anomalies": Question(EnergyOf, lambda of: energy.anomalies(of.ship, _instant(of.from_s), _instant(of.until_s))),
+    "fastening.results": Question(SerialOf, lambda of: fastening.results(of.serial)),
+    "fastening.history": Question(SerialOf, lambda of: fastening.history(of.serial)),
+    "fastening.serials": Question(PartOf, lambda of: fastening.serials(of.part)),
+    "fastening.spc": Question(PartOf, lambda of: fastening.spc(of.part)),
 }

@@ -7,15 +7,20 @@ account that is removed or changed is disconnected by the broker, which ends the
 import asyncio
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from adapters.client.aio import AsyncExchange
+from adapters.client.errors import Unreachable
 from adapters.outside.attempts import Attempts
-from broker.errors import BrokerUnavailable, LoginRefused
+from broker.contract.roles import answer_filters
+from broker.errors import BrokerUnavailable, LoginRefused, NotAllowed, Rejected
 from broker.log import Log
-from broker.message import Publication
+from broker.message import Publication, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.network import NetworkConnection
-from broker.mqtt.options import Address, Options
+from broker.mqtt.options import Address, Options, Subscription
+from broker.mqtt.packets import Delivery
 from broker.runtime.client_id import random_secret
 from broker.runtime.clock import PlantClock
 from broker.runtime.publisher import Publisher
@@ -44,7 +49,7 @@ class TooManyLogins(Exception):
 
 
 class AccountBus(ConnectionListener):
-    """A connection to the broker as one account: it publishes, and carries requests that are answered.
+    """A connection to the broker as one account: it publishes, and sends requests that are answered.
 
     Attributes:
         name: the account.
@@ -53,10 +58,12 @@ class AccountBus(ConnectionListener):
 
     def __init__(self, address: Address, clock: PlantClock) -> None:
         self.name = address.username or ""
-        self._secret = random_secret()
-        self._publisher = Publisher(self.name, clock)
+        self._clock, self._publisher = clock, Publisher(self.name, clock)
+        self._exchanges: dict[str, AsyncExchange] = {}
         self._address = address
-        self._options = Options(client_id=f"web-{self.name}", secret=self._secret)
+        answers = (each.removesuffix("#") + f"{self.name}/#" for each in answer_filters())
+        subscriptions = tuple(Subscription(filter=each) for each in answers)
+        self._options = Options(client_id=f"web-{self.name}", secret=random_secret(), subscriptions=subscriptions)
         self._connection = Connection(address, self._options, self)
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -100,7 +107,39 @@ class AccountBus(ConnectionListener):
         """Note its loss."""
         self.lost_s = asyncio.get_running_loop().time()
 
-    async def publish(self, publication: Publication) -> None:
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Take answers."""
+        for delivery in deliveries:
+            exchange = self._exchanges.get(delivery.topic)
+            if exchange is not None:
+                with suppress(Rejected):
+                    exchange.take(read_message(delivery))
+
+    def publish(self, publication: Publication) -> None:
+        """Publish without waiting for the acknowledgement.
+
+        Raises:
+            InvalidTopic: the topic cannot be published to.
+        """
+        self._publisher.publish(publication, self._connection)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Check that the broker answers.
+
+        Raises:
+            BrokerUnavailable: it does not.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connection.ping()
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
+
+    def now_s(self) -> float:
+        """Return plant time in seconds."""
+        return self._clock.now_s()
+
+    async def deliver(self, publication: Publication, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Publish, and wait for the broker's acknowledgement.
 
         Raises:
@@ -109,10 +148,26 @@ class AccountBus(ConnectionListener):
             InvalidTopic: the topic cannot be published to.
         """
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._connection.deliver(self._publisher.stamped(publication))
         except TimeoutError:
-            raise BrokerUnavailable(f"the broker has not answered within {ANSWER_TIMEOUT_S:g} s") from None
+            raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
+
+    async def request(self, publication: Publication, answer_topic: str) -> bytes:
+        """Publish a request, and return the payload of its answer.
+
+        Raises:
+            NotAllowed: the access rules do not allow it.
+            ClientError: there is no answer.
+            InvalidTopic: the topic cannot be published to.
+        """
+        exchange = self._exchanges.setdefault(answer_topic, AsyncExchange(answer_topic))
+        try:
+            return (await exchange.request(self, publication, ANSWER_TIMEOUT_S)).final.message.payload
+        except Unreachable as error:
+            if isinstance(error.__cause__, NotAllowed):
+                raise error.__cause__ from None
+            raise
 
 
 @dataclass(slots=True)

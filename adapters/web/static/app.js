@@ -9,6 +9,10 @@ const VIEWS = [
   { path: "/topics", label: "Topics", tag: "topics-view", icon: "M4 6h16M8 12h12M8 18h12M4 6v12", load: () => import("./views/topics.js") },
   { path: "/timeline", label: "Timeline", tag: "timeline-view", icon: "M4 19V5M4 19h16M7 15l4-5 3 3 5-7", load: () => import("./views/timeline.js") },
   { path: "/heating", label: "Heating", tag: "heating-view", icon: "M12 21a6 6 0 0 0 6-6c0-4-3-5-4-9-3 2-3 4-3 6-1-1-2-2-2-3-2 2-3 4-3 6a6 6 0 0 0 6 6z", load: () => import("./views/heating.js") },
+  { path: "/fastening", label: "Fastening", tag: "fastening-view", icon: "M14 4l6 6-3 3-6-6zM11 7L4 14l-1 6 6-1 7-7", load: () => import("./views/fastening.js") },
+  { path: "/machines", label: "Machines", tag: "machines-view", icon: "M4 20V9l6 4V9l6 4V4h4v16zM8 16h2M14 16h2", load: () => import("./views/machines.js") },
+  { path: "/charging", label: "Charging", tag: "charging-view", icon: "M13 3L5 14h6l-1 7 8-11h-6z", load: () => import("./views/charging.js") },
+  { path: "/energy", label: "Energy", tag: "energy-view", icon: "M5 20V10M10 20V4M15 20v-7M20 20V8", load: () => import("./views/energy.js") },
   { path: "/sql", label: "SQL", tag: "sql-view", icon: "M5 7c0-2 14-2 14 0v10c0 2-14 2-14 0zM5 7c0 2 14 2 14 0M5 12c0 2 14 2 14 0", load: () => import("./views/sql.js") },
 ];
 

@@ -1,0 +1,46 @@
+/** The answer to a question, asked again when its parameters change, when the connection is back, and at a pause. */
+import { connection } from "./connection.js";
+
+export class Asked {
+  /** @type {any[] | null} Null before the first answer. */
+  rows = null;
+  /** @type {string | null} */
+  error = null;
+  key = "";
+  abort = new AbortController();
+
+  /** @param {string} name @param {() => void} onChange */
+  constructor(name, onChange) {
+    this.name = name;
+    this.onChange = onChange;
+  }
+
+  /** Ask, unless the same was asked already. @param {object} parameters */
+  want(parameters) {
+    const key = JSON.stringify(parameters);
+    if (key === this.key) return;
+    this.key = key;
+    this.rows = null;
+    this.ask();
+  }
+
+  /** Ask again. */
+  async ask() {
+    if (!this.key || !connection.open) return;
+    this.abort.abort();
+    const { signal } = (this.abort = new AbortController());
+    try {
+      const { rows } = await connection.ask(this.name, JSON.parse(this.key), signal);
+      this.rows = rows;
+      this.error = null;
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error = /** @type {Error} */ (error).message;
+    }
+    this.onChange();
+  }
+
+  stop() {
+    this.abort.abort();
+  }
+}

@@ -1,0 +1,98 @@
+/** All chargers now, and the charging sessions of a period. */
+import { Element, html, nothing } from "../element.js";
+import { Asked } from "../asked.js";
+import { LatestMessages } from "../latest.js";
+import { age, instant, number } from "../format.js";
+import { natural } from "../sorted.js";
+import { timeWindow } from "../window.js";
+import { download } from "../download.js";
+import "../time-range.js";
+
+/** Colour and word of a widget's display. */
+const DISPLAYS = { charging: ["red", "charging"], charging80: ["yellow", "80 % and more"], charged: ["green", "charged"], unavailable: ["off", "unavailable"] };
+const MOST_ROWS = 500;
+
+class ChargingView extends Element {
+  /** @type {LatestMessages} */
+  latest;
+  filter = "";
+  sessions = new Asked("charging.sessions", () => this.update());
+
+  begin() {
+    const query = new URLSearchParams(location.search);
+    this.filter = query.get("filter") ?? "";
+    if (!query.has("since") && timeWindow.live) timeWindow.since = "1d";
+    timeWindow.read(query);
+    this.latest = new LatestMessages(["chargers/+/state", "widgets/+/link"], () => this.update());
+    this.cleanups.push(() => this.latest.hide(), () => this.sessions.stop());
+    this.listen(timeWindow, "change", () => this.load());
+    this.every(5000, () => this.sessions.ask());
+    this.load();
+  }
+
+  load() {
+    const query = new URLSearchParams();
+    if (this.filter) query.set("filter", this.filter);
+    timeWindow.write(query);
+    history.replaceState(null, "", `/charging?${query}`);
+    this.sessions.want({ from: timeWindow.bounds().from });
+    this.update();
+  }
+
+  /** @param {string[]} texts */
+  wanted(texts) {
+    const wanted = this.filter.toLowerCase();
+    return !wanted || texts.some((each) => each.toLowerCase().includes(wanted));
+  }
+
+  template() {
+    const chargers = this.latest.under("chargers/", "/state").filter(({ levels, value }) => this.wanted([levels[1], value.widget ?? "", value.status ?? "", value.state])).sort((a, b) => natural(a.levels[1], b.levels[1]));
+    const online = chargers.filter((each) => each.value.state === "online").length;
+    return html`<div class="stack">
+      <section class="card"><header class="bar">
+          <label class="hidden-label" for="filter">Filter</label>
+          <input class="field grow" type="search" id="filter" placeholder="Charger, widget or state" .value=${this.filter} autocomplete="off" spellcheck="false"
+            @input=${(event) => { this.filter = event.target.value; this.load(); }}>
+          <span class="small soft" role="status">${number(chargers.length)} chargers, ${number(online)} online</span></header>
+        <div class="table tall"><table aria-label="Chargers">
+          <thead><tr><th>Charger</th><th>State</th><th class="number">State of charge</th><th>Display</th><th>Widget</th><th>Charging since</th></tr></thead>
+          <tbody>${chargers.slice(0, MOST_ROWS).map(({ levels, value }) => this.charger(levels[1], value))}</tbody></table>
+        ${chargers.length > MOST_ROWS ? html`<p class="empty">The first ${number(MOST_ROWS)} are shown: narrow the filter.</p>` : nothing}
+        ${chargers.length ? nothing : html`<p class="empty">${this.filter ? "No charger matches." : "No charger was ever connected."}</p>`}</div></section>
+      <time-range></time-range>
+      ${this.sessionTable()}
+    </div>`;
+  }
+
+  /** @param {string} id @param {any} state */
+  charger(id, state) {
+    const [colour, word] = DISPLAYS[state.status] ?? DISPLAYS.unavailable;
+    const linked = this.latest.all.get(`widgets/${state.widget}/link`)?.value?.connected;
+    return html`<tr><td><a href=${`/topics?${new URLSearchParams({ topic: `chargers/${id}/state` })}`}>${id}</a></td>
+      <td><span class="state ${state.state === "online" ? "ok" : "off"}">${state.state}</span></td>
+      <td class="number">${state.soc === null || state.soc === undefined ? "–" : html`<span class="meter" .style=${`--share:${state.soc}%`}></span> ${number(state.soc)} %`}</td>
+      <td><span class="led ${colour}"></span> ${word}</td>
+      <td>${state.widget}${linked ? nothing : html` <span class="soft">not connected</span>`}</td>
+      <td class="nowrap">${state.session ? instant(state.session.started_at) : html`<span class="soft">–</span>`}</td></tr>`;
+  }
+
+  sessionTable() {
+    const { rows, error } = this.sessions;
+    const shown = (rows ?? []).filter((each) => this.wanted([each.charger, each.widget, each.ended_by ?? "running"])).reverse();
+    const ended = shown.filter((each) => each.duration_s !== null);
+    const hours = ended.reduce((sum, each) => sum + each.duration_s, 0) / 3600;
+    return html`<section class="card"><header><h2>Sessions</h2>
+        <span class="soft small">${rows === null ? "Loading…" : `${number(shown.length)} sessions, ${number(hours, 1)} h of charging; times are plant time`}</span>
+        <button class="button plain" ?disabled=${!shown.length} @click=${() => download("sessions.csv", shown)}>CSV</button></header>
+      ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
+      <div class="table tall"><table aria-label="Sessions">
+        <thead><tr><th>Charger</th><th>Widget</th><th>Started</th><th>Ended</th><th class="number">From</th><th class="number">To</th><th class="number">Duration</th><th>Ended by</th></tr></thead>
+        <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td>${each.widget}</td><td class="nowrap">${instant(each.started_at)}</td>
+          <td class="nowrap">${each.ended_at ? instant(each.ended_at) : html`<span class="state ok">running</span>`}</td><td class="number">${number(each.soc_start)} %</td>
+          <td class="number">${each.soc_end === null ? "–" : `${number(each.soc_end)} %`}</td><td class="number">${each.duration_s === null ? "–" : `${number(each.duration_s / 60)} min`}</td><td>${each.ended_by ?? ""}</td></tr>`)}</tbody></table>
+        ${rows !== null && !shown.length ? html`<p class="empty">No session began or ended in this time.</p>` : nothing}
+        ${shown.length > MOST_ROWS ? html`<p class="empty">The newest ${number(MOST_ROWS)} are shown; the CSV has all.</p>` : nothing}</div></section>`;
+  }
+}
+
+customElements.define("charging-view", ChargingView);

@@ -1,0 +1,140 @@
+/** The screen of a bench: scan a serial number, fasten screw by screw, see at once whether each is in range. */
+import { Element, html, nothing } from "../element.js";
+import { Asked } from "../asked.js";
+import { LatestMessages } from "../latest.js";
+import { instant, number } from "../format.js";
+import { natural } from "../sorted.js";
+import { session } from "../session.js";
+
+const RUNNING = ["fastening", "reversing"];
+/** What the operator does next, by the state of the job. */
+const PROMPTS = { fastening: "Fasten the screw", reversing: "Out of range: loosen the screw", paused: "Paused", "paused out of range": "Paused: the screw is to be loosened", complete: "Job complete", idle: "Ready" };
+
+class FasteningView extends Element {
+  /** @type {LatestMessages} */
+  latest;
+  serials = new Asked("fastening.serials", () => this.update());
+  results = new Asked("fastening.history", () => this.update());
+  capability = new Asked("fastening.spc", () => this.update());
+  serial = "";
+  /** @type {string | null} */
+  error = null;
+
+  begin() {
+    this.latest = new LatestMessages(["fastening/+/job", "fastening/+/event", "torque/+/link"], () => this.arrived());
+    this.cleanups.push(() => this.latest.hide(), () => [this.serials, this.results, this.capability].forEach((each) => each.stop()));
+    this.serials.want({});
+    this.capability.want({});
+    requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLInputElement | null} */ (this.querySelector("#serial"))?.focus()));
+  }
+
+  get drivers() {
+    return this.latest.under("torque/", "/link").map((each) => each.levels[1]).sort(natural);
+  }
+
+  get driver() {
+    return decodeURIComponent(location.pathname.split("/")[2] ?? "") || this.drivers[0] || "driver-1";
+  }
+
+  /** @returns {any} */
+  get state() {
+    return this.latest.all.get(`fastening/${this.driver}/job`)?.value ?? null;
+  }
+
+  arrived() {
+    const job = this.state?.job;
+    if (job) this.results.want({ serial: job.serial });
+    const event = this.latest.all.get(`fastening/${this.driver}/event`);
+    if (event && event.at !== this.seen) {
+      this.seen = event.at;
+      clearTimeout(this.soon);
+      this.soon = setTimeout(() => { this.results.ask(); if (event.value.event === "job complete") { this.serials.ask(); this.capability.ask(); } }, 300);
+    }
+    this.update();
+  }
+
+  /** @param {string} action @param {string} [serial] */
+  async send(action, serial) {
+    this.error = null;
+    this.update();
+    try {
+      const request = { action, console: `${session.account ?? "page"} at the page`, ...(serial ? { serial } : {}) };
+      const answer = await session.post("/request", { topic: `fastening/${this.driver}/request`, payload: JSON.stringify(request) });
+      if (answer.error) this.error = answer.error.message;
+    } catch (error) {
+      this.error = /** @type {Error} */ (error).message;
+    }
+    this.update();
+  }
+
+  /** @param {SubmitEvent} event */
+  start(event) {
+    event.preventDefault();
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    const serial = String(new FormData(form).get("serial") ?? "").trim();
+    if (!serial) return;
+    this.send("start", serial).then(() => this.error ?? form.reset());
+  }
+
+  template() {
+    const driver = this.driver, state = this.state, job = state?.job, drivers = this.drivers;
+    const link = this.latest.all.get(`torque/${driver}/link`)?.value;
+    const running = job && RUNNING.includes(job.state);
+    return html`<div class="stack">
+      <form class="card bar bench-start" @submit=${(event) => this.start(event)}>
+        ${drivers.length > 1 ? html`<nav class="group" aria-label="Drivers">${drivers.map((each) => html`<a class="button" href=${`/fastening/${encodeURIComponent(each)}`} aria-current=${each === driver ? "page" : nothing} aria-pressed=${each === driver}>${each}</a>`)}</nav>` : html`<b>${driver}</b>`}
+        <span class="state ${link?.connected ? "ok" : "bad"}" title=${link?.error ?? ""}>${link ? (link.connected ? "connected" : "not connected") : "unknown"}</span>
+        <label class="hidden-label" for="serial">Serial number</label>
+        <input class="field grow large" id="serial" name="serial" placeholder="Scan or type a serial number" autocomplete="off" autocapitalize="characters" spellcheck="false" list="serials">
+        <datalist id="serials">${(this.serials.rows ?? []).slice(0, 200).map((each) => html`<option value=${each.serial}></option>`)}</datalist>
+        <button class="button main large">Start</button>
+      </form>
+      ${this.error ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
+      ${job ? this.bench(job, state.console, running) : html`<p class="card empty">No job has run on ${driver} yet.</p>`}
+      <div class="columns">${this.resultTable(job)}${this.capabilityTable()}</div>
+    </div>`;
+  }
+
+  /** @param {any} job @param {string | null} holder @param {boolean} running */
+  bench(job, holder, running) {
+    const step = job.steps[Math.min(job.at, job.steps.length - 1)];
+    const stored = new Map(job.results.map((each) => [each.step, each]));
+    const event = this.latest.all.get(`fastening/${this.driver}/event`)?.value;
+    const judged = event && event.job === job.id && ["in range", "out of range"].includes(event.event) ? event : null;
+    return html`<section class="card bench" aria-label="Job"><header><h2>${job.serial}</h2><span class="soft">${job.part_number} revision ${job.revision}${holder ? ` · held by ${holder}` : ""}</span></header>
+      <div class="body">
+        <ol class="steps" aria-label="Steps">${job.steps.map((each, index) => { const result = stored.get(each.step); return html`<li class=${result ? "done" : index === job.at && job.state !== "complete" ? "now" : ""} aria-current=${index === job.at && job.state !== "complete" ? "step" : nothing}><span class="hidden-label">step</span>${each.step}${result ? html`<small>${result.torque_nm}</small>` : nothing}</li>`; })}</ol>
+        <div class="bench-now" role="status" aria-live="polite">
+          <p class="bench-prompt">${PROMPTS[job.state] ?? job.state}</p>
+          ${job.state === "complete" ? html`<p class="verdict good">✓ All ${number(job.steps.length)} screws are in range</p>` : html`
+            <p class="bench-torque"><b>${step.target_nm}</b> N·m <span class="soft">${step.min_nm} to ${step.max_nm}</span></p>
+            <p class="soft">Step ${step.step} of ${job.steps.length}</p>
+            ${judged ? html`<p class="verdict ${judged.event === "in range" ? "good" : "wrong"}">${judged.event === "in range" ? "✓ In range" : "✗ Out of range"}: ${judged.torque_nm} N·m <span class="soft">step ${judged.step}</span></p>` : nothing}
+            ${event && event.event === "driver silent" ? html`<p class="verdict wrong">The driver does not answer: retry or cancel</p>` : nothing}`}
+        </div>
+        <div class="bar">${running ? html`<button class="button large" @click=${() => this.send("retry")}>Retry</button><button class="button large" @click=${() => this.send("pause")}>Pause</button><button class="button large" @click=${() => this.send("cancel")}>Cancel</button>` : nothing}
+          ${String(job.state).startsWith("paused") ? html`<button class="button main large" @click=${() => this.send("start", job.serial)}>Resume</button>` : nothing}</div>
+      </div></section>`;
+  }
+
+  /** @param {any} job */
+  resultTable(job) {
+    const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null).reverse();
+    return html`<section class="card"><header><h2>Results</h2><span class="soft small">${job ? job.serial : ""}</span></header>
+      <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th class="number">Range</th><th>Judgement</th><th>Recorded</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td><td class="number soft">${each.min_nm} to ${each.max_nm}</td>
+        <td><span class="state ${each.event === "in range" ? "ok" : "bad"}">${each.event}</span></td><td class="nowrap soft">${instant(each.received_at)}</td></tr>`)}</tbody></table>
+      ${rows.length ? nothing : html`<p class="empty">No screw was fastened yet.</p>`}</div></section>`;
+  }
+
+  capabilityTable() {
+    const rows = this.capability.rows ?? [];
+    return html`<section class="card"><header><h2>Capability</h2><span class="soft small">of all recorded screws</span></header>
+      <div class="table tall"><table aria-label="Capability"><thead><tr><th>Part</th><th class="number">Step</th><th class="number">n</th><th class="number">Mean</th><th class="number">Cp</th><th class="number">Cpk</th><th class="number">Out of range</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr><td class="nowrap">${each.part_number} ${each.revision}</td><td class="number">${each.step}</td><td class="number">${number(each.n)}</td><td class="number">${number(each.mean_nm, 2)} N·m</td>
+        <td class="number">${number(each.cp, 2)}</td><td class="number">${number(each.cpk, 2)}</td><td class="number">${number(each.out_of_range_pct, 1)} %</td></tr>`)}</tbody></table>
+      ${rows.length ? nothing : html`<p class="empty">Nothing is recorded yet.</p>`}</div></section>`;
+  }
+}
+
+customElements.define("fastening-view", FasteningView);
