@@ -281,6 +281,16 @@ def admitted_to_websockets(settings: Settings, account: str | None) -> bool:
     return codes == [0]
 
 
+def shown_passwords(data_dir: Path) -> list[str]:
+    """Return where a generated password shows: in a command line, a log, or a file beside the credentials."""
+    known = [read_password(data_dir, name) for name in ("operator", "recorder", "device")]
+    assert all(known)
+    places = {f"process {each.pid}": " ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])}
+    files = (each for each in data_dir.rglob("*") if each.is_file() and each.parent.name != "credentials")
+    places |= {str(each): each.read_bytes().decode(errors="replace") for each in files}
+    return [place for place, text in places.items() if any(password in text for password in known if password)]
+
+
 def publish(client: paho.Client, topic: str) -> int:
     """Publish with QoS 1 and return the broker's reason code."""
     done, codes = threading.Event(), list[int]()
@@ -315,6 +325,7 @@ def test_up_opens_only_tls_and_renews_while_it_runs(tmp_path: Path) -> None:
         assert {address for used, address in listening if used == (port,)} <= {("127.0.0.1",), ("::1",)}
         assert ((settings.mqtt_tls_port,), ("0.0.0.0",)) in listening
         assert [admitted_to_websockets(settings, name) for name in ("operator", None)] == [True, False]
+        assert shown_passwords(settings.data_dir) == []
         made = certificates.served(settings)
         with connected(settings.broker_address("operator")) as inside:
             for words in (["tls", "init", "--name", "plant.example"], ["tls", "renew"]):
