@@ -141,7 +141,7 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
         ({"level": 100, "temperature": 21.4}, 60, []),
         ({"level": 100, "temperature": 21.6}, 180, []),
         ({"level": 0, "temperature": 22.6}, 60, ["too warm with a closed valve for 60 min"]),
-        ({"mode": "window open", "level": 0}, 20, ["window: open for 20 min"]),
+        ({"mode": "window open", "level": 0}, 20, ["window: valve closed for 20 min"]),
         ({"mode": "safe", "temperature": None}, 600, ["sensors: none to be trusted for 10 h"]),
         ({"identified": {"transport_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
         ({"identified": {"transport_s": 240.0}}, 10, []),
@@ -172,7 +172,7 @@ def test_the_table_fits_80_columns_with_its_remarks(scaup: Scaup, recorder: Fake
     lines = scaup("heating", "report", "--since", SINCE, "-o", "table").stdout.splitlines()
     assert max(map(len, lines)) <= 80
     remarks = " ".join(map(str.strip, lines))
-    assert "not enough power: valve at 100 % for 3 h, window: open for 3 h" in remarks
+    assert "not enough power: valve at 100 % for 3 h, window: valve closed for 3 h" in remarks
     assert "sensor-3 far from the others" in remarks
 
 

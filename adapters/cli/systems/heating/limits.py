@@ -20,7 +20,7 @@ def limits(row: Mapping[str, Any]) -> list[str]:
     causes = [
         (row["low_power_h"], LEAST_POWER_H, f"not enough power: valve at 100 % for {duration(row['low_power_h'])}"),
         (row["warm_h"], LEAST_H, f"too warm with a closed valve for {duration(row['warm_h'])}"),
-        (row["window_h"], LEAST_H, f"window: open for {duration(row['window_h'])}"),
+        (row["window_h"], LEAST_H, f"window: valve closed for {duration(row['window_h'])}"),
         (row["backed_off_h"], LEAST_H, f"oscillation: backed off for {duration(row['backed_off_h'])}"),
         (row["blind_h"], LEAST_H, f"sensors: none to be trusted for {duration(row['blind_h'])}"),
     ]
