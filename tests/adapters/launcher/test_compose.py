@@ -3,12 +3,17 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
 from adapters.client.errors import Failed
-from adapters.launcher import compose
+from adapters.launcher import accounts, compose
+from adapters.launcher.__main__ import steps
 from adapters.launcher.compose import Compose, published_ports
+from broker.contract.roles import Role
 from broker.launch import certificates, mosquitto
+from broker.launch.accounts import Logins
 from broker.runtime.settings import Settings, read_password
 
 
@@ -134,3 +139,39 @@ def test_failed_migration_in_a_container_names_the_way_back(tmp_path: Path, monk
     with pytest.raises(Failed, match="migration 7 failed") as caught:
         made._migrate({})
     assert "go back" in caught.value.fix
+
+
+def test_account_changes_on_the_volume_and_the_broker_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, ...]] = []
+    outcome = accounts.Outcome(password="secret")
+
+    def compose_command(_self: Compose, *words: str, **_given: object) -> str:
+        called.append(words)
+        if words[0] == "ps":
+            return '{"Service":"broker","Name":"scaup-broker-1"}\n'
+        return msgspec.json.encode(outcome).decode() if words[0] == "run" else ""
+
+    monkeypatch.setenv("RUNTIME", "docker")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(Compose, "_compose", compose_command)
+    monkeypatch.setattr(accounts, "_login_works", lambda *_: True)
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
+    change = accounts.Change(action=accounts.Action.ADD, name="office", role=Role.DEVICE)
+    assert accounts.request(settings, change) == (outcome, accounts.Effect.NOW)
+    (run,) = [words for words in called if words[0] == "run"]
+    assert run[-5:-1] == ("python", "-m", "adapters.launcher", "account")
+    assert msgspec.json.decode(run[-1], type=accounts.Change) == change
+    assert ("kill", "--signal", "HUP", "broker") in called
+    assert not (tmp_path / "credentials").exists()
+    outcome = accounts.Outcome(error="there is none", fix="add it")
+    with pytest.raises(Failed, match="there is none"):
+        accounts.request(settings, change)
+
+
+def test_a_step_in_a_container_answers_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path))
+    change = msgspec.json.encode(accounts.Change(action=accounts.Action.ADD, name="office")).decode()
+    result = CliRunner().invoke(steps, ["account", change])
+    outcome = msgspec.json.decode(result.stdout, type=accounts.Outcome)
+    assert outcome.password
+    assert Logins(tmp_path).verify("office", outcome.password) is not None
