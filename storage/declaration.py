@@ -1,5 +1,6 @@
 """The recorder's declaration: its topics and settings."""
 
+from broker.contract import device_filters
 from broker.contract.storage import topics as storage
 from broker.runtime.declaration import Declaration, Variable
 
@@ -23,6 +24,7 @@ DECLARATION = Declaration(
     name="recorder",
     summary="records every message, answers SQL about it",
     reads=("#",),
+    publishes_also=device_filters(),  # to remove what devices let the broker retain beyond a limit
     publishes=(storage.STATS, storage.ANSWER, storage.DRIFT, storage.HANDOVER),
     variables=(MEMORY, MIN_FREE, RETENTION),
 )

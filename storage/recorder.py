@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from broker.admission import TokenBucket
 from broker.contract.storage.topics import ANSWER, CANCEL, DRIFT, QUERY, REQUEST, STATS, Drift
 from broker.errors import InvalidTopic, Rejected
 from broker.log import Log
@@ -24,6 +26,7 @@ from storage.database.database import Database
 from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
 from storage.errors import StorageError
 from storage.ingest.handover import SessionHandover
+from storage.ingest.retained import RetainedLimits
 from storage.ingest.session import RecordingSession, session_options
 from storage.ingest.stats import Stats
 from storage.query.answers import may_answer
@@ -36,6 +39,8 @@ from storage.retention.requests import Requests
 log = Log(__name__)
 
 DELIVER_S = 5.0
+REMOVE_EVERY_S, REMOVED_AT_ONCE = 0.1, 500
+"""How fast retained messages beyond the limits are removed; devices of one second must not fill the queue of publications."""
 
 
 class Recorder:
@@ -55,6 +60,7 @@ class Recorder:
         read_policy(policy)
         self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
         self._stats = Stats()
+        self._retained, self._refusals = RetainedLimits(), TokenBucket(burst=20, per_s=0.2)
         self._address, self._data_dir = settings.broker_address(DECLARATION.name), settings.data_dir
         self._options = session_options(_secret(settings.data_dir))
         self._clock = WallClock()
@@ -79,7 +85,12 @@ class Recorder:
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
         """Record, answer and report until cancelled; then finish the last batch, stop all queries and close the database."""
         self._bus = bus
-        work = (self._session.run(working, self._take_over), self._report(bus), self._maintenance.run_daily())
+        work = (
+            self._session.run(working, self._take_over),
+            self._report(bus),
+            self._remove_retained(bus),
+            self._maintenance.run_daily(),
+        )
         tasks = {asyncio.create_task(each) for each in work}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -124,6 +135,21 @@ class Recorder:
                 self._submit(received.delivery)
             elif received.delivery.topic == CANCEL.template.text:
                 self._cancel(received.delivery)
+            elif received.delivery.retain:
+                self._count_retained(received.delivery)
+
+    def _count_retained(self, delivery: Delivery) -> None:
+        """Reject a device's retained message where it has too many; the first of a burst are reported."""
+        reason = self._retained.take(delivery.topic, len(delivery.payload))
+        if reason is not None and self._refusals.take(time.monotonic()):
+            self._bus.publish(rejection(DECLARATION.name, delivery.topic, delivery.payload, reason))
+
+    async def _remove_retained(self, bus: Bus) -> None:
+        """Remove what is beyond the limits from the broker, a part at a time."""
+        while True:
+            await asyncio.sleep(REMOVE_EVERY_S)
+            for topic in self._retained.to_remove(REMOVED_AT_ONCE):
+                bus.publish(Publication(topic=topic, payload=b"", retain=True))
 
     def _submit(self, delivery: Delivery) -> None:
         try:

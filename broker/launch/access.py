@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from broker.contract import device_filters
 from broker.contract.components.topics import REJECTED, STATE, WARNING
 from broker.contract.roles import (
     STATISTICS,
@@ -75,6 +76,8 @@ def answers_of(declaration: Declaration) -> set[str]:
 def _rights_of(declaration: Declaration, answered: set[str], further: tuple[str, ...]) -> Rights:
     """Return what a component may do. Nothing is hidden from one that may publish it: a denial is of both."""
     publishes, reads = publish_filters(declaration), read_filters(declaration)
+    if set(device_filters()) <= set(declaration.publishes_also):  # whatever devices publish
+        publishes += further
     if declaration.role is None:
         return Rights(tuple(publishes), tuple(reads))
     reads += (*readable_filters(), *further, STATISTICS)

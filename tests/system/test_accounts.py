@@ -23,6 +23,7 @@ from broker.runtime.settings import read_password
 from tests import real_broker
 from tests.crowd import Small, connect_all
 from tests.real_broker import LocalMosquitto, RealBroker
+from tests.system.test_recorder import RecorderProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -291,3 +292,35 @@ async def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "not in time"
         await asyncio.sleep(0.02)
+
+
+def test_retained_messages_of_a_device_are_bounded(broker: RealBroker) -> None:
+    password = add(broker, "office", Role.DEVICE)
+    recorder = RecorderProcess(broker)
+    recorder.start()
+    recorder.wait_until_online()
+    broker.reload()
+
+    async def retain() -> tuple[int, list[bytes]]:
+        async with connected(broker, "", None) as watcher, connected(broker, "office", password) as device:
+            await watcher.subscribe("rejected/recorder")
+            for first in range(0, 3_000, 500):
+                each = range(first, first + 500)
+                await asyncio.gather(*(device.publish(f"/readings/office/{n}", b"x", retain=True) for n in each))
+            kept, limit_s = 0, time.monotonic() + 20
+            while kept != 1_000 and time.monotonic() < limit_s:
+                await asyncio.sleep(0.2)
+                async with connected(broker, "", None) as newcomer:
+                    await newcomer.subscribe("/readings/#")
+                    await newcomer.subscribe("end")
+                    kept = len(newcomer.received)
+            return kept, [payload for _, payload in watcher.received]
+
+    try:
+        kept, rejected = asyncio.run(retain())
+    finally:
+        assert recorder.stop() == 0
+    assert kept == 1_000
+    assert b"retained messages" in rejected[0]
+    assert len(rejected) < 30
+    assert recorder.rows("SELECT count(*) FROM messages WHERE topic LIKE '/readings/office/%' AND payload = 'x'") == [(3_000,)]
