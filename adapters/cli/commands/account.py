@@ -1,4 +1,4 @@
-"""`scaup account`: Accounts of people and devices: add, list and remove them, make new passwords."""
+"""`scaup account`: Add, list and remove accounts of people and devices; make new passwords."""
 
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,12 @@ def account() -> None:
     """  # noqa: D301 - click's mark for lines that are not wrapped
 
 
-@account.command()
+@account.command(
+    epilog=examples(
+        "scaup account add room-7 --role device",
+        "scaup account add gateway --role device --topics '/readings/+/temperature' --topics 'press/4/#'",
+    )
+)
 @click.argument("name")
 @click.option("--role", type=click.Choice([each.value for each in Role]), required=True, help="What it is for, see above.")
 @click.option(
@@ -88,7 +93,7 @@ def add(name: str, role: str, topics: tuple[str, ...], certificate: bool) -> Non
     _report(effect, f"{name} is {_with_article(role)}; {_print_secret(outcome)}")
 
 
-@account.command("list")
+@account.command("list", epilog=examples("scaup account list -o json"))
 @output_options
 def list_(output: Output) -> None:
     """List the accounts that were added. The command line's own is `operator`, with the rights of an admin."""
@@ -101,7 +106,7 @@ def list_(output: Output) -> None:
     output.write(Rows(_COLUMNS, rows))
 
 
-@account.command()
+@account.command(epilog=examples("scaup account remove room-7"))
 @click.argument("name", type=AccountName())
 def remove(name: str) -> None:
     """Remove an account. Its connections end; one with a certificate may stay open, without any rights."""
@@ -111,7 +116,7 @@ def remove(name: str) -> None:
     _report(effect, f"{name} is removed")
 
 
-@account.command()
+@account.command(epilog=examples("scaup account password room-7 > room-7.password"))
 @click.argument("name", type=AccountName())
 @_certificate
 def password(name: str, certificate: bool) -> None:
