@@ -150,10 +150,18 @@ class Compose:
         self._compose("down", "--remove-orphans")
         return True
 
-    def step(self, *words: str) -> str:
-        """Run a step of `python -m adapters.launcher` on the volume, and return what it prints."""
+    def build(self) -> None:
+        """Build the image of this release, while another one may run.
+
+        Raises:
+            ClientError: it cannot be built.
+        """
         self._check()
         self._compose("build", "--quiet", SETUP)
+
+    def step(self, *words: str) -> str:
+        """Run a step of `python -m adapters.launcher` on the volume, and return what it prints."""
+        self.build()
         command = ("python", "-m", "adapters.launcher", *words)
         return self._compose("run", "--rm", "--no-deps", "-T", SETUP, *command)
 

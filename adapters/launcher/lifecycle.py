@@ -86,6 +86,8 @@ def _stop_earlier_release(settings: Settings, runtime: Runtime) -> None:
     if runtime.running() and (change := upgrade.change(settings)) is not None:
         upgrade.check_room(settings)
         click.echo(f"upgrading {change}", err=True)
+        if isinstance(runtime, Compose):
+            runtime.build()  # takes minutes, and may fail: the release before runs on meanwhile
         _stop(settings, [runtime])
 
 

@@ -25,8 +25,6 @@ from storage.schema.views import read_files
 
 PART_NUMBERS = 1_000_000
 """Messages in one file at most: sorting their rows has to fit into the database's memory."""
-SMALL_PART = 100_000
-"""A last range with fewer messages is written again together with what follows, so that there are not many small files."""
 SNAPSHOT = "snapshot.json"
 ARCHIVE = "archive"
 
@@ -144,8 +142,10 @@ class SnapshotWriter:
     def _ranges(self, tables: list[_Table], held: set[HeldPart], number: int) -> list[tuple[int, int]]:
         """Return the ranges of the backup, and further ones for the live rows that are in none of them."""
         known = sorted({(each.first, each.last) for each in held if 0 < each.first <= each.last <= number})
-        if known and known[-1][1] - known[-1][0] + 1 < SMALL_PART:
-            known.pop()
+        new = number - known[-1][1] if known else 0
+        while known and new and (size := known[-1][1] - known[-1][0] + 1) <= min(new, PART_NUMBERS - new):
+            known.pop()  # joined with what is new: so each range is larger than the next, and they are few
+            new += size
         blocks: set[int] = set()
         for table in tables:
             sql = f"SELECT DISTINCT number // {PART_NUMBERS} FROM {table.sql} WHERE number <= {number}"

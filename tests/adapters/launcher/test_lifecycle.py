@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 from adapters.cli.main import cli
 from adapters.client.errors import Failed, WrongUsage
-from adapters.launcher import lifecycle, preflight
+from adapters.launcher import lifecycle, preflight, upgrade
 from adapters.launcher.__main__ import main, runs
+from adapters.launcher.compose import Compose
 from adapters.launcher.runtime import columns
 from broker.runtime.settings import Settings
 
@@ -90,3 +91,36 @@ def test_failed_step_names_the_fix(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_columns_are_aligned() -> None:
     assert columns([("a", "bb", ""), ("ccc", "d", "e")]) == ["a    bb", "ccc  d   e"]
+
+
+def test_earlier_release_is_stopped_after_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
+    monkeypatch.setattr(Compose, "running", lambda _: True)
+    monkeypatch.setattr(upgrade, "_commit", lambda: "")
+    monkeypatch.setattr(Compose, "build", lambda _: done.append("build"))
+    monkeypatch.setattr(lifecycle, "_stop", lambda *_: done.append("stop"))
+    runtime = Compose(settings=settings, components=())
+    lifecycle._stop_earlier_release(settings, runtime)
+    assert done == ["build", "stop"]
+    upgrade.note(settings)
+    lifecycle._stop_earlier_release(settings, runtime)
+    assert done == ["build", "stop"], "this release runs already"
+
+
+def test_upgrade_without_room_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
+    settings.database.write_bytes(b"database")
+    monkeypatch.setattr(upgrade, "_ROOM", 1e15)
+    monkeypatch.setattr(upgrade, "_commit", lambda: "")
+    monkeypatch.setattr(Compose, "running", lambda _: True)
+    with pytest.raises(Failed, match="the upgrade needs") as caught:
+        lifecycle._stop_earlier_release(settings, Compose(settings=settings, components=()))
+    assert "goes on" in caught.value.fix
+
+
+def test_unfinished_restore_is_named(tmp_path: Path) -> None:
+    (tmp_path / "restoring").mkdir()
+    with pytest.raises(Failed, match="interrupted") as caught:
+        lifecycle._refuse_unfinished_restore(Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}))
+    assert "scaup restore" in caught.value.fix

@@ -67,7 +67,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "PART_NUMBERS", 20)
-    monkeypatch.setattr(snapshots, "SMALL_PART", 5)
 
 
 def restored_content(backup: Path, database: Path) -> dict[str, tuple[int, int]]:
@@ -107,6 +106,17 @@ def test_later_run_writes_only_what_is_new(past: Past, backups: Backups, empty: 
     again = backups.run()
     assert again.written_bytes == 0, again
     assert {each.file for each in again.manifest.parts} == {each.file for each in second.manifest.parts}
+
+
+def test_small_ranges_are_joined(past: Past, backups: Backups, empty: Path) -> None:
+    sizes = []
+    for hour in range(9):
+        past.record(TODAY, a_day(1)[:1], hour)
+        parts = [each for each in backups.run().manifest.parts if each.table == "messages"]
+        assert sum(each.rows for each in parts) == hour + 1
+        sizes.append([each.rows for each in parts])
+    assert sizes == [[1], [2], [2, 1], [4], [4, 1], [4, 2], [4, 2, 1], [8], [8, 1]]
+    assert restored_content(backups.path, empty) == content(past.database)
 
 
 def test_archived_expired_and_restored_days_are_followed(
