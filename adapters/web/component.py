@@ -1,8 +1,9 @@
 """The web component on the bus: it keeps what the system reports about itself, and answers requests from that."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -24,15 +25,17 @@ from adapters.web.broker import BrokerFigures
 from adapters.web.certificate import Certificate
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
+from adapters.web.live import LiveTopics
 from adapters.web.overview import Overview
 from adapters.web.page import Page, WrongRequest
-from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql
+from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql, message_of
 from adapters.web.routes import Routes
 from adapters.web.sign_in import SignIns
 from adapters.web.systems import systems
 from adapters.web.tap import Tap
 from adapters.web.watch import Watch
 from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.storage import questions
 from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
 from broker.message import Message, Publication
@@ -40,6 +43,8 @@ from broker.runtime.component import Bus
 from broker.runtime.settings import Settings, release
 
 TIMEOUT_S, SQL_TIMEOUT_S = 20.0, 60.0
+RECALLED_S = 24 * 3600.0
+"""A page shows topics that had a message within this time."""
 
 
 class Web:
@@ -56,6 +61,7 @@ class Web:
         self._listening, self._tap, self._sign_ins = listening, tap, sign_ins
         own = ComponentState(Presence.ONLINE, "", release())
         self._overview = Overview((CLIENT, own), settings.components if settings else ())
+        tap.recall = self._recall
         self._broker, self._systems = BrokerFigures(), systems()
         self._recorder, self._watch = RecorderClient(CLIENT), BrokerWatch()
         self._recording = Watch(self._recorder)
@@ -116,7 +122,39 @@ class Web:
         await socket.accept()
         account = account_of(socket)
         ask = self._ask if account is None or may_query(account) else self._ask_without_sql
-        await Page(socket, self._tap, ask).run()
+        await Page(socket, self._tap, ask, self._past, self._interruptions).run()
+
+    async def _past(self, at_s: float) -> LiveTopics:
+        """Return all topics as of an instant.
+
+        Raises:
+            ClientError: the recorder cannot answer.
+        """
+        topics = LiveTopics()
+        for message, arrived_s in await self._last(at_s, 0.0):
+            topics.take(message, arrived_s)
+        return topics
+
+    async def _recall(self) -> list[tuple[Message, float]]:
+        """Return the last message of each topic of the last day.
+
+        Raises:
+            ClientError: the recorder cannot answer.
+        """
+        now_s = time.time()
+        return await self._last(now_s, now_s - RECALLED_S)
+
+    async def _last(self, at_s: float, since_s: float) -> list[tuple[Message, float]]:
+        if self._bus is None:
+            return []
+        statement = questions.as_of(["#"], at_s, since_s)
+        request = QueryRequest(sql=statement.sql, parameters=statement.parameters, timeout_s=TIMEOUT_S)
+        return [(message_of(row), row["at_s"]) for row in await self._recorder.query(self._bus, request, TIMEOUT_S)]
+
+    def _interruptions(self) -> list[str]:
+        if self._tap.is_lost():
+            return ["The broker cannot be reached: what happens now is not seen here."]
+        return self._overview.interruptions(datetime.now(UTC))
 
     async def _ask_without_sql(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         if name == "sql":

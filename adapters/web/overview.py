@@ -18,6 +18,8 @@ from broker.message import Message
 RECORDER = "recorder"
 OLDEST_STATS_S = 10.0
 """The recorder reports once a second: after this time it is silent."""
+SILENT_S = 2.5
+"""A page shows earlier that the recorder is silent."""
 MOST_COMPONENTS = 200
 
 
@@ -114,6 +116,17 @@ class Overview:
                 yield Status.WARNING, f"{name}: {each.current_warning}"
         if self.needs(RECORDER):
             yield from self._recorder_problems(now_at)
+
+    def interruptions(self, now_at: datetime) -> list[str]:
+        """Return what keeps a page from being complete, for people: sentences about the recorder."""
+        recorder = self.components.get(RECORDER)
+        if recorder is None or not recorder.online:
+            return ["The recorder is offline: nothing new is recorded, and history cannot be shown."]
+        if self.stats is not None and _age_s(self.stats, now_at) > SILENT_S:
+            return ["The recorder is silent: what happens now may not be recorded yet."]
+        if self.stats is not None and self.stats.last_error is not None:
+            return [f"The recorder cannot record: {self.stats.last_error}"]
+        return []
 
     def health(
         self, broker_error: str | None, now_at: datetime, further: Iterable[Problem] = ()

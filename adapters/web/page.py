@@ -5,9 +5,13 @@ The page sends requests as JSON, each with an `id` that it chooses:
     {"id": 1, "show": "tree", "open": ["heating"], "filter": "", "start": 0, "count": 60}
     {"id": 2, "show": "topic", "topic": "heating/room-1/state"}
     {"id": 3, "show": "latest", "filters": ["components/+/state"]}
+    {"id": 1, "show": "tree", "at": 1790000000, …}      as of an instant, s since 1970
     {"id": 1, "hide": true}
-    {"id": 4, "ask": "topic.series", "with": {"topic": "…"}}
+    {"id": 4, "ask": "messages", "with": {"topic": "…"}}
     {"id": 4, "cancel": true}
+
+The server sends `{"id": 0, "interruptions": ["…"]}` at once when something that the page needs is lost or back, and every
+second otherwise, so that a page notices a dead connection.
 
 What is shown is sent when it has changed, ten times a second at most. While the page takes no more, nothing is collected for
 it but the latest values. An answer to `ask` comes once, as `{"id": 4, "rows": […]}` or `{"id": 4, "error": "…"}`.
@@ -15,23 +19,25 @@ it but the latest values. An answer to `ask` comes once, as `{"id": 4, "rows": [
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from adapters.client.errors import ClientError
-from adapters.web.live import Topic
+from adapters.web.live import LiveTopics, Topic
 from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
 from adapters.web.tap import Tap
 
 PERIOD_S = 0.1
+HEARTBEAT_S = 1.0
 MOST_SHOWN = 64
 MOST_ASKED = 16
 LARGEST_REQUEST = 64 * 1024
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Past = Callable[[float], Awaitable[LiveTopics]]
 
 
 class WrongRequest(Exception):
@@ -45,10 +51,15 @@ class Page:
         socket: accepted already.
         tap: on the broker.
         ask: answers a question by its name and parameters; raises ClientError.
+        past: returns the topics as of an instant, s since 1970; raises ClientError.
+        interruptions: returns what keeps the page from being complete, in sentences.
     """
 
-    def __init__(self, socket: WebSocket, tap: Tap, ask: Ask) -> None:
-        self._socket, self._tap, self._ask = socket, tap, ask
+    def __init__(self, socket: WebSocket, tap: Tap, ask: Ask, past: Past, interruptions: Callable[[], list[str]]) -> None:
+        self._socket, self._tap, self._ask, self._past = socket, tap, ask, past
+        self._interruptions = interruptions
+        self._remembered: tuple[float, LiveTopics] | None = None
+        """The last instant of the past that was shown."""
         self._shown: dict[int, Shown] = {}
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
@@ -72,9 +83,15 @@ class Page:
             each.on_topic(topic)
 
     async def _send_changes(self) -> None:
+        reported: list[str] | None = None
+        reported_s = 0.0
         while True:
-            await asyncio.sleep(PERIOD_S)
             now_s = time.time()
+            interruptions = self._interruptions()
+            if interruptions != reported or not 0 <= now_s - reported_s < HEARTBEAT_S:
+                reported, reported_s = interruptions, now_s
+                await self._send({"id": 0, "interruptions": interruptions})
+            await asyncio.sleep(PERIOD_S)
             for number, shown in list(self._shown.items()):
                 if (content := shown.update(now_s)) is not None:
                     await self._send({"id": number, **content})
@@ -105,16 +122,34 @@ class Page:
         elif "show" in request:
             if number not in self._shown and len(self._shown) >= MOST_SHOWN:
                 raise WrongRequest(f"{MOST_SHOWN} live parts are shown already")
-            self._shown[number] = self._show(request)
+            at_s = request.get("at")
+            if at_s is None:
+                self._shown[number] = self._show(request, self._tap.topics)
+            elif isinstance(at_s, int | float):
+                self._shown.pop(number, None)
+                self._replace(number, self._show_past(number, request, float(at_s)))
         elif isinstance(name := request.get("ask"), str):
             if len(self._asked) >= MOST_ASKED:
                 raise WrongRequest(f"{MOST_ASKED} questions are being answered already")
-            self._asked[number] = asyncio.create_task(self._answer(number, name, request.get("with") or {}))
+            self._replace(number, self._answer(number, name, request.get("with") or {}))
         else:
             raise WrongRequest("a request has one of show, hide, ask, cancel")
 
-    def _show(self, request: dict[str, Any]) -> Shown:
-        topics = self._tap.topics
+    def _replace(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        if (task := self._asked.pop(number, None)) is not None:
+            task.cancel()
+        self._asked[number] = asyncio.create_task(work)
+
+    async def _show_past(self, number: int, request: dict[str, Any], at_s: float) -> None:
+        try:
+            if self._remembered is None or self._remembered[0] != at_s:
+                self._remembered = at_s, await self._past(at_s)
+            self._shown[number] = self._show(request, self._remembered[1])
+        except (ClientError, WrongRequest) as error:
+            await self._send({"id": number, "error": str(error)})
+        self._asked.pop(number, None)
+
+    def _show(self, request: dict[str, Any], topics: LiveTopics) -> Shown:
         match request:
             case {"show": "tree", "open": list(opened), "filter": str(text), "start": int(start), "count": int(count)}:
                 return TreeShown(topics, [each for each in opened if isinstance(each, str)], text, start, count)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,12 +14,15 @@ from broker.contract.energy import questions as energy
 from broker.contract.fastening import questions as fastening
 from broker.contract.sql import Statement
 from broker.contract.storage import questions
+from broker.message import Message
+from broker.stamp import Stamp
 
 SHORTEST_HOLE_S, HOLE_SPACINGS = 5.0, 5.0
 """A pause longer than both, the second as a multiple of the usual pause between two values, is a hole: no line crosses it."""
 MOST_POINTS, MOST_ROWS = 5_000, 5_000
 LONGEST_SQL = 50_000
 
+Filter = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Rows = list[dict[str, Any]]
 
 
@@ -57,6 +60,13 @@ class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
     rows: int = 50
     before: int | None = None
+
+
+class AsOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The plant at an instant, s since 1970: the last message of each topic that matches a filter."""
+
+    filters: Annotated[list[Filter], msgspec.Meta(min_length=1, max_length=50)]
+    at: float
 
 
 class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,11 +184,28 @@ def _values(of: ValuesOf) -> Statement:
     return questions.values(of.topic, of.field, of.from_s, of.until_s, min(of.rows, MOST_ROWS))
 
 
+def message_of(row: dict[str, Any]) -> Message:
+    """Return the message of a row of `broker.contract.storage.questions.as_of`."""
+    payload = row["payload"].encode() if row["payload"] is not None else b""
+    plant_at = datetime.fromisoformat(row["event_at"]) if row["event_at"] else None
+    stamp = Stamp(row["source"], row["boot"], row["seq"], plant_at)
+    return Message(topic=row["topic"], payload=payload, qos=row["qos"], retain=row["retain"], stamp=stamp)
+
+
+def as_of(rows: Rows) -> dict[str, Any]:
+    """Return rows of `broker.contract.storage.questions.as_of` in the shape of the live latest messages."""
+    latest = [
+        {"topic": row["topic"], "payload": row["payload"] or "", "at": row["at_s"], "plant_at": row["event_at"]} for row in rows
+    ]
+    return {"latest": latest}
+
+
 QUESTIONS: dict[str, Question] = {
     "series": Question(SeriesOf, _series, series),
     "values": Question(ValuesOf, _values, _pairs),
     "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number), _pairs),
     "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),
+    "as_of": Question(AsOf, lambda of: questions.as_of(of.filters, of.at), as_of),
     "tables": Question(Nothing, lambda _: questions.tables()),
     "charging.sessions": Question(Sessions, lambda of: charging.sessions(of.charger, _instant(of.from_s))),
     "energy.ships": Question(Nothing, lambda _: energy.ships()),

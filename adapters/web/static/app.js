@@ -1,6 +1,7 @@
 /** The frame of the page: navigation, the view of the present address, and alerts about what is unreachable. */
 import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
+import "./scrub-bar.js";
 import "./sign-in.js";
 
 /** @type {{path: string, label: string, tag: string, icon: string, load: () => Promise<unknown>}[]} */
@@ -22,9 +23,9 @@ class App extends Element {
     this.listen(this, "click", (event) => this.follow(event));
     this.listen(connection, "change", () => this.update());
     connection.connect();
-    // A page that loads reports nothing for the first two seconds.
+    // A page that loads reports nothing for the first moments.
     this.since = Date.now();
-    setTimeout(() => this.update(), 2000);
+    setTimeout(() => this.update(), 1600);
   }
 
   /** Follow a link inside the page without loading the page again. @param {MouseEvent} event */
@@ -44,6 +45,12 @@ class App extends Element {
     return VIEWS.find((each) => each.path === first) ?? VIEWS[0];
   }
 
+  /** @returns {string[]} */
+  interruptions() {
+    if (connection.open) return connection.interruptions;
+    return Date.now() - (this.since ?? 0) < 1500 ? [] : ["The web server cannot be reached. Trying again."];
+  }
+
   template() {
     const view = this.view;
     document.title = `${view.label} · Scaup`;
@@ -55,9 +62,9 @@ class App extends Element {
         <ul>${VIEWS.map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
           <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${each.icon}></path></svg>${each.label}</a></li>`)}</ul>
       </nav>
-      <header class="head"><h1>${view.label}</h1><sign-in></sign-in></header>
+      <header class="head"><h1>${view.label}</h1><scrub-bar></scrub-bar><sign-in></sign-in></header>
       <main id="main" tabindex="-1">
-        ${connection.open || Date.now() - (this.since ?? 0) < 2000 ? nothing : html`<p class="alert" role="alert">The web server cannot be reached. Trying again.</p>`}
+        ${this.interruptions().map((each) => html`<p class="alert" role="alert">${each}</p>`)}
         ${this.element(view.tag)}
       </main>`;
   }

@@ -6,7 +6,7 @@
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 2000;
 /** The server sends something at least this often: without it, the connection is dead although it is open. */
-const SILENCE_MS = 5000;
+const SILENCE_MS = 3000;
 
 class Connection extends EventTarget {
   constructor() {
@@ -21,6 +21,8 @@ class Connection extends EventTarget {
     /** @type {WebSocket | null} */
     this.socket = null;
     this.heard = 0;
+    /** What keeps the page from being complete, in sentences. @type {string[]} */
+    this.interruptions = [];
   }
 
   connect() {
@@ -57,6 +59,13 @@ class Connection extends EventTarget {
 
   /** @param {Content} content */
   take(content) {
+    if (content.id === 0) {
+      if (content.interruptions?.join() !== this.interruptions.join()) {
+        this.interruptions = content.interruptions ?? [];
+        this.dispatchEvent(new Event("change"));
+      }
+      return;
+    }
     const asked = this.asked.get(content.id);
     if (asked) {
       this.asked.delete(content.id);

@@ -1,5 +1,7 @@
 /** Who has signed in, and what that account does. */
 
+import { timeWindow } from "./window.js";
+
 class Session extends EventTarget {
   /** @type {string | null} Name of the account. */
   account = null;
@@ -41,6 +43,7 @@ class Session extends EventTarget {
    * @param {string} path @param {object} body @returns {Promise<any>}
    */
   async post(path, body) {
+    if (timeWindow.at !== null && ["/publish", "/request"].includes(path)) throw new Error("The page shows the past, where nothing is published. Return to now first.");
     let response;
     try {
       response = await fetch(path, {

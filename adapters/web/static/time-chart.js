@@ -5,6 +5,7 @@
  */
 import uPlot from "/vendor/uPlot.js";
 import { Element, html } from "./element.js";
+import { timeWindow } from "./window.js";
 import { instant, number } from "./format.js";
 
 export const COLOURS = 6;
@@ -41,6 +42,7 @@ class TimeChart extends Element {
     observer.observe(this);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     this.listen(dark, "change", () => { this.drop(); this.update(); });
+    this.listen(timeWindow, "scrub", () => this.plot?.redraw(false));
     this.cleanups.push(() => observer.disconnect(), () => this.drop());
   }
 
@@ -103,10 +105,25 @@ class TimeChart extends Element {
         points: { show: (_plot, _index, first, last) => last - first < 60, size: 4 },
         paths: each.steps ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
       }))],
-      cursor: { drag: { x: false, y: false }, points: { size: 6 }, y: false },
-      hooks: { setCursor: [(plot) => this.point(plot)] },
+      cursor: { sync: { key: "scaup" }, drag: { x: false, y: false }, points: { size: 6 }, y: false },
+      hooks: { draw: [(plot) => this.mark(plot)], setCursor: [(plot) => this.point(plot)] },
     }, data, place);
     this.plot.setScale("x", { min: this._from, max: this._until });
+  }
+
+  /** Mark the instant that the page shows. @param {any} plot */
+  mark(plot) {
+    const at = timeWindow.at;
+    if (at === null || at < this._from || at > this._until) return;
+    const x = Math.round(plot.valToPos(at, "x", true));
+    plot.ctx.save();
+    plot.ctx.strokeStyle = getComputedStyle(this).getPropertyValue("--warn");
+    plot.ctx.lineWidth = 2 * devicePixelRatio;
+    plot.ctx.beginPath();
+    plot.ctx.moveTo(x, plot.bbox.top);
+    plot.ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
+    plot.ctx.stroke();
+    plot.ctx.restore();
   }
 
   /** @param {any} plot */

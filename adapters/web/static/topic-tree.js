@@ -4,6 +4,7 @@
  */
 import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
+import { timeWindow } from "./window.js";
 import { age, rate } from "./format.js";
 
 /** Rows before and after those in sight. */
@@ -49,12 +50,17 @@ class TopicTree extends Element {
     this.cleanups.push(() => this.live?.hide());
     this.every(1000, () => this.update());
     this.listen(window, "resize", () => this.ask());
+    this.listen(timeWindow, "scrub", () => {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.ask(), 120);
+    });
     requestAnimationFrame(() => requestAnimationFrame(() => this.ask()));
   }
 
   /** @param {number} start @param {number} count */
   request(start, count) {
-    return { show: "tree", open: [...this.opened], filter: this._filter, start, count };
+    const at = timeWindow.at === null ? {} : { at: timeWindow.at };
+    return { show: "tree", open: [...this.opened], filter: this._filter, start, count, ...at };
   }
 
   /** Ask for the rows in sight. */
@@ -137,7 +143,7 @@ class TopicTree extends Element {
   }
 
   template() {
-    const now = Date.now() / 1000;
+    const now = timeWindow.at ?? Date.now() / 1000;
     return html`<div class="tree" role="tree" aria-label="Topics" tabindex="0" aria-activedescendant=${`row-${this.cursor}`}
         @scroll=${() => this.ask()} @keydown=${(event) => this.key(event)}>
       <div class="space" role="presentation" .style=${`height:${this.total * this.rowHeight}px`}>

@@ -14,6 +14,15 @@ export class TimeWindow extends EventTarget {
     super();
     this.since = "1h";
     this.until = "";
+    /** The instant as of which every view shows the plant, seconds since 1970; null: now. @type {number | null} */
+    this.at = null;
+  }
+
+  /** Show the plant as of an instant. @param {number | null} at seconds since 1970, null for now */
+  scrub(at) {
+    if (at === this.at) return;
+    this.at = at;
+    this.dispatchEvent(new Event("scrub"));
   }
 
   /** @param {URLSearchParams} query */

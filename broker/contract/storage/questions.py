@@ -96,6 +96,13 @@ SELECT number, epoch_us(received_at) / 1e6 AS at_s, epoch_us(event_at) / 1e6 AS 
 FROM messages WHERE topic = $topic AND ($before IS NULL OR number < $before) ORDER BY number DESC LIMIT $rows
 """
 
+_AS_OF = """
+SELECT topic, payload, payload_raw, epoch_us(received_at) / 1e6 AS at_s, event_at, retain, qos, source, boot, seq, number
+FROM messages WHERE number IN (
+    SELECT max(number) FROM messages WHERE {condition} GROUP BY topic HAVING regexp_full_match(topic, {filters})
+) ORDER BY number LIMIT {most}
+"""
+
 _TABLES = """
 SELECT table_name AS "table", string_agg(column_name || ' ' || lower(data_type), ', ' ORDER BY ordinal_position) AS columns
 FROM information_schema.columns WHERE table_schema = 'main' GROUP BY table_name ORDER BY table_name
@@ -133,6 +140,18 @@ def after(topic: str, field: str, number: int) -> Statement:
 def messages(topic: str, rows: int, before: int | None = None) -> Statement:
     """Return the statement for the newest messages of a topic, of those with a lower number than `before`."""
     return Statement(_MESSAGES, {"topic": topic, "rows": rows, "before": before})
+
+
+def as_of(filters: "list[str] | tuple[str, ...]", at_s: float, since_s: float = 0.0, most: int = 100_000) -> Statement:
+    """Return the statement for the last message of each topic that matches a filter, as of an instant.
+
+    Args:
+        filters: MQTT filters, at least one; `#` selects topics that begin with `$`, too.
+        at_s: the instant, wall time, s since 1970.
+        since_s: earlier messages do not count.
+        most: rows at most.
+    """
+    return Statement(_AS_OF.format(condition=_between(since_s, at_s), filters=_any_of(filters), most=most), {})
 
 
 def tables() -> Statement:

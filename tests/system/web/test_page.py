@@ -11,7 +11,19 @@ from adapters.web.assets import LIBRARIES
 from tests.system.web.conftest import Plant, opened
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.xdist_group("page")]
-VIEWS = ("/", "/topics", "/timeline", "/heating", "/heating/room-1", "/sql")
+VIEWS = (
+    "/",
+    "/topics",
+    "/timeline",
+    "/heating",
+    "/heating/room-1",
+    "/fastening",
+    "/machines?machine=1",
+    "/charging",
+    "/energy",
+    "/energy/1",
+    "/sql",
+)
 AXE = LIBRARIES / "axe-core/axe.min.js"
 
 

@@ -33,9 +33,7 @@ class NowView extends Element {
   template() {
     const stats = this.latest.all.get("storage/stats")?.value;
     const now = Date.now() / 1000;
-    const silent = stats && now - Date.parse(stats.at) / 1000 > 3;
     return html`<div class="stack">
-      ${stats && !silent ? nothing : html`<p class="alert" role="alert">${stats ? "The recorder is silent: what happens now is not recorded yet." : "Waiting for the recorder."}</p>`}
       ${stats ? this.figures(stats) : nothing}
       ${this.alarms(now)}
       ${this.components(now)}
