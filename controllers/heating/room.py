@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from controllers.heating.fusion import Fused, Fusion
+from controllers.heating.heat import HeatWatch
 from controllers.heating.law import SOFT_START_PCT, SOFT_START_S, Demand, apply_dead_band, demand
-from controllers.heating.model import Identified, RoomModel, identified
+from controllers.heating.model import Identified, Knowledge, RoomModel, identified
 from controllers.heating.modes import (
     FROST_C,
     FROST_LEVEL_PCT,
@@ -69,7 +70,9 @@ class RoomControl:
         "_fusion",
         "_guard",
         "_heat",
+        "_heat_watch",
         "_heated_s",
+        "_held",
         "_history",
         "_hold",
         "_known",
@@ -97,7 +100,8 @@ class RoomControl:
         self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
         self._silence = SilenceWatch()
-        self._guard = OscillationGuard()
+        self._guard, self._heat_watch = OscillationGuard(), HeatWatch()
+        self._held: Knowledge | None = None
         self._frost = False
         self._heated_s = self._heat = self._hold = 0.0
         self._fused = _NOTHING
@@ -182,17 +186,34 @@ class RoomControl:
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
-        self._guard.update(room_c, setpoint_c, self.level, dt_s)
-        if (law := self._guard.law) is not None:
-            self._demand = Demand(law.update(setpoint_c - room_c, self.level, dt_s), law.integral_pct)
         self._heat, self._hold = beliefs.mean(beliefs.heat), beliefs.mean(beliefs.hold)
+        self._watch_heat(room_c, setpoint_c - room_c, dt_s)
+        self._guard.update(room_c, setpoint_c, self.level, dt_s)
+        if self._heat_watch.disturbs:
+            self._guard.pause()
+        if (law := self._guard.law) is not None:
+            law_s = 0.0 if self._heat_watch.disturbs else dt_s
+            self._demand = Demand(law.update(setpoint_c - room_c, self.level, law_s), law.integral_pct)
         if fused.unmoved_s < QUIET_S:
             self._moving_pct = self.level
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
         self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
-        alarms = [Alarm.NO_RISE] if self._rise.update(self.level, room_c, now_s) else []
+        no_rise = self._rise.update(0 if self._heat_watch.disturbs else self.level, room_c, now_s)
+        alarms = [Alarm.NO_HEAT] if self._heat_watch.lost else [Alarm.NO_RISE] if no_rise else []
         alarms += [Alarm.TOO_COLD] if room_c < LOWEST_PLAUSIBLE_C else []
         return self._decision(mode, fused, tuple(alarms))
+
+    def _watch_heat(self, room_c: float, error_c: float, dt_s: float) -> None:
+        """Take back what was learned while the heat failed to arrive."""
+        was_below, was_lost = self._heat_watch.below, self._heat_watch.lost
+        self._heat_watch.update(room_c, error_c, self._heat, self._hold, dt_s)
+        if not self._heat_watch.below:
+            self._held = None
+        elif not was_below:
+            self._held = self._history.before()
+        if self._heat_watch.lost and not was_lost and self._held is not None:
+            self._model.restore(self._held)
+            self._model.set_room_temperature(room_c)
 
     def _wanted_pct(self, mode: Mode, fused: Fused, now_s: float) -> float:
         if mode is Mode.WINDOW_OPEN:
@@ -206,6 +227,11 @@ class RoomControl:
         if not self._model.started:
             self._model.start(room_c, self.setpoint_c, self.level, self._known)
             self._soft_until_s = now_s if self._known else now_s + SOFT_START_S
+            return False
+        if self._heat_watch.disturbs:
+            self._model.advance(self.level, dt_s, None)
+            self._model.set_room_temperature(room_c)
+            self._window.clear()
             return False
         was_disturbed = self._window.disturbs(now_s)
         self._model.advance(self.level, dt_s, None if was_disturbed else room_c)
