@@ -10,7 +10,7 @@ ROOMS = (1000, 1002, 1003, 1009, 1012)
 NOT_YET: dict[str, tuple[int, ...]] = {
     "silence": (1000, 1003, 1012),
     "setback": (1000, 1009),
-    "boiler off": ROOMS,
+    "boiler off": (1000, 1003, 1009),
     "summer": (1000, 1002),
 }
 
