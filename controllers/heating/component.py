@@ -1,6 +1,6 @@
 """The heating controller: takes readings and setpoints of any number of rooms."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from broker.admission import Admission, TokenBucket
@@ -35,6 +35,7 @@ FIRST_DECISION_AFTER_S = 60.0
 INTERVAL_S = 60.0
 MOST_LOGGED = 100
 """Alarms in the log per plant hour."""
+FEWEST_WITHOUT_HEAT = 2
 REMOVED_AFTER_S = 24 * 3600.0
 MOST_ROOMS = 20_000
 MOST_DECISIONS_PER_S = 2_000
@@ -59,6 +60,7 @@ class HeatingController:
         self._setpoints: dict[str, float] = {}
         self._due_s: dict[str, float] = {}
         self._implausible: set[str] = set()
+        self._without_heat: set[str] = set()
         self._logged = TokenBucket(MOST_LOGGED, MOST_LOGGED / 3600.0)
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
@@ -148,7 +150,7 @@ class HeatingController:
             self._remove(name)
             return []
         self._due_s[name] = now_s + INTERVAL_S
-        decision = room.decide(now_s)
+        decision = self._name_source(name, room.decide(now_s))
         self._log_alarms(name, decision, now_s)
         publications = [STATE.publication(_state(decision), room=name)]
         if self._levels.get(name) != decision.level:
@@ -165,6 +167,17 @@ class HeatingController:
             self._remove(name)
         self._setpoints.pop(name, None)
         return [removal(VALVE_LEVEL, name), removal(STATE, name)]
+
+    def _name_source(self, name: str, decision: Decision) -> Decision:
+        """Name the heat source where half of the rooms, and at least two, have lost their heat."""
+        if Alarm.NO_HEAT not in decision.alarms:
+            self._without_heat.discard(name)
+            return decision
+        self._without_heat.add(name)
+        if len(self._without_heat) < max(FEWEST_WITHOUT_HEAT, len(self._rooms) / 2):
+            return decision
+        alarms = tuple([Alarm.SOURCE_OFF if each is Alarm.NO_HEAT else each for each in decision.alarms])
+        return replace(decision, alarms=alarms)
 
     def _log_alarms(self, name: str, decision: Decision, now_s: float) -> None:
         """Log once that a room's temperature has become implausible."""
@@ -186,6 +199,7 @@ class HeatingController:
         del self._rooms[name], self._due_s[name]
         self._levels.pop(name, None)
         self._implausible.discard(name)
+        self._without_heat.discard(name)
 
 
 _IMPLAUSIBLE = (Alarm.TOO_HOT, Alarm.TOO_COLD)

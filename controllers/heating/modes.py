@@ -70,6 +70,8 @@ class Alarm(enum.StrEnum):
     NO_RISE = "valve fully open for hours without a rise"
     NO_HEAT = "no heat arrives: heat source off, or valve stuck"
     """It did arrive before. One room alone cannot tell a source from a valve."""
+    SOURCE_OFF = "no heat arrives in several rooms: heat source off"
+    """Instead of `NO_HEAT`, while half of the rooms or more have lost their heat."""
     TOO_HOT = "implausible: above 40 °C, are the sensors in °F?"
     """The level does not follow such a temperature: a house in °F would freeze with closed valves."""
     TOO_COLD = "implausible: below 0 °C"

@@ -14,6 +14,7 @@ from broker.message import Message, Publication
 from controllers.heating import component
 from controllers.heating.component import FIRST_DECISION_AFTER_S, REMOVED_AFTER_S, HeatingController
 from controllers.heating.declaration import DECLARATION
+from controllers.heating.heat import HeatWatch
 
 READINGS = "/readings/room-1/temperature"
 SETPOINT = "heating/room-1/setpoint"
@@ -347,3 +348,32 @@ def test_an_oscillation_is_named_and_survives_a_restart() -> None:
     continued = states(run(controller, 0.0, 3, last.temperature or 22.0))[-1]
     assert continued.oscillation == last.oscillation
     assert continued.integral == pytest.approx(last.integral, abs=2)
+
+
+def test_several_rooms_without_heat_mean_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    cold = {"a", "b"}
+
+    def lost(watch: HeatWatch, room_c: float, *_: float) -> None:
+        watch.lost = room_c < 20
+
+    monkeypatch.setattr(HeatWatch, "update", lost)
+    controller, now_s = HeatingController(), 0.0
+
+    def alarms() -> dict[str, tuple[str, ...]]:
+        nonlocal now_s
+        found = {}
+        for _ in range(2):
+            now_s += 60
+            for name in "abc":
+                topic = f"/readings/{name}/temperature"
+                controller.on_message(reading(19.0 if name in cold else 22.0, topic=topic), now_s)
+            for each in controller.on_tick(now_s):
+                if each.topic.endswith("/state"):
+                    found[each.topic.split("/")[1]] = msgspec.json.decode(each.payload, type=HeatingState).alarms
+        return found
+
+    alarms()
+    source, either = "no heat arrives in several rooms: heat source off", "no heat arrives: heat source off, or valve stuck"
+    assert alarms() == {"a": (source,), "b": (source,), "c": ()}
+    cold.discard("b")
+    assert alarms() == {"a": (either,), "b": (), "c": ()}
