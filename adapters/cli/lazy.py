@@ -18,7 +18,7 @@ from adapters.cli.importing import INTERRUPTED, importing
 from adapters.cli.notices import CommandFailed
 from adapters.cli.streams import ResultNotWritten, discard_stdout, usable_streams
 from adapters.client.errors import ClientError, Failed, WrongUsage
-from broker.errors import InvalidSetting
+from broker.errors import BusError, InvalidSetting
 
 _HERE = Path(__file__).parent
 _SECTIONS = {"Commands": "commands/*.py", "Systems": "systems/*/*.py"}
@@ -109,6 +109,8 @@ class LazyGroup(click.Group):
             raise CommandFailed(WrongUsage(str(error), fix)) from error
         except ClientError as error:
             raise CommandFailed(error) from error
+        except BusError as error:
+            raise CommandFailed(Failed(str(error), getattr(error, "fix", ""))) from error
 
 
 def _commands(section: str, pattern: str) -> list[tuple[str, CommandFile]]:

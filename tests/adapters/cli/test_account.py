@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from broker.contract.roles import Role
-from broker.launch.accounts import Logins
+from broker.launch.accounts import Logins, read_accounts
+from broker.runtime.settings import Settings
 from tests.adapters.cli.conftest import Scaup
 
 
@@ -79,3 +80,20 @@ def test_a_folder_that_cannot_be_written_is_an_error(scaup: Scaup, data_dir: Pat
     result = scaup("account", "add", "office", "--role", "device")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot be changed" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["account", "list"], ["account", "add", "office", "--role", "device"], ["up"]])
+def test_damaged_accounts_are_an_error_of_every_command(scaup: Scaup, data_dir: Path, command: list[str]) -> None:
+    (data_dir / "credentials").mkdir()
+    (data_dir / "credentials" / "accounts.json").write_text("{")
+
+    def start(_settings: Settings) -> str:
+        read_accounts(data_dir)
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adapters.launcher.lifecycle.start", start)
+        result = scaup(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "accounts.json is damaged" in result.stderr
+    assert "backup" in result.stderr
