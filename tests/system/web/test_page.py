@@ -71,7 +71,7 @@ def test_a_filter_shows_the_value_that_is_recorded(plant: Plant, browser: Any) -
         assert shown.page.get_by_role("searchbox", name="Filter").input_value() == "heating/+/setpoint"
         item.click()
         region = shown.page.get_by_role("region", name="Topic", exact=True)
-        region.get_by_text("celsius").wait_for()
+        region.locator("pre").get_by_text("celsius").wait_for()
         recorded = plant.query(
             "SELECT payload FROM messages WHERE topic = 'heating/room-1/setpoint' ORDER BY number DESC LIMIT 1"
         )
