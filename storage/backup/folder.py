@@ -22,6 +22,7 @@ from pathlib import Path
 
 import duckdb
 
+from broker.contract.storage.topics import HeldPart
 from storage.backup.manifest import (
     MANIFEST,
     FileCopy,
@@ -82,7 +83,7 @@ class BackupFolder:
         self._linked: set[str] = set()
         data_dir = data_dir.resolve()
         if self.path.is_relative_to(data_dir) or data_dir.is_relative_to(self.path):
-            raise BackupFailed(f"{path} and the data directory {data_dir} lie in each other: choose a folder on another disk")
+            raise BackupFailed(f"{path} and the data directory {data_dir} lie in each other; choose a folder on another disk")
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             others = sorted({each.name for each in self.path.iterdir()} - _OURS)
@@ -93,7 +94,7 @@ class BackupFolder:
                 f"{path} cannot be used: {error.strerror}; choose a folder that this user may write to"
             ) from error
         if others and not (self.path / MANIFEST).exists():
-            raise BackupFailed(f"{path} has {others[0]} in it and is no backup: choose a new or empty folder")
+            raise BackupFailed(f"{path} has {others[0]} in it and is no backup; choose a new or empty folder")
 
     @contextmanager
     def in_use(self) -> Iterator[Manifest | None]:
@@ -102,8 +103,13 @@ class BackupFolder:
         Raises:
             BackupFailed: another run is using it, or its manifest cannot be read.
         """
-        with locked(self.path / _LOCK, f"another backup to {self.path} is running: wait for it, or use another folder"):
+        with locked(self.path / _LOCK, f"another backup to {self.path} is running; wait for it, or use another folder"):
             yield read_manifest(self.path)
+
+    def held(self, before: Manifest | None) -> tuple[HeldPart, ...]:
+        """Return what a backup has of the database; files that are missing or cut off do not count, and are written again."""
+        parts = before.parts if before else ()
+        return tuple(each.held for each in parts if each.numbered and damage(self.path / each.file, each, read=False) is None)
 
     def take_parts(self, staging: Path) -> None:
         """Take what is complete of the rows in a staging folder, which makes room there.
@@ -154,7 +160,7 @@ class BackupFolder:
             expired=snapshot.expired,
             parts=tuple(sorted([*(had[each] for each in snapshot.kept), *new], key=lambda each: (each.table, each.first))),
             archive=snapshot.archive,
-            files=tuple(self._store(path, source) for path, source in sorted(files.items())),
+            files=tuple(self._store(path, source) for path, source in sorted(files.items()) if source.exists()),
         )
         for stored in manifest.stored:
             self._verify(stored, stored.file in self._written or stored.file in self._linked)
@@ -172,10 +178,13 @@ class BackupFolder:
         """Turn errors of the disk into those of a backup."""
         try:
             yield
+        except FileNotFoundError as error:
+            text = f"{error.filename} is not there any more: the recorder was restarted meanwhile"
+            raise BackupFailed(f"{text}; repeat the command") from error
         except OSError as error:
             reason = error.strerror or str(error)
             text = f"the backup could not be written to {self.path}: {reason}"
-            raise BackupFailed(f"{text}; make room there, or choose another disk: an earlier backup is whole") from error
+            raise BackupFailed(f"{text}; make room there, or choose another disk; an earlier backup is whole") from error
 
     def _take(self, source: Path, name: str) -> None:
         """Move a complete file into the folder: by renaming where that is possible, else by copying."""
@@ -220,7 +229,7 @@ class BackupFolder:
     def _verify(self, stored: Stored, read: bool) -> None:
         path = self.path / stored.file
         if (reason := damage(path, stored, read)) is not None:
-            raise BackupFailed(f"{path} {reason}: the earlier backup holds; repeat the command, or begin in another folder")
+            raise BackupFailed(f"{path} {reason}; repeat the command, or begin in another folder")
 
     def _remove_others(self, listed: set[str]) -> None:
         for folder in (DATABASE, ARCHIVE, FILES):
@@ -251,7 +260,7 @@ def check(folder: Path, report: Callable[[str, int, int], None]) -> Manifest:
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise BackupFailed(f"there is no backup in {folder}: `scaup backup {folder}` makes one")
+        raise BackupFailed(f"there is no backup in {folder}; `scaup backup {folder}` makes one")
     wrong = []
     for done, stored in enumerate(manifest.stored):
         report("checking", done, len(manifest.stored))

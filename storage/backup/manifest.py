@@ -132,9 +132,9 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{path} cannot be read: {error}; bring it back from a copy, or begin a backup in another folder"
         ) from error
     if manifest.format > FORMAT:
-        raise BackupFailed(f"{folder} was written by release {manifest.release}, which is newer than this one: upgrade Scaup")
+        raise BackupFailed(f"{folder} was written by release {manifest.release}, which is newer than this one; upgrade Scaup")
     if manifest.digest != _digest(manifest):
-        raise BackupFailed(f"{path} was changed after it was written: bring it back from a copy")
+        raise BackupFailed(f"{path} was changed after it was written; bring it back from a copy")
     return manifest
 
 

@@ -57,7 +57,7 @@ def restore(folder: Path, database: Path, report: Report, also: AlsoRestore = la
         _move_out(target, database)
     except (OSError, duckdb.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
-        raise BackupFailed(f"the backup could not be restored: {reason or error}; `scaup restore` again begins anew") from error
+        raise BackupFailed(f"the backup could not be restored: {reason or error}; repeat `scaup restore`") from error
     return manifest
 
 
@@ -65,7 +65,7 @@ def _refuse_what_is_there(data_dir: Path) -> None:
     there = sorted(each.name for each in data_dir.iterdir()) if data_dir.is_dir() else []
     others = [name for name in there if name not in (*_HARMLESS, "restoring")]
     if others:
-        raise BackupFailed(f"{data_dir} is not empty, it has {others[0]}: name an empty or new folder with SCAUP_DATA_DIR")
+        raise BackupFailed(f"{data_dir} is not empty, it has {others[0]}; name an empty or new folder with SCAUP_DATA_DIR")
 
 
 def _check_room(data_dir: Path, manifest: Manifest) -> None:
@@ -74,7 +74,7 @@ def _check_room(data_dir: Path, manifest: Manifest) -> None:
     needed = _ROOM * (manifest.size + (_GROWTH - 1) * parts)
     if (free := shutil.disk_usage(data_dir).free) < needed:
         raise BackupFailed(
-            f"restoring may take {int(needed) >> 20} MiB of disk, {free >> 20} MiB are free at {data_dir}: make room"
+            f"restoring may take {int(needed) >> 20} MiB of disk, {free >> 20} MiB are free at {data_dir}; make room"
         )
 
 
@@ -99,7 +99,7 @@ def _fill_database(folder: Path, manifest: Manifest, connection: duckdb.DuckDBPy
     known = {number for (number,) in connection.execute("SELECT number FROM schema_migration").fetchall()}
     if known != set(manifest.migrations):
         raise BackupFailed(
-            f"the backup has migration {max(manifest.migrations)}, this release knows {max(known)}: upgrade Scaup, then repeat"
+            f"the backup has migration {max(manifest.migrations)}, this release knows {max(known)}; upgrade Scaup, then repeat"
         )
     connection.execute("DELETE FROM schema_migration")
     for done, part in enumerate(manifest.parts):

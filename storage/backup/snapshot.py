@@ -200,7 +200,7 @@ class SnapshotWriter:
         found = []
         for path, size, digest in self._query(_ARCHIVED):
             if digest is None:
-                raise BackupFailed(f"{path} of the archive is listed without a digest: `scaup verify` shows what is wrong")
+                raise BackupFailed(f"{path} of the archive is listed without a digest; `scaup verify` shows what is wrong")
             source, copy = self._archive / path, f"{path.removesuffix('.parquet')}-{digest[:12]}.parquet"
             target = self._folder / ARCHIVE / copy
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -73,9 +73,9 @@ def _back_up(session: Session, path: Path, report: Report) -> str:
         raise Unreachable(f"there is no data directory {data_dir}", "name it with SCAUP_DATA_DIR")
     folder = BackupFolder(path, data_dir)
     staging = backing_up(data_dir / settings.database.name)
-    with locked(data_dir / "backup.lock", f"another backup of {data_dir} is running: wait for it"), folder.in_use() as before:
+    with locked(data_dir / "backup.lock", f"another backup of {data_dir} is running; wait for it"), folder.in_use() as before:
         try:
-            snapshot = _snapshot(session, _request(before), staging, _taking(folder, staging, report))
+            snapshot = _snapshot(session, _request(folder, before), staging, _taking(folder, staging, report))
             files = data_files(data_dir) | settings_files(ROOT / ".env", settings.environment, data_dir)
             outcome = folder.finish(snapshot, before, staging, files, release())
         finally:
@@ -83,15 +83,12 @@ def _back_up(session: Session, path: Path, report: Report) -> str:
     return _summary(outcome, before)
 
 
-def _request(before: "Manifest | None") -> "StorageRequest":
+def _request(folder: "BackupFolder", before: "Manifest | None") -> "StorageRequest":
     """Return the request for what the backup does not have."""
     from broker.contract.storage.topics import Action, StorageRequest
 
-    token = secrets.token_hex(8)
-    if before is None:
-        return StorageRequest(action=Action.BACKUP, name=token)
-    held = tuple(each.held for each in before.parts if each.numbered)
-    return StorageRequest(action=Action.BACKUP, name=token, held=held, database=before.database)
+    database = None if before is None else before.database
+    return StorageRequest(action=Action.BACKUP, name=secrets.token_hex(8), held=folder.held(before), database=database)
 
 
 def _taking(folder: "BackupFolder", staging: Path, report: Report) -> Report:
@@ -128,22 +125,23 @@ def _snapshot(session: Session, request: "StorageRequest", staging: Path, report
 def _from_file(session: Session, error: Unreachable, request: "StorageRequest", staging: Path, report: Report) -> "Snapshot":
     from adapters.cli.session import recorder_waits, watching
     from storage.backup.snapshot import SnapshotWriter, check_free
-    from storage.errors import DatabaseLocked
+    from storage.errors import BackupFailed, DatabaseLocked
     from storage.query.sandbox import open_read_only
 
     database = session.settings.database.resolve()
     if not database.exists():
         raise Unreachable(f"{error.message}, and there is no database at {database}", error.fix) from error
-    session.hint(f"{error.message}: backing up {database.name} itself")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(mode=0o700)
     try:
         connection = open_read_only(database, staging)
     except DatabaseLocked as locked_error:
         raise Unreachable(
             f"{locked_error}; and {error.message}", "repeat the command when the recorder is online"
         ) from locked_error
+    session.hint(f"{error.message}: backing up {database.name} itself")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700)
     gave_way = False
+    given_way = Unreachable("a recorder starts and needs the database file", "repeat the command: the recorder makes it")
 
     def give_way() -> None:
         nonlocal gave_way
@@ -153,13 +151,17 @@ def _from_file(session: Session, error: Unreachable, request: "StorageRequest", 
     @contextmanager
     def cursor() -> "Iterator[object]":
         if gave_way:
-            raise Unreachable("a recorder starts and needs the database file", "repeat the command: the recorder makes it")
+            raise given_way
         yield connection
 
     try:
         with watching(lambda: recorder_waits(database), give_way):
             writer = SnapshotWriter(cursor, staging, database.with_name("archive"), check_free(database), report)  # type: ignore[arg-type]
             return writer.write(None, request.held, request.database, request.name or "")
+    except BackupFailed:
+        if gave_way:
+            raise given_way from None
+        raise
     finally:
         connection.close()
 

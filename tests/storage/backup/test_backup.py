@@ -48,7 +48,7 @@ class Backups:
         staging.mkdir()
         folder = BackupFolder(self.path, data_dir)
         with folder.in_use() as before:
-            held = [each.held for each in before.parts if each.numbered] if before else []
+            held = folder.held(before)
             writer = SnapshotWriter(self.database.cursor, staging, self.database.archive, self.room, silent)
             snapshot = writer.write(self.database.last_number, held, before.database if before else None, "token")
             return folder.finish(snapshot, before, staging, data_files(data_dir), "1")
@@ -208,12 +208,20 @@ def test_manifest_that_was_changed_is_refused(past: Past, backups: Backups) -> N
         backups.run()
 
 
-def test_later_run_replaces_what_is_damaged_or_says_so(past: Past, backups: Backups) -> None:
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_later_run_replaces_what_is_damaged(past: Past, backups: Backups, damage: Callable[[Path], None]) -> None:
+    past.record(FIRST, a_day())
+    Archive(past.database, direct).move(FIRST, silent)
     past.record(TODAY, a_day())
+    before = backups.run().manifest
+    for folder in ("database", "archive"):
+        path = next((backups.path / folder).rglob("messages-*"))
+        copied = path.read_bytes()  # a file of the archive has another name there
+        path.unlink()
+        path.write_bytes(copied)
+        damage(path)
     backups.run()
-    next((backups.path / "database").glob("messages-*")).unlink()
-    with pytest.raises(BackupFailed, match=r"messages-.* is missing: .* begin in another folder"):
-        backups.run()
+    assert {each.file for each in check(backups.path, silent).stored} == {each.file for each in before.stored}
 
 
 def test_files_of_a_killed_run_do_not_count(past: Past, backups: Backups) -> None:
@@ -256,6 +264,21 @@ def test_disk_of_the_backup_that_is_full_is_named(past: Past, backups: Backups, 
     assert not list(backups.path.rglob("*.part"))
     monkeypatch.undo()
     assert check(backups.path, silent) == before
+
+
+def test_recorder_that_restarts_in_the_middle_is_named(past: Past, backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    past.record(FIRST, a_day())
+    Archive(past.database, direct).move(FIRST, silent)
+    write = SnapshotWriter.write
+
+    def write_and_restart(writer: SnapshotWriter, *arguments: Any) -> Any:
+        snapshot = write(writer, *arguments)
+        shutil.rmtree(past.database.path.with_name("backing-up"))
+        return snapshot
+
+    monkeypatch.setattr(SnapshotWriter, "write", write_and_restart)
+    with pytest.raises(BackupFailed, match=r"restarted meanwhile; repeat"):
+        backups.run()
 
 
 def test_folder_that_cannot_hold_a_backup_is_refused(tmp_path: Path) -> None:
