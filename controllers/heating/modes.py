@@ -36,6 +36,8 @@ LONGEST_HOLD_S = 20 * 60.0
 LONGEST_SILENCE_S = 28 * 60.0
 """Since the last reading of any sensor that could not be trusted in the end: then the level is safe at once."""
 SAFE_HIGHEST_PCT, SAFE_LOWEST_PCT = 30.0, 10.0
+WARM_C, WARM_KNOWN_S = 1.0, 12 * 3600.0
+"""A room that was this much above its setpoint gets no heat without sensors either, for this long: it is summer."""
 STUCK_HIGHEST_PCT = 60
 """Highest level held after sensors got stuck: it may be a response to their readings."""
 

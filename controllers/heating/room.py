@@ -18,6 +18,8 @@ from controllers.heating.modes import (
     QUIET_S,
     SAFE_HIGHEST_PCT,
     STUCK_HIGHEST_PCT,
+    WARM_C,
+    WARM_KNOWN_S,
     WINDOW_OTHER_SENSORS_C,
     Alarm,
     KnowledgeHistory,
@@ -174,8 +176,13 @@ class RoomControl:
         if held_s < LONGEST_HOLD_S and now_s - self._last_reading_s < LONGEST_SILENCE_S:
             mode, self.level = Mode.HOLDING, min(self.level, STUCK_HIGHEST_PCT if stuck else 100)
         else:
-            mode, self.level = Mode.SAFE, round(safe_pct(self._demand.integral_pct))
+            mode, self.level = Mode.SAFE, 0 if self._was_warm(now_s) else round(safe_pct(self._demand.integral_pct))
         return self._decision(mode, fused, (alarm,))
+
+    def _was_warm(self, now_s: float) -> bool:
+        """Return whether the room was far above its setpoint, not long ago."""
+        warm = self._fused.room_c is not None and self._fused.room_c >= self.setpoint_c + WARM_C
+        return warm and now_s - self._seen_s < WARM_KNOWN_S
 
     def _decide_with_temperature(self, fused: Fused, room_c: float, dt_s: float, now_s: float) -> Decision:
         if fused.used != self._fused.used and abs(room_c - (self._fused.room_c or room_c)) > WINDOW_OTHER_SENSORS_C:

@@ -206,3 +206,11 @@ def test_nothing_is_learned_from_an_open_window() -> None:
     assert before is not None
     assert after is not None
     assert after.hold_pct == pytest.approx(before.hold_pct, abs=5)
+
+
+@pytest.mark.parametrize(("warm_c", "hours", "level"), [(24.0, 3, 0), (24.0, 13, 10), (22.5, 3, 10)])
+def test_a_warm_room_gets_no_heat_without_sensors(warm_c: float, hours: int, level: int) -> None:
+    room = RoomControl(0.0)
+    minutes(room, 1, 30, warm_c)
+    last = minutes(room, 31, hours * 60, None)[-1]
+    assert (last.mode, last.level) == (Mode.SAFE, level)
