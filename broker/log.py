@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ LONGEST_FIELD = 2_000
 OTHER = "log"
 """The event of lines that libraries write."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
@@ -58,10 +60,14 @@ class Log:
         self._logger.log(level, text, *arguments, exc_info=with_traceback, extra={"event": event})
 
 
-class _Text(logging.Formatter):
-    """A line for people."""
+class TextFormatter(logging.Formatter):
+    """A line for people. What a device wrote cannot begin another line or command the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        if isinstance(args := record.args, dict):
+            record = copy(record)
+            record.args = {name: _one_line(value) if isinstance(value, str) else value for name, value in args.items()}
         return masked(super().format(record))
 
 
@@ -102,7 +108,7 @@ def configure(component: str, style: str | None, file: Path | None = None) -> No
         handler.setFormatter(JsonFormatter(component))
         sys.excepthook = _log_crash
     else:
-        handler.setFormatter(_Text(f"%(asctime)s {component} %(levelname)s %(message)s"))
+        handler.setFormatter(TextFormatter(f"%(asctime)s {component} %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
@@ -114,6 +120,10 @@ def masked(text: str) -> str:
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     name = kind.__name__
     logging.getLogger(__name__).critical("%s: %s", name, error, exc_info=(kind, error, traceback), extra={"event": "crashed"})
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _plain(value: object) -> object:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from broker.log import LONGEST_FIELD, JsonFormatter, Log, masked
+from broker.log import LONGEST_FIELD, JsonFormatter, Log, TextFormatter, masked
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ def test_an_event_is_one_json_object_a_line(lines: pytest.LogCaptureFixture) -> 
         "fields": {"room": "a", "celsius": 3.25},
         "message": "room a\nhas 3.2 °C",
     }
+
+
+def test_what_a_device_wrote_cannot_begin_another_line(lines: pytest.LogCaptureFixture) -> None:
+    Log("x").warning("message-rejected", "rejected %(topic)s:\n%(error)s", topic="a\nb\x1b[31m\u2028", error=ValueError("c\nd"))
+    assert TextFormatter("%(message)s").format(lines.records[-1]) == "rejected a\\x0ab\\x1b[31m\\x2028:\nc\nd"
+    assert as_json(lines)["fields"] == {"topic": "a\nb\x1b[31m\u2028", "error": "c\nd"}
 
 
 def test_a_text_without_fields_may_have_a_percent_sign(lines: pytest.LogCaptureFixture) -> None:
