@@ -110,7 +110,12 @@ class Systemd:
             raise Failed("systemd does not run on this machine", fix)
         if system and os.geteuid() != 0:
             raise WrongUsage("only root can install a service of the system", "use sudo, or --user")
-        return cls(system=system, folder=SYSTEM_FOLDER if system else user_folder())
+        found = cls(system=system, folder=SYSTEM_FOLDER if system else user_folder())
+        if not system and found._call("show", "--property=Version").returncode != 0:
+            name = pwd.getpwuid(os.geteuid()).pw_name
+            fix = f"log in as {name} (not with su or sudo), or type `sudo loginctl enable-linger {name}`, or use --system"
+            raise Failed(f"the service manager of the user {name} does not run", fix)
+        return found
 
     @property
     def path(self) -> Path:
@@ -151,12 +156,15 @@ class Systemd:
             )
 
     def _run(self, *words: str) -> list[str]:
-        command = ["systemctl", *([] if self.system else ["--user"]), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the command is made here
-        line = " ".join(command)
+        done = self._call(*words)
+        line = " ".join(done.args)
         if done.returncode != 0:
             raise Failed(f"{line} failed: {(done.stderr or done.stdout).strip()}", f"see `journalctl {self._scope}-u {UNIT}`")
         return [f"ran {line}"]
+
+    def _call(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        command = ["systemctl", *([] if self.system else ["--user"]), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the command is made here
 
     @property
     def _scope(self) -> str:

@@ -98,6 +98,16 @@ def test_install_and_remove_leave_nothing(systemctl: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.integration
+def test_a_user_without_a_service_manager_is_told_how(systemctl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "BOOTED", tmp_path)
+    assert Systemd.find(system=False).path == service.user_folder() / UNIT
+    (tmp_path / "fails").touch()
+    with pytest.raises(Failed, match="does not run") as raised:
+        Systemd.find(system=False)
+    assert "enable-linger" in (raised.value.fix or "")
+
+
+@pytest.mark.integration
 def test_what_systemctl_refuses_is_reported(systemctl: Path, tmp_path: Path) -> None:
     (tmp_path / "fails").touch()
     with pytest.raises(Failed, match="systemctl daemon-reload failed: no"):
