@@ -61,6 +61,7 @@ def test_a_busy_connection_is_verified_once() -> None:
     authenticator = Authenticator(accounts)
     assert [status(authenticator.login(guest, header("vera", "right"), 0.0)) for _ in range(1_000)] == [200] * 1_000
     assert accounts.verified == 1
+    assert status(authenticator.login(guest, header("vera", "right") * 2, 0.0)) == 401
     assert status(authenticator.login(guest, header("vera", "right "), 0.0)) == 401
     assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
     assert accounts.verified == 3

@@ -233,6 +233,36 @@ def test_a_thousand_idle_sockets_keep_no_one_out(world: World) -> None:
     asyncio.run(check())
 
 
+def test_the_oldest_stranger_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.http.server.MOST_STRANGERS", 2)
+
+    async def check() -> None:
+        async with served(world) as it, wire(it.port) as oldest, wire(it.port) as older:
+            await asyncio.sleep(0.05)
+            raw = request("GET", "/data", Authorization=world.login("vera"))
+            assert (await fetch(it.port, raw, tls=world.trust)).status == 200
+            assert await asyncio.wait_for(oldest.ended(), 3) == b""
+            older.write(raw)
+            assert (await older.answer()).status == 400  # it was not dropped
+
+    asyncio.run(check())
+
+
+def test_a_stop_drops_strangers_and_clients_that_leave_are_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        async with served(world) as it, wire(it.port) as idle:
+            async with wire(it.port, tls=world.trust) as leaves:
+                leaves.write(request("GET", "/slow", Authorization=world.login("vera")))
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)
+            it.may_answer.set()
+            it.task.cancel()
+            assert await asyncio.wait_for(idle.ended(), 3) == b""
+
+    asyncio.run(check())
+    assert [each.getMessage() for each in caplog.records if each.levelname != "INFO"] == []
+
+
 def test_clients_that_do_not_log_in_in_time_are_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "STRANGER_S", 0.3)
 
