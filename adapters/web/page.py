@@ -20,6 +20,7 @@ it but the latest values. An answer to `ask` comes once, as `{"id": 4, "rows": [
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -58,6 +59,8 @@ class Page:
     def __init__(self, socket: WebSocket, tap: Tap, ask: Ask, past: Past, interruptions: Callable[[], list[str]]) -> None:
         self._socket, self._tap, self._ask, self._past = socket, tap, ask, past
         self._interruptions = interruptions
+        self._wanted = asyncio.Event()
+        """Something else is to be shown: it is sent without waiting for the period."""
         self._remembered: tuple[float, LiveTopics] | None = None
         """The last instant of the past that was shown."""
         self._shown: dict[int, Shown] = {}
@@ -91,7 +94,10 @@ class Page:
             if interruptions != reported or not 0 <= now_s - reported_s < HEARTBEAT_S:
                 reported, reported_s = interruptions, now_s
                 await self._send({"id": 0, "interruptions": interruptions})
-            await asyncio.sleep(PERIOD_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
             for number, shown in list(self._shown.items()):
                 if (content := shown.update(now_s)) is not None:
                     await self._send({"id": number, **content})
@@ -125,6 +131,7 @@ class Page:
             at_s = request.get("at")
             if at_s is None:
                 self._shown[number] = self._show(request, self._tap.topics)
+                self._wanted.set()
             elif isinstance(at_s, int | float):
                 self._shown.pop(number, None)
                 self._replace(number, self._show_past(number, request, float(at_s)))
@@ -145,6 +152,7 @@ class Page:
             if self._remembered is None or self._remembered[0] != at_s:
                 self._remembered = at_s, await self._past(at_s)
             self._shown[number] = self._show(request, self._remembered[1])
+            self._wanted.set()
         except (ClientError, WrongRequest) as error:
             await self._send({"id": number, "error": str(error)})
         self._asked.pop(number, None)

@@ -1,102 +1,212 @@
-"""Measure what the metrics cost: `python -m tests.bench.web`.
+"""Measure the page: `python -m tests.bench.web [--seconds 600]`. It needs Chromium.
 
-The time of one state that the component `web` takes, of one scrape with 10,000 rooms and chargers, and of the recorder's query
-that sums up what came in 15 s at 5,000 messages a second.
+- The server's work for a message, a window of the tree and a filter, with 100,000 topics.
+- A year of a value every ten seconds, from the recorder's file to the points of a chart.
+- A real browser on a real broker: 100,000 topics at 5,000 messages a second.
 """
 
-import asyncio
+import argparse
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from adapters.web.component import Web
-from adapters.web.watch import LOOK_EVERY_S
+import duckdb
+import psutil
+
+from adapters.launcher.preflight import find_browser
+from adapters.web.live import LiveTopics
+from adapters.web.questions import series
+from adapters.web.shown import TreeShown
 from broker.contract.storage import questions
-from broker.message import encode, read_message
-from broker.mqtt.packets import Delivery, pack_user_properties
-from broker.stamp import Stamp
-from storage.database.batch import TimedDelivery, arrow_table
-from storage.schema.typed_streams import StreamCodes
-from tests.adapters.http.fakes import FakeBus, call, running
-from tests.adapters.web.test_systems import room
-from tests.adapters.web.world import filled
-from tests.bench.figures import Figure, below, table
-from tests.databases import open_database
+from broker.message import Message
+from broker.runtime.settings import ROOT
+from tests import real_broker
+from tests.bench.figures import progress
+from tests.real_broker import free_ports
 
-THINGS = 10_000
-RATE = 5_000
-ROUNDS = 5
-
-
-def properties_of(source: str, seq: int) -> bytes:
-    """Return the stamp of a message as it is in the packet."""
-    return pack_user_properties(Stamp(source, "0" * 20, seq).user_properties())[1:]  # without its length
-
-
-def take_states(web: Web) -> float:
-    """Return µs per state of a room, from the delivery on."""
-    payload, properties = encode(room()), properties_of("heating", 1)
-    deliveries = [Delivery(f"heating/room-{n}/state", payload, 1, True, False, 1, properties) for n in range(THINGS)]
-    began_s = time.perf_counter()
-    for each in deliveries:
-        web.on_message(read_message(each), 0.0)
-    return (time.perf_counter() - began_s) / THINGS * 1e6
+TOPICS, RATE = 100_000, 5_000
+YEAR_S, EVERY_S = 365 * 86_400, 10
+OTHERS = 3
+"""Messages of other topics between two of the year's."""
+PUBLISH = """
+import sys, time
+import paho.mqtt.client as mqtt
+port, topics, rate = map(int, sys.argv[1:])
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+client.connect("127.0.0.1", port)
+client.loop_start()
+sent, begun = 0, time.monotonic()
+while True:
+    due = int((time.monotonic() - begun) * rate)
+    while sent < due:
+        machine = sent % topics
+        client.publish(f"machines/{machine}/reading", f'{{"id":{machine},"temperature":{sent % 97},"n":{sent}}}')
+        sent += 1
+    time.sleep(0.01)
+"""
 
 
-def scrape(web: Web) -> float:
-    """Return ms per scrape."""
-
-    async def ask() -> float:
-        async with running(web._watch.run(FakeBus())):
-            await call(web.app, "GET", "/metrics", {"host": "localhost"})
-            began_s = time.perf_counter()
-            for _ in range(ROUNDS):
-                assert (await call(web.app, "GET", "/metrics", {"host": "localhost"})).status == 200
-            return (time.perf_counter() - began_s) / ROUNDS * 1e3
-
-    return asyncio.run(ask())
+def name(number: int) -> str:
+    """Return the topic of a number: 100 first levels, ten below each, and the rest below those."""
+    return f"plant-{number % 100}/line-{number // 100 % 10}/m-{number}"
 
 
-def look(folder: Path) -> float:
-    """Return ms of the query of one look."""
-    count = int(RATE * LOOK_EVERY_S)
-    database = open_database(folder / "web.duckdb", memory_mb=512)
-    payload = b'{"id":1,"name":"n","description":"d","temperature":20.5,"fan_speed":900.5,"status":"IDLE"}'
-    now_us = time.time_ns() // 1_000
-    rows = [
-        TimedDelivery(
-            now_us + n,
-            Delivery(f"machines/{n % 1_000}/reading", payload, 1, False, False, 1, properties_of("sim-machines", n + 1)),
+def measure_server() -> None:
+    """Print the server's times for a message, a window and a filter."""
+    messages = [Message(topic=name(number), payload=b'{"value":%d}' % number) for number in range(TOPICS)]
+    topics = LiveTopics()
+    for message in messages:
+        topics.take(message, 1.0)
+    began_s = time.process_time()
+    for message in messages:
+        topics.take(message, 2.0)
+    print(f"{TOPICS:,} topics")
+    print(f"  a message: {(time.process_time() - began_s) / TOPICS * 1e6:.2f} µs of processor time")
+    opened = {f"plant-{number}" for number in range(100)} | {f"plant-{number}/line-{number % 10}" for number in range(100)}
+    for label, text, paths in (("a window", "", opened), ("a filter on names", "m-777", ()), ("on payloads", '"value":77', ())):
+        times_s = []
+        for _ in range(20):
+            began_s = time.process_time()
+            TreeShown(topics, paths, text, 5_000 if not text else 0, 60).update(3.0)
+            times_s.append(time.process_time() - began_s)
+        print(f"  {label}: {1000 * sorted(times_s)[10]:.1f} ms, worst of 20 {1000 * max(times_s):.1f} ms of processor time")
+
+
+def measure_year() -> None:
+    """Print how long the points of a year take."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = duckdb.connect(str(Path(folder) / "year.duckdb"))
+        rows = YEAR_S // EVERY_S * (OTHERS + 1)
+        database.execute(
+            "CREATE TABLE messages AS SELECT i AS number, "
+            "make_timestamptz(1700000000000000 + i * ?::BIGINT) AS received_at, "
+            "CASE WHEN i % ? = 0 THEN 'heating/room-1/state' ELSE 'heating/room-' || (2 + i % 37) || '/state' END AS topic, "
+            """'{"level":' || i % 100 || ',"setpoint":22.0,"temperature":' || round(21 + sin(i / 5000), 2) || '}' AS payload, """
+            "true AS retain FROM range(?) t(i)",
+            [EVERY_S * 1_000_000 // (OTHERS + 1), OTHERS + 1, rows],
         )
-        for n in range(count)
-    ]
-    for begin in range(0, count, 5_000):
-        database.commit(arrow_table(rows[begin : begin + 5_000], 1, StreamCodes()))
-    statement = questions.since(0)
-    with database.cursor() as cursor:
-        cursor.execute(statement.sql, statement.parameters).fetchall()
-        began_s = time.perf_counter()
-        for _ in range(ROUNDS):
-            cursor.execute(statement.sql, statement.parameters).fetchall()
-        took_s = time.perf_counter() - began_s
-    database.close()
-    return took_s / ROUNDS * 1e3
+        database.execute("CHECKPOINT")
+        statement = questions.series("heating/room-1/state", "temperature", 1.7e9, 1.7e9 + YEAR_S, 1_200)
+        times_s, found = [], {}
+        for _ in range(7):
+            began_s = time.perf_counter()
+            cursor = database.execute(statement.sql, statement.parameters)
+            columns = [each[0] for each in cursor.description or ()]
+            found = series([dict(zip(columns, row, strict=True)) for row in cursor.fetchall()])
+            times_s.append(time.perf_counter() - began_s)
+    print(f"a year at {EVERY_S} s: {found['count']:,} values among {rows:,} messages, {len(found['at']):,} points")
+    print(f"  {sorted(times_s)[3]:.2f} s, worst of 7 {max(times_s):.2f} s")
 
 
-def main() -> int:
+def measure_browser(seconds: int) -> None:
+    """Print what a browser makes of it."""
+    from playwright.sync_api import sync_playwright
+
+    broker = real_broker.create(Path(tempfile.mkdtemp()))
+    (web_port,) = free_ports(1)
+    environment = {**broker.environment, "SCAUP_WEB_PORT": str(web_port)}
+    with ExitStack() as stack:
+        stack.callback(real_broker.remove, broker)
+        broker.start()
+        web = start(stack, [sys.executable, "-m", "adapters.cli.main", "run", "web"], environment)
+        start(stack, [sys.executable, "-c", PUBLISH, str(broker.port), str(TOPICS), str(RATE)], environment)
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        stack.callback(browser.close)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.add_init_script(
+            "window.tasks = []; new PerformanceObserver(list => tasks.push(...list.getEntries().map(e => e.duration)))"
+            ".observe({type: 'longtask', buffered: true});"
+        )
+        deadline_s = time.monotonic() + 30
+        while True:
+            try:
+                page.goto(f"http://localhost:{web_port}/topics")
+                break
+            except Exception:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.3)
+        watch(page, psutil.Process(web.pid), seconds)
+
+
+def watch(page: Any, web: psutil.Process, seconds: int) -> None:
+    """Let the topics come, then filter and scroll, and print the figures."""
+    page.get_by_role("treeitem").first.wait_for()
+    progress(f"{TOPICS:,} topics are coming for {TOPICS // RATE} s")
+    page.wait_for_timeout(1000 * (TOPICS // RATE + 3))
+    began_s = time.perf_counter()
+    page.reload()
+    page.get_by_role("treeitem").first.wait_for()
+    print(f"a browser, {RATE:,} messages a second: first rows after {time.perf_counter() - began_s:.2f} s")
+    page.evaluate("window.tasks = []")
+    heap_before = heap(page)
+    spent_s, began_s = web.cpu_times().user + web.cpu_times().system, time.monotonic()
+    box, times_ms, round_ = page.get_by_role("searchbox", name="Filter"), [], 0
+    while time.monotonic() - began_s < seconds:
+        round_ += 1
+        wanted = f"machines/{1000 + 37 * round_}/"
+        times_ms.append(page.evaluate(FILTER, wanted))
+        box.fill("")
+        page.wait_for_timeout(900)
+    tasks = sorted(page.evaluate("window.tasks"))
+    cpu = (web.cpu_times().user + web.cpu_times().system - spent_s) / (time.monotonic() - began_s)
+    times_ms.sort()
+    print(
+        f"  filter, from the key to the row: p50 {times_ms[len(times_ms) // 2]:.0f} ms, p95 {times_ms[int(0.95 * len(times_ms))]:.0f} ms"
+    )
+    over = [each for each in tasks if each > 100]
+    print(
+        f"  tasks over 50 ms: {len(tasks)} in {seconds} s, over 100 ms: {len(over)}, longest {tasks[-1] if tasks else 0:.0f} ms"
+    )
+    print(f"  heap: {heap_before / 1e6:.1f} MB before, {heap(page) / 1e6:.1f} MB after")
+    print(f"  the web component: {100 * cpu:.0f} % of a core, {web.memory_info().rss / 2**20:.0f} MiB")
+
+
+FILTER = """async wanted => {
+  const box = document.querySelector("input[type=search]"), begun = performance.now();
+  box.value = wanted;
+  box.dispatchEvent(new Event("input"));
+  while (![...document.querySelectorAll("[role=treeitem]")].some(row => row.textContent.includes(wanted.split("/")[1]))) {
+    await new Promise(requestAnimationFrame);
+    if (performance.now() - begun > 20000) return 20000;
+  }
+  return performance.now() - begun;
+}"""
+
+
+def heap(page: Any) -> float:
+    """Return the bytes of the page's heap after a collection."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    return float(session.send("Runtime.getHeapUsage")["usedSize"])
+
+
+def start(stack: ExitStack, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a process that ends with the bench."""
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    return process
+
+
+def main() -> None:
     """Run the bench."""
-    web = filled()
-    with tempfile.TemporaryDirectory(prefix="scaup-web-") as folder:
-        state_us, scrape_ms, look_ms = take_states(web), scrape(web), look(Path(folder))
-    figures = [
-        Figure("one state", state_us, "µs", below(50, "µs")),
-        Figure(f"one scrape, {THINGS:,} rooms", scrape_ms, "ms", below(100, "ms")),
-        Figure(f"one look of the recorder at {RATE * LOOK_EVERY_S:,.0f} messages", look_ms, "ms", below(500, "ms")),
-    ]
-    print(table(("figure", "target", "measured", "reached"), [figure.row for figure in figures]))
-    return 0
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=60, help="how long the browser is watched")
+    parser.add_argument("--only", choices=("server", "year", "browser"))
+    options = parser.parse_args()
+    if options.only in (None, "server"):
+        measure_server()
+    if options.only in (None, "year"):
+        measure_year()
+    if options.only in (None, "browser") and find_browser() is not None:
+        measure_browser(options.seconds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -36,7 +36,7 @@ class TopicTree extends Element {
       const box = this.querySelector(".tree");
       if (box) box.scrollTop = 0;
       this.ask();
-    }, 60);
+    }, 30);
   }
 
   set chosen(topic) {
