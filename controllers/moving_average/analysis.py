@@ -41,7 +41,8 @@ def mean(numbers: list[float]) -> float:
     try:
         return math.fsum(numbers) / len(numbers)
     except OverflowError:
-        return math.fsum(number / len(numbers) for number in numbers)
+        scale = 0.5 ** (len(numbers).bit_length() + 1)  # a power of two: exact, and the sum stays in range
+        return math.fsum(number * scale for number in numbers) / len(numbers) / scale
 
 
 def _anomalies(data: list[tuple[str, float]], average: float, limit: float) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 import math
 import statistics
+import sys
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.moving_average.analysis import analyze_values
+from controllers.moving_average.analysis import analyze_values, mean
 
 SIX: list[tuple[str, float]] = [
     (f"2023-11-01 10:{10 * n:02}:00", value) for n, value in enumerate((100, 120, 90, 130, 115, 80))
@@ -92,3 +93,10 @@ def test_a_million_pairs_are_quick() -> None:
     began_s = time.process_time()
     analyze_values(data)
     assert time.process_time() - began_s < 2, "0.15 s on a quiet machine"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 100])
+def test_mean_of_the_largest_numbers_does_not_overflow(count: int) -> None:
+    largest = sys.float_info.max
+    assert largest * (1 - 1e-15) <= mean([largest] * count) <= largest
+    assert mean([-largest] * count) == -mean([largest] * count)
