@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -159,6 +160,24 @@ def test_second_up_gives_the_running_broker_a_missing_account(plant: Plant) -> N
     (plant.settings.data_dir / "credentials" / "operator").unlink()
     up = plant.make("up")
     assert up.returncode == 0, up.stderr
+    assert plant.pids() == before
+
+
+def test_accounts_added_at_once_log_in_without_a_restart(plant: Plant) -> None:
+    before = plant.pids()
+    with ThreadPoolExecutor() as pool:
+        added = list(
+            pool.map(lambda name: plant.scaup("account", "add", name, "--role", "operator"), ("alice", "bob", "carol"))
+        )
+    assert [each.returncode for each in added] == [0, 0, 0], added[0].stderr
+    login = {"SCAUP_MQTT_USERNAME": "bob", "SCAUP_MQTT_PASSWORD": added[1].stdout.strip()}
+    asked = plant.scaup("query", "SELECT 1 AS one", **login)
+    assert (asked.returncode, asked.stdout.strip()) == (0, '{"one":1}')
+    assert plant.scaup("account", "remove", "bob").returncode == 0
+    refused = plant.scaup("query", "SELECT 1", **login)
+    assert refused.returncode == 4
+    assert "refused the login of 'bob'" in refused.stderr
+    assert len(plant.scaup("account", "list").stdout.splitlines()) == 2
     assert plant.pids() == before
 
 
