@@ -48,7 +48,7 @@ def rights(role: Role, name: str, topics: tuple[str, ...] = (), further: Iterabl
     """
     if role is Role.DEVICE:
         publishes, receives = device_topics(name)
-        return Rights(topics or publishes, receives, free_answers())
+        return Rights(topics or publishes, receives)
     if role is Role.VIEWER:
         return Rights((), topics or ("#", STATISTICS), answer_filters())
     publishes = tuple(each.template.filter for each in operator_streams())
@@ -73,13 +73,12 @@ def free_answers() -> tuple[str, ...]:
 
 
 def answer_patterns() -> tuple[str, ...]:
-    """Return what every account may read of the answers, with `%u` for its name and `%c` for its client id (mosquitto.conf(5)).
+    """Return what every account may read of the answers, with `%u` for its name (mosquitto.conf(5)).
 
-    A client names its account in its response topics, `storage/answer/{account}/{anything}`, or else its client id,
-    `storage/answer/{client id}`.
+    A client names its account in its response topics: `storage/answer/{account}/{anything}`. Its client id would prove nothing:
+    anyone may choose any, also one that contains slashes.
     """
-    own = [each.template.filter.removesuffix("#") for each in answers()]
-    return tuple(f"{each}{which}" for each in own for which in ("%u/#", "%c"))
+    return tuple(each.template.filter.removesuffix("#") + "%u/#" for each in answers())
 
 
 def readable_filters() -> tuple[str, ...]:

@@ -57,8 +57,10 @@ def access_file(
     blocks.append(_block(DEVICE, anonymous_rights()))
     for each in people:
         allowed = rights(each.role, each.name, each.topics, further)
-        users = [each.name, *([certificates[each.name]] if certificates and each.name in certificates else [])]
-        blocks += [_block(user, replace(allowed, hides=(*allowed.hides, *sorted(answered)))) for user in users]
+        blocks.append(_block(each.name, allowed))
+        if certificates and each.name in certificates:
+            own = (pattern.replace("%u", each.name) for pattern in answer_patterns())
+            blocks.append(_block(certificates[each.name], replace(allowed, reads=(*allowed.reads, *own))))
     return "\n".join([*blocks, "".join(f"pattern read {each}\n" for each in answer_patterns())])
 
 
@@ -81,7 +83,8 @@ def _rights_of(declaration: Declaration, answered: set[str], further: tuple[str,
     if declaration.role is None:
         return Rights(tuple(publishes), tuple(reads))
     reads += (*readable_filters(), *further, STATISTICS)
-    return Rights(tuple(publishes), tuple(dict.fromkeys(reads)), tuple(sorted(answered - set(reads))))
+    hides = {each for each in answered - set(reads) if any(covers(wider, each) for wider in reads)}
+    return Rights(tuple(publishes), tuple(dict.fromkeys(reads)), tuple(sorted(hides)))
 
 
 def _block(account: str | None, allowed: Rights) -> str:

@@ -54,12 +54,12 @@ def test_answers_are_denied_to_those_who_read_everything() -> None:
     for reader in ("", "carol"):
         assert [line for line in found[reader] if "answer" in line] == [f"topic deny {each}" for each in denied]
     assert "pattern read storage/answer/%u/#" in found["pattern"]
-    assert all("%u" in line or "%c" in line for line in found["pattern"])
+    assert all("%u" in line for line in found["pattern"])  # a client id proves nothing
 
 
 def test_a_device_has_its_own_topics_or_those_given() -> None:
     found = blocks(access_file([], [account("office", Role.DEVICE), account("hall", Role.DEVICE, "/readings/#", "press/4/#")]))
-    assert [line for line in found["office"] if "deny" not in line] == [
+    assert found["office"] == [
         "topic read /actuators/office",
         "topic read machines/office/status",
         "topic write energy/office/raw",
