@@ -72,9 +72,7 @@ class Tap(ConnectionListener):
             earlier = await self.recall() if self.recall is not None else []
         except ClientError as error:
             log.info(
-                "recall",
-                "earlier topics are not shown, since the recorder does not answer: {error}",
-                error=error,
+                "recall-failed", "earlier topics are not shown, since the recorder does not answer: %(error)s", error=error
             )
             return
         for message, at_s in earlier:
