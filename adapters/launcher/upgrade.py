@@ -103,9 +103,7 @@ def _file(settings: Settings) -> Path:
 def _code() -> str:
     """Return a digest of everything that runs."""
     digest = hashlib.sha256()
-    files = [
-        path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sql", ".json", ".conf")
-    ]
+    files = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
     for path in sorted([*files, *(ROOT / name for name in _FILES)]):
         if path.is_file():
             digest.update(f"{path.relative_to(ROOT)}\n{path.stat().st_size}\n".encode())
