@@ -1,11 +1,16 @@
 /** The tree of all topics, and one of them in detail. */
 import { Element, html, nothing } from "../element.js";
 import { connection } from "../connection.js";
+import { Asked } from "../asked.js";
+import { download } from "../download.js";
 import { age, instant, number, rate, size } from "../format.js";
 import "../topic-tree.js";
 import { session } from "../session.js";
 import { numericFields } from "../series.js";
 import { pretty } from "../json.js";
+
+/** Messages in the list of a topic. */
+const LISTED = 50;
 
 class TopicsView extends Element {
   filter = "";
@@ -15,6 +20,7 @@ class TopicsView extends Element {
   message = null;
   /** The message before it, while the page showed it. @type {any} */
   earlier = null;
+  messages = new Asked("messages", () => this.update());
   count = 0;
   /** @type {string | null} */
   outcome = null;
@@ -29,7 +35,7 @@ class TopicsView extends Element {
     const query = new URLSearchParams(location.search);
     this.filter = query.get("filter") ?? "";
     this.topic = query.get("topic");
-    this.cleanups.push(() => this.live?.hide());
+    this.cleanups.push(() => this.live?.hide(), () => this.messages.stop(), () => clearTimeout(this.soon));
     this.choose(this.topic);
     this.every(1000, () => this.update());
   }
@@ -40,11 +46,14 @@ class TopicsView extends Element {
     this.live = null;
     this.topic = topic;
     this.message = this.earlier = null;
+    if (topic !== null) this.messages.want({ topic, rows: LISTED });
     if (topic !== null) this.live = connection.show({ show: "topic", topic }, (content) => {
       this.earlier = this.message;
       this.message = content.message;
       this.count = content.count;
       this.rate = content.rate;
+      clearTimeout(this.soon);
+      this.soon = setTimeout(() => this.messages.ask(), 1000);
       this.update();
     });
     this.keep();
@@ -101,6 +110,7 @@ class TopicsView extends Element {
           </dl>
           ${this.fields(message.payload)}` : html`<p class="soft">Nothing has arrived on this topic since the page was opened.</p>`}
         ${this.publishForm(message)}
+        ${this.history()}
       </div>
     </section>`;
   }
@@ -111,14 +121,36 @@ class TopicsView extends Element {
     return fields.length ? html`<ul class="bar" aria-label="Charts">${fields.map((field) => html`<li><a class="chip" href=${`/timeline?${new URLSearchParams({ topic: this.topic ?? "", field })}`}>${field || "value"}</a></li>`)}</ul>` : nothing;
   }
 
+  /** The last messages of the topic, from the recording. */
+  history() {
+    const { rows, error } = this.messages;
+    return html`<section><header class="bar"><h3 class="grow">Last messages</h3>
+        <button class="button plain" type="button" ?disabled=${!rows?.length} @click=${() => this.export()}>CSV</button></header>
+      ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
+      <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th>From</th></tr></thead>
+      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${instant(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft">${each.source ?? ""}</td></tr>`)}</tbody></table>
+      ${rows && !rows.length ? html`<p class="empty">Nothing is recorded on this topic.</p>` : nothing}</div></section>`;
+  }
+
+  /** Save the newest 5,000 messages. */
+  async export() {
+    try {
+      const { rows } = await connection.ask("messages", { topic: this.topic ?? "", rows: 5000 });
+      if (rows.length) download(`${(this.topic ?? "").replace(/[^\w.-]+/g, "_")}.csv`, rows.map((each) => ({ received_at: new Date(each.at_s * 1000).toISOString(), ...each })));
+    } catch (error) {
+      this.error = /** @type {Error} */ (error).message;
+      this.update();
+    }
+  }
+
   /** @param {any} message */
   publishForm(message) {
-    return html`<details><summary>Publish to this topic</summary><form class="form" @submit=${(event) => this.publish(event)}>
-      <label>Payload<textarea class="field" name="payload" rows="4" spellcheck="false" .defaultValue=${message?.payload ?? ""}></textarea></label>
+    return html`<form class="form" aria-label="Publish" @submit=${(event) => this.publish(event)}>
+      <label>Payload to publish<textarea class="field" name="payload" rows="2" spellcheck="false" .defaultValue=${message?.payload ?? ""}></textarea></label>
       <div class="bar"><label class="bar"><input type="checkbox" name="retain" ?checked=${message?.retain}> Retain</label>
         <button class="button main">Publish</button><span class="small soft" role="status">${this.outcome ?? ""}</span></div>
       ${this.error ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
-    </form></details>`;
+    </form>`;
   }
 
   /** @param {SubmitEvent} event */
