@@ -246,10 +246,11 @@ def _wanted() -> str | None:
 
 
 def _environment(settings: Settings, runtime: Runtime) -> Mapping[str, str]:
-    """Return the variables of every component: those that were given, and the same plant time for all."""
+    """Return the variables of every component: those that were given, what else is started, and the same plant time for all."""
     given = {name: value for name, value in settings.environment.items() if name != "SCAUP_MQTT_PASSWORD"}
     given.setdefault("SCAUP_TIME_SCALE", TIME_SCALE)
     given.setdefault(HISTORY_DAYS.name, DAYS_OF_HISTORY)
+    given["SCAUP_COMPONENTS"] = ",".join(_native(settings).components)
     epoch = _epoch(settings, runtime.running(), float(given["SCAUP_TIME_SCALE"].strip() or 1))
     if settings.plant_epoch is None:
         given["SCAUP_PLANT_EPOCH"] = epoch

@@ -94,7 +94,7 @@ class Recorded:
         """Yield the metrics; nothing before the first look."""
         if self.after is None:
             return
-        yield CounterMetricFamily("scaup_gaps", "Messages that were published and are not recorded.", self.gaps)
+        yield CounterMetricFamily("scaup_gaps", "Messages published during this watch and not recorded.", self.gaps)
         messages = CounterMetricFamily("scaup_system_messages", "Recorded messages of each system.", labels=["system"])
         readings = CounterMetricFamily("scaup_system_readings", "Those from devices.", labels=["system"])
         for system in sorted({*_SYSTEMS.values(), OTHER}):

@@ -10,6 +10,7 @@ from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import lifecycle, preflight, upgrade
 from adapters.launcher.__main__ import main, runs
 from adapters.launcher.compose import Compose
+from adapters.launcher.registry import components
 from adapters.launcher.runtime import columns
 from broker.runtime.settings import Settings
 
@@ -44,6 +45,13 @@ def test_history_is_a_week_unless_set(tmp_path: Path, given: dict[str, str], day
     settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path)} | given)
     environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
     assert environment["SCAUP_SIM_HISTORY_DAYS"] == days
+
+
+def test_components_are_named_what_else_is_started(tmp_path: Path) -> None:
+    for given, expected in (("", [*components()]), ("heating,recorder", ["recorder", "heating"])):
+        settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_COMPONENTS": given})
+        environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
+        assert environment["SCAUP_COMPONENTS"].split(",") == expected
 
 
 def test_supervisor_configuration_holds_no_password(tmp_path: Path) -> None:
