@@ -139,7 +139,8 @@ def events_table() -> str:
 
 def _replace(page: Path, begin: str, end: str, text: str) -> None:
     before, _, rest = page.read_text().partition(begin)
-    page.write_text(before + text + end + rest.partition(end)[2])
+    _, _, after = (begin[-1] + rest).partition(end)  # the part may be empty, and the end then overlaps with the beginning
+    page.write_text(before + text + end + after)
 
 
 if __name__ == "__main__":
