@@ -99,7 +99,7 @@ class TimeChart extends Element {
     this.plot = new uPlot({
       width: this.clientWidth, height: this.height, legend: { show: false }, padding: [8, 8, 0, 0],
       scales: { x: { time: true, range: () => [this._from, this._until] }, y: { range: (_plot, low, high) => spread(low, high) } },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 48, values: (_plot, ticks) => ticks.map((each) => (each === null ? "" : compact(each))) }],
+      axes: [{ ...axis, space: 80, values: (_plot, ticks, _axis, _space, step) => clockTicks(ticks, step) }, { ...axis, size: 48, values: (_plot, ticks) => ticks.map((each) => (each === null ? "" : compact(each))) }],
       series: [{}, ...this._series.map((each, index) => ({
         label: each.label, stroke: colour(`--series-${(index % COLOURS) + 1}`), width: 1.5, spanGaps: false,
         points: { show: (_plot, _index, first, last) => last - first < 60, size: 4 },
@@ -220,6 +220,19 @@ function spread(low, high) {
   if (low === null || high === null) return [0, 1];
   const room = high === low ? Math.max(1, Math.abs(high) * 0.05) : (high - low) * 0.08;
   return [low - room, high + room];
+}
+
+/** Times as the browser's language writes them; the day where it begins. @param {number[]} ticks in s @param {number} step in s */
+function clockTicks(ticks, step) {
+  const short = new Intl.DateTimeFormat(undefined, step >= 86400 ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}) });
+  const day = new Intl.DateTimeFormat(undefined, step >= 86400 ? { year: "numeric" } : { month: "short", day: "numeric" });
+  let before = "";
+  return ticks.map((each) => {
+    const at = new Date(each * 1000), second = day.format(at), text = short.format(at);
+    const line = second === before ? text : `${text}\n${second}`;
+    before = second;
+    return line;
+  });
 }
 
 /** @param {number} value */

@@ -121,9 +121,9 @@ class FasteningView extends Element {
   resultTable(job) {
     const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null).reverse();
     return html`<section class="card"><header><h2>Results</h2><span class="soft small">${job ? job.serial : ""}</span></header>
-      <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th class="number">Range</th><th>Judgement</th><th>Recorded</th></tr></thead>
-      <tbody>${rows.map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td><td class="number soft">${each.min_nm} to ${each.max_nm}</td>
-        <td><span class="state ${each.event === "in range" ? "ok" : "bad"}">${each.event}</span></td><td class="nowrap soft">${instant(each.received_at)}</td></tr>`)}</tbody></table>
+      <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th>Judgement</th><th class="number wide">Range</th><th class="wide">Recorded</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td>
+        <td><span class="state ${each.event === "in range" ? "ok" : "bad"}">${each.event}</span></td><td class="number soft wide">${each.min_nm} to ${each.max_nm}</td><td class="nowrap soft wide">${instant(each.received_at)}</td></tr>`)}</tbody></table>
       ${rows.length ? nothing : html`<p class="empty">No screw was fastened yet.</p>`}</div></section>`;
   }
 

@@ -74,10 +74,10 @@ class NowView extends Element {
   components(now) {
     const states = this.latest.under("components/", "/state").sort((a, b) => a.topic.localeCompare(b.topic));
     return html`<section class="card"><header><h2>Components</h2><span class="soft small">${number(states.filter((each) => each.value.state === "online").length)} of ${number(states.length)} online</span></header>
-      <div class="table"><table aria-label="Components"><thead><tr><th>Name</th><th>State</th><th>Since</th><th>Release</th></tr></thead>
+      <div class="table"><table aria-label="Components"><thead><tr><th>Name</th><th>State</th><th>Since</th><th class="wide">Release</th></tr></thead>
       <tbody>${states.map((each) => { const since = started(each.value.boot) ?? each.at; return html`<tr><td><a href=${topicLink(each.topic)}>${each.levels[1]}</a></td>
         <td><span class="state ${each.value.state === "online" ? "ok" : "bad"}">${each.value.state}</span></td>
-        <td class="nowrap soft" title=${instant(since)}>${age(since, now)}</td><td class="soft">${each.value.version}</td></tr>`; })}</tbody></table></div></section>`;
+        <td class="nowrap soft" title=${instant(since)}>${age(since, now)}</td><td class="soft wide">${each.value.version}</td></tr>`; })}</tbody></table></div></section>`;
   }
 }
 
