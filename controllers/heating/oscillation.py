@@ -48,7 +48,7 @@ class Signal:
     """Swings that make a cycle; even."""
 
 
-TEMPERATURE = Signal(is_level=False, reversal=0.25, least_swing=1.3, swings=4)
+TEMPERATURE = Signal(is_level=False, reversal=0.25, least_swing=1.5, swings=4)
 """Smaller swings may come from sun and clouds, which the law with the model answers better than the PI law."""
 LEVEL = Signal(is_level=True, reversal=10.0, least_swing=40.0, swings=8)
 """A level that swings although the room hardly notices wears the valve out."""
