@@ -6,8 +6,10 @@ copied for it. `python -m storage.database.upgrade back` goes back to it.
 """
 
 import fcntl
+import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +31,7 @@ _NEW = "new.duckdb"
 _CLONE = 0x40049409
 """FICLONE of Linux: a copy that shares its blocks with the original, at once, on file systems that can."""
 _ROOM = 1.2
+_LOOK_S = 0.2
 
 Report = Callable[[str], None]
 
@@ -79,9 +82,10 @@ def _hold(path: Path) -> IO[str]:
     while True:
         try:
             return hold_lock(path)
-        except DatabaseLocked:
+        except DatabaseLocked as error:
             if time.monotonic() >= ends_s:
-                raise
+                held = str(error).rpartition(": ")[0]
+                raise DatabaseLocked(f"{held}, which records into it or upgrades it: wait until it ends, or end it") from error
             time.sleep(0.2)
 
 
@@ -169,8 +173,16 @@ def _remove(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent is killed: the database is unchanged, and the next `make up` need not wait."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> int:
     """Upgrade the database of the settings, or go back; print why it cannot. Exit code 1: the release before can go on."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         database = Settings.load().database
         if arguments == ["back"]:

@@ -90,6 +90,13 @@ def test_make_up_of_a_newer_release_migrates_or_changes_nothing(newer: Checkout)
     assert "the database is unchanged" in text
     assert 9000 not in newer.migrations()
 
+    process = newer.start("up")
+    child = migrating(process.pid)
+    process.kill()
+    process.communicate()
+    assert child.wait(10) is None or not child.is_running()
+    assert 9000 not in newer.migrations()
+
     failing.unlink()
     assert newer.run("up")[0] == 0, "the release before goes on"
     newer.add_migration("CREATE TABLE live.added (number BIGINT NOT NULL, received_at TIMESTAMPTZ NOT NULL)")

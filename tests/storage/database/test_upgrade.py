@@ -100,7 +100,7 @@ def test_database_of_a_newer_release_is_refused(old: Path) -> None:
 
 def test_open_database_is_not_upgraded(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrades, "READERS_S", 0.3)
-    with hold_lock(old), pytest.raises(DatabaseLocked):
+    with hold_lock(old), pytest.raises(DatabaseLocked, match=f"process {os.getpid()}, which records .* wait until it ends"):
         upgrade(old, lambda _: None)
 
 
