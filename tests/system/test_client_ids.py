@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from adapters.client.declaration import OPERATOR
 from adapters.launcher.checks.client_ids import session_at
 from adapters.launcher.registry import components
 from broker.contract.components.topics import STATE, ComponentState, Presence
@@ -36,12 +37,24 @@ from storage.database.database import Database
 from storage.ingest.handover import SessionHandover
 from storage.ingest.session import RecordingSession, session_options
 from storage.ingest.stats import Stats
+from tests import real_broker
 from tests.real_broker import RealBroker
 from tests.system.test_cli import scaup
 from tests.system.test_recorder import RecorderProcess
 from tests.system.test_runtime import Device, Watcher, presence, reading, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBroker]:
+    """A broker on which the components, under whose names these tests read, may read everything."""
+    declarations = {name: dataclasses.replace(each, reads=("#",)) for name, each in components().items()}
+    made = real_broker.create(tmp_path_factory.mktemp("own-broker"), {**declarations, OPERATOR.name: OPERATOR})
+    made.start()
+    yield made
+    real_broker.remove(made)
+
 
 TOPIC = "/readings/ids/temperature"
 
