@@ -379,7 +379,8 @@ def test_interrupted_restore_is_repeated(
     past.database.path.with_name("plant-time.json").write_text("{}")
     backups.run()
     expected, killed = content(past.database), 0
-    for step in itertools.count(1):
+    for step in itertools.count(1, 2):  # every second one: each takes a restore of its own
+        killed_before = killed
         empty = tmp_path_factory.mktemp("empty") / "scaup.duckdb"
         with monkeypatch.context() as patched:
             kill_at(step, patched)
@@ -387,14 +388,14 @@ def test_interrupted_restore_is_repeated(
                 restore(backups.path, empty, silent)
             except Killed:
                 killed += 1
-        if killed < step:
+        if killed == killed_before:
             break
         if empty.with_name("restoring").exists():
             with pytest.raises(StorageError, match="scaup restore"):
                 Database(empty, 256, 1)
         assert restored_content(backups.path, empty) == expected
         assert not empty.with_name("restoring").exists()
-    assert killed >= 7
+    assert killed >= 5
 
 
 def kill_at(step: int, patched: pytest.MonkeyPatch) -> None:
