@@ -48,6 +48,8 @@ class Fused:
     """Whether any of the sensors used has ever changed its value."""
     quiet_c: float | None = None
     """Finest resolution of the sensors used, K, if all of them report only changes and none has lately; else None."""
+    age_s: float = 0.0
+    """Mean age of the values that the room temperature is based on, s."""
 
 
 def robust_centre(values: Sequence[float], doubt: float, weights: Sequence[float] | None = None) -> float:
@@ -112,10 +114,12 @@ class Fusion:
         self._set_first_offsets([each for name, each in self._sensors.items() if name not in left_out], now_s)
         left_out |= dict.fromkeys(self._far(left_out, now_s), Reason.FAR)
         trusted = {name: each for name, each in self._sensors.items() if name not in left_out}
+        age_s = 0.0
         if trusted:
             doubt_c = OFFSET_DOUBT_C if self._settling(now_s) else DOUBT_C
             present = [each for each in trusted.values() if not _is_old(each, now_s)] or list(trusted.values())
             weights = [_freshness(each, now_s) for each in present]
+            age_s = sum([weight * each.age_s(now_s) for weight, each in zip(weights, present, strict=True)]) / sum(weights)
             self._room_c = robust_centre([each.corrected_c for each in present], doubt_c, weights)
             self._note_gaps(self._room_c)
             self._learn(present, self._room_c, now_s)
@@ -127,6 +131,7 @@ class Fusion:
             unmoved_s=min((now_s - each.moved_s for each in trusted.values()), default=0.0),
             proven=any(each.proven for each in trusted.values()),
             quiet_c=self._quiet_c(trusted.values(), now_s),
+            age_s=age_s,
         )
 
     def _quiet_c(self, trusted: Collection[Sensor], now_s: float) -> float | None:

@@ -22,13 +22,16 @@ from controllers.heating.valve import level_for
 CLOSING_S = 400.0
 CLOSING_PER_DEAD_TIME = 0.5
 """Wanted time constant of the closed loop: a constant, and a share of the dead time."""
-HIGHEST_GAIN_PER_C = 0.25
+HIGHEST_GAIN_PER_C = 0.35
 """Highest response to the remaining error, as a share of heat per kelvin: more would follow the noise of the sensors."""
-DOUBTS = 2.0
+DOUBTS = 1.0
 """Heat in transport counts as if the rate were higher by this many standard deviations."""
-SOFT_START_S = 35 * 60.0
 SOFT_START_PCT = 25.0
-"""Highest level while a room is not yet identified: one that reacts quickly must not overshoot meanwhile."""
+"""Highest level at the start of a room that is not identified: one that reacts quickly must not overshoot meanwhile."""
+SOFT_START_S, SOFT_START_UNTIL_S = 25 * 60.0, 58 * 60.0
+"""This limit rises from the first time on, and has reached 100 % at the second: heat may need half an hour to be felt."""
+IDENTIFIED_DOUBT = 0.1
+"""A room is identified when the mean ratio of standard deviation and rate has been this small."""
 BAND_C = 0.12
 """Least effect of a level change on the error, K; smaller changes are not made."""
 BAND_S = 800.0
@@ -52,6 +55,8 @@ class Demand:
     """Response to the remaining error, in percent of valve level."""
     integral_pct: float
     """Level that would hold the setpoint under the present disturbance."""
+    doubt: float = 0.0
+    """Mean ratio of the rate's standard deviation and the rate."""
 
     @property
     def wanted_pct(self) -> float:
@@ -70,13 +75,19 @@ def demand(beliefs: Beliefs, setpoint_c: float) -> Demand:
     in_transport_s = (
         LAG_S * _PIPE * (beliefs.heat - hold) + beliefs.in_pipe_s - DEAD_S * hold - _TREND_S2 * beliefs.hold_trend_s
     )
-    doubted = 1 + DOUBTS * beliefs.doubt_c_s / beliefs.rate_c_s
-    remaining_s = _AIR * _PIPE * (beliefs.room_c - setpoint_c) / beliefs.rate_c_s + doubted * in_transport_s
+    doubt = beliefs.doubt_c_s / beliefs.rate_c_s
+    remaining_s = _AIR * _PIPE * (beliefs.room_c - setpoint_c) / beliefs.rate_c_s + (1 + DOUBTS * doubt) * in_transport_s
     wanted = hold + _TREND_S * beliefs.hold_trend_s - np.minimum(_SPEED, HIGHEST_GAIN_PER_C * beliefs.rate_c_s) * remaining_s
     holds, levels = by_curve(beliefs.weight, hold), by_curve(beliefs.weight, wanted)
     integral = sum([weight * level_for(share, curve) for curve, weight, share in holds])
     level = sum([weight * level_for(share, curve) for curve, weight, share in levels])
-    return Demand(proportional_pct=100 * (level - integral), integral_pct=100 * integral)
+    return Demand(proportional_pct=100 * (level - integral), integral_pct=100 * integral, doubt=beliefs.mean(doubt))
+
+
+def soft_start_pct(running_s: float) -> float:
+    """Return the highest level of a room that is not identified, `running_s` after its start."""
+    share = (running_s - SOFT_START_S) / (SOFT_START_UNTIL_S - SOFT_START_S)
+    return SOFT_START_PCT + (100.0 - SOFT_START_PCT) * min(1.0, max(0.0, share))
 
 
 def apply_dead_band(level: int, wanted_pct: float, rate_c_s: float) -> int:

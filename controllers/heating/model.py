@@ -38,19 +38,23 @@ squared exponent."""
 DEAD_TIME_STEP_S = 240.0
 UNKNOWN_CURVE_PENALTY = 1.0
 """States of earlier versions, which knew linear valves only, do not contain the curve."""
-DISTURBANCE_PER_ROOT_HOUR = 0.1
-"""Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour."""
+MOST_DISTURBANCE, LEAST_DISTURBANCE = 0.2, 0.1
+"""Wander of the disturbance, as a share of the radiator's full effect, per square root of an hour, without dead time and from
+`LONG_DEAD_TIME_S` on. A law that answers late cannot use a quick estimate: it would only move the valve more."""
+LONG_DEAD_TIME_S = 600.0
 SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
 """Least rate from which the wander of the disturbance follows. It must not shrink with a falling rate: walls that take up ever
 more heat would then look like a valve without effect, the rate would fall further, and the law would swing the valve."""
 LEAST_EFFECT_C = 0.01
 """A prediction with a smaller effect of the valve is not learned from."""
-MEMORY_S = 3 * HOUR_S
-"""Time constant by which evidence fades, counted only while there is an effect of the valve to learn from."""
+MEMORY_S, FULL_EFFECT_C = 3 * HOUR_S, 0.1
+"""Time constant by which evidence fades while the valve has an effect of this size. With less to learn, less is forgotten."""
 OUTLIER_SHARE = 0.1
 SHARPNESS = 0.3
 """Rate at which a candidate loses weight as it predicts worse; below one half, since errors are not white."""
 LONGEST_STEP_S = 120.0
+OLDEST_S = 600.0
+"""Highest age of a measurement that is taken into account."""
 LEAST_WEIGHT = 1e-6
 
 
@@ -107,14 +111,16 @@ class RoomModel:
     Attributes:
         started: whether it has been started.
         rate_c_s: mean rate of the candidates, K/s.
-        innovation_c: last measurement less the best candidate's prediction, K.
+        innovation_c: last measurement less the best candidate's prediction, K; 0 without a measurement.
     """
 
     __slots__ = (
         "_cost",
+        "_dead_s",
         "_delay",
         "_effect_c",
         "_effect_drift",
+        "_effect_speed",
         "_effect_square_sum",
         "_effect_trend",
         "_error_effect_sum",
@@ -134,12 +140,13 @@ class RoomModel:
         self._heat: Array = np.zeros(SHAPE)
         # effect of the valve on the filter's three states, per unit of rate
         self._effect_c, self._effect_drift, self._effect_trend = np.zeros(SHAPE), np.zeros(SHAPE), np.zeros(SHAPE)
+        self._effect_speed: Array = np.zeros(SHAPE)
         self._error_effect_sum, self._effect_square_sum = np.zeros(SHAPE), np.zeros(SHAPE)
         self._prior_c_s: Array = np.full((len(EXPONENTS), 1), FIRST_RATE_C_S)
         self._penalty: Array | float = 0.0
         self._step = _Step(60.0)
         self._rate_c_s, self._cost = self._fit()
-        self.rate_c_s = FIRST_RATE_C_S
+        self.rate_c_s, self._dead_s = FIRST_RATE_C_S, LONG_DEAD_TIME_S
         self.innovation_c = 0.0
         self.started = False
 
@@ -181,39 +188,43 @@ class RoomModel:
         curves = CURVE - curve
         self._penalty = LAG_PENALTY * lags**2 + DEAD_TIME_PENALTY * dead_times**2 + curve_penalty * curves**2
 
-    def advance(self, level_pct: float, dt_s: float, room_c: float | None) -> None:
+    def advance(self, level_pct: float, dt_s: float, room_c: float | None, age_s: float = 0.0) -> None:
         """Advance the time with the valve at a level; then take a measurement, if there is one.
 
         Args:
             level_pct: valve level during that time, 0..100.
             dt_s: length of that time, s, above 0.
-            room_c: room temperature at its end, °C, or None.
+            room_c: measured room temperature, °C, or None.
+            age_s: age of the measurement at the end of that time, s.
         """
         if not self.started or dt_s <= 0:
             return
         pieces = max(1, math.ceil(dt_s / LONGEST_STEP_S))
-        disturbed_c_s = DISTURBANCE_PER_ROOT_HOUR * max(self.rate_c_s, SLOWEST_DISTURBED_C_S)
+        quick = max(0.0, 1 - self._dead_s / LONG_DEAD_TIME_S)
+        share = LEAST_DISTURBANCE + (MOST_DISTURBANCE - LEAST_DISTURBANCE) * quick
+        disturbed_c_s = share * max(self.rate_c_s, SLOWEST_DISTURBED_C_S)
         wander = disturbed_c_s**2 * dt_s / pieces / HOUR_S
         for _ in range(pieces):
             self._predict(round(level_pct), dt_s / pieces, wander)
+        self.innovation_c = 0.0
         if room_c is not None:
-            self._correct(room_c, dt_s)
+            self._correct(room_c, min(age_s, OLDEST_S), dt_s)
 
     def _predict(self, level: int, dt_s: float, wander: float) -> None:
         if dt_s != self._step.dt_s:
             self._step = _Step(dt_s)
         sent = self._delay.advance(level, dt_s)[:, :, None]
         above = self._heat - sent
-        self._effect_c *= self._step.keep
-        self._effect_c += dt_s * (self._effect_drift + sent + above * self._step.mean)
+        self._effect_speed = self._effect_drift + sent + above * self._step.mean - LEAK_PER_S * self._effect_c
+        self._effect_c += dt_s * self._effect_speed
         self._effect_drift += dt_s * self._effect_trend
         self._effect_trend *= self._step.stay
         self._heat = sent + above * self._step.decay
         self._filter.advance(dt_s, wander)
 
-    def _correct(self, room_c: float, dt_s: float) -> None:
-        error_c, (gain, drift_gain, trend_gain) = self._filter.correct(room_c)
-        error_effect = self._effect_c.copy()
+    def _correct(self, room_c: float, age_s: float, dt_s: float) -> None:
+        error_c, (gain, drift_gain, trend_gain) = self._filter.correct(room_c, age_s)
+        error_effect = self._effect_c - age_s * self._effect_speed
         self._effect_c -= gain * error_effect
         self._effect_drift -= drift_gain * error_effect
         self._effect_trend -= trend_gain * error_effect
@@ -226,7 +237,7 @@ class RoomModel:
         if abs(effect_c) < LEAST_EFFECT_C:
             return
         weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.innovation_c**2)
-        keep = math.exp(-dt_s / MEMORY_S)
+        keep = math.exp(-dt_s / MEMORY_S * min(1.0, abs(effect_c) / FULL_EFFECT_C))
         self._error_effect_sum *= keep
         self._error_effect_sum += weight * error_c * error_effect
         self._effect_square_sum *= keep
@@ -248,7 +259,7 @@ class RoomModel:
         rate = self._rate_c_s
         weight = np.exp(np.maximum(-60.0, SHARPNESS * (self._cost.min() - self._cost)))
         weight /= weight.sum()
-        self.rate_c_s = float((weight * rate).sum())
+        self.rate_c_s, self._dead_s = float((weight * rate).sum()), float((weight * DEAD_S).sum())
         return Beliefs(
             weight=weight,
             rate_c_s=rate,
@@ -282,13 +293,13 @@ class RoomModel:
 class _Step:
     """Constants of a step, which depend on its length only."""
 
-    __slots__ = ("decay", "dt_s", "keep", "mean", "stay")
+    __slots__ = ("decay", "dt_s", "mean", "stay")
 
     def __init__(self, dt_s: float) -> None:
         self.dt_s = dt_s
         self.decay = np.array([math.exp(-dt_s / each) for each in LAG_S])
         self.mean = (1 - self.decay) * LAG_S / dt_s
-        self.keep, self.stay = 1.0 - LEAK_PER_S * dt_s, 1.0 - dt_s / TREND_S
+        self.stay = 1.0 - dt_s / TREND_S
 
 
 def _limited(rate_c_s: float) -> float:

@@ -1,10 +1,11 @@
 """Control of one room: from sensor readings to a valve level, with the reasons. Pure."""
 
+import math
 from dataclasses import dataclass
 
-from controllers.heating.fusion import Fused, Fusion
+from controllers.heating.fusion import FRESH_S, Fused, Fusion
 from controllers.heating.heat import HeatWatch
-from controllers.heating.law import SOFT_START_PCT, SOFT_START_S, Demand, apply_dead_band, demand
+from controllers.heating.law import IDENTIFIED_DOUBT, SOFT_START_S, Demand, apply_dead_band, demand, soft_start_pct
 from controllers.heating.model import Identified, Knowledge, RoomModel, identified
 from controllers.heating.modes import (
     FROST_C,
@@ -77,6 +78,7 @@ class RoomControl:
         "_held",
         "_history",
         "_hold",
+        "_is_known",
         "_known",
         "_last_reading_s",
         "_model",
@@ -84,7 +86,7 @@ class RoomControl:
         "_rise",
         "_seen_s",
         "_silence",
-        "_soft_until_s",
+        "_started_s",
         "_window",
         "decided",
         "decided_s",
@@ -96,7 +98,7 @@ class RoomControl:
         self.setpoint_c = setpoint_c
         self.level = self._moving_pct = 0
         self.decided = False
-        self.decided_s = self._last_reading_s = self._seen_s = self._soft_until_s = now_s
+        self.decided_s = self._last_reading_s = self._seen_s = self._started_s = now_s
         self._known: Identified | None = None
         self._fusion, self._model = Fusion(), RoomModel()
         self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
@@ -104,7 +106,7 @@ class RoomControl:
         self._silence = SilenceWatch()
         self._guard, self._heat_watch = OscillationGuard(), HeatWatch()
         self._held: Knowledge | None = None
-        self._frost = False
+        self._frost = self._is_known = False
         self._heated_s = self._heat = self._hold = 0.0
         self._fused = _NOTHING
 
@@ -193,6 +195,7 @@ class RoomControl:
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
         self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
+        self._is_known = self._is_known or self._demand.doubt < IDENTIFIED_DOUBT
         self._heat, self._hold = beliefs.mean(beliefs.heat), beliefs.mean(beliefs.hold)
         self._watch_heat(room_c, setpoint_c - room_c, dt_s)
         self._guard.update(room_c, setpoint_c, self.level, dt_s)
@@ -225,7 +228,9 @@ class RoomControl:
     def _wanted_pct(self, mode: Mode, fused: Fused, now_s: float) -> float:
         if mode is Mode.WINDOW_OPEN:
             return 0.0
-        soft_pct = max(SOFT_START_PCT, self.level) if now_s < self._soft_until_s else 100.0
+        running_s = now_s - self._started_s
+        is_soft = not self._is_known or running_s < SOFT_START_S
+        soft_pct = max(self.level, soft_start_pct(running_s)) if is_soft else 100.0
         wanted_pct = min(self._demand.wanted_pct, soft_pct, highest_pct(fused, self.setpoint_c, self._moving_pct))
         return max(wanted_pct, FROST_LEVEL_PCT) if mode is Mode.FROST else wanted_pct
 
@@ -233,7 +238,8 @@ class RoomControl:
         """Update the model, and return whether a window is open: then nothing is learned."""
         if not self._model.started:
             self._model.start(room_c, self.setpoint_c, self.level, self._known)
-            self._soft_until_s = now_s if self._known else now_s + SOFT_START_S
+            self._is_known = self._known is not None
+            self._started_s = -math.inf if self._known else now_s
             return False
         if self._heat_watch.disturbs:
             self._model.advance(self.level, dt_s, None)
@@ -241,7 +247,8 @@ class RoomControl:
             self._window.clear()
             return False
         was_disturbed = self._window.disturbs(now_s)
-        self._model.advance(self.level, dt_s, None if was_disturbed else room_c)
+        is_new = self._fused.age_s <= FRESH_S  # an old one has been used before
+        self._model.advance(self.level, dt_s, room_c if is_new and not was_disturbed else None, self._fused.age_s)
         window_open = self._window.update(room_c, self._model.innovation_c, self._model.rate_c_s, now_s)
         if window_open and not was_disturbed and (before := self._history.before()):
             self._model.restore(before)
