@@ -22,7 +22,7 @@ from controllers.heating.valve import level_for
 CLOSING_S = 400.0
 CLOSING_PER_DEAD_TIME = 0.5
 """Wanted time constant of the closed loop: a constant, and a share of the dead time."""
-HIGHEST_GAIN_PER_C = 0.35
+HIGHEST_GAIN_PER_C = 0.25
 """Highest response to the remaining error, as a share of heat per kelvin: more would follow the noise of the sensors."""
 DOUBTS = 1.0
 """Heat in transport counts as if the rate were higher by this many standard deviations."""

@@ -45,8 +45,10 @@ LONG_DEAD_TIME_S = 600.0
 SLOWEST_DISTURBED_C_S = 8.0 / HOUR_S
 """Least rate from which the wander of the disturbance follows. It must not shrink with a falling rate: walls that take up ever
 more heat would then look like a valve without effect, the rate would fall further, and the law would swing the valve."""
-LEAST_EFFECT_C = 0.01
-"""A prediction with a smaller effect of the valve is not learned from."""
+LEAST_EFFECT_C, LATER_EFFECT_C = 0.01, 0.05
+"""A prediction with a smaller effect of the valve is not learned from, at first and later. A room that is held gives little
+to learn from: sun and people would teach more wrong than small movements of the valve teach right."""
+LATER_S = 2 * HOUR_S
 MEMORY_S, FULL_EFFECT_C = 3 * HOUR_S, 0.1
 """Time constant by which evidence fades while the valve has an effect of this size. With less to learn, less is forgotten."""
 OUTLIER_SHARE = 0.1
@@ -129,6 +131,7 @@ class RoomModel:
         "_penalty",
         "_prior_c_s",
         "_rate_c_s",
+        "_running_s",
         "_step",
         "innovation_c",
         "rate_c_s",
@@ -147,6 +150,7 @@ class RoomModel:
         self._step = _Step(60.0)
         self._rate_c_s, self._cost = self._fit()
         self.rate_c_s, self._dead_s = FIRST_RATE_C_S, LONG_DEAD_TIME_S
+        self._running_s = 0.0
         self.innovation_c = 0.0
         self.started = False
 
@@ -199,6 +203,7 @@ class RoomModel:
         """
         if not self.started or dt_s <= 0:
             return
+        self._running_s += dt_s
         pieces = max(1, math.ceil(dt_s / LONGEST_STEP_S))
         quick = max(0.0, 1 - self._dead_s / LONG_DEAD_TIME_S)
         share = LEAST_DISTURBANCE + (MOST_DISTURBANCE - LEAST_DISTURBANCE) * quick
@@ -234,7 +239,7 @@ class RoomModel:
         best = int(self._cost.argmin())
         effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
         self.innovation_c = error_c - effect_c
-        if abs(effect_c) < LEAST_EFFECT_C:
+        if abs(effect_c) < (LATER_EFFECT_C if self._running_s > LATER_S else LEAST_EFFECT_C):
             return
         weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.innovation_c**2)
         keep = math.exp(-dt_s / MEMORY_S * min(1.0, abs(effect_c) / FULL_EFFECT_C))
