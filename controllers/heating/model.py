@@ -51,7 +51,10 @@ to learn from: sun and people would teach more wrong than small movements of the
 LATER_S = 2 * HOUR_S
 MEMORY_S, FULL_EFFECT_C = 3 * HOUR_S, 0.1
 """Time constant by which evidence fades while the valve has an effect of this size. With less to learn, less is forgotten."""
-OUTLIER_SHARE = 0.1
+CURVE_PRIOR = 0.2
+"""Penalty of a valve curve per squared exponent: without evidence, a valve is linear."""
+OUTLIER_SHARE, LATER_OUTLIER_SHARE = 0.1, 0.5
+"""Share of a prediction error by which it counts as noise; later, a large one is a window rather than the valve."""
 SHARPNESS = 0.3
 """Rate at which a candidate loses weight as it predicts worse; below one half, since errors are not white."""
 LONGEST_STEP_S = 120.0
@@ -146,7 +149,7 @@ class RoomModel:
         self._effect_speed: Array = np.zeros(SHAPE)
         self._error_effect_sum, self._effect_square_sum = np.zeros(SHAPE), np.zeros(SHAPE)
         self._prior_c_s: Array = np.full((len(EXPONENTS), 1), FIRST_RATE_C_S)
-        self._penalty: Array | float = 0.0
+        self._penalty: Array | float = CURVE_PRIOR * CURVE**2
         self._step = _Step(60.0)
         self._rate_c_s, self._cost = self._fit()
         self.rate_c_s, self._dead_s = FIRST_RATE_C_S, LONG_DEAD_TIME_S
@@ -239,9 +242,11 @@ class RoomModel:
         best = int(self._cost.argmin())
         effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
         self.innovation_c = error_c - effect_c
-        if abs(effect_c) < (LATER_EFFECT_C if self._running_s > LATER_S else LEAST_EFFECT_C):
+        is_later = self._running_s > LATER_S
+        if abs(effect_c) < (LATER_EFFECT_C if is_later else LEAST_EFFECT_C):
             return
-        weight = 1 / (READING_NOISE_C**2 + OUTLIER_SHARE * self.innovation_c**2)
+        outlier_share = LATER_OUTLIER_SHARE if is_later else OUTLIER_SHARE
+        weight = 1 / (READING_NOISE_C**2 + outlier_share * self.innovation_c**2)
         keep = math.exp(-dt_s / MEMORY_S * min(1.0, abs(effect_c) / FULL_EFFECT_C))
         self._error_effect_sum *= keep
         self._error_effect_sum += weight * error_c * error_effect
