@@ -40,4 +40,4 @@ def test_a_wrong_model_does_not_swing_the_room_for_long(seed: int, monkeypatch: 
 
 def test_without_the_guard_it_swings_all_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OscillationGuard, "update", lambda *_: None)
-    assert travel_pct(day_with_a_wrong_model(1002, monkeypatch), 12 * 60, DAY_MIN) > 2000
+    assert travel_pct(day_with_a_wrong_model(1002, monkeypatch), 12 * 60, DAY_MIN) > 1000
