@@ -161,3 +161,49 @@ def test_the_broker_decides_what_an_account_may(plant: Plant, browser: Any) -> N
         page.get_by_text("Publish to this topic").click()
         page.get_by_role("button", name="Publish").click()
         page.get_by_role("alert").filter(has_text="operator may not publish to storage/stats").wait_for()
+
+
+def test_nothing_is_lost_or_doubled_over_a_killed_recorder(plant: Plant, browser: Any) -> None:
+    query = "topic=heating/room-1/state&field=temperature&since=1h"
+    with opened(browser, f"{plant.url}/timeline?{query}") as shown:
+        page = shown.page
+        page.get_by_role("button", name="Table").click()
+        page.get_by_role("row").nth(2).wait_for()
+        plant.kill("recorder")
+        lost_s = time.monotonic()
+        page.get_by_role("alert").filter(has_text="recorder").first.wait_for()
+        assert time.monotonic() - lost_s < 2
+        plant.start("recorder")
+        page.get_by_role("alert").first.wait_for(state="detached")
+        before = page.get_by_role("row").count()
+        page.get_by_role("row").nth(before + 2).wait_for()
+        texts = page.locator("tbody td:nth-child(2)").all_inner_texts()
+    values = [float(each.removesuffix(" °C")) for each in reversed(texts)]
+    recorded = plant.query(
+        "SELECT (payload->>'$.temperature')::DOUBLE AS t FROM messages WHERE topic = 'heating/room-1/state' ORDER BY number"
+    )
+    assert values == [row["t"] for row in recorded if row["t"] is not None][: len(values)]
+
+
+def test_times_and_numbers_are_those_of_the_browser(plant: Plant, browser: Any) -> None:
+    with opened(browser, f"{plant.url}/heating", locale="de-DE", timezone_id="Asia/Kolkata") as shown:
+        row = shown.page.get_by_role("row", name=re.compile("^room-1 "))
+        row.wait_for()
+        assert re.search(r"\d,\d °C", row.inner_text())
+        shown.page.goto(f"{plant.url}/heating/room-1")
+        shown.page.get_by_text("Asia/").first.wait_for()
+
+
+def test_the_past_is_shown_and_publishes_nothing(plant: Plant, browser: Any) -> None:
+    with opened(browser, f"{plant.url}/heating/room-1?since=2m") as shown:
+        page = shown.page
+        page.get_by_role("button", name="Past").click()
+        page.get_by_role("region", name="Past").wait_for()
+        sign_in(page, "operator", password(plant))
+        page.get_by_role("button", name="Sign out").wait_for()
+        page.get_by_role("spinbutton", name="Setpoint").fill("19.5")
+        page.get_by_role("button", name="Set", exact=True).click()
+        page.get_by_role("alert").filter(has_text="past").wait_for()
+        assert plant.query("SELECT * FROM messages WHERE topic = 'heating/room-1/setpoint' AND payload LIKE '%19.5%'") == []
+        page.get_by_role("button", name="Now", exact=True).click()
+        page.get_by_role("region", name="Past").wait_for(state="detached")
