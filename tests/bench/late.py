@@ -80,7 +80,7 @@ def play_users(scenario: str, seed: int) -> tuple[int, dict[str, float]] | None:
 
 
 def report_users(seeds: Sequence[int], rooms: int) -> list[str]:
-    """Play every scenario in the first `rooms` rooms with the power, print the figures, and give what is wrong."""
+    """Play every scenario in the first `rooms` rooms with the power, print the figures, and give those that are wrong."""
     wrong: list[str] = []
     print(f"{'scenario, figure':36}{'limits':>12}{'lowest':>9}{'median':>9}{'highest':>9}{'wrong':>7}")
     with multiprocessing.Pool() as pool:
@@ -93,7 +93,9 @@ def report_users(seeds: Sequence[int], rooms: int) -> list[str]:
                 cells = "".join(f"{each:9.2f}" for each in (min(values.values()), statistics.median(values.values())))
                 label, bounds = f"{scenario}: {name}", f"{low:g}..{high:g}"
                 print(f"{label:36}{bounds:>12}{cells}{max(values.values()):9.2f}{len(outside):7}", flush=True)
-                wrong += [f"{label} is {value:.2f} in room {seed}, not {bounds}" for seed, value in outside.items()]
+                if outside:
+                    rooms_named = ", ".join(f"{seed} ({value:.2f})" for seed, value in list(outside.items())[:5])
+                    wrong.append(f"{label} not {bounds} in {len(outside)} of {len(values)} rooms, such as {rooms_named}")
     return wrong
 
 
