@@ -51,7 +51,8 @@ SELECT room, round(arg_max_null(celsius, number), 2) AS temperature_c, arg_max(s
        CAST(sum(moved) AS BIGINT) AS travel_pct, count(*) FILTER (changed) AS mode_changes,
        arg_min(received_at, number) AS from_at, arg_max(received_at, number) AS to_at, round(sum(weight) / 3600, 3) AS plant_h,
        round(arg_max_null(dead_time, number)) AS dead_time_s,
-       {low_power} AS low_power_h, {warm} AS warm_h, {window} AS window_h, {backed_off} AS backed_off_h, {blind} AS blind_h
+       {low_power} AS low_power_h, {warm} AS warm_h, {window} AS window_h, {backed_off} AS backed_off_h,
+       {no_heat} AS no_heat_h, {blind} AS blind_h
 FROM states GROUP BY room ORDER BY room
 """
 
@@ -60,6 +61,7 @@ _HOURS = {
     "warm": "level = 0 AND celsius > setpoint + $band_k",
     "window": "mode = 'window open'",
     "backed_off": "contains(CAST(alarms AS VARCHAR), 'oscillat')",
+    "no_heat": "contains(CAST(alarms AS VARCHAR), 'no heat arrives')",
     "blind": "mode IN ('holding', 'safe')",
 }
 """Conditions whose plant hours say what limits a room."""

@@ -10,6 +10,7 @@ import pytest
 from adapters.cli.output.charts import bars, text_chart
 from adapters.cli.systems.heating.heating import attention, room_chart, silence
 from broker.contract.heating import questions as heating_sql
+from controllers.heating.modes import Alarm
 from tests.adapters.cli.conftest import Scaup
 from tests.adapters.client.fakes import START_AT, FakeBus, FakeRecorder
 
@@ -143,6 +144,8 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
         ({"level": 0, "temperature": 22.6}, 60, ["too warm with a closed valve for 60 min"]),
         ({"mode": "window open", "level": 0}, 20, ["window: valve closed for 20 min"]),
         ({"mode": "safe", "temperature": None}, 600, ["sensors: none to be trusted for 10 h"]),
+        ({"alarms": [Alarm.NO_HEAT]}, 180, ["heat source: no heat arrived for 3 h"]),
+        ({"alarms": [Alarm.OSCILLATION]}, 180, ["oscillation: backed off for 3 h"]),
         ({"identified": {"transport_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
         ({"identified": {"transport_s": 240.0}}, 10, []),
         ({"identified": None}, 10, []),

@@ -22,6 +22,7 @@ def limits(row: Mapping[str, Any]) -> list[str]:
         (row["warm_h"], LEAST_H, f"too warm with a closed valve for {duration(row['warm_h'])}"),
         (row["window_h"], LEAST_H, f"window: valve closed for {duration(row['window_h'])}"),
         (row["backed_off_h"], LEAST_H, f"oscillation: backed off for {duration(row['backed_off_h'])}"),
+        (row["no_heat_h"], LEAST_H, f"heat source: no heat arrived for {duration(row['no_heat_h'])}"),
         (row["blind_h"], LEAST_H, f"sensors: none to be trusted for {duration(row['blind_h'])}"),
     ]
     found = [words for hours, least_h, words in sorted(causes, key=lambda each: -each[0]) if hours >= least_h]
