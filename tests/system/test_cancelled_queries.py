@@ -75,7 +75,7 @@ def test_reader_that_closes_its_pipe_ends_the_query(recorder: RecorderProcess) -
     with connected_to(recorder.broker, "operator") as client:
         found, _ = QueryClient(client)("SELECT payload FROM messages WHERE topic = 'storage/cancel'")
     assert len(found) == 1
-    assert json.loads(found[0]["payload"])["client"].startswith("scaup-cli-")
+    assert json.loads(found[0]["payload"])["client"].startswith("operator/scaup-cli-")
 
 
 def test_account_without_the_right_may_connect_with_the_will(own_broker: RealBroker) -> None:
