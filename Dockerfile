@@ -1,6 +1,8 @@
 # One image for every component: which one runs is the command (docker-compose.yml).
 FROM python:3.12-slim AS page
 # The libraries of the web page; npm, which fetches them, stays out of the image.
+# npm trusts what pip trusts: the authorities of the image, where a mirror or a proxy may have one of its own.
+ENV NODE_USE_SYSTEM_CA=1
 WORKDIR /page
 COPY requirements-node.lock adapters/web/package.json adapters/web/package-lock.json adapters/web/.npmrc ./
 RUN pip install --no-deps --require-hashes --target /node -r requirements-node.lock \
