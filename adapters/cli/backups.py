@@ -56,3 +56,14 @@ def run_in_container(settings: Settings, folder: Path, words: Sequence[str], rea
     from adapters.launcher import lifecycle
 
     return lifecycle.compose(settings).run_with_folder(folder.resolve(), words, read_only)
+
+
+def restore_in_containers(settings: Settings, folder: Path) -> str:
+    """Restore the backup in this machine's `folder` into the volume of the containers; return what the command wrote.
+
+    Raises:
+        ClientError: it failed.
+    """
+    from adapters.launcher import lifecycle
+
+    return lifecycle.compose(settings).restore(folder.resolve())

@@ -5,10 +5,11 @@ when it is stopped. Sessions are not restored: the broker that had them delivers
 a new session.
 """
 
+import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from os import getuid
 from pathlib import Path
@@ -18,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from adapters.launcher.compose import NEIGHBOUR
 from broker.launch import mosquitto
 from broker.stamp import rfc3339
 from storage.errors import BackupFailed
@@ -47,11 +49,17 @@ def restore_retained(database: Path) -> int | None:
         BackupFailed: the broker does not start, or does not take them.
     """
     messages = _read(database)
-    if messages and mosquitto.find() is None:
+    neighbour = os.environ.get(NEIGHBOUR)
+    if messages and neighbour is None and mosquitto.find() is None:
         return None
     if messages:
-        (database.parent / STORE.parent).mkdir(mode=0o700, exist_ok=True)
-        _store(messages, database.parent / STORE)
+        store = database.parent / STORE
+        store.parent.mkdir(mode=0o700, exist_ok=True)
+        if neighbour is not None:
+            _store_next_door(messages, store, Path(neighbour))
+        else:
+            _store(messages, store)
+        sync_file(store)
     return len(messages)
 
 
@@ -70,15 +78,12 @@ def _store(messages: Iterable[Retained], store: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="scaup-") as folder:
         socket = Path(folder, "socket")
         configuration = Path(folder, "mosquitto.conf")
-        configuration.write_text(
-            f"listener 0 {socket}\nallow_anonymous true\npersistence true\npersistence_location {store.parent}/\n"
-            f"persistence_file {store.name}\nmax_queued_messages 0\nlog_dest stderr\n" + "user root\n" * (getuid() == 0)
-        )
+        configuration.write_text(_configuration(socket, store))
         broker = subprocess.Popen(  # noqa: S603 - the command is made here
             [mosquitto.require(), "-c", str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         try:
-            _publish(messages, socket, broker)
+            _publish(messages, socket, lambda: broker.poll() is not None)
         except (OSError, RuntimeError, ValueError) as error:
             raise BackupFailed(f"the retained messages cannot be restored: {error}") from error
         finally:
@@ -86,13 +91,42 @@ def _store(messages: Iterable[Retained], store: Path) -> None:
             _, log = broker.communicate(timeout=_START_S)
     if not store.is_file():
         raise BackupFailed(f"the broker did not save the retained messages: {log.strip()[-500:]}")
-    sync_file(store)
 
 
-def _publish(messages: Iterable[Retained], socket: Path, broker: "subprocess.Popen[str]") -> None:
+def _store_next_door(messages: Iterable[Retained], store: Path, configuration: Path) -> None:
+    """Use the broker of another container with the same volume: it runs while its configuration is there."""
+    socket = configuration.with_suffix(".socket")
+    unfinished = configuration.with_suffix(".new")
+    unfinished.write_text(_configuration(socket, store))
+    unfinished.rename(configuration)
+    try:
+        _publish(messages, socket, lambda: False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BackupFailed(f"the retained messages cannot be restored: {error}") from error
+    finally:
+        configuration.unlink()
+    if not _wait_until(store.is_file):
+        raise BackupFailed("the broker did not save the retained messages")
+    socket.unlink(missing_ok=True)
+
+
+def _configuration(socket: Path, store: Path) -> str:
+    return (
+        f"listener 0 {socket}\nallow_anonymous true\npersistence true\npersistence_location {store.parent}/\n"
+        f"persistence_file {store.name}\nmax_queued_messages 0\nlog_dest stderr\n" + "user root\n" * (getuid() == 0)
+    )
+
+
+def _wait_until(reached: Callable[[], bool]) -> bool:
+    """Wait until something is so, and return whether it is in time."""
     deadline_s = time.monotonic() + _START_S
-    while not socket.exists() and broker.poll() is None and time.monotonic() < deadline_s:
+    while not reached() and time.monotonic() < deadline_s:
         time.sleep(0.02)
+    return reached()
+
+
+def _publish(messages: Iterable[Retained], socket: Path, ended: Callable[[], bool]) -> None:
+    _wait_until(lambda: socket.exists() or ended())
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5, transport="unix")
     client.connect(str(socket))
     client.loop_start()

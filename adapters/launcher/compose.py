@@ -26,9 +26,24 @@ from broker.runtime.settings import ROOT, Settings, port_number, read_password
 
 FILE = ROOT / "docker-compose.yml"
 SETUP = "setup"
+USER = 1883
+"""The user id of the containers."""
 BROKER_LIMIT_S = 30.0
+BUILD_LINES = 25
+"""Lines of a failed build in its error: Docker repeats the last ten of the step that failed."""
 TAKEN = f"/data/{tls.FOLDER}/own.pem"
 """The certificate of SCAUP_TLS_CERT with its key, inside a container."""
+
+NEIGHBOUR = "SCAUP_RESTORE_BROKER"
+"""Variable of a container that restores: the configuration that the broker beside it waits for."""
+_RETAINED = "/data/restoring/retained.conf"
+_RUN_WHILE_CONFIGURED = f"""
+until [ -e {_RETAINED} ]; do sleep 0.1; done
+mosquitto -c {_RETAINED} &
+while [ -e {_RETAINED} ]; do sleep 0.1; done
+kill $!; wait $!
+"""
+"""What the broker's container does during a restore; it saves its store when it is stopped."""
 
 
 def prepare_volume(settings: Settings) -> None:
@@ -119,7 +134,7 @@ class Compose:
             preflight.check_ports(self.settings)
             click.echo("building the image and starting the broker", err=True)
         self._write_ports()
-        self._compose("build", "--quiet", SETUP, environment=environment)
+        self._build(environment)
         if RECORDER in self.components and RECORDER not in running and upgrade.migrates(self.settings):
             self._migrate(environment)
         self._put_certificate()
@@ -143,12 +158,12 @@ class Compose:
             raise Failed(f"not online after {rollout.HEALTHY_LIMIT_S:.0f} s: {', '.join(missing)}", "the log above shows why")
 
     def stop(self) -> bool:
-        """Stop and remove the containers, in order; the volume stays."""
-        if not self._containers("--all"):
-            return False
-        click.echo("stopping the containers", err=True)
+        """Stop and remove the containers, in order, and the network that any of them made; the volume stays."""
+        ran = bool(self._containers("--all"))
+        if ran:
+            click.echo("stopping the containers", err=True)
         self._compose("down", "--remove-orphans")
-        return True
+        return ran
 
     def build(self) -> None:
         """Build the image of this release, while another one may run.
@@ -157,7 +172,7 @@ class Compose:
             ClientError: it cannot be built.
         """
         self._check()
-        self._compose("build", "--quiet", SETUP)
+        self._build()
 
     def step(self, *words: str) -> str:
         """Run a step of `python -m adapters.launcher` on the volume, and return what it prints."""
@@ -183,6 +198,14 @@ class Compose:
         words = ["logs", "--tail", str(lines), *(["--follow"] if follow else []), *([name] if name else [])]
         subprocess.run(self._command(words), check=False)  # noqa: S603 - the command is made here
 
+    def _build(self, environment: Mapping[str, str] | None = None) -> None:
+        """Build the image; an error has the last lines of the step that failed."""
+        try:
+            self._compose("build", SETUP, environment=environment)
+        except Failed as error:
+            fix = "see the text above; the build must reach the package indexes of Python and npm, and trust their certificates"
+            raise Failed("\n".join(error.message.splitlines()[-BUILD_LINES:]), fix) from error
+
     def _migrate(self, environment: Mapping[str, str]) -> None:
         """Migrate the database on the volume, in a container of the new image."""
         command = ("run", "--rm", "--no-deps", "-T", RECORDER, "python", *upgrade.MIGRATE)
@@ -191,21 +214,43 @@ class Compose:
         except Failed as error:
             raise upgrade.failed(self.settings, error.message, 1) from error
 
-    def run_with_folder(self, folder: Path, words: Sequence[str], read_only: bool) -> str:
+    def restore(self, folder: Path) -> str:
+        """Restore the backup in a folder of this machine into the volume; return what `scaup restore` wrote.
+
+        The image of the components has no Mosquitto, which writes the store with the retained messages: the broker's does that.
+
+        Raises:
+            Failed: it failed, or the volume is not empty; the text has what it wrote.
+        """
+        self.build()
+        self._compose("run", "--rm", "--no-deps", "-T", SETUP, "true")  # a new volume takes its owner from this image
+        beside = self._compose("run", "--detach", "--no-deps", BROKER, "sh", "-c", _RUN_WHILE_CONFIGURED).split()[-1]
+        try:
+            return self.run_with_folder(folder, ["restore"], read_only=True, variables={NEIGHBOUR: _RETAINED})
+        finally:
+            command = [self._command(())[0], "rm", "--force", "--volumes", beside]
+            subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the command is made here
+
+    def run_with_folder(
+        self, folder: Path, words: Sequence[str], read_only: bool, variables: Mapping[str, str] | None = None
+    ) -> str:
         """Run `scaup` in a container of its own, with the volume and with a folder of this machine as /backup.
 
         Raises:
             Failed: it failed; the text has what it wrote.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            if os.geteuid() == 0:
+                os.chown(folder, USER, USER)
         mounted = f"{folder}:/backup{':ro' if read_only else ''}"
+        given = [f"--env={name}={value}" for name, value in (variables or {}).items()]
         first, *rest = words
-        command = ("run", "--rm", "--no-deps", "-T", "--volume", mounted, RECORDER, "scaup", first, "/backup", *rest)
+        command = ("run", "--rm", "--no-deps", "-T", *given, "--volume", mounted, RECORDER, "scaup", first, "/backup", *rest)
         try:
             return self._compose(*command)
         except Failed as error:
-            fix = f"see the text above; user 1883 of the containers must be able to use {folder}: sudo chown 1883:1883 {folder}"
-            raise Failed(error.message, fix) from error
+            raise _as_seen_here(error.message, folder) from error
 
     def _check(self) -> None:
         if shutil.which("docker") is None:
@@ -333,6 +378,19 @@ class Compose:
         if self._ports_file.is_file():
             files += ["--file", str(self._ports_file)]
         return [shutil.which("docker") or "docker", "compose", *files, *words]
+
+
+def _as_seen_here(written: str, folder: Path) -> Failed:
+    """Return the error of `scaup` in a container, with the fix for this machine."""
+    _, _, own = written.rpartition("Error: ")
+    message, _, fix = own.partition("\nFix: ")
+    if "/data is not empty" in message:
+        return Failed(
+            "the volume scaup_data is not empty", "`docker volume rm scaup_data` removes it with everything recorded there"
+        )
+    if fix:
+        return Failed(message.replace("/backup", str(folder)), fix.replace("/backup", str(folder)))
+    return Failed(written, f"user {USER} of the containers must be able to use {folder}: sudo chown -R {USER}:{USER} {folder}")
 
 
 def _written(done: "subprocess.CompletedProcess[str]") -> str:

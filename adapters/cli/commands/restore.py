@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from adapters.cli.backups import image_in_use, run_in_container, storage_errors
+from adapters.cli.backups import image_in_use, restore_in_containers, storage_errors
 from adapters.cli.notices import hint, warn
 from adapters.cli.options import examples
 from adapters.cli.output.progress import Steps
@@ -23,7 +23,7 @@ def restore(session: Session, folder: Path) -> None:
     """
     with Steps() as steps, storage_errors():
         if image_in_use():
-            click.echo(run_in_container(session.settings, folder, ["restore"], read_only=True), nl=False)
+            click.echo(restore_in_containers(session.settings, folder), nl=False)
             return
         text = _restore(session, folder.resolve(), steps)
     click.echo(text)

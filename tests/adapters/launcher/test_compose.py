@@ -129,6 +129,59 @@ def test_backup_runs_in_a_container_that_has_the_folder(tmp_path: Path, monkeypa
     ]
 
 
+def test_restore_has_a_broker_beside_it_for_retained_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    removed: list[list[str]] = []
+
+    def run(_self: Compose, *words: str, **_: object) -> str:
+        asked.append(words)
+        return "scaup-broker-run-1\n"
+
+    monkeypatch.setattr(Compose, "_check", lambda _self: None)
+    monkeypatch.setattr(Compose, "_compose", run)
+    monkeypatch.setattr(compose.subprocess, "run", lambda command, **_: removed.append(command))
+    Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()).restore(tmp_path)
+    build, owner, broker, restore = asked
+    assert build == ("build", "setup")
+    assert owner[-2:] == ("setup", "true")
+    assert broker[:4] == ("run", "--detach", "--no-deps", "broker")
+    assert f"--env={compose.NEIGHBOUR}=/data/restoring/retained.conf" in restore
+    assert removed[0][1:] == ["rm", "--force", "--volumes", "scaup-broker-run-1"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "fix"),
+    [
+        ("Error: /data is not empty, it has scaup.duckdb\nFix: name another", "scaup_data is not empty", "docker volume rm"),
+        ("Creating\nError: /backup is damaged\nFix: copy /backup again", "^{folder} is damaged$", "copy {folder} again"),
+        ("Usage: scaup\n\nError: '/backup' is not readable.", "is not readable", "sudo chown -R 1883:1883 {folder}"),
+    ],
+)
+def test_error_of_a_container_has_the_fix_for_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, message: str, fix: str
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise Failed(f"docker compose run failed:\n{written}", "see the text above")
+
+    monkeypatch.setattr(Compose, "_compose", fail)
+    made = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=())
+    with pytest.raises(Failed, match=message.format(folder=tmp_path)) as caught:
+        made.run_with_folder(tmp_path, ["restore"], read_only=True)
+    assert fix.format(folder=tmp_path) in caught.value.fix
+
+
+def test_failed_build_shows_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise Failed("\n".join([*(f"line {n}" for n in range(100)), "npm error SELF_SIGNED_CERT_IN_CHAIN"]), "")
+
+    monkeypatch.setattr(Compose, "_check", lambda _self: None)
+    monkeypatch.setattr(Compose, "_compose", fail)
+    with pytest.raises(Failed, match=r"line 99\nnpm error SELF_SIGNED") as caught:
+        Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()).build()
+    assert "line 10\n" not in caught.value.message
+    assert "package indexes" in caught.value.fix
+
+
 def test_failed_migration_in_a_container_names_the_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_self: Compose, *words: str, **_: object) -> str:
         assert words[-3:] == ("python", "-m", "storage.database.upgrade")
