@@ -1,6 +1,7 @@
 """The container runtime: what it refuses, publishes and reports."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -139,7 +140,7 @@ def test_restore_has_a_broker_beside_it_for_retained_messages(tmp_path: Path, mo
 
     monkeypatch.setattr(Compose, "_check", lambda _self: None)
     monkeypatch.setattr(Compose, "_compose", run)
-    monkeypatch.setattr(compose.subprocess, "run", lambda command, **_: removed.append(command))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: removed.append(command))
     Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()).restore(tmp_path)
     build, owner, broker, restore = asked
     assert build == ("build", "setup")
