@@ -49,6 +49,7 @@ LEAST_EFFECT_C, LATER_EFFECT_C = 0.01, 0.05
 """A prediction with a smaller effect of the valve is not learned from, at first and later. A room that is held gives little
 to learn from: sun and people would teach more wrong than small movements of the valve teach right."""
 LATER_S = 2 * HOUR_S
+"""Does not hold for sensors that report rarely: their prediction errors are large anyway."""
 MEMORY_S, FULL_EFFECT_C = 3 * HOUR_S, 0.1
 """Time constant by which evidence fades while the valve has an effect of this size. With less to learn, less is forgotten."""
 CURVE_PRIOR = 0.2
@@ -136,6 +137,7 @@ class RoomModel:
         "_rate_c_s",
         "_running_s",
         "_step",
+        "_unmeasured_s",
         "innovation_c",
         "rate_c_s",
         "started",
@@ -153,7 +155,7 @@ class RoomModel:
         self._step = _Step(60.0)
         self._rate_c_s, self._cost = self._fit()
         self.rate_c_s, self._dead_s = FIRST_RATE_C_S, LONG_DEAD_TIME_S
-        self._running_s = 0.0
+        self._running_s = self._unmeasured_s = 0.0
         self.innovation_c = 0.0
         self.started = False
 
@@ -207,6 +209,7 @@ class RoomModel:
         if not self.started or dt_s <= 0:
             return
         self._running_s += dt_s
+        self._unmeasured_s += dt_s
         pieces = max(1, math.ceil(dt_s / LONGEST_STEP_S))
         quick = max(0.0, 1 - self._dead_s / LONG_DEAD_TIME_S)
         share = LEAST_DISTURBANCE + (MOST_DISTURBANCE - LEAST_DISTURBANCE) * quick
@@ -217,6 +220,7 @@ class RoomModel:
         self.innovation_c = 0.0
         if room_c is not None:
             self._correct(room_c, min(age_s, OLDEST_S), dt_s)
+            self._unmeasured_s = 0.0
 
     def _predict(self, level: int, dt_s: float, wander: float) -> None:
         if dt_s != self._step.dt_s:
@@ -242,7 +246,7 @@ class RoomModel:
         best = int(self._cost.argmin())
         effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
         self.innovation_c = error_c - effect_c
-        is_later = self._running_s > LATER_S
+        is_later = self._running_s > LATER_S and self._unmeasured_s <= LONGEST_STEP_S
         if abs(effect_c) < (LATER_EFFECT_C if is_later else LEAST_EFFECT_C):
             return
         outlier_share = LATER_OUTLIER_SHARE if is_later else OUTLIER_SHARE

@@ -12,7 +12,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-LEAST_LEVEL_PCT = 12.0
+LEAST_LEVEL_PCT = 50.0
 UNEQUAL = 2.5
 """Largest ratio of two swings of one cycle, and of the durations of two swings in one direction."""
 SUSTAINED = 0.8
