@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError
 from adapters.launcher import accounts, lifecycle, preflight
 from adapters.launcher.compose import TAKEN, prepare_volume
+from adapters.launcher.registry import components
 from broker.errors import BusError
 from broker.launch.credentials import write_private
 
@@ -63,6 +65,20 @@ def account(change: str) -> None:
     wanted = msgspec.json.decode(change, type=accounts.Change)
     outcome = accounts.carry_out(lifecycle.load_settings().data_dir, wanted)
     click.echo(msgspec.json.encode(outcome))
+
+
+@steps.command()
+@click.argument("names", nargs=-1)
+def check(names: tuple[str, ...]) -> None:
+    """Check the files and sessions of components in this data directory; a container does this for `scaup doctor`."""
+    from adapters.launcher.checks.client_ids import check_client_ids, session_at
+    from adapters.launcher.checks.data_dir import check_data_dir
+
+    settings = lifecycle.load_settings()
+    expected = {name: components()[name] for name in names}
+    findings = check_data_dir(settings.data_dir, {**components(), OPERATOR.name: OPERATOR})
+    findings += check_client_ids(settings.data_dir, expected, session_at(settings, OPERATOR.name))
+    click.echo(msgspec.json.encode(findings))
 
 
 @steps.command()

@@ -96,7 +96,7 @@ def request(settings: Settings, change: Change) -> tuple[Outcome, Effect]:
         )
     runtime = lifecycle.choose_runtime(settings)
     if isinstance(runtime, Compose):
-        outcome = msgspec.json.decode(runtime.step("account", msgspec.json.encode(change).decode()), type=Outcome)
+        outcome = msgspec.json.decode(runtime.change_account(msgspec.json.encode(change).decode()), type=Outcome)
     else:
         outcome = carry_out(settings.data_dir, change)
     if outcome.error:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import msgspec
 
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed
 from adapters.launcher import preflight, rollout, upgrade
+from adapters.launcher.checks import Finding
 from adapters.launcher.orphans import BROKER, RECORDER
 from adapters.launcher.registry import components
 from adapters.launcher.runtime import own_broker
@@ -179,6 +181,23 @@ class Compose:
         self.build()
         command = ("python", "-m", "adapters.launcher", *words)
         return self._compose("run", "--rm", "--no-deps", "-T", SETUP, *command)
+
+    def change_account(self, change: str) -> str:
+        """Change an account on the volume: by the release that runs, so that its access rules stay; return the outcome."""
+        if RECORDER not in self._containers():
+            return self.step("account", change)
+        return self._step_in_recorder("account", change)
+
+    def check_volume(self, names: Iterable[str]) -> list[Finding]:
+        """Check the files on the volume and the sessions of the components `names`, in the recorder's container.
+
+        Raises:
+            Failed: that container does not run.
+        """
+        return msgspec.json.decode(self._step_in_recorder("check", *names), type=list[Finding])
+
+    def _step_in_recorder(self, *words: str) -> str:
+        return self._compose("exec", "-T", RECORDER, "python", "-m", "adapters.launcher", *words)
 
     def places(self) -> dict[str, str]:
         """Return where each program runs, a process or a container, by the program's name, the broker first."""

@@ -1,10 +1,11 @@
 """`scaup doctor`: Check the whole installation, and name a fix for each problem."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import click
 
+from adapters.cli.backups import in_containers
 from adapters.cli.commands.status import expected_components
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
@@ -47,21 +48,36 @@ def _check(session: Session) -> Iterator[Finding]:
     settings = session.settings
     declarations = {**components(), OPERATOR.name: OPERATOR}
     yield from check_machine(settings)
-    yield from check_data_dir(settings.data_dir, declarations)
+    expected = expected_components(settings.components)
+    with_volume = in_containers(settings)
+    if with_volume:
+        yield from _on_the_volume(session, expected)
+    else:
+        yield from check_data_dir(settings.data_dir, declarations)
     yield from check_roles(declarations)
     yield from security.check(settings)
-    started = [components()[name] for name in expected_components(settings.components)]
+    started = [components()[name] for name in expected]
     yield from check_outside(settings, started)
     try:
         yield from _on_the_bus(session)
         yield from broker.check_access(settings, declarations, session.login)
-        has_session = session_at(settings, OPERATOR.name)
-        expected = {name: components()[name] for name in expected_components(settings.components)}
-        yield from check_client_ids(settings.data_dir, expected, has_session)
+        if not with_volume:
+            by_name = {name: components()[name] for name in expected}
+            yield from check_client_ids(settings.data_dir, by_name, session_at(settings, OPERATOR.name))
     except ClientError as error:
         yield failed("broker", error.message, error.fix)
     yield _clock(session)
     yield broker.answers_hidden(session.login, lambda: rows_of(session, "SELECT 1"))
+
+
+def _on_the_volume(session: Session, expected: Iterable[str]) -> Iterator[Finding]:
+    """Check what only containers can read."""
+    from adapters.launcher import lifecycle
+
+    try:
+        yield from lifecycle.compose(session.settings).check_volume(expected)
+    except ClientError as error:
+        yield warning("volume", f"not checked: {error.message}", "type `make up`: it starts the recorder")
 
 
 def _on_the_bus(session: Session) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from adapters.client.errors import Failed
 from adapters.launcher import accounts, compose
 from adapters.launcher.__main__ import steps
+from adapters.launcher.checks import Verdict
 from adapters.launcher.compose import Compose, published_ports
 from broker.contract.roles import Role
 from broker.launch import certificates, mosquitto
@@ -229,3 +230,32 @@ def test_a_step_in_a_container_answers_in_json(tmp_path: Path, monkeypatch: pyte
     outcome = msgspec.json.decode(result.stdout, type=accounts.Outcome)
     assert outcome.password
     assert Logins(tmp_path).verify("office", outcome.password) is not None
+
+
+@pytest.mark.parametrize(("runs", "command"), [(True, ("exec", "-T", "recorder")), (False, ("run", "--rm", "--no-deps"))])
+def test_the_running_release_changes_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool, command: tuple[str, ...]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(_self: Compose, *words: str, **_: object) -> str:
+        asked.append(words)
+        return "{}"
+
+    monkeypatch.setattr(Compose, "_check", lambda _self: None)
+    monkeypatch.setattr(Compose, "_containers", lambda _self, *_: {"recorder": "scaup-recorder-1"} if runs else {})
+    monkeypatch.setattr(Compose, "_compose", run)
+    Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()).change_account("{}")
+    assert asked[-1][:3] == command
+    assert asked[-1][-2:] == ("account", "{}")
+    assert ("build", "setup") not in asked or not runs
+
+
+def test_files_on_the_volume_are_checked_in_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compose.prepare_volume(Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}))
+    monkeypatch.setenv("SCAUP_DATA_DIR", str(tmp_path))
+    printed = CliRunner().invoke(steps, ["check"]).stdout
+    monkeypatch.setattr(Compose, "_compose", lambda *_, **__: printed)
+    found = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path / "host")}), components=()).check_volume([])
+    assert [each.check for each in found if each.verdict is not Verdict.OK] == []
+    assert {"accounts", "access file", "broker settings", "client ids"} <= {each.check for each in found}
