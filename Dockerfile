@@ -1,7 +1,7 @@
 # One image for every component: which one runs is the command (docker-compose.yml).
 FROM python:3.12-slim AS page
 # The libraries of the web page; npm, which fetches them, stays out of the image.
-# npm trusts what pip trusts: the authorities of the image, where a mirror or a proxy may have one of its own.
+# npm trusts what pip trusts: the authorities of the image, to which the one of a mirror or a proxy may be added.
 ENV NODE_USE_SYSTEM_CA=1
 WORKDIR /page
 COPY requirements-node.lock adapters/web/package.json adapters/web/package-lock.json adapters/web/.npmrc ./

@@ -1,6 +1,6 @@
 """Retained messages of a restored recording: put into the store of a broker that starts later.
 
-The recording has every retained message. A broker of its own, which only this process can reach, takes them and saves its store
+The recording has every retained message. A separate broker, which only this process can reach, takes them and saves its store
 when it is stopped. Sessions are not restored: the broker that had them delivers nothing twice that way, and the recorder begins
 a new session.
 """

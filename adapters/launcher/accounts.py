@@ -79,7 +79,7 @@ class Effect(Enum):
     LATER = "later"
     """When the broker is started."""
     UNSEEN = "unseen"
-    """The broker was told, but did not accept the new login in time."""
+    """The broker was reloaded, but did not accept the new login in time."""
 
 
 def request(settings: Settings, change: Change) -> tuple[Outcome, Effect]:
@@ -140,7 +140,7 @@ def carry_out(data_dir: Path, change: Change) -> Outcome:
 
 
 def _check_certificate(data_dir: Path, change: Change, known: Mapping[str, Account]) -> None:
-    """Refuse a certificate that nobody could log in with."""
+    """Refuse a certificate that could not be used to log in."""
     role = change.role if change.action is Action.ADD or change.name not in known else known[change.name].role
     if role is not Role.DEVICE:
         raise AccountError("certificates are for devices", "leave --certificate out", usage=True)

@@ -57,7 +57,7 @@ x-image: &image
 
 x-component: &component
   <<: *image
-  # Compose cannot tell one exit code from another, as the native runtime does: a component whose place was taken by another of
+  # Compose cannot distinguish exit codes, as the native runtime does: a component whose place was taken by another of
   # its name on this broker (exit code 75) starts again, and two systems on one broker displace each other until one is stopped.
   restart: unless-stopped
   stop_grace_period: 35s

@@ -2,7 +2,7 @@
 
 The unit runs what `make up` and `make down` do. The supervisor, or the container engine, restarts what dies meanwhile; systemd
 only starts and stops the whole. It leaves the processes to them (`KillMode=process`): a start that fails because one component
-is not healthy is repeated, and what runs stays as it is.
+is not healthy is repeated, and what runs is left alone.
 """
 
 import os

@@ -31,7 +31,7 @@ class Topic:
         lowered: name in lower case, for searches.
         at_s: wall time of arrival, seconds since 1970.
         count: messages since the start.
-        number: of the message among all that arrived, from 1: it tells the latest messages of two topics apart by age.
+        number: of the message among all that arrived, from 1: it orders the latest messages of two topics by age.
     """
 
     __slots__ = ("_rate", "at_s", "count", "lowered", "message", "name", "number")
@@ -107,7 +107,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the tree as it is shown; `position` and `siblings` count from 1."""
+    """One visible row of the tree; `position` and `siblings` count from 1."""
 
     node: Node
     position: int

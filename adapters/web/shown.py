@@ -15,7 +15,6 @@ from broker.stamp import rfc3339
 LONGEST_PREVIEW = 240
 LONGEST_PAYLOAD = 256 * 1024
 MOST_ROWS = 500
-MOST_OPEN = 5_000
 REFRESH_S = 2.0
 """Rates are sent at least this often while they are not zero."""
 STRUCTURE_S = 0.5

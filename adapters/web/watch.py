@@ -1,6 +1,6 @@
 """A watch on what is recorded: how many messages of each system, and whether numbers are missing.
 
-While somebody reads the metrics, it sums up the new messages every 15 s with one query to the recorder: its cost follows the
+While the metrics are read, it sums up the new messages every 15 s with one query to the recorder: its cost follows the
 number of new messages, not the size of the recording. A publisher numbers its messages (`boot`, `seq`), so a number that is
 not recorded is a lost message. One counts after two looks without it: it may have been overtaken.
 """
@@ -118,7 +118,7 @@ class Recorded:
 
 
 class Watch:
-    """Looks at the recording while somebody reads the metrics."""
+    """Looks at the recording while the metrics are read."""
 
     def __init__(self, recorder: RecorderClient) -> None:
         self._recorder = recorder
@@ -127,7 +127,7 @@ class Watch:
         self.recorded = Recorded(_now_ms())
 
     def read(self) -> None:
-        """Note that somebody reads the metrics."""
+        """Note that the metrics were read."""
         self._read_s = time.monotonic()
         self._wanted.set()
 

@@ -56,10 +56,6 @@ class ServerCertificate:
     not_after: datetime
     made: bool
 
-    def seconds_left(self, now: datetime) -> float:
-        """Return how long it is still valid, in seconds, negative after its end."""
-        return (self.not_after - now).total_seconds()
-
 
 def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None = None, of_host: bool = True) -> list[str]:
     """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where all is as it should be.

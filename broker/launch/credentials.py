@@ -59,7 +59,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def hashed(password: str) -> str:
-    """Return the hash of a password, with a salt of its own."""
+    """Return the hash of a password, with a random salt."""
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
     return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

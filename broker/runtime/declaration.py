@@ -50,7 +50,7 @@ class Declaration:
     reads: tuple[str, ...] = ()
     """Topic filters that it may read beside those that it subscribes to by this declaration."""
     role: Role | None = None
-    """The role of whoever acts through it: it may read what that may, and publish what it declares."""
+    """The role of the users that act through it: it may read what the role may, and publish what it declares."""
     tick_s: float | None = None
     """Plant seconds between two calls of `on_tick`; None for a component that only reacts to messages."""
     wall_tick_s: float | None = None

@@ -71,7 +71,7 @@ class Alarm(enum.StrEnum):
     NO_SENSOR = "no trustworthy sensor"
     NO_RISE = "valve fully open for hours without a rise"
     NO_HEAT = "no heat arrives: heat source off, or valve stuck"
-    """It did arrive before. One room alone cannot tell a source from a valve."""
+    """It did arrive before. One room alone does not show whether the source or the valve is the cause."""
     SOURCE_OFF = "no heat arrives in several rooms: heat source off"
     """Instead of `NO_HEAT`, while half of the rooms or more have lost their heat."""
     TOO_HOT = "implausible: above 40 °C, are the sensors in °F?"

@@ -1,4 +1,4 @@
-"""Valve curves: the share of heat that a radiator emits in the end, by valve level.
+"""Valve curves: the share of heat that a radiator emits in the steady state, by valve level.
 
 One family with one parameter, the exponent k:
 

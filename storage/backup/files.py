@@ -16,7 +16,7 @@ _MADE_AGAIN = (
 
 
 def data_files(data_dir: Path) -> dict[str, Path]:
-    """Return the files of a data directory that belong into a backup, by their path in it."""
+    """Return the files of a data directory that belong in a backup, by their path in it."""
     found: dict[str, Path] = {}
     for entry in sorted(data_dir.iterdir()):
         if not any(fnmatch(entry.name, pattern) for pattern in _MADE_AGAIN):

@@ -163,7 +163,7 @@ class SessionHandover:
         await self._recording.record_from(visit, earlier_number)
         async with visit:
             if not visit.present:
-                raise BrokerUnavailable("the session of the earlier release is gone")
+                raise BrokerUnavailable("the session of the earlier release no longer exists")
             self._recording.report(True)
             try:
                 async with asyncio.timeout(MARK_TIMEOUT_S):

@@ -74,7 +74,7 @@ class RetainedLimits:
 
 
 def _owner(topic: str) -> str | None:
-    """Return the part of a topic that stands for one device: `/readings/office`, `machines/7`, or a first level of its own."""
+    """Return the part of a topic that stands for one device: `/readings/office`, `machines/7`, or its first level."""
     if any(matches(each, topic) for each in device_filters()):
         levels = topic.split("/")
         return "/".join(levels[: 3 if topic.startswith("/") else 2])

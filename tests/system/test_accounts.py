@@ -65,8 +65,8 @@ DEVICES = {"/readings/x/temperature", "machines/x/reading", "machines/x/status",
 OFFICE = {"/readings/office/temperature", "machines/office/reading", "energy/office/raw"}
 OPERATORS = {"heating/x/setpoint", "machines/x/status", "storage/query", "storage/cancel", "components/forget"}
 OPERATORS |= {"fastening/x/request", "charging/request"}
-NOBODY = {"/actuators/x", "heating/x/state", "components/heating/state", "rejected/heating", "storage/answer/alice/1"}
-NOBODY |= {"storage/stats", "torque/x/command", "$SYS/x"}
+FORBIDDEN = {"/actuators/x", "heating/x/state", "components/heating/state", "rejected/heating", "storage/answer/alice/1"}
+FORBIDDEN |= {"storage/stats", "torque/x/command", "$SYS/x"}
 
 PUBLISHES = {
     "": DEVICES | OFFICE,
@@ -77,7 +77,7 @@ PUBLISHES = {
     "alice": OPERATORS,
     "carol": OPERATORS | DEVICES | OFFICE | {"storage/request", "replay/x"},
 }
-TRIED = {topic for topics in PUBLISHES.values() for topic in topics} | NOBODY
+TRIED = {topic for topics in PUBLISHES.values() for topic in topics} | FORBIDDEN
 
 
 @pytest.fixture(autouse=True, scope="module")

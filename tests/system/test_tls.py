@@ -1,4 +1,4 @@
-"""TLS on a real broker: whom clients trust, whom the broker admits, and what a renewal and a revocation do while it runs."""
+"""TLS on a real broker: trusted authorities, admitted clients, and renewals and revocations while it runs."""
 
 import os
 import socket

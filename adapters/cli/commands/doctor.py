@@ -34,7 +34,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
     """Check the whole installation, and name a fix for each problem.
 
     Checks versions, disk, ports, permissions, certificate, the broker and its settings, every account and its access rules,
-    what each role may do (tried on a broker of its own, which leaves no trace in this one), whether ports that are open to
+    what each role may do (tried on a separate broker, which leaves no trace in this one), whether ports that are open to
     other machines ask for a login, client ids that can be guessed, the recorder, the clock, and which components are online.
     Safe while everything runs. Exits with 1 if a check failed.
     """

@@ -1,4 +1,4 @@
-"""The roles: what an account of each may publish and read, tried on a broker of its own that runs for a moment.
+"""The roles: what an account of each may publish and read, tried on a separate broker that runs for a moment.
 
 That broker is the same program with the same rules as the plant's, plus an account for each role. So everything can be tried,
 also what is allowed, and no trace of it is left in the plant or in the recording. Whether the plant's broker follows the rules

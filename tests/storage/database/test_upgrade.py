@@ -45,17 +45,17 @@ def add_migration(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
 
 
 def test_database_is_migrated_and_can_go_back(old: Path) -> None:
-    said: list[str] = []
-    assert upgrade(old, said.append) == NUMBERS[OLD:]
+    reported: list[str] = []
+    assert upgrade(old, reported.append) == NUMBERS[OLD:]
     assert numbers(old) == NUMBERS
-    assert len(said) == 2
-    assert upgrade(old, said.append) == []
-    assert len(said) == 2
+    assert len(reported) == 2
+    assert upgrade(old, reported.append) == []
+    assert len(reported) == 2
     assert recorded(old) == messages()
     with duckdb.connect(str(old)) as connection:
         connection.execute("INSERT INTO schema_migration VALUES (9999, 'x', now())")
     with pytest.raises(DatabaseTooNew, match=r"9999.*upgrade back. goes back to"):
-        upgrade(old, said.append)
+        upgrade(old, reported.append)
     before = old.with_name("upgrade") / "before.duckdb"
     assert numbers(before) == NUMBERS[:OLD]
     go_back(old)

@@ -1,4 +1,4 @@
-"""What keeps a room from being held at its setpoint, in words."""
+"""The causes that keep a room from its setpoint, as texts of the heating report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 LATE_S = 8 * 60.0
 """Dead time, s, from which a room cannot be held as closely as others after a disturbance."""
 LEAST_POWER_H = 2.0
-"""Any room takes some time at full heat to warm up."""
+"""Shorter times at full heat are not reported, h: any room takes some time to warm up."""
 LEAST_H = 0.05
-"""Shorter times are not worth a word, h."""
+"""Shorter times are not reported, h."""
 
 
 def limits(row: Mapping[str, Any]) -> list[str]:
