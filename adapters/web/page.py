@@ -30,6 +30,9 @@ from adapters.client.errors import ClientError
 from adapters.web.live import LiveTopics, Topic
 from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
 from adapters.web.tap import Tap
+from broker.log import Log
+
+log = Log(__name__)
 
 PERIOD_S = 0.1
 HEARTBEAT_S = 1.0
@@ -71,15 +74,23 @@ class Page:
         """Serve the page until it is closed."""
         self._tap.add(self._on_topic)
         sending = asyncio.create_task(self._send_changes())
+        taking = asyncio.create_task(self._take_requests())
+        tasks = {sending, taking}
         try:
-            while True:
-                await self._take(await self._socket.receive_text())
-        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message
-            pass
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
         finally:
             self._tap.remove(self._on_topic)
-            for each in (sending, *self._asked.values()):
+            asked = set(self._asked.values())
+            for each in tasks | asked:
                 each.cancel()
+            await asyncio.wait(tasks | asked)
+
+    async def _take_requests(self) -> None:
+        with suppress(WebSocketDisconnect, KeyError):  # KeyError: a binary message
+            while True:
+                await self._take(await self._socket.receive_text())
 
     def _on_topic(self, topic: Topic) -> None:
         for each in self._shown.values():
@@ -104,7 +115,8 @@ class Page:
 
     async def _send(self, content: dict[str, Any]) -> None:
         async with self._sending:
-            await self._socket.send_text(orjson.dumps(content).decode())
+            with suppress(WebSocketDisconnect, RuntimeError):  # it is closed: `run` ends with the next request it waits for
+                await self._socket.send_text(orjson.dumps(content).decode())
 
     async def _take(self, text: str) -> None:
         number = 0
@@ -112,7 +124,7 @@ class Page:
             if len(text) > LARGEST_REQUEST:
                 raise WrongRequest("the request is too large")
             request = orjson.loads(text)
-            if not isinstance(request, dict) or not isinstance(request.get("id"), int):
+            if not isinstance(request, dict) or type(request.get("id")) is not int:
                 raise WrongRequest("a request is an object with a number `id`")
             number = request["id"]
             self._begin(number, request)
@@ -122,40 +134,58 @@ class Page:
     def _begin(self, number: int, request: dict[str, Any]) -> None:
         if request.get("hide"):
             self._shown.pop(number, None)
+            self._cancel(number)
         elif request.get("cancel"):
-            if (task := self._asked.pop(number, None)) is not None:
-                task.cancel()
+            self._cancel(number)
         elif "show" in request:
             if number not in self._shown and len(self._shown) >= MOST_SHOWN:
                 raise WrongRequest(f"{MOST_SHOWN} live parts are shown already")
             at_s = request.get("at")
             if at_s is None:
+                self._cancel(number)
                 self._shown[number] = self._show(request, self._tap.topics)
                 self._wanted.set()
             elif isinstance(at_s, int | float):
                 self._shown.pop(number, None)
-                self._replace(number, self._show_past(number, request, float(at_s)))
+                self._replace(number, self._show_past(request, float(at_s)))
+            else:
+                raise WrongRequest("`at` is a number: seconds since 1970")
         elif isinstance(name := request.get("ask"), str):
-            if len(self._asked) >= MOST_ASKED:
-                raise WrongRequest(f"{MOST_ASKED} questions are being answered already")
-            self._replace(number, self._answer(number, name, request.get("with") or {}))
+            self._replace(number, self._answer(name, request.get("with") or {}))
         else:
             raise WrongRequest("a request has one of show, hide, ask, cancel")
 
-    def _replace(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _cancel(self, number: int) -> None:
         if (task := self._asked.pop(number, None)) is not None:
             task.cancel()
-        self._asked[number] = asyncio.create_task(work)
 
-    async def _show_past(self, number: int, request: dict[str, Any], at_s: float) -> None:
+    def _replace(self, number: int, work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+        self._cancel(number)
+        if len(self._asked) >= MOST_ASKED:
+            raise WrongRequest(f"{MOST_ASKED} questions are being answered already")
+        self._asked[number] = asyncio.create_task(self._work(number, work))
+
+    async def _work(self, number: int, work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+        """Do what was asked. It counts until its answer is sent, so that a page that takes no answers cannot pile them up."""
         try:
+            await work(number)
+        except (ClientError, WrongRequest) as error:
+            await self._send({"id": number, "error": str(error)})
+        except Exception:  # an answer that never comes would be worse
+            log.exception("question-failed", "a question of a page failed")
+            await self._send({"id": number, "error": "the web server failed to answer: its log says why"})
+        finally:
+            if self._asked.get(number) is asyncio.current_task():
+                del self._asked[number]
+
+    def _show_past(self, request: dict[str, Any], at_s: float) -> Callable[[int], Coroutine[Any, Any, None]]:
+        async def work(number: int) -> None:
             if self._remembered is None or self._remembered[0] != at_s:
                 self._remembered = at_s, await self._past(at_s)
             self._shown[number] = self._show(request, self._remembered[1])
             self._wanted.set()
-        except (ClientError, WrongRequest) as error:
-            await self._send({"id": number, "error": str(error)})
-        self._asked.pop(number, None)
+
+        return work
 
     def _show(self, request: dict[str, Any], topics: LiveTopics) -> Shown:
         match request:
@@ -167,10 +197,8 @@ class Page:
                 return LatestShown(topics, filters)
         raise WrongRequest(f"nothing can be shown for {str(request)[:200]}")
 
-    async def _answer(self, number: int, name: str, parameters: dict[str, Any]) -> None:
-        try:
-            content = await self._ask(name, parameters)
-        except (ClientError, WrongRequest) as error:
-            content = {"error": str(error)}
-        self._asked.pop(number, None)
-        await self._send({"id": number, **content})
+    def _answer(self, name: str, parameters: dict[str, Any]) -> Callable[[int], Coroutine[Any, Any, None]]:
+        async def work(number: int) -> None:
+            await self._send({"id": number, **await self._ask(name, parameters)})
+
+        return work

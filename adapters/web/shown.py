@@ -7,7 +7,7 @@ Each collects what changed since it was last sent, so that a slow page skips val
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
-from adapters.web.live import LiveTopics, Node, Row, Topic
+from adapters.web.live import MOST_TOPICS, LiveTopics, Node, Row, Topic
 from broker.message import Message
 from broker.mqtt.topics import matches
 from broker.stamp import rfc3339
@@ -45,8 +45,8 @@ class TreeShown:
     """
 
     def __init__(self, topics: LiveTopics, opened: Collection[str], text: str, start: int, count: int) -> None:
-        self._topics, self._opened, self._start = topics, frozenset(opened), start
-        self._count = min(count, MOST_ROWS)
+        self._topics, self._opened, self._start = topics, frozenset(opened), max(0, min(start, MOST_TOPICS))
+        self._count = max(0, min(count, MOST_ROWS))
         self._matches = topic_filter(text) if text.strip() else None
         self._found: dict[Topic, None] = {}
         self._unchecked: set[Topic] = set()
