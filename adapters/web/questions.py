@@ -52,6 +52,7 @@ class After(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
     field: str
     number: int
+    from_s: float = msgspec.field(name="from", default=0.0)
 
 
 class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -203,7 +204,7 @@ def as_of(rows: Rows) -> dict[str, Any]:
 QUESTIONS: dict[str, Question] = {
     "series": Question(SeriesOf, _series, series),
     "values": Question(ValuesOf, _values, _pairs),
-    "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number), _pairs),
+    "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number, of.from_s), _pairs),
     "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),
     "as_of": Question(AsOf, lambda of: questions.as_of(of.filters, of.at), as_of),
     "tables": Question(Nothing, lambda _: questions.tables()),

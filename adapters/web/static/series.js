@@ -20,6 +20,8 @@ export class FieldSeries {
     this.value = [];
     this.steps = false;
     this.number = 0;
+    /** What was recorded before is not continued: without a value in the window it is its beginning, an hour back at most. */
+    this.since = 0;
     this.spacing = 0;
     this.count = 0;
     /** @type {string | null} */
@@ -30,13 +32,14 @@ export class FieldSeries {
   async load(from, until, signal) {
     const { topic, field } = this;
     const found = await connection.ask("series", { topic, field, from, until, points: POINTS }, signal);
+    this.since = Math.max(from, until - 3600);
     Object.assign(this, { at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
   }
 
   /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<[number, number, number | null][]>} number, instant and value */
   async follow(signal) {
-    const { topic, field, number } = this;
-    const found = await connection.ask("after", { topic, field, number }, signal);
+    const { topic, field, number, since } = this;
+    const found = await connection.ask("after", { topic, field, number, from: since }, signal);
     for (const [recorded, at, value] of found.rows) {
       this.number = Math.max(this.number, recorded);
       if (value === null) continue;

@@ -10,6 +10,8 @@ from broker.mqtt.topics import filter_pattern
 from broker.stamp import HISTORY
 
 MOST_PUBLISHERS, MOST_SYSTEMS = 2_000, 50
+LATEST_S = 4e10
+"""Instants are limited to 1970 and this, s since 1970: the year 3237."""
 _READINGS = (ROOM_READING, MACHINE_READING, SOC, RAW)
 
 _NEWEST = "SELECT max(number) AS number FROM messages WHERE received_at >= now() - INTERVAL 1 MINUTE"
@@ -123,6 +125,7 @@ def series(topic: str, field: str, from_s: float, until_s: float, points: int) -
         until_s: last instant.
         points: number of parts, at least 1.
     """
+    from_s, until_s = (min(max(each, 0.0), LATEST_S) for each in (from_s, until_s))
     width_s = max((until_s - from_s) / max(1, points), 1e-6)
     return _field(topic, field, _SERIES, _between(from_s, until_s), width_s=width_s, from_s=from_s, until_s=until_s)
 
@@ -132,9 +135,16 @@ def values(topic: str, field: str, from_s: float, until_s: float, rows: int) -> 
     return _field(topic, field, _VALUES, _between(from_s, until_s), from_s=from_s, until_s=until_s, rows=rows)
 
 
-def after(topic: str, field: str, number: int) -> Statement:
-    """Return the statement for the values of a field in messages with a higher number: `number`, `at_s`, `value` or null."""
-    return _field(topic, field, _AFTER, "number > $after", after=number)
+def after(topic: str, field: str, number: int, from_s: float = 0.0) -> Statement:
+    """Return the statement for the values of a field in messages with a higher number: `number`, `at_s`, `value` or null.
+
+    Args:
+        topic: a topic, without wildcards.
+        field: as for `series`.
+        number: of a message; 0 where none is known.
+        from_s: earlier messages do not count, wall time, s since 1970.
+    """
+    return _field(topic, field, _AFTER, f"number > $after AND {_between(from_s, LATEST_S)}", after=number)
 
 
 def messages(topic: str, rows: int, before: int | None = None) -> Statement:
@@ -161,7 +171,8 @@ def tables() -> Statement:
 
 def _between(from_s: float, until_s: float) -> str:
     """Return the condition on the instants, as literals: parameters would keep the database from skipping what is outside."""
-    return f"received_at >= make_timestamptz({round(from_s * 1e6)}) AND received_at < make_timestamptz({round(until_s * 1e6)})"
+    from_us, until_us = (round(min(max(each, 0.0), LATEST_S) * 1e6) for each in (from_s, until_s))
+    return f"received_at >= make_timestamptz({from_us}) AND received_at < make_timestamptz({until_us})"
 
 
 def _field(topic: str, field: str, selected: str, condition: str, **parameters: float) -> Statement:

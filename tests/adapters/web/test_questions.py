@@ -75,3 +75,9 @@ def test_what_is_no_number_is_left_out() -> None:
 def test_a_field_is_a_path(field: str, value: float | None) -> None:
     found = ask(recording([(0, '{"a":{"b":1},"list":[2,3],"x y":4}')]), field, 10, 100)
     assert found["value"] == ([] if value is None else [value])
+
+
+@pytest.mark.parametrize("instant", [float("inf"), -1e308, 1e308, 1e18])
+def test_instants_out_of_range_are_limited(instant: float) -> None:
+    for statement in (questions.series("a", "", -instant, instant, 100), questions.as_of(["#"], instant)):
+        assert "make_timestamptz(40000000000000000)" in statement.sql or "< make_timestamptz(0)" in statement.sql
