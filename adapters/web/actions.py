@@ -76,6 +76,7 @@ class Actions:
         client = request.client.host if request.client is not None else ""
         try:
             cookie, session = await self._sign_ins.sign_in(login.name, login.password, client)
+            self._sign_ins.sign_out(request.cookies.get(COOKIE))
         except WrongLogin as error:
             raise HttpError(401, str(error)) from error
         except TooManyLogins as error:

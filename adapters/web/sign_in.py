@@ -6,6 +6,7 @@ account that is removed or changed is disconnected by the broker, which ends the
 
 import asyncio
 import hmac
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ COOKIE = "scaup-session"
 TOKEN_HEADER = "x-scaup-token"  # noqa: S105 - the name of a header
 IDLE_S = 12 * 3600.0
 MOST_SESSIONS = 200
+MOST_TRIALS = 4
+"""Logins that are tried at once: guesses that begin together would not be counted against each other."""
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 5.0, 5.0
 LOST_S = 30.0
 """A session ends when its connection has been lost for this long: the account was removed, or its password changed."""
@@ -189,7 +193,7 @@ class SignIns:
 
     def __init__(self, address: Address, clock: PlantClock) -> None:
         self._address, self._clock = address, clock
-        self._attempts = Attempts()
+        self._attempts, self._trials = Attempts(), asyncio.Semaphore(MOST_TRIALS)
         self._sessions: dict[str, SignedIn] = {}
 
     async def sign_in(self, name: str, password: str, client: str) -> tuple[str, SignedIn]:
@@ -205,16 +209,16 @@ class SignIns:
             TooManyLogins: too many were wrong; this one was not tried.
             BrokerUnavailable: there is no broker.
         """
-        now_s = asyncio.get_running_loop().time()
-        if wait_s := self._attempts.wait_s(name, client, now_s):
-            raise TooManyLogins(wait_s)
-        bus = AccountBus(replace(self._address, username=name, password=password), self._clock)
-        try:
-            await bus.connect()
-        except LoginRefused:
-            self._attempts.wrong(name, client, now_s)
-            raise WrongLogin("name or password is wrong") from None
-        self._attempts.right(name, client)
+        async with self._trials:
+            now_s = asyncio.get_running_loop().time()
+            if wait_s := self._attempts.wait_s(name, client, now_s):
+                raise TooManyLogins(wait_s)
+            try:
+                bus = await self._log_in(name, password)
+            except LoginRefused:
+                self._attempts.wrong(name, client, now_s)
+                raise WrongLogin("name or password is wrong") from None
+            self._attempts.right(name, client)
         self._expire(now_s)
         while len(self._sessions) >= MOST_SESSIONS:
             self.sign_out(min(self._sessions, key=lambda each: self._sessions[each].used_s))
@@ -222,6 +226,13 @@ class SignIns:
         session = self._sessions[cookie] = SignedIn(bus, now_s)
         log.info("signed-in", "%(account)s signed in", account=name)
         return cookie, session
+
+    async def _log_in(self, name: str, password: str) -> AccountBus:
+        if _NOT_IN_NAMES.search(name):  # it would become a part of filters before the broker has checked it
+            raise LoginRefused("no account has such a name")
+        bus = AccountBus(replace(self._address, username=name, password=password), self._clock)
+        await bus.connect()
+        return bus
 
     def get(self, cookie: str | None) -> SignedIn | None:
         """Return the session of a cookie, None if there is none any more."""

@@ -198,3 +198,9 @@ def test_a_session_ends_with_its_account_or_when_idle(monkeypatch: pytest.Monkey
             await sign_ins.sign_in("operator", "", "127.0.0.1")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["a/#", "+", "a/b", "a\n{}", "\x00"])
+def test_a_name_of_no_account_never_reaches_the_broker(name: str) -> None:
+    with pytest.raises(WrongLogin):
+        asyncio.run(SignIns(ADDRESS, PlantClock()).sign_in(name, "right", "127.0.0.1"))
