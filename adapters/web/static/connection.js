@@ -27,7 +27,9 @@ class Connection extends EventTarget {
 
   connect() {
     const socket = (this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`));
+    this.heard = Date.now();
     socket.onopen = () => {
+      if (this.socket !== socket) return;
       this.open = true;
       this.pause = FIRST_PAUSE_MS;
       this.heard = Date.now();
@@ -36,25 +38,32 @@ class Connection extends EventTarget {
       this.dispatchEvent(new Event("change"));
     };
     socket.onmessage = (event) => {
+      if (this.socket !== socket) return;
       this.heard = Date.now();
       this.take(JSON.parse(event.data));
     };
-    socket.onclose = () => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      if (this.open) {
-        this.open = false;
-        this.dispatchEvent(new Event("change"));
-      }
-      setTimeout(() => this.connect(), this.pause);
-      this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
-    };
+    socket.onclose = () => this.lose(socket);
     if (!this.watchdog) this.watchdog = setInterval(() => this.check(), 1000);
   }
 
-  /** Close a connection that is silent for too long, as after the machine slept. */
+  /** Give up a connection that is silent for too long, as after the machine slept: closing it may take a minute. */
   check() {
-    if (this.open && Date.now() - this.heard > SILENCE_MS) this.socket?.close();
+    const socket = this.socket;
+    if (!socket || Date.now() - this.heard <= SILENCE_MS) return;
+    this.lose(socket);
+    socket.close();
+  }
+
+  /** @param {WebSocket} socket */
+  lose(socket) {
+    if (this.socket !== socket) return;
+    this.socket = null;
+    if (this.open) {
+      this.open = false;
+      this.dispatchEvent(new Event("change"));
+    }
+    setTimeout(() => this.connect(), this.pause);
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
   }
 
   /** @param {Content} content */

@@ -52,7 +52,7 @@ export class LatestMessages {
     if (whole) this.all.clear();
     for (const { topic, payload, at, plant_at } of latest) {
       if (payload === "") this.all.delete(topic);
-      else this.all.set(topic, { topic, levels: topic.split("/"), at, plantAt: plant_at, value: parsed(payload) });
+      else this.all.set(topic, { topic, levels: topic.split("/"), at, plantAt: plant_at, value: parsed(payload) ?? {} });
     }
     this.onChange();
   }
