@@ -29,7 +29,7 @@ NOT_RUN = {
     "$ install -d -o 1883 -g 1883 -m 700 /backups/scaup": "needs a container engine",
     "$ scaup backup /backups/scaup": "tests/system/test_upgrade.py upgrades; backups are above",
     "$ SCAUP_MQTT_HOST=broker.example SCAUP_MQTT_USERNAME=heating SCAUP_MQTT_PASSWORD=… scaup run heating": "an example host",
-    "$ SCAUP_BIND=192.0.2.7 make up": "an example address",
+    "$ echo SCAUP_BIND=192.0.2.7 >> .env": "an example address",
     "$ SCAUP_MQTT_HOST=plant.example SCAUP_MQTT_PORT=8883 SCAUP_MQTT_CA=ca.pem SCAUP_MQTT_USERNAME=… SCAUP_MQTT_PASSWORD=… "
     "scaup status": "an example host",
 }

@@ -61,7 +61,8 @@ def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None =
     """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where all is as it should be.
 
     Makes an authority if there is none, and a certificate if there is none for all names of this machine, or if it ends within
-    30 days. A certificate of SCAUP_TLS_CERT is checked instead.
+    30 days. With further `names`, a new certificate keeps the names of the one before. A certificate of SCAUP_TLS_CERT is
+    checked instead.
 
     Args:
         settings: addresses, names and the data directory.
@@ -94,12 +95,14 @@ def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None =
         done.append(f"renewed the certificate, which would have ended on {present.not_after:%Y-%m-%d}")
     else:
         return done
-    _write_server(settings, authority, wanted, now)
+    _write_server(settings, authority, _with_present(wanted, present) if names else wanted, now)
     return done
 
 
 def renew(settings: Settings, now: datetime | None = None, of_host: bool = True) -> ServerCertificate:
     """Replace the listeners' certificate by a new one of the same authority. That of SCAUP_TLS_CERT is only checked.
+
+    The new one keeps the names of the one before: this command may lack the SCAUP_BIND that `make up` had.
 
     Raises:
         InvalidSetting: there is none yet, or the certificate of SCAUP_TLS_CERT cannot be used.
@@ -112,7 +115,8 @@ def renew(settings: Settings, now: datetime | None = None, of_host: bool = True)
     if not (settings.data_dir / AUTHORITY).is_file():
         raise InvalidSetting(f"there is no authority in {settings.data_dir / FOLDER}: type `scaup tls init` first")
     authority = open_authority(settings.data_dir, now)
-    _write_server(settings, authority, _wanted_names(settings, (), of_host), now)
+    wanted = _wanted_names(settings, (), of_host)
+    _write_server(settings, authority, _with_present(wanted, _present(settings, authority)), now)
     return read(certificate_files(settings), authority)
 
 
@@ -255,6 +259,11 @@ def _present(settings: Settings, authority: Authority) -> ServerCertificate | No
         return read(files, authority)
     except InvalidSetting:
         return None
+
+
+def _with_present(wanted: list[str], present: ServerCertificate | None) -> list[str]:
+    """Return the wanted names and those that a certificate of this authority has already."""
+    return list(dict.fromkeys([*wanted, *(present.names if present and present.made else ())]))
 
 
 def _write_server(settings: Settings, authority: Authority, names: Iterable[str], now: datetime) -> None:

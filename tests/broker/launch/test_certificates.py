@@ -97,6 +97,12 @@ def test_a_further_name_is_kept(tmp_path: Path) -> None:
     assert {"a.example", "b.example"} <= set(certificates.renew(settings(tmp_path)).names)
 
 
+def test_addresses_stay_where_a_command_lacks_them(tmp_path: Path) -> None:
+    certificates.ensure(settings(tmp_path, SCAUP_BIND="192.0.2.7"))
+    certificates.ensure(settings(tmp_path), ["a.example"])
+    assert {"192.0.2.7", "a.example"} <= set(certificates.renew(settings(tmp_path)).names)
+
+
 def test_dates_are_limited(tmp_path: Path) -> None:
     certificates.ensure(settings(tmp_path), now=NOW)
     server = certificates.read(tls.certificate_files(settings(tmp_path)), None)
