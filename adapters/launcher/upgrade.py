@@ -13,7 +13,9 @@ from broker.runtime.settings import ROOT, Settings, release
 MIGRATE = ("-m", "storage.database.upgrade")
 """Arguments of Python that migrate the database of a data directory on which no recorder runs."""
 _FOLDERS = ("broker", "controllers", "adapters", "sim", "storage")
-_FILES = ("mosquitto.conf", "requirements.lock", "Dockerfile")
+_FILES = ("mosquitto.conf", "requirements.lock", "requirements-node.lock", "Dockerfile")
+_INSTALLED = {"__pycache__", "node_modules"}
+"""Folders of tools among the code. The lock files say what is in them, so the same release may install more, for tests."""
 _ROOM = 1.2
 _NOT_OURS = 3
 """Exit code of `MIGRATE` for a database that it leaves alone: of a newer release, or open elsewhere."""
@@ -103,7 +105,7 @@ def _file(settings: Settings) -> Path:
 def _code() -> str:
     """Return a digest of everything that runs."""
     digest = hashlib.sha256()
-    files = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    files = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if _INSTALLED.isdisjoint(path.parts)]
     for path in sorted([*files, *(ROOT / name for name in _FILES)]):
         if path.is_file():
             digest.update(f"{path.relative_to(ROOT)}\n{path.stat().st_size}\n".encode())
