@@ -173,16 +173,19 @@ def _remove(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, done: threading.Event) -> None:
     """End this process when its parent is killed: the database is unchanged, and the next `make up` need not wait."""
     while os.getppid() == parent:
-        time.sleep(_LOOK_S)
+        if done.wait(_LOOK_S):
+            return
     os._exit(1)
 
 
 def main(arguments: list[str]) -> int:
     """Upgrade the database of the settings, or go back; print why it cannot. Exit code 1: the release before can go on."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    done = threading.Event()
+    watch = threading.Thread(target=_end_with, args=(os.getppid(), done), daemon=True)
+    watch.start()
     try:
         database = Settings.load().database
         if arguments == ["back"]:
@@ -193,6 +196,9 @@ def main(arguments: list[str]) -> int:
     except (StorageError, BusError) as error:
         print(error)
         return 1 if isinstance(error, UpgradeFailed) else 3
+    finally:
+        done.set()
+        watch.join()  # with a thread at the exit of Python, DuckDB's binding lists "leaked" objects on standard error
     return 0
 
 

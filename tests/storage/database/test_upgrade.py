@@ -142,3 +142,10 @@ def test_upgrade_that_is_killed_leaves_the_database(old: Path, slow_upgrade: "su
     assert upgrade(old, lambda _: None) == NUMBERS[OLD:]
     assert not new.exists()
     assert recorded(old) == messages()
+
+
+def test_nothing_to_migrate_prints_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "SCAUP_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "storage.database.upgrade"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
