@@ -79,9 +79,9 @@ def mosquitto_binary(settings: Settings) -> Finding:
 
 def disk(data_dir: Path, free_mb: int) -> Finding:
     """Check the free space where the data directory is."""
-    detail = f"{free_mb:,} MB free at {data_dir}"
+    detail = f"{free_mb:,} MiB free at {data_dir}"
     if free_mb < LEAST_FREE_MB:
-        return failed("disk", detail, f"free at least {LEAST_FREE_MB} MB, or choose another disk with SCAUP_DATA_DIR")
+        return failed("disk", detail, f"free at least {LEAST_FREE_MB} MiB, or choose another disk with SCAUP_DATA_DIR")
     if free_mb < LITTLE_FREE_MB:
         return warning("disk", detail, "free some space before the recorder has to stop")
     return ok("disk", detail)
