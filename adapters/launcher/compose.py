@@ -38,6 +38,7 @@ TAKEN = f"/data/{tls.FOLDER}/own.pem"
 
 NEIGHBOUR = "SCAUP_RESTORE_BROKER"
 """Variable of a container that restores: the configuration that the broker beside it waits for."""
+_NO_ENGINE = "Cannot connect to the Docker daemon"
 _RETAINED = "/data/restoring/retained.conf"
 _RUN_WHILE_CONFIGURED = f"""
 until [ -e {_RETAINED} ]; do sleep 0.1; done
@@ -222,6 +223,8 @@ class Compose:
         try:
             self._compose("build", SETUP, environment=environment)
         except Failed as error:
+            if _NO_ENGINE in error.message:
+                raise
             fix = "see the text above; the build must reach the package indexes of Python and npm, and trust their certificates"
             raise Failed("\n".join(error.message.splitlines()[-BUILD_LINES:]), fix) from error
 
@@ -374,7 +377,9 @@ class Compose:
         variables = {**os.environ, **(environment or {}), "SCAUP_BIND": self._addresses[0], **self._outside()}
         done = subprocess.run(command, env=variables, input=given, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            raise Failed(f"docker compose {words[0]} failed:\n{_written(done)}", "see the text above")
+            written = _written(done)
+            fix = "start the container engine, or use RUNTIME=native" if _NO_ENGINE in written else "see the text above"
+            raise Failed(f"docker compose {words[0]} failed:\n{written}", fix)
         return done.stdout
 
     def _outside(self) -> dict[str, str]:

@@ -184,6 +184,16 @@ def test_failed_build_shows_its_last_lines(tmp_path: Path, monkeypatch: pytest.M
     assert "package indexes" in caught.value.fix
 
 
+@pytest.mark.parametrize("call", ["build", "running"])
+def test_no_container_engine_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    written = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    monkeypatch.setattr(Compose, "_check", lambda _self: None)
+    monkeypatch.setattr("subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", written))
+    with pytest.raises(Failed, match="Cannot connect") as caught:
+        getattr(Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()), call)()
+    assert "RUNTIME=native" in caught.value.fix
+
+
 def test_failed_migration_in_a_container_names_the_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_self: Compose, *words: str, **_: object) -> str:
         assert words[-3:] == ("python", "-m", "storage.database.upgrade")
