@@ -6,7 +6,7 @@
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 2000;
 /** The server sends something at least this often: without it, the connection is dead although it is open. */
-const SILENCE_MS = 3000;
+const SILENCE_MS = 2500;
 
 class Connection extends EventTarget {
   constructor() {
@@ -43,7 +43,7 @@ class Connection extends EventTarget {
       this.take(JSON.parse(event.data));
     };
     socket.onclose = () => this.lose(socket);
-    if (!this.watchdog) this.watchdog = setInterval(() => this.check(), 1000);
+    if (!this.watchdog) this.watchdog = setInterval(() => this.check(), 500);
   }
 
   /** Give up a connection that is silent for too long, as after the machine slept: closing it may take a minute. */

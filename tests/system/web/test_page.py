@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -207,3 +209,36 @@ def test_the_past_is_shown_and_publishes_nothing(plant: Plant, browser: Any) -> 
         assert plant.query("SELECT * FROM messages WHERE topic = 'heating/room-1/setpoint' AND payload LIKE '%19.5%'") == []
         page.get_by_role("button", name="Now", exact=True).click()
         page.get_by_role("region", name="Past").wait_for(state="detached")
+
+
+HOSTILE = (
+    "<img src=x onerror=window.hit=1>",
+    "<script>window.hit=1</script>",
+    '"><svg onload=window.hit=1>',
+    "javascript:window.hit=1",
+    "${window.hit=1}",
+)
+
+
+def test_nothing_that_was_sent_is_run(plant: Plant, browser: Any) -> None:
+    for number, text in enumerate(HOSTILE):
+        reading = json.dumps({"sensorID": text, "type": "temperature", "value": 20.0 + number})
+        command = [
+            "mosquitto_pub",
+            "-p",
+            str(plant.broker.port),
+            "-q",
+            "1",
+            "-t",
+            f"/readings/{text.replace('/', '|')}/temperature",
+        ]
+        subprocess.run([*command, "-m", reading], check=True)
+    sql = quote("SELECT topic, payload FROM messages WHERE payload LIKE '%hit%'")
+    for path in ("/topics?filter=hit", "/heating", f"/sql?query={sql}"):
+        with opened(browser, plant.url + path) as shown:
+            shown.page.get_by_text("hit=1").first.wait_for()
+            for item in shown.page.get_by_role("treeitem").filter(has_text="hit=1").all()[:8]:
+                item.click()
+                shown.page.wait_for_timeout(100)
+            assert shown.page.evaluate("window.hit") is None
+            assert shown.problems == []
