@@ -12,8 +12,8 @@ from adapters.chargers.keepalive import Keepalive
 from adapters.chargers.limits import RateLimit
 from adapters.chargers.websocket import LARGEST_MESSAGE_BYTES, PING, Refusal, WebSocket
 from adapters.listening import BACKLOG, Listening, Sockets, listen
+from adapters.outside.acceptor import MOST_UNAUTHENTICATED, AcceptedClient, Acceptor
 from adapters.outside.authentication import Refused, may_be
-from adapters.outside.door import MOST_STRANGERS, Door, Visitor
 
 READ_BYTES = 16 * 1024
 """Read at a time, so that no client holds the loop for long."""
@@ -51,11 +51,11 @@ class Server:
         """Number of open connections whose clients were admitted."""
         outside = listening.outside
         self.authenticator = listening.authenticator
-        strangers = min(MOST_STRANGERS, room // 4)
-        self._door: Door | None = None
+        unauthenticated = min(MOST_UNAUTHENTICATED, room // 4)
+        self._acceptor: Acceptor | None = None
         if outside:
-            self._room -= strangers
-            self._door = Door(lambda visitor: ServerConnection(self, visitor), outside.context, room, strangers)
+            self._room -= unauthenticated
+            self._acceptor = Acceptor(lambda remote: ServerConnection(self, remote), outside.context, room, unauthenticated)
         self._sockets = Sockets([], [])
         self._check_at_s, self._accounts_version = 0.0, self.authenticator.version() if self.authenticator else ()
         self._servers: list[asyncio.Server] = []
@@ -76,8 +76,8 @@ class Server:
         for each in self._sockets.inside:
             await self._accept(each, lambda: ServerConnection(self))
         for each in self._sockets.outside:
-            assert self._door is not None
-            await self._accept(each, self._door.protocol)
+            assert self._acceptor is not None
+            await self._accept(each, self._acceptor.protocol)
 
     async def _accept(self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
         server = await asyncio.get_running_loop().create_server(protocol, sock=listening, backlog=ACCEPTED_AT_ONCE)
@@ -90,8 +90,8 @@ class Server:
             server.close()
         for each in (*self._sockets.inside, *self._sockets.outside):
             each.close()
-        if self._door is not None:
-            self._door.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for connection in list(self._connections):
             connection.drop("the adapter is being stopped", GOING_AWAY)
         if self._connections:
@@ -149,10 +149,10 @@ class Server:
 class ServerConnection(asyncio.BufferedProtocol):
     """One TCP connection and the websocket on it."""
 
-    __slots__ = ("_client", "_rate", "_server", "_transport", "_unfinished_bytes", "_visitor", "_websocket", "_why", "address")
+    __slots__ = ("_client", "_rate", "_remote", "_server", "_transport", "_unfinished_bytes", "_websocket", "_why", "address")
 
-    def __init__(self, server: Server, visitor: Visitor | None = None) -> None:
-        self._server, self._visitor = server, visitor
+    def __init__(self, server: Server, remote: AcceptedClient | None = None) -> None:
+        self._server, self._remote = server, remote
         self._websocket = WebSocket(self._admit)
         self._client: str | None = None
         """The client's id, from the handshake on."""
@@ -204,8 +204,8 @@ class ServerConnection(asyncio.BufferedProtocol):
         """Remove the connection."""
         self._server.unfinished_bytes -= self._unfinished_bytes
         self._server.remove(self)
-        if self._visitor is not None:
-            self._visitor.left()
+        if self._remote is not None:
+            self._remote.left()
         if self._client is not None:
             self._server.admitted -= 1
             why = self._why or ("closed by the client" if error is None else f"connection lost ({error})")
@@ -247,17 +247,17 @@ class ServerConnection(asyncio.BufferedProtocol):
             return admitted
         self._client = admitted
         self._server.admitted += 1
-        if self._visitor is not None:
-            self._visitor.admitted()
+        if self._remote is not None:
+            self._remote.admitted()
         return None
 
     def _identify(self, request: Request) -> str | Refusal:
-        """Return the id that a client may have, or why it has none. A stranger does not learn which ids there are."""
-        visitor, authenticator = self._visitor, self._server.authenticator
-        if visitor is None:
+        """Return the id that a client may have, or why it has none. Without a login, no client learns which ids there are."""
+        remote, authenticator = self._remote, self._server.authenticator
+        if remote is None:
             return self._server.clients.admit(request.path)
-        assert authenticator is not None, "there are no visitors without one"
-        account = authenticator.login(visitor, request.headers.get_all("Authorization"), _now_s())
+        assert authenticator is not None, "there are no clients without one"
+        account = authenticator.login(remote, request.headers.get_all("Authorization"), _now_s())
         if isinstance(account, Refused):
             return Refusal(account.status, account.text, account.headers)
         client = self._server.clients.admit(request.path)
@@ -268,8 +268,8 @@ class ServerConnection(asyncio.BufferedProtocol):
     @property
     def may_stay(self) -> bool:
         """Whether the account of a client from another machine still holds; True for clients of this machine."""
-        visitor, authenticator = self._visitor, self._server.authenticator
-        return self._client is None or visitor is None or authenticator is None or authenticator.is_current(visitor)
+        remote, authenticator = self._remote, self._server.authenticator
+        return self._client is None or remote is None or authenticator is None or authenticator.is_current(remote)
 
     def _open(self) -> None:
         assert self._client is not None

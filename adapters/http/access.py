@@ -10,9 +10,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.http.errors import HttpError, error_response
-from adapters.http.protocol import VISITOR
+from adapters.http.protocol import REMOTE
+from adapters.outside.acceptor import AcceptedClient
 from adapters.outside.authentication import Authenticator, Refused, may_publish, may_read
-from adapters.outside.door import Visitor
 from broker.contract.roles import Role
 from broker.launch.accounts import Account
 from broker.runtime.web_access import WebAccess
@@ -77,12 +77,12 @@ class LoginCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        visitor: Visitor | None = scope.get("state", {}).get(VISITOR)
-        if visitor is None:
+        remote: AcceptedClient | None = scope.get("state", {}).get(REMOTE)
+        if remote is None:
             await self._app(scope, receive, send)
             return
         try:
-            account = self._admit(visitor, scope)
+            account = self._admit(remote, scope)
         except HttpError as error:
             await error_response(error)(scope, receive, send)
             return
@@ -90,7 +90,7 @@ class LoginCheck:
         self._running[account.name] += 1
         try:
             if scope["type"] == "websocket":
-                await self._serve_while_current(visitor, scope, receive, send)
+                await self._serve_while_current(remote, scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         finally:
@@ -98,11 +98,11 @@ class LoginCheck:
             if not self._running[account.name]:
                 del self._running[account.name]
 
-    async def _serve_while_current(self, visitor: Visitor, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_while_current(self, remote: AcceptedClient, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a websocket until it is closed, or the account is removed or changed."""
         serving = asyncio.ensure_future(self._app(scope, receive, send))
         try:
-            while not serving.done() and self._authenticator.is_current(visitor):
+            while not serving.done() and self._authenticator.is_current(remote):
                 await asyncio.wait({serving}, timeout=CHECK_S)
             if serving.done():
                 serving.result()
@@ -114,15 +114,15 @@ class LoginCheck:
         finally:
             serving.cancel()
 
-    def _admit(self, visitor: Visitor, scope: Scope) -> Account:
-        given, known = Headers(scope=scope).getlist("authorization"), visitor.account
-        account = self._authenticator.login(visitor, given, asyncio.get_running_loop().time())
+    def _admit(self, remote: AcceptedClient, scope: Scope) -> Account:
+        given, known = Headers(scope=scope).getlist("authorization"), remote.account
+        account = self._authenticator.login(remote, given, asyncio.get_running_loop().time())
         if isinstance(account, Refused):
             raise HttpError(account.status, account.text, account.headers)
-        if known is not account and visitor.connections_of(account.name) > MOST_CONNECTIONS:
-            visitor.account = None
+        if known is not account and remote.connections_of(account.name) > MOST_CONNECTIONS:
+            remote.account = None
             raise _too_many(f"{account.name} has {MOST_CONNECTIONS} connections open already")
-        visitor.admitted()
+        remote.admitted()
         if self._running[account.name] >= MOST_REQUESTS:
             raise _too_many(f"{MOST_REQUESTS} requests of {account.name} are being answered already")
         _check_role(account, scope.get("method", "GET"), scope["path"])

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from adapters.http.errors import HttpError, Unavailable, error_body
-from adapters.outside.door import Visitor
+from adapters.outside.acceptor import AcceptedClient
 
 REQUEST_TIMEOUT_S = 10.0
 """From the first byte of a request to its last."""
@@ -32,8 +32,8 @@ MAX_PIPELINED = 16
 """Requests that may wait behind the one being answered; one more closes the connection."""
 READ_TIMEOUT_S = 20.0
 """Time in which a client must read at least some bytes of an answer."""
-VISITOR = "visitor"
-"""Name in a request's state of its `Visitor`; absent: the connection is from this machine."""
+REMOTE = "remote"
+"""Name in a request's state of its `AcceptedClient`; absent: the connection is from this machine."""
 _CHUNK_BYTES = 24
 """Size of a chunk without its data: the size line, two line ends, and a short extension."""
 
@@ -63,7 +63,7 @@ class JsonProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._visitor: Visitor | None = app_state.get(VISITOR)
+        self._remote: AcceptedClient | None = app_state.get(REMOTE)
         self._expected = Expected.REQUEST
         self._overhead_bytes = self._discarded_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
@@ -83,8 +83,8 @@ class JsonProtocol(HttpToolsProtocol):
         """Clear the timers."""
         self._clear_deadline()
         self._clear_unread()
-        if self._visitor is not None:
-            self._visitor.left()
+        if self._remote is not None:
+            self._remote.left()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Generator
 import uvicorn
 from starlette.types import ASGIApp
 
-from adapters.http.protocol import MAX_OUTSIDE, VISITOR, JsonProtocol
+from adapters.http.protocol import MAX_OUTSIDE, REMOTE, JsonProtocol
 from adapters.http.watch import BrokerWatch
 from adapters.listening import BACKLOG, Listening, Sockets, listen
-from adapters.outside.door import ACCEPTED_AT_ONCE, MOST_STRANGERS, Door, Visitor
+from adapters.outside.acceptor import ACCEPTED_AT_ONCE, MOST_UNAUTHENTICATED, AcceptedClient, Acceptor
 from broker.log import Log
 from broker.runtime.component import Bus
 
@@ -103,13 +103,13 @@ async def serve(server: HttpServer, watch: BrokerWatch, bus: Bus, working: Calla
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its signal handlers: the runtime has its own. Connections beyond this machine come through a `Door`."""
+    """Uvicorn without its signal handlers: the runtime has its own. An `Acceptor` takes connections beyond this machine."""
 
     def __init__(self, config: uvicorn.Config, listening: Listening) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         outside = listening.outside
-        self._door = Door(self._protocol, outside.context, MAX_OUTSIDE, MOST_STRANGERS) if outside else None
+        self._acceptor = Acceptor(self._protocol, outside.context, MAX_OUTSIDE, MOST_UNAUTHENTICATED) if outside else None
         self._outside: list[socket.socket] = []
 
     async def serve_on(self, sockets: Sockets) -> None:
@@ -126,17 +126,17 @@ class _Uvicorn(uvicorn.Server):
             await super().startup(sockets)
             loop = asyncio.get_running_loop()
             for each in self._outside:
-                assert self._door is not None
-                server = await loop.create_server(self._door.protocol, sock=each, backlog=ACCEPTED_AT_ONCE)
+                assert self._acceptor is not None
+                server = await loop.create_server(self._acceptor.protocol, sock=each, backlog=ACCEPTED_AT_ONCE)
                 each.listen(BACKLOG)  # asyncio takes one number for both; accept few at a time and let many wait
                 self.servers.append(server)
         finally:
             self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._door is not None:
-            self._door.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         await super().shutdown([*(sockets or []), *self._outside])
 
-    def _protocol(self, visitor: Visitor | None) -> JsonProtocol:
-        return JsonProtocol(self.config, self.server_state, {} if visitor is None else {VISITOR: visitor})
+    def _protocol(self, remote: AcceptedClient | None) -> JsonProtocol:
+        return JsonProtocol(self.config, self.server_state, {} if remote is None else {REMOTE: remote})

@@ -43,8 +43,8 @@ class Refused:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Guest:
-    """A connection from another machine, and who has logged in on it."""
+class RemoteClient:
+    """A connection from another machine, and the account that has logged in on it."""
 
     __slots__ = ("account", "address", "authorization")
 
@@ -56,30 +56,30 @@ class Guest:
 
 
 class Authenticator:
-    """Checks the login of every request of all guests."""
+    """Checks the login of every request of all remote clients."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts, self._attempts = accounts, Attempts()
         self._wrong, self._report_at_s = 0, 0.0
 
-    def login(self, guest: Guest, authorization: Sequence[str], now_s: float) -> Account | Refused:
+    def login(self, remote: RemoteClient, authorization: Sequence[str], now_s: float) -> Account | Refused:
         """Return the account of a request, and note it on the connection.
 
         Requests with the login that their connection already has are not hashed again, and not limited.
 
         Args:
-            guest: the connection.
+            remote: the connection.
             authorization: values of all `Authorization` headers.
             now_s: of a clock that never goes back.
         """
-        if self.is_current(guest) and len(authorization) == 1 and _same(authorization[0], guest.authorization):
-            return guest.account  # type: ignore[return-value] # `is_current`
-        guest.account = None
+        if self.is_current(remote) and len(authorization) == 1 and _same(authorization[0], remote.authorization):
+            return remote.account  # type: ignore[return-value] # `is_current`
+        remote.account = None
         try:
             name, password = credentials(authorization)
         except NoLogin as error:
             return Refused(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": CHALLENGE})
-        if wait_s := self._attempts.wait_s(name, guest.address, now_s):
+        if wait_s := self._attempts.wait_s(name, remote.address, now_s):
             retry = {"Retry-After": str(int(wait_s) + 1)}
             return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"too many wrong logins: try again in {wait_s:.0f} s", retry)
         try:
@@ -88,11 +88,11 @@ class Authenticator:
             log.error("logins-refused", "logins from other machines are refused: %(error)s", error=error)
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the accounts cannot be read: the log of this component says more")
         if account is None:
-            self._attempts.wrong(name, guest.address, now_s)
-            self._report_wrong(name, guest.address, now_s)
+            self._attempts.wrong(name, remote.address, now_s)
+            self._report_wrong(name, remote.address, now_s)
             return Refused(HTTPStatus.UNAUTHORIZED, "name or password is wrong", {"WWW-Authenticate": CHALLENGE})
-        self._attempts.right(name, guest.address)
-        guest.account, guest.authorization = account, authorization[0]
+        self._attempts.right(name, remote.address)
+        remote.account, remote.authorization = account, authorization[0]
         return account
 
     def _report_wrong(self, name: str, address: str, now_s: float) -> None:
@@ -109,10 +109,10 @@ class Authenticator:
             )
             self._wrong = 0
 
-    def is_current(self, guest: Guest) -> bool:
-        """Return whether the account with which a guest has logged in still has the same password and rights."""
+    def is_current(self, remote: RemoteClient) -> bool:
+        """Return whether the account with which a remote client has logged in still has the same password and rights."""
         try:
-            return guest.account is not None and self._accounts.is_current(guest.account)
+            return remote.account is not None and self._accounts.is_current(remote.account)
         except AccountError:
             return False
 

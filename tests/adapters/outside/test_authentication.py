@@ -8,8 +8,8 @@ import pytest
 from adapters.outside.attempts import PAIR
 from adapters.outside.authentication import (
     Authenticator,
-    Guest,
     Refused,
+    RemoteClient,
     may_be,
     may_publish,
     may_query,
@@ -57,49 +57,49 @@ def status(found: Account | Refused) -> int:
 
 
 def test_a_busy_connection_is_verified_once() -> None:
-    accounts, guest = FakeAccounts(), Guest("192.0.2.1")
+    accounts, remote = FakeAccounts(), RemoteClient("192.0.2.1")
     authenticator = Authenticator(accounts)
-    assert [status(authenticator.login(guest, header("vera", "right"), 0.0)) for _ in range(1_000)] == [200] * 1_000
+    assert [status(authenticator.login(remote, header("vera", "right"), 0.0)) for _ in range(1_000)] == [200] * 1_000
     assert accounts.verified == 1
-    assert status(authenticator.login(guest, header("vera", "right") * 2, 0.0)) == 401
-    assert status(authenticator.login(guest, header("vera", "right "), 0.0)) == 401
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
+    assert status(authenticator.login(remote, header("vera", "right") * 2, 0.0)) == 401
+    assert status(authenticator.login(remote, header("vera", "right "), 0.0)) == 401
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 200
     assert accounts.verified == 3
 
 
 def test_a_connection_that_logged_in_goes_on_beside_a_guesser() -> None:
-    authenticator, guest = Authenticator(FakeAccounts()), Guest("192.0.2.1")
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
-    guesser = Guest("192.0.2.1")
+    authenticator, remote = Authenticator(FakeAccounts()), RemoteClient("192.0.2.1")
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 200
+    guesser = RemoteClient("192.0.2.1")
     found = [status(authenticator.login(guesser, header("vera", f"{number}"), 0.0)) for number in range(100)]
     assert found == [401] * PAIR.burst + [429] * (100 - PAIR.burst)
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
-    assert status(authenticator.login(Guest("192.0.2.2"), header("vera", "right"), 0.0)) == 200
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 200
+    assert status(authenticator.login(RemoteClient("192.0.2.2"), header("vera", "right"), 0.0)) == 200
 
 
 def test_wrong_logins_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     authenticator = Authenticator(FakeAccounts())
     for number in range(40):
-        guest, now_s = Guest(f"192.0.2.{number}"), 61.0 if number == 39 else 1.0
-        authenticator.login(guest, header("a'b" * 100, "wrong"), now_s)
-        authenticator.login(guest, header("vera", "wrong"), now_s)
+        remote, now_s = RemoteClient(f"192.0.2.{number}"), 61.0 if number == 39 else 1.0
+        authenticator.login(remote, header("a'b" * 100, "wrong"), now_s)
+        authenticator.login(remote, header("vera", "wrong"), now_s)
     assert [each.getMessage()[:16] for each in caplog.records] == ["1 wrong logins, ", "78 wrong logins,"]
     assert all(len(each.getMessage()) < 130 for each in caplog.records)
 
 
 def test_no_login_is_no_wrong_login() -> None:
-    authenticator, guest = Authenticator(FakeAccounts()), Guest("192.0.2.1")
-    assert {status(authenticator.login(guest, [], 0.0)) for _ in range(1_000)} == {401}
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
+    authenticator, remote = Authenticator(FakeAccounts()), RemoteClient("192.0.2.1")
+    assert {status(authenticator.login(remote, [], 0.0)) for _ in range(1_000)} == {401}
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 200
 
 
 def test_damaged_accounts_admit_no_one() -> None:
-    accounts, guest = FakeAccounts(), Guest("192.0.2.1")
+    accounts, remote = FakeAccounts(), RemoteClient("192.0.2.1")
     authenticator = Authenticator(accounts)
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 200
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 200
     accounts.damaged = True
-    assert not authenticator.is_current(guest)
-    assert status(authenticator.login(guest, header("vera", "right"), 0.0)) == 503
+    assert not authenticator.is_current(remote)
+    assert status(authenticator.login(remote, header("vera", "right"), 0.0)) == 503
 
 
 @pytest.mark.parametrize(

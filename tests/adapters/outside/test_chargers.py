@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from adapters.chargers.component import ChargerAdapter
 from adapters.listening import Listening
-from adapters.outside import door
+from adapters.outside import acceptor
 from broker.contract.charging.topics import PAIRS, STATUS, Pairs, Status, status_event
 from broker.contract.roles import Role
 from broker.message import Message, Publication
@@ -116,7 +116,7 @@ def test_a_client_has_the_name_of_its_account(
 
 
 def test_charger_stays_connected_after_its_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "STRANGER_S", 0.3)
+    monkeypatch.setattr(acceptor, "LOGIN_WITHIN_S", 0.3)
 
     async def check() -> None:
         async with served(world) as it, it.connect("/chargers/c1234", "c1234") as charger:

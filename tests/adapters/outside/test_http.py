@@ -21,7 +21,7 @@ from adapters.http.resource import Resource, read_body
 from adapters.http.server import HttpServer, serve
 from adapters.http.watch import BrokerWatch
 from adapters.listening import Listening
-from adapters.outside import door
+from adapters.outside import acceptor
 from adapters.outside.attempts import PAIR
 from broker.contract.energy.topics import RAW
 from broker.contract.roles import Role
@@ -168,7 +168,7 @@ def test_wrong_logins_are_limited_and_lock_only_the_guesser_out(world: World) ->
     asyncio.run(check())
 
 
-def test_a_removed_account_is_out_at_once_also_on_open_connections(world: World) -> None:
+def test_a_removed_account_is_refused_on_open_connections(world: World) -> None:
     async def check() -> None:
         async with served(world) as it, wire(it.port, tls=world.trust) as connected:
             raw = request("GET", "/data", Authorization=world.login("vera"))
@@ -233,8 +233,8 @@ def test_a_thousand_idle_sockets_keep_no_one_out(world: World) -> None:
     asyncio.run(check())
 
 
-def test_the_oldest_stranger_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.http.server.MOST_STRANGERS", 2)
+def test_the_oldest_client_without_a_login_makes_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.http.server.MOST_UNAUTHENTICATED", 2)
 
     async def check() -> None:
         async with served(world) as it, wire(it.port) as oldest, wire(it.port) as older:
@@ -248,7 +248,7 @@ def test_the_oldest_stranger_makes_room(world: World, monkeypatch: pytest.Monkey
     asyncio.run(check())
 
 
-def test_a_stop_drops_strangers_and_clients_that_leave_are_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_with_clients_that_leave_logs_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def check() -> None:
         async with served(world) as it, wire(it.port) as idle:
             async with wire(it.port, tls=world.trust) as leaves:
@@ -264,7 +264,7 @@ def test_a_stop_drops_strangers_and_clients_that_leave_are_no_warning(world: Wor
 
 
 def test_clients_that_do_not_log_in_in_time_are_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "STRANGER_S", 0.3)
+    monkeypatch.setattr(acceptor, "LOGIN_WITHIN_S", 0.3)
 
     async def check() -> None:
         async with served(world) as it:

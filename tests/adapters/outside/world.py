@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.listening import Outside
-from adapters.outside import door
+from adapters.outside import acceptor
 from adapters.outside.authentication import Authenticator
 from broker.contract.roles import Role
 from broker.launch import accounts, certificates, tls
@@ -22,7 +22,7 @@ class World:
     """An installation with accounts, in a data directory."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(door, "_is_loopback", lambda _transport: False)
+        monkeypatch.setattr(acceptor, "_is_loopback", lambda _transport: False)
         self.settings = Settings.load({"SCAUP_DATA_DIR": str(folder)})
         self.passwords: dict[str, str] = {}
         certificates.ensure(self.settings)

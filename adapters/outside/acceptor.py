@@ -1,8 +1,8 @@
 """Accepts connections beyond this machine: TLS, and limits on clients that have not logged in.
 
 A connection costs next to nothing until its first byte. That byte decides: a TLS handshake begins, or a client that does not
-speak TLS is answered so. Until it has logged in, a client has `STRANGER_S`, and where there are too many such clients, the one
-that has waited longest is dropped: idle sockets do not keep others out.
+speak TLS is answered so. A client has `LOGIN_WITHIN_S` to log in, and where there are too many clients without a login,
+the one that has waited longest is dropped: idle sockets do not keep others out.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from adapters.outside.authentication import Guest
+from adapters.outside.authentication import RemoteClient
 
-STRANGER_S = 10
+LOGIN_WITHIN_S = 10
 """From the connection to the login, the handshake of TLS included."""
-MOST_STRANGERS = 500
+MOST_UNAUTHENTICATED = 500
 """Connections without a login, of an HTTP server; the charger adapter has fewer where it may have few open files."""
 ACCEPTED_AT_ONCE = 32
 SHUTDOWN_S = 2
@@ -30,20 +30,20 @@ _SPEAKS_TLS = (
 )
 
 
-class Visitor(Guest):
-    """A connection whose client a `Door` drops unless it logs in."""
+class AcceptedClient(RemoteClient):
+    """A connection whose client an `Acceptor` drops unless it logs in."""
 
-    __slots__ = ("_door", "_timer", "_transport")
+    __slots__ = ("_acceptor", "_timer", "_transport")
 
-    def __init__(self, door: "Door", transport: asyncio.Transport) -> None:
+    def __init__(self, acceptor: "Acceptor", transport: asyncio.Transport) -> None:
         super().__init__(str((transport.get_extra_info("peername") or ("?",))[0]))
-        self._door, self._transport = door, transport
-        self._timer = asyncio.get_running_loop().call_later(STRANGER_S, self.drop)
+        self._acceptor, self._transport = acceptor, transport
+        self._timer = asyncio.get_running_loop().call_later(LOGIN_WITHIN_S, self.drop)
 
     def admitted(self) -> None:
-        """Stop the time: the client has logged in."""
+        """Stop the timer: the client has logged in."""
         self._timer.cancel()
-        self._door.strangers.pop(self, None)
+        self._acceptor.unauthenticated.pop(self, None)
 
     @property
     def has_left(self) -> bool:
@@ -52,13 +52,13 @@ class Visitor(Guest):
 
     def connections_of(self, name: str) -> int:
         """Return the number of connections to the same port on which an account has logged in."""
-        logged_in = (each for each in self._door.visitors if each.account is not None and each.account.name == name)
+        logged_in = (each for each in self._acceptor.clients if each.account is not None and each.account.name == name)
         return sum(not each.has_left for each in logged_in)
 
     def left(self) -> None:
         """Forget a connection that has ended; its protocol calls this where it can. Harmless when repeated."""
         self.admitted()
-        self._door.visitors.discard(self)
+        self._acceptor.clients.discard(self)
 
     def drop(self) -> None:
         """Close the connection at once."""
@@ -66,74 +66,78 @@ class Visitor(Guest):
         self._transport.abort()
 
 
-class Door:
+class Acceptor:
     """Makes the protocols of a listening socket beyond this machine.
 
     Args:
-        make: returns the protocol for a connection of a visitor, or for one from this machine (None).
+        make: returns the protocol for a connection of a remote client, or for one from this machine (None).
         context: of TLS; None: plain text.
-        room: visitors at most.
-        strangers: of them, visitors at most that have not logged in.
+        room: most clients.
+        unauthenticated: most of them that have not logged in.
     """
 
     def __init__(
-        self, make: Callable[[Visitor | None], asyncio.BaseProtocol], context: ssl.SSLContext | None, room: int, strangers: int
+        self,
+        make: Callable[[AcceptedClient | None], asyncio.BaseProtocol],
+        context: ssl.SSLContext | None,
+        room: int,
+        unauthenticated: int,
     ) -> None:
-        self.make, self.context, self._room, self._most_strangers = make, context, room, strangers
-        self.strangers: OrderedDict[Visitor, None] = OrderedDict()
-        self.visitors: set[Visitor] = set()
+        self.make, self.context, self._room, self._most_unauthenticated = make, context, room, unauthenticated
+        self.unauthenticated: OrderedDict[AcceptedClient, None] = OrderedDict()
+        self.clients: set[AcceptedClient] = set()
 
     def protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol for a connection that was accepted."""
         return _Arrival(self)
 
-    def take(self, transport: asyncio.Transport) -> Visitor:
-        """Take a visitor; where there are too many, drop the stranger that has waited longest, which may be this one."""
-        visitor = Visitor(self, transport)
-        self.strangers[visitor] = None
-        self.visitors.add(visitor)
-        if len(self.visitors) > self._room:
-            self.visitors -= {each for each in self.visitors if each.has_left}
-        if len(self.strangers) > self._most_strangers or len(self.visitors) > self._room:
-            next(iter(self.strangers)).drop()
-        return visitor
+    def take(self, transport: asyncio.Transport) -> AcceptedClient:
+        """Take a client; where there are too many, drop the one that has waited longest for its login, maybe this one."""
+        remote = AcceptedClient(self, transport)
+        self.unauthenticated[remote] = None
+        self.clients.add(remote)
+        if len(self.clients) > self._room:
+            self.clients -= {each for each in self.clients if each.has_left}
+        if len(self.unauthenticated) > self._most_unauthenticated or len(self.clients) > self._room:
+            next(iter(self.unauthenticated)).drop()
+        return remote
 
     def close(self) -> None:
-        """Drop those who have not logged in."""
-        for each in list(self.strangers):
+        """Drop the clients that have not logged in."""
+        for each in list(self.unauthenticated):
             each.drop()
 
 
 class _Arrival(asyncio.Protocol):
     """A connection until its first byte."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._visitor: Visitor | None = None
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
+        self._remote: AcceptedClient | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         if _is_loopback(transport):
-            _hand_over(transport, self._door.make(None))
+            _hand_over(transport, self._acceptor.make(None))
             return
-        self._visitor = self._door.take(transport)
-        if self._door.context is None and not transport.is_closing():
-            _hand_over(transport, self._door.make(self._visitor))
+        self._remote = self._acceptor.take(transport)
+        if self._acceptor.context is None and not transport.is_closing():
+            _hand_over(transport, self._acceptor.make(self._remote))
 
     def data_received(self, data: bytes) -> None:
-        assert self._visitor is not None
-        assert self._door.context is not None, "plain text is handed over at once"
+        assert self._remote is not None
+        assert self._acceptor.context is not None, "plain text is handed over at once"
         if data[0] != _HANDSHAKE:
             self._transport.write(_SPEAKS_TLS)
             self._transport.close()
             return
-        protocol = self._door.make(self._visitor)
-        _hand_over(self._transport, _Tls(self._visitor, protocol, self._door.context), data)
+        protocol = self._acceptor.make(self._remote)
+        _hand_over(self._transport, _Tls(self._remote, protocol, self._acceptor.context), data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if self._visitor is not None:
-            self._visitor.left()
+        if self._remote is not None:
+            self._remote.left()
 
 
 class _Tls(SSLProtocol):
@@ -141,20 +145,20 @@ class _Tls(SSLProtocol):
 
     max_size = 16 * 1024
 
-    def __init__(self, visitor: Visitor, protocol: asyncio.BaseProtocol, context: ssl.SSLContext) -> None:
+    def __init__(self, remote: AcceptedClient, protocol: asyncio.BaseProtocol, context: ssl.SSLContext) -> None:
         super().__init__(
             asyncio.get_running_loop(),
             protocol,
             context,
             waiter=None,  # type: ignore[arg-type]
             server_side=True,
-            ssl_handshake_timeout=STRANGER_S,
+            ssl_handshake_timeout=LOGIN_WITHIN_S,
             ssl_shutdown_timeout=SHUTDOWN_S,
         )
-        self._visitor = visitor
+        self._remote = remote
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self._visitor.left()
+        self._remote.left()
         super().connection_lost(error)
 
 
