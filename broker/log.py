@@ -36,7 +36,7 @@ class Log:
         self._write(logging.DEBUG, event, text, fields)
 
     def info(self, event: str, text: str, /, **fields: Any) -> None:
-        """Write what is as it should be."""
+        """Write what happened as expected."""
         self._write(logging.INFO, event, text, fields)
 
     def warning(self, event: str, text: str, /, **fields: Any) -> None:

@@ -118,7 +118,7 @@ def _configuration(socket: Path, store: Path) -> str:
 
 
 def _wait_until(reached: Callable[[], bool]) -> bool:
-    """Wait until something is so, and return whether it is in time."""
+    """Wait until a condition holds, and return whether it does in time."""
     deadline_s = time.monotonic() + _START_S
     while not reached() and time.monotonic() < deadline_s:
         time.sleep(0.02)

@@ -61,11 +61,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a change: a new login, the list, or an error, which `usage` says is one of the arguments."""
+    """The result of a change: a new login, the list, or an error; `usage`: an error of the arguments."""
 
     password: str | None = None
     certificate: str | None = None
-    """A private key and a certificate, as PEM. Then the password is not for people."""
+    """A private key and a certificate, as PEM. Then the password is not shown."""
     accounts: tuple[Account, ...] = ()
     error: str = ""
     fix: str = ""

@@ -62,7 +62,7 @@ class Component:
 
 @dataclass(slots=True)
 class Overview:
-    """Everything that components and the recorder say about themselves.
+    """Everything that components and the recorder report about themselves.
 
     Args:
         own: the component that this is part of, and its state.

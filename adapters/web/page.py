@@ -63,7 +63,7 @@ class Page:
         self._socket, self._tap, self._ask, self._past = socket, tap, ask, past
         self._interruptions = interruptions
         self._wanted = asyncio.Event()
-        """Something else is to be shown: it is sent without waiting for the period."""
+        """Set when something else is to be shown: it is sent without waiting for the period."""
         self._remembered: tuple[float, LiveTopics] | None = None
         """The last instant of the past that was shown."""
         self._shown: dict[int, Shown] = {}

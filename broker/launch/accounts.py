@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _RESERVED = frozenset(
     (OPERATOR, "device", "anonymous", "answer", "recorder", "web", "devices", "modbus", "sparkplug", "lake-forwarder", "scaup")
 )
-"""Names with a meaning of their own, beside those of the components; also of components that a system may have later."""
+"""Names with a special meaning, beside those of the components; also of components that a system may have later."""
 
 
 class AccountError(BusError):
@@ -62,7 +62,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class Logins:
-    """Checks names and passwords of people and devices; takes notice of every change of the accounts.
+    """Checks names and passwords of people and devices; sees every change of the accounts.
 
     The generated account of the operator counts as an administrator. Components have no login here.
     """

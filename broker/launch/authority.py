@@ -42,7 +42,7 @@ class Authority:
 
     @classmethod
     def make(cls, host: str, now: datetime) -> "Authority":
-        """Return a new authority. Its name has a random part, so that a client can tell it from an earlier one of `host`."""
+        """Return a new authority. A random part of its name distinguishes it from earlier ones of `host`."""
         key = generate_private_key(SECP256R1())
         name = _name(f"Scaup {host[:40]} {secrets.token_hex(4)}")
         draft = _draft(name, name, key, now, now + timedelta(days=AUTHORITY_DAYS))

@@ -1,4 +1,4 @@
-"""The certificate of this machine's listeners: make it, renew it, check one of its owner, and report when it ends.
+"""The certificate of this machine's listeners: make it, renew it, check one that was brought, and report when it ends.
 
 Files in `{data}/tls`: `ca.pem`, which clients need; its key `ca.key`; `server.pem`, what the listeners serve; `names`, what
 `scaup tls init --name` asked for; `revoked.pem`, the certificates of devices that the broker refuses.
@@ -34,7 +34,7 @@ from broker.launch.tls import (
 from broker.runtime.settings import Settings
 
 WARN_BEFORE = timedelta(days=30)
-"""A certificate that ends sooner is complained about."""
+"""Time before its end from which a certificate causes a warning."""
 WARN_BEFORE_AUTHORITY = timedelta(days=180)
 
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ class ServerCertificate:
 
 
 def ensure(settings: Settings, names: Iterable[str] = (), now: datetime | None = None, of_host: bool = True) -> list[str]:
-    """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where all is as it should be.
+    """Make what is missing for TLS, and return what was made or changed, one sentence each; empty where nothing is missing.
 
     Makes an authority if there is none, and a certificate if there is none for all names of this machine, or if it ends within
     30 days. With further `names`, a new certificate keeps the names of the one before. A certificate of SCAUP_TLS_CERT is

@@ -1,4 +1,4 @@
-"""What is complained about: plain text, logins in plain text, certificates that end."""
+"""Warnings about security: plain text, logins in plain text, certificates that end."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,13 +30,13 @@ def settings(folder: Path, **variables: str) -> Settings:
         ({"SCAUP_MQTT_USERNAME": "a"}, None),
     ],
 )
-def test_plain_text_is_complained_about(tmp_path: Path, variables: dict[str, str], text: str | None) -> None:
+def test_plain_text_causes_a_warning(tmp_path: Path, variables: dict[str, str], text: str | None) -> None:
     found = security.complaints(settings(tmp_path, **variables))
     checked = [each.detail for each in security.check(settings(tmp_path, **variables))]
     assert found == checked == [] if text is None else text in found[0] and text in checked[0]
 
 
-def test_an_ending_certificate_is_complained_about(tmp_path: Path) -> None:
+def test_an_ending_certificate_causes_a_warning(tmp_path: Path) -> None:
     certificates.ensure(settings(tmp_path), now=datetime.now(UTC) - timedelta(days=390))
     (complaint,) = security.complaints(settings(tmp_path))
     assert "in 6 days" in complaint

@@ -120,13 +120,13 @@ def test_a_certificate_is_made_again_before_its_end(tmp_path: Path, days: int, r
 @pytest.mark.parametrize(
     ("days", "text"), [(366, None), (368, "ends on .* in 28 days"), (398, "ended on .* clients refuse it")]
 )
-def test_the_end_is_complained_about(tmp_path: Path, days: int, text: str | None) -> None:
+def test_the_end_causes_a_warning(tmp_path: Path, days: int, text: str | None) -> None:
     certificates.ensure(settings(tmp_path), now=NOW - timedelta(days=days))
     found = certificates.complaint(settings(tmp_path), NOW)
     assert found is None if text is None else re.search(f"{text}.*scaup tls renew", found or "")
 
 
-def test_without_tls_nothing_is_complained_about(tmp_path: Path) -> None:
+def test_without_tls_there_is_no_warning(tmp_path: Path) -> None:
     assert certificates.complaint(settings(tmp_path), NOW) is None
 
 
@@ -255,7 +255,7 @@ def test_a_clock_that_is_not_set_makes_no_certificate(tmp_path: Path) -> None:
     assert not (tmp_path / tls.AUTHORITY).exists()
 
 
-def test_the_end_of_the_authority_is_complained_about(tmp_path: Path) -> None:
+def test_the_end_of_the_authority_causes_a_warning(tmp_path: Path) -> None:
     certificates.ensure(settings(tmp_path), now=NOW)
     later = NOW + timedelta(days=3500)
     assert certificates.ensure(settings(tmp_path), now=later) != []

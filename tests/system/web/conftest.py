@@ -113,7 +113,7 @@ def browser(plant: Plant) -> Iterator[Any]:
 
 @dataclass
 class Opened:
-    """A page, and what it complained about."""
+    """A page, and the problems that it reported."""
 
     page: Any
     problems: list[str]
