@@ -1,4 +1,4 @@
-"""Limits on what strangers can cost: a token bucket, and with it the admission of names that a component has not seen."""
+"""Limits on what unknown senders can cost: a token bucket, and with it the admission of names that a component has not seen."""
 
 from broker.errors import Rejected
 
