@@ -223,15 +223,8 @@ HOSTILE = (
 def test_nothing_that_was_sent_is_run(plant: Plant, browser: Any) -> None:
     for number, text in enumerate(HOSTILE):
         reading = json.dumps({"sensorID": text, "type": "temperature", "value": 20.0 + number})
-        command = [
-            "mosquitto_pub",
-            "-p",
-            str(plant.broker.port),
-            "-q",
-            "1",
-            "-t",
-            f"/readings/{text.replace('/', '|')}/temperature",
-        ]
+        topic = f"/readings/{text.replace('/', '|')}/temperature"
+        command = ["mosquitto_pub", "-p", str(plant.broker.port), "-q", "1", "-t", topic]
         subprocess.run([*command, "-m", reading], check=True)
     sql = quote("SELECT topic, payload FROM messages WHERE payload LIKE '%hit%'")
     for path in ("/topics?filter=hit", "/heating", f"/sql?query={sql}"):

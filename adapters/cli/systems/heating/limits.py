@@ -7,6 +7,8 @@ LATE_S = 8 * 60.0
 """Dead time, s, from which a room cannot be held as closely as others after a disturbance."""
 LEAST_POWER_H = 2.0
 """Shorter times at full heat are not reported, h: any room takes some time to warm up."""
+IDENTIFIED_H = 2.0
+"""In a shorter period the dead time may be a first guess, h."""
 LEAST_H = 0.05
 """Shorter times are not reported, h."""
 
@@ -26,7 +28,7 @@ def limits(row: Mapping[str, Any]) -> list[str]:
         (row["blind_h"], LEAST_H, f"sensors: none to be trusted for {duration(row['blind_h'])}"),
     ]
     found = [words for hours, least_h, words in sorted(causes, key=lambda each: -each[0]) if hours >= least_h]
-    if (row["dead_time_s"] or 0.0) >= LATE_S:
+    if (row["dead_time_s"] or 0.0) >= LATE_S and row["plant_h"] >= IDENTIFIED_H:
         found.append(f"late answer: {row['dead_time_s'] / 60:.0f} min of dead time")
     return found
 
