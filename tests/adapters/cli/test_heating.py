@@ -146,7 +146,8 @@ def test_a_table_for_people(scaup: Scaup, recorder: FakeRecorder) -> None:
         ({"mode": "safe", "temperature": None}, 600, ["sensors: none to be trusted for 10 h"]),
         ({"alarms": [Alarm.NO_HEAT]}, 180, ["heat source: no heat arrived for 3 h"]),
         ({"alarms": [Alarm.OSCILLATION]}, 180, ["oscillation: backed off for 3 h"]),
-        ({"identified": {"transport_s": 1080.0}}, 10, ["late answer: 18 min of dead time"]),
+        ({"identified": {"transport_s": 1080.0}}, 180, ["late answer: 18 min of dead time"]),
+        ({"identified": {"transport_s": 1080.0}}, 60, []),
         ({"identified": {"transport_s": 240.0}}, 10, []),
         ({"identified": None}, 10, []),
     ],
@@ -162,7 +163,8 @@ def test_what_limits_a_room_is_named(
 def test_the_cause_that_lasted_longest_comes_first(scaup: Scaup, recorder: FakeRecorder) -> None:
     say(recorder, 0, mode="window open")
     say(recorder, 10, level=0, temperature=23.0)
-    say(recorder, 40, mode="heating", identified={"transport_s": 900.0})
+    for minute in range(40, 160, 10):
+        say(recorder, minute, mode="heating", identified={"transport_s": 900.0})
     (found,) = report(scaup)
     assert [words.split(" ")[0] for words in found["limits"]] == ["too", "window:", "late"]
 
