@@ -32,7 +32,7 @@ Report = Callable[[str, int, int], None]
 )
 @click.pass_obj
 def backup(session: Session, folder: Path, only_check: bool) -> None:
-    """Back up everything to FOLDER, while it records.
+    """Back up everything to a folder, while it records.
 
     \b
     the recording    database and archive, up to one message number

@@ -11,11 +11,13 @@ from adapters.cli.output.progress import Steps
 from adapters.client.session import Session
 
 
-@click.command(epilog=examples("SCAUP_DATA_DIR=/tmp/restored scaup restore /tmp/scaup-backup"))
+@click.command(epilog=examples("scaup restore /tmp/scaup-backup"))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.pass_obj
 def restore(session: Session, folder: Path) -> None:
-    """Restore the backup in FOLDER into an empty data directory (SCAUP_DATA_DIR), where nothing runs.
+    """Restore a backup into an empty data directory.
+
+    The data directory is that of SCAUP_DATA_DIR; nothing may run on it.
 
     Everything is checked first. The backup may be of an earlier release: its database is migrated at the next start. Files that
     were outside the data directory, such as .env, are put into its folder `settings`, for comparison. Retained messages of the
