@@ -133,6 +133,7 @@ class Compose:
         """
         self._check()
         running = self._containers()
+        broker_before = self._broker_id()
         if BROKER not in running:
             preflight.check_ports(self.settings)
             click.echo("building the image and starting the broker", err=True)
@@ -146,7 +147,9 @@ class Compose:
         except Failed:
             self._show(SETUP)
             raise
-        if BROKER in running:
+        if broker_before is not None and self._broker_id() == broker_before:
+            # A new container has read the files, and must not get SIGHUP: Mosquitto 2.0 then ends the sessions that it has
+            # restored and that are not connected yet, and later disconnects other clients in their place, every second.
             self.reload_broker()
         self._fetch_account()
         if tls.wants_tls(self.settings) or tls.has_authority(self.settings):
@@ -364,10 +367,19 @@ class Compose:
 
     def _containers(self, *options: str) -> dict[str, str]:
         """Return the name of the container of every service that runs."""
+        return {each["Service"]: each["Name"] for each in self._listed(*options)}
+
+    def _broker_id(self) -> str | None:
+        """Return the id of the broker's container if it runs; a container that is created again has the same name."""
+        return next((each["ID"] for each in self._listed() if each["Service"] == BROKER), None)
+
+    def _listed(self, *options: str) -> list[dict[str, str]]:
         text = self._compose("ps", *options, "--format", "json").strip()
         # An array until Compose 2.20, one object a line since.
-        found = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
-        return {each["Service"]: each["Name"] for each in found}
+        found: list[dict[str, str]] = (
+            json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+        )
+        return found
 
     def _show(self, name: str) -> None:
         click.echo(self._compose("logs", "--no-color", "--tail", str(rollout.LAST_LINES), name), err=True)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapters.client.errors import Failed
-from adapters.launcher import accounts, compose
+from adapters.launcher import accounts, compose, preflight
 from adapters.launcher.__main__ import steps
 from adapters.launcher.checks import Verdict
 from adapters.launcher.compose import Compose, published_ports
@@ -111,6 +111,33 @@ def test_containers_of_old_and_new_compose(tmp_path: Path, monkeypatch: pytest.M
     made = Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=("heating",))
     monkeypatch.setattr(Compose, "_compose", lambda *_, **__: text)
     assert made._containers() == {"broker": "scaup-broker-1", "heating": "scaup-heating-1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reloads"),
+    [
+        pytest.param("b1", "b1", True, id="runs on"),
+        pytest.param("b1", "b2", False, id="created again"),
+        pytest.param(None, "b1", False, id="started"),
+    ],
+)
+def test_only_a_broker_that_runs_on_is_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str, reloads: bool
+) -> None:
+    called: list[tuple[str, ...]] = []
+
+    def compose_command(_self: Compose, *words: str, **_given: object) -> str:
+        called.append(words)
+        found = after if any(each[0] == "up" for each in called) else before
+        row = {"Service": "broker", "Name": "scaup-broker-1", "ID": found}
+        return json.dumps([row] if found else []) if words[0] == "ps" else ""
+
+    monkeypatch.setattr(Compose, "_compose", compose_command)
+    monkeypatch.setattr(Compose, "_check", lambda _self: None)
+    monkeypatch.setattr(Compose, "_wait_for_broker", lambda _self: {})
+    monkeypatch.setattr(preflight, "check_ports", lambda *_: None)
+    Compose(settings=Settings.load({"SCAUP_DATA_DIR": str(tmp_path)}), components=()).start({})
+    assert (("kill", "--signal", "HUP", "broker") in called) is reloads
 
 
 def test_backup_runs_in_a_container_that_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
