@@ -219,8 +219,7 @@ class Fusion:
 
 def _stood_still(sensor: Sensor, others: Collection[Sensor], now_s: float) -> bool:
     """Return whether a sensor kept its value while the moving ones moved away from it."""
-    just_moved = sensor.moved_s == sensor.last_reading_s and not sensor.reports_changes_only
-    if just_moved or now_s - sensor.moved_s < UNMOVED_S:
+    if sensor.just_moved or now_s - sensor.moved_s < UNMOVED_S:
         return False
     moving = [each for each in others if each.moved_s > sensor.moved_s and _is_lively(each, now_s)]
     moving = [each for each in moving if not each.was_far] or moving

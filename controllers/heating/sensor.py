@@ -16,6 +16,8 @@ LARGEST_JUMP_C = 10.0
 JUMP_CONFIRMED_AFTER, JUMP_CONFIRMED_S, JUMP_TOLERANCE_C = 5, 180.0, 1.0
 STUCK_RUNS, SHORTEST_STUCK_RUN, SHORTEST_STUCK_S = 12.0, 10, 180.0
 NOISY_STEPS = 1.5
+CHANCE_REPEATS = 1.5
+"""Usual intervals for which a sensor that reports rarely may repeat a value although the room moves: it may have returned."""
 FEWEST_CHANGES = 20
 LONGEST_UNMOVED_S = 24 * 3600.0
 LARGEST_OFFSET_C = 1.5
@@ -161,6 +163,14 @@ class Sensor:
     def allowed_silence_s(self) -> float:
         """The longest silence that does not mean failure, s."""
         return self._habit.allowed_s(self._is_noisy())
+
+    @property
+    def just_moved(self) -> bool:
+        """Whether its last reading, or the one before if it reports rarely, changed: one repeated value may be chance."""
+        if self.reports_changes_only:
+            return False
+        chance_s = CHANCE_REPEATS * self._habit.usual_s if self._habit.usual_s > SHORTEST_ALLOWED_S else 0.0
+        return self.last_reading_s - self.moved_s <= chance_s
 
     def age_s(self, now_s: float) -> float:
         """Return the age of its value, s; zero for one that would have reported a change."""

@@ -106,3 +106,14 @@ def test_any_reading_is_handled(readings: list[tuple[float, float]]) -> None:
         sensor.read(value_c, now_s)
         sensor.fault(now_s)
     assert math.isfinite(sensor.smooth_c)
+
+
+def test_a_rare_sensor_may_repeat_a_value_once() -> None:
+    sensor = Sensor(20.0, 0.0)
+    for number in range(1, 6):
+        sensor.read(20.0 + 0.1 * (number % 2), number * 600.0)
+    assert sensor.just_moved
+    sensor.read(20.1, 3600.0)
+    assert sensor.just_moved
+    sensor.read(20.1, 4200.0)
+    assert not sensor.just_moved
