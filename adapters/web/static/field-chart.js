@@ -76,7 +76,8 @@ class FieldChart extends Element {
       const added = await each.follow(signal);
       each.trim(this.bounds.from);
       const rows = this.rows.get(each);
-      if (rows) this.rows.set(each, [...added.filter(([, , value]) => value !== null).reverse(), ...rows].slice(0, LONGEST_TABLE));
+      // The table may have been loaded after the chart: what it has already is not added again.
+      if (rows) this.rows.set(each, [...added.filter(([recorded, , value]) => value !== null && recorded > (rows[0]?.[0] ?? 0)).reverse(), ...rows].slice(0, LONGEST_TABLE));
     });
     this.following = false;
     this.update();
