@@ -12,7 +12,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-LEAST_LEVEL_PCT = 50.0
+LEAST_LEVEL_PCT = 35.0
 """With less, quick rooms under changing clouds look like a limit cycle."""
 UNEQUAL = 2.5
 """Largest ratio of two swings of one cycle, and of the durations of two swings in one direction."""
