@@ -44,7 +44,7 @@ def test_device_behind_a_guessers_address_goes_on() -> None:
     for number in range(1_000):
         guess(limits, 1, f"name-{number}", HOME)
     assert limits.wait_s("anna", HOME, 0.0) == 0
-    assert guess(limits, 1_000, "anna", HOME) == PAIR.burst  # but nobody may guess its password without limit
+    assert guess(limits, 1_000, "anna", HOME) == PAIR.burst  # but its password cannot be guessed without limit
 
 
 def test_many_addresses_that_guess_at_one_name_have_to_wait() -> None:
