@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
@@ -44,6 +44,7 @@ PROGRAMS = ("adapters.machine_api", "adapters.energy_api", "adapters.chargers", 
 PORTS = ("SCAUP_MACHINE_API_PORT", "SCAUP_ENERGY_API_PORT", "SCAUP_CHARGER_PORT", "SCAUP_WIDGET_PORT")
 PEOPLE = {"1": Role.DEVICE, "c1234": Role.DEVICE, "vera": Role.VIEWER, "otto": Role.OPERATOR, "anna": Role.VIEWER}
 EVIL = "https://evil.example"
+MACHINE_READING = b'{"id":1,"temperature":20.5,"fan_speed":1000}'
 READING = b'{"sensorID":"s","type":"temperature","value":21.5}'
 START_TIMEOUT_S = 30.0
 
@@ -180,6 +181,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
             stack.callback(process.terminate)
         until(lambda: all(listens(made.host, port) for port in made.ports.values()))
         until(lambda: made.websocket("SCAUP_CHARGER_PORT", "/chargers/c1234", made.login("otto")) == 101)
+        with made.mqtt("1") as machine:
+            assert machine.publish("machines/1/reading", payload=MACHINE_READING) == [0]
+        until(lambda: made.ask("SCAUP_MACHINE_API_PORT", "GET", "/data?id=1", made.login("vera"))[0] == 200)
         yield made
 
 
@@ -200,7 +204,7 @@ def listens(host: str, port: int) -> bool:
 
 def test_loopback_stays_as_it_is_beside_tls(plant: Plant) -> None:
     with plant.mqtt("1") as client:
-        assert client.publish("machines/1/reading", payload=b'{"id":1,"temperature":20.5,"fan_speed":1000}') == [0]
+        assert client.publish("machines/1/reading", payload=MACHINE_READING) == [0]
     url = f"http://127.0.0.1:{plant.ports['SCAUP_MACHINE_API_PORT']}/data?id=1"
     with urllib.request.urlopen(url, timeout=10) as answer:
         assert answer.status == 200
@@ -312,23 +316,22 @@ def test_answers_to_others_are_not_heard(plant: Plant) -> None:
 
 
 def test_a_thousand_wrong_logins_harm_only_the_guesser(plant: Plant) -> None:
-    good, bad = plant.connection("SCAUP_MACHINE_API_PORT"), plant.connection("SCAUP_MACHINE_API_PORT")
-    good.request("GET", "/data?id=1", headers=plant.login("vera"))
-    assert good.getresponse().read()
-    found: list[int] = []
-    for number in range(1_000):
-        bad.request("GET", "/data?id=1", headers=plant.login("anna", f"guess-{number}"))
-        answer = bad.getresponse()
-        answer.read()
-        found.append(answer.status)
-    assert set(found) == {401, 429}
-    assert found.count(401) < 30
-    bad.request("GET", "/data?id=1", headers=plant.login("anna"))
-    assert bad.getresponse().status == 429, "also the right one, from that address: else it could be guessed"
-    good.request("GET", "/data?id=1", headers=plant.login("vera"))
-    assert good.getresponse().status == 200
-    good.close()
-    bad.close()
+    port = "SCAUP_MACHINE_API_PORT"
+    with closing(plant.connection(port)) as good, closing(plant.connection(port)) as bad:
+        good.request("GET", "/data?id=1", headers=plant.login("vera"))
+        assert good.getresponse().read()
+        found: list[int] = []
+        for number in range(1_000):
+            bad.request("GET", "/data?id=1", headers=plant.login("anna", f"guess-{number}"))
+            answer = bad.getresponse()
+            answer.read()
+            found.append(answer.status)
+        assert set(found) == {401, 429}
+        assert found.count(401) < 30
+        bad.request("GET", "/data?id=1", headers=plant.login("anna"))
+        assert bad.getresponse().status == 429, "also the right one, from that address: else it could be guessed"
+        good.request("GET", "/data?id=1", headers=plant.login("vera"))
+        assert good.getresponse().status == 200
 
 
 def test_a_thousand_wrong_logins_over_mqtt_cut_no_one_off(plant: Plant) -> None:
@@ -400,7 +403,7 @@ def test_recorded_bytes_are_worthless(plant: Plant) -> None:
     """A recorded login over TLS, sent again: with HTTP and with MQTT."""
     http, mqtt = plant.ports["SCAUP_MACHINE_API_PORT"], plant.broker.settings.mqtt_tls_port
     with plant.mqtt("1") as machine:
-        assert machine.publish("machines/1/reading", payload=b'{"id":1,"temperature":20.5,"fan_speed":1000}')[0] < 0x80
+        assert machine.publish("machines/1/reading", payload=MACHINE_READING)[0] < 0x80
     request = f"POST /status?id=1 HTTP/1.1\r\nHost: {plant.host}\r\nContent-Type: application/json\r\n"
     request += f"Authorization: {plant.login('otto')['Authorization']}\r\nContent-Length: 17\r\n\r\n"
     sent = {
