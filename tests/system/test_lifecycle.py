@@ -26,8 +26,8 @@ from adapters.launcher.supervision import Place, Program, Supervisor
 from broker.contract.components.topics import STATE, Presence
 from broker.contract.heating import topics as heating
 from broker.errors import TAKEN_OVER_EXIT
-from broker.message import Stamp
 from broker.runtime.settings import ROOT, Settings
+from broker.stamp import Stamp
 from tests.real_broker import own_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
