@@ -50,6 +50,16 @@ _SCHEMAS: Node = {
                 "maximum": 1440,
                 "description": "What each value stands for, where the spacing does not tell.",
             },
+            "register": {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": 100,
+                "description": "Name of a meter whose register counts kWh up: the values are its readings at those times.",
+            },
+            "falls": {
+                "enum": ["ignore", "reset", "swap", None],
+                "description": "What a lower value of the register means: nothing, it began again at 0, or another meter.",
+            },
             "data": {
                 "type": "array",
                 "items": {

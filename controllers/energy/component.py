@@ -17,8 +17,8 @@ from controllers.energy.anomaly import ReportedAnomalies, Unusual, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import INTERVAL_NEEDED, UnknownInterval
 from controllers.energy.post import Post, read_post, ship_id
-from controllers.energy.quarters import QUARTER_US, Readings
-from controllers.energy.series import Changes, Series, merged, quarters_of, rows_of, start_text
+from controllers.energy.quarters import NO_QUARTERS, QUARTER_US, Quarters, Readings
+from controllers.energy.series import EMPTY, Changes, Series, TooManyRegisters, merged, quarters_of, rows_of, start_text
 
 MOST_QUARTERS = 200_000
 """Quarters in a message, more than one post can span: so the changes of a post are published as a whole."""
@@ -27,6 +27,8 @@ MOST_NEW_SHIPS, NEW_SHIPS_PER_S = 1_000, 10.0
 """Ships that may be new at once, and then per wall second: each one costs two queries."""
 MOST_HELD = 10_000
 """Most posts that may wait for the recorder."""
+NO_CHANGES = Changes(NO_QUARTERS, ())
+_INTERVAL_ERROR = f"data: {INTERVAL_NEEDED}"
 
 
 @dataclass(slots=True)
@@ -147,30 +149,54 @@ def _take_page(ship: _Ship, answered: Answered) -> None:
         return
     for row in sorted(answered.rows, key=lambda row: int(row["number"])):
         post = _usable(row["payload"])
-        if post is not None and str(post.ship) == answered.ship:
+        if post is None or str(post.ship) != answered.ship:
+            continue
+        if post.register is None:
             ship.recorded.append(post.readings)
+        else:
+            _add_register(ship, post)
 
 
 def _restore(ship: _Ship, name: int | str, held: list[tuple[Message, Post]]) -> list[Publication]:
     """Continue from the recorded posts and those that waited; publish the changes once, then the answers."""
     recorded, ship.recorded, ship.known = ship.recorded, [], True
-    posted = recorded + [post.readings for _, post in held]
+    posted = recorded + [EMPTY if post.register is not None else post.readings for _, post in held]
     begin = next((n for n, each in enumerate(posted) if len(each) and not _lacks_interval(each)), len(posted))
-    refused = [n + len(recorded) < begin and _lacks_interval(post.readings) for n, (_, post) in enumerate(held)]
-    answers = [_outcome(*each, refused=no) for each, no in zip(held, refused, strict=True) if _response_topic(each[0])]
-    if begin == len(posted):
+    errors = [_add_register(ship, post) for _, post in held]
+    for n, each in enumerate(posted[len(recorded) : begin]):
+        errors[n] = errors[n] or (_INTERVAL_ERROR if _lacks_interval(each) else None)
+    answers = [_outcome(*each, error) for each, error in zip(held, errors, strict=True) if _response_topic(each[0])]
+    if begin < len(posted):
+        ship.series.add(merged(*posted[begin:]))
+    first_us, published = ship.series.first_us, ship.series.quarters
+    if first_us is None:
         return answers
-    readings = merged(*posted[begin:])
-    changes = ship.series.post(readings)
-    oldest_us = int(readings.time_us[0])  # earlier posts may have been purged, but not their quarters
-    changes = Changes(changes.quarters, tuple(each for each in changes.removed_us if each >= oldest_us))
-    return [*_publications(ship, name, changes), *answers]
+    return [*_publications(ship, name, _recent(ship.series.refresh(), first_us, published)), *answers]
+
+
+def _recent(changes: Changes, first_us: int, published: Quarters) -> Changes:
+    """Leave out what only seems to have changed, because earlier posts may have been purged, but not their quarters."""
+    place = np.searchsorted(published.start_us, changes.quarters.start_us)
+    is_published = np.isin(changes.quarters.start_us, published.start_us)
+    covered = np.append(published.coverage, 0.0)[place]
+    is_cut = is_published & (changes.quarters.start_us < first_us) & (covered > changes.quarters.coverage)
+    return Changes(changes.quarters.only(~is_cut), tuple(each for each in changes.removed_us if each >= first_us))
+
+
+def _add_register(ship: _Ship, post: Post) -> str | None:
+    """Add the values of a register, if it is one; return the error if there is no room for it."""
+    try:
+        if post.register is not None:
+            ship.series.add_register(post.register, post.readings, post.falls)
+    except TooManyRegisters as error:
+        return f"register: {error}"
+    return None
 
 
 def _lacks_interval(posted: Readings) -> bool:
     """Return whether this is a single reading without an interval, with which a series cannot begin."""
-    together = merged(posted)
-    return len(together) == 1 and not together.given_us[0] and not np.isnan(together.value[0])
+    readings = merged(posted)
+    return len(readings) == 1 and not readings.given_us[0] and not np.isnan(readings.value[0])
 
 
 def _usable(payload: str) -> Post | None:
@@ -184,18 +210,25 @@ def _posted(ship: _Ship, message: Message, post: Post) -> list[Publication]:
     """Add a post to its series; the answer comes after the quarters."""
     answering = _response_topic(message) is not None
     try:
-        changes = ship.series.post(post.readings)
-    except UnknownInterval as error:
+        publications = _publications(ship, post.ship, _changes(ship.series, post))
+    except (UnknownInterval, TooManyRegisters) as error:
+        text = f"data: {error}" if isinstance(error, UnknownInterval) else f"register: {error}"
         if not answering:
-            raise Rejected(f"data: {error}") from None
-        return [_outcome(message, post, refused=True)]
-    publications = _publications(ship, post.ship, changes)
-    return [*publications, _outcome(message, post, refused=False)] if answering else publications
+            raise Rejected(text) from None
+        return [_outcome(message, post, text)]
+    return [*publications, _outcome(message, post)] if answering else publications
 
 
-def _outcome(message: Message, post: Post, *, refused: bool) -> Publication:
-    if refused:
-        return _answer(message, Stored(post.ship, error=f"data: {INTERVAL_NEEDED}"))
+def _changes(series: Series, post: Post) -> Changes:
+    if post.register is None:
+        return series.post(post.readings)
+    span = series.add_register(post.register, post.readings, post.falls)
+    return NO_CHANGES if span is None else series.refresh(span)
+
+
+def _outcome(message: Message, post: Post, error: str | None = None) -> Publication:
+    if error is not None:
+        return _answer(message, Stored(post.ship, error=error))
     return _answer(message, Stored(post.ship, int((~np.isnan(post.readings.value)).sum()), post.skipped))
 
 

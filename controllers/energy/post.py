@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from broker.contract.energy.topics import RAW, Consumption, Skipped
+from broker.contract.energy.topics import RAW, Consumption, Falls, Skipped
 from broker.contract.identifiers import parse_identifier
 from broker.errors import InvalidTopic, Rejected
 from broker.message import convert, decode, decode_json, without_byte_order_mark
@@ -30,6 +30,8 @@ LONGEST_US = 5 * 366 * DAY_US
 """From the first to the last reading of one post, so that its quarters fit into one message."""
 LARGEST = 1e12
 """kW or kWh; a larger value is an error of the meter, and sums with it would not be exact."""
+
+LONGEST_REGISTER = 100
 
 _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
 _LONGEST_INTEGER = 300
@@ -48,6 +50,9 @@ class Post:
     readings: Readings
     """NaN for a skipped value."""
     skipped: tuple[Skipped, ...] = ()
+    register: str | None = None
+    """Name of the register whose values these are, which counts kWh up."""
+    falls: Falls = "ignore"
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
@@ -60,6 +65,8 @@ class _Faultless(msgspec.Struct, frozen=True):
     units: Literal["kW", "kWh"]
     data: list[_Row]
     interval_minutes: float | None = None
+    register: str | None = None
+    falls: Falls | None = None
 
 
 def ship_id(given: Any) -> int | str:
@@ -103,12 +110,14 @@ def _faultless(payload: bytes) -> Post | None:
         return None
     if payload.count(b'"') != _quotes(post):  # there are other members, or repeated ones
         decode_json(payload)
-    return Post(ship_id(post.spaceship_id), _readings(times, values, post.units, _interval(post.interval_minutes)))
+    readings = _readings(times, values, post.units, _interval(post.interval_minutes))
+    return Post(ship_id(post.spaceship_id), readings, (), *_register(post))
 
 
 def _quotes(post: _Faultless) -> int:
     """Count the quotes of a post that has each of its members once, and no others."""
-    return 8 + 6 * len(post.data) + (2 if isinstance(post.spaceship_id, str) else 0) + (2 if post.interval_minutes else 0)
+    optional = (2 if post.interval_minutes else 0) + (4 if post.register is not None else 0) + (4 if post.falls else 0)
+    return 8 + 6 * len(post.data) + (2 if isinstance(post.spaceship_id, str) else 0) + optional
 
 
 def _decoded(payload: bytes) -> Consumption:
@@ -165,7 +174,24 @@ def _row_by_row(consumption: Consumption) -> Post:
     rows = _rows(consumption.data)
     times = np.array([_time(row.get("datetime"), index) for index, row in enumerate(rows)], dtype=np.int64)
     numbers, skipped = _numbers([row["value"] for row in rows])
-    return Post(ship, _readings(times, numbers, consumption.units, given_us), skipped)
+    return Post(ship, _readings(times, numbers, consumption.units, given_us), skipped, *_register(consumption))
+
+
+def _register(post: Consumption | _Faultless) -> tuple[str | None, Falls]:
+    if post.register is None:
+        if post.falls is not None:
+            raise Rejected("falls: is for the values of a register: name it with register")
+        return None, "ignore"
+    if not isinstance(post.register, str) or not 0 < len(post.register) <= LONGEST_REGISTER:
+        raise Rejected(f"register: must be a text of at most {LONGEST_REGISTER} characters, not {_shown(post.register)}")
+    if post.units != "kWh":
+        raise Rejected('units: must be "kWh" for the values of a register')
+    if post.interval_minutes is not None:
+        raise Rejected("interval_minutes: must be left out for a register, whose values are of an instant")
+    falls: Falls = "ignore" if post.falls is None else post.falls
+    if falls not in ("ignore", "reset", "swap"):
+        raise Rejected(f'falls: must be "ignore", "reset" or "swap", not {_shown(falls)}')
+    return post.register, falls
 
 
 def _readings(times: Times, values: Values, units: str, given_us: int) -> Readings:

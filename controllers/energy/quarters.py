@@ -66,6 +66,22 @@ class Quarters:
         return Quarters(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
+NO_QUARTERS = Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """n stretches of time that follow each other, with their energy in kWh: NaN where it is unknown.
+
+    `is_estimated`: how the energy is spread within a quarter that the stretch touches is not known well.
+    """
+
+    begin_us: Times
+    duration_us: Times
+    kwh: Values
+    is_estimated: Flags
+
+
 def to_quarters(readings: Readings) -> Quarters:
     """Return the energy of every quarter that a reading touches.
 
@@ -74,7 +90,7 @@ def to_quarters(readings: Readings) -> Quarters:
     """
     valid = ~np.isnan(readings.value)
     if not valid.any():
-        return Quarters(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, bool))
+        return NO_QUARTERS
     begin = readings.time_us
     interval = infer_intervals(begin, readings.is_power, readings.given_us)
     duration, interval = _duration(begin, interval)[valid], interval[valid]
@@ -87,6 +103,45 @@ def to_quarters(readings: Readings) -> Quarters:
         coverage=covered / QUARTER_US,
         is_estimated=np.logical_or.reduceat(interval[pieces.owner] > QUARTER_US, edges),
         is_negative=np.logical_or.reduceat(pieces.value < 0, edges),
+    )
+
+
+def quarters_of_stretches(stretches: Stretches) -> Quarters:
+    """Return the energy of every quarter that a stretch of known energy touches; the energy is spread over it evenly."""
+    known = ~np.isnan(stretches.kwh)
+    begin, duration, kwh = stretches.begin_us[known], stretches.duration_us[known], stretches.kwh[known]
+    if not len(begin):
+        return NO_QUARTERS
+    pieces = _cut(Readings(begin, kwh, np.zeros(len(begin), bool), duration), duration)
+    edges = np.flatnonzero(np.diff(pieces.quarter, prepend=pieces.quarter[0] - 1))
+    quarter = pieces.quarter[edges]
+    unknown_us = stretches.begin_us[~known], (stretches.begin_us + stretches.duration_us)[~known] - 1
+    beside_unknown = np.isin(quarter, np.concatenate(unknown_us) // QUARTER_US)
+    return Quarters(
+        start_us=quarter * QUARTER_US,
+        kwh=np.add.reduceat(pieces.value * pieces.share, edges),
+        coverage=np.add.reduceat(pieces.overlap_us, edges) / QUARTER_US,
+        is_estimated=np.logical_or.reduceat(stretches.is_estimated[known][pieces.owner], edges) | beside_unknown,
+        is_negative=np.logical_or.reduceat(pieces.value < 0, edges),
+    )
+
+
+def together(*parts: Quarters) -> Quarters:
+    """Return the quarters of several meters: their energies added, and the least coverage of those that know the quarter."""
+    present = [part for part in parts if len(part)]
+    if len(present) < 2:
+        return present[0] if present else NO_QUARTERS
+    start, kwh, coverage, estimated, negative = (
+        np.concatenate([getattr(part, name) for part in present]) for name in Quarters.__slots__
+    )
+    order = np.argsort(start, kind="stable")
+    edges = np.flatnonzero(np.diff(start[order], prepend=start[order[0]] - 1))
+    return Quarters(
+        start[order][edges],
+        np.add.reduceat(kwh[order], edges),
+        np.minimum.reduceat(coverage[order], edges),
+        np.logical_or.reduceat(estimated[order], edges),
+        np.logical_or.reduceat(negative[order], edges),
     )
 
 

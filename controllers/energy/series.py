@@ -6,15 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Quarter
-from controllers.energy.quarters import FULL, Quarters, Readings, to_quarters
+from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Falls, Quarter
+from controllers.energy.quarters import FULL, NO_QUARTERS, Quarters, Readings, to_quarters, together
+from controllers.energy.registers import Register, Span
 
 _SAME_COVERAGE = 1e-6
 """Coverage is published with six decimal places."""
 GONE = "gone"
 """Quality of a quarter that was removed, because finer readings do not cover it."""
 _PLACES = 6
+MOST_REGISTERS = 100
+"""Registers of one ship."""
 EMPTY = Readings(np.empty(0, np.int64), np.empty(0), np.empty(0, bool), np.empty(0, np.int64))
+
+
+class TooManyRegisters(ValueError):
+    """A ship has as many registers as it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +34,14 @@ class Changes:
 
 @dataclass(slots=True)
 class Series:
-    """The readings of a ship and their quarters. A later reading for the same time replaces an earlier one."""
+    """The readings and registers of a ship, and their quarters. A later reading for the same time replaces an earlier one."""
 
     readings: Readings = field(default_factory=lambda: EMPTY)
-    quarters: Quarters = field(default_factory=lambda: to_quarters(EMPTY))
+    posted: Quarters = NO_QUARTERS
+    """The quarters of the readings alone."""
+    registers: dict[str, Register] = field(default_factory=dict)
+    quarters: Quarters = NO_QUARTERS
+    """The quarters of readings and registers together, as of the last `refresh`."""
 
     def post(self, posted: Readings) -> Changes:
         """Add readings in any order; of several for the same time the last counts.
@@ -38,11 +49,60 @@ class Series:
         Raises:
             UnknownInterval: the series would be a single reading without an interval. Nothing has changed.
         """
+        self.add(posted)
+        return self.refresh()
+
+    def add(self, posted: Readings) -> None:
+        """Add readings without refreshing the quarters.
+
+        Raises:
+            UnknownInterval: the series would be a single reading without an interval. Nothing has changed.
+        """
         readings = merged(self.readings, posted)
-        quarters = to_quarters(readings)
-        changes = changes_between(self.quarters, quarters)
-        self.readings, self.quarters = readings, quarters
-        return changes
+        self.posted = to_quarters(readings)
+        self.readings = readings
+
+    def add_register(self, name: str, posted: Readings, falls: Falls) -> Span | None:
+        """Add values of a register, without refreshing the quarters; return the period of those that may change.
+
+        Raises:
+            TooManyRegisters: the ship has `MOST_REGISTERS` others. Nothing has changed.
+        """
+        if name not in self.registers and len(self.registers) >= MOST_REGISTERS:
+            raise TooManyRegisters(f"a ship may have {MOST_REGISTERS} registers")
+        register = self.registers.setdefault(name, Register())
+        taken = (register.take(*each, falls) for each in zip(posted.time_us.tolist(), posted.value.tolist(), strict=True))
+        spans = [span for span in taken if span is not None]
+        return Span(min(span.start_us for span in spans), max(span.stop_us for span in spans)) if spans else None
+
+    def refresh(self, span: Span | None = None) -> Changes:
+        """Derive the quarters of a period again, or all, and return what has changed."""
+        if span is None:
+            before, self.quarters = self.quarters, together(self.posted, *(each.quarters() for each in self.registers.values()))
+            return changes_between(before, self.quarters)
+        parts = [_within(self.posted, span), *(each.quarters(span) for each in self.registers.values())]
+        before, after = _within(self.quarters, span), together(*parts)
+        self.quarters = _replaced(self.quarters, span, after)
+        return changes_between(before, after)
+
+    @property
+    def first_us(self) -> int | None:
+        """Time of the first reading, of registers too; None without any."""
+        firsts = [each.first_us for each in self.registers.values()]
+        if len(self.readings):
+            firsts.append(int(self.readings.time_us[0]))
+        return min((each for each in firsts if each is not None), default=None)
+
+
+def _within(quarters: Quarters, span: Span) -> Quarters:
+    first, after = np.searchsorted(quarters.start_us, [span.start_us, span.stop_us])
+    return Quarters(*(getattr(quarters, name)[first:after] for name in Quarters.__slots__))
+
+
+def _replaced(quarters: Quarters, span: Span, by: Quarters) -> Quarters:
+    first, after = np.searchsorted(quarters.start_us, [span.start_us, span.stop_us])
+    columns = ((getattr(quarters, name), getattr(by, name)) for name in Quarters.__slots__)
+    return Quarters(*(np.concatenate([old[:first], new, old[after:]]) for old, new in columns))
 
 
 def merged(*parts: Readings) -> Readings:

@@ -1,6 +1,6 @@
 """Energy: consumption as ships post it, and the energy of each quarter of an hour that is computed from it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -10,18 +10,27 @@ from broker.stream import AnyStream, Stream
 MEASURED, PARTIAL, ESTIMATED = "measured", "partial", "estimated"
 """Quality of a quarter: covered by readings, covered in part, or covered by readings that are longer than a quarter."""
 
+Falls = Literal["ignore", "reset", "swap"]
+"""A register fell: readings below the highest are left out, it began again at 0, or it is another meter."""
+
 
 class Consumption(msgspec.Struct, frozen=True):
     """A post of a ship. Everything in it may be wrong: the normalizer reads it and reports what is.
 
     `spaceship_id` is a whole number or a text, `units` `kW` or `kWh`, `data` a list of `{"datetime", "value"}` in any
     order, and `interval_minutes` the time that each reading covers, where it cannot be inferred from their spacing.
+
+    With `register`, a meter's name, the values are those of its register at those times, which counts kWh up. `falls` (`Falls`)
+    decides about a value below the one before; left out, it is `ignore`. A ship has the energy of its registers and of its
+    other readings together.
     """
 
     spaceship_id: Any
     units: Any = None
     data: Any = None
     interval_minutes: Any = None
+    register: Any = None
+    falls: Any = None
 
 
 class Quarter(msgspec.Struct, frozen=True, omit_defaults=True):

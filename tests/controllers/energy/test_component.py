@@ -14,6 +14,7 @@ from broker.errors import Rejected
 from broker.message import Message, Publication, decode
 from controllers.energy.component import MOST_NEW_SHIPS, EnergyNormalizer
 from controllers.energy.history import ANSWER_TOPIC, AT_ONCE, PATIENCE_S, RETRY_S
+from controllers.energy.series import MOST_REGISTERS
 
 ONLINE = b'{"state":"online","boot":"b","version":"1"}'
 
@@ -461,3 +462,49 @@ def test_invented_ships_wait_for_room() -> None:
     assert errors[0].startswith("there is no room for another ship now")
     world.post(3.0, start=120, ship=1)
     assert world.answers[-1].error is None
+
+
+def test_a_register_becomes_quarters_over_restarts() -> None:
+    world = World()
+    for n, value in enumerate([100, 101, 0, 103, 104, 1, 2, 3]):
+        world.post(value, start=10 * n, register="main", falls="reset")
+        if n % 3 == 1:
+            world.crash()
+    whole = World()
+    whole.post(100, 101, 0, 103, 104, 1, 2, 3, step=10, register="main", falls="reset")
+    assert world.quarters() == pytest.approx(whole.quarters())
+    assert sum(whole.quarters().values()) == pytest.approx(4 + 3)
+    assert [answer.stored for answer in world.answers] == [1] * 8
+
+
+def test_a_killed_normalizer_finishes_a_register_later() -> None:
+    world = World()
+    world.post(10, 20, step=15, register="main")
+    world.survive = 0
+    world.post(30, start=30, register="main")
+    world.crash()
+    assert world.quarters() == {"00:00": 10, "00:15": 10}
+
+
+def test_purged_readings_of_a_register_cost_no_energy() -> None:
+    world = World()
+    world.post(10, start=20, register="main")
+    world.post(20, start=25, register="main")
+    world.post(30, start=45, register="main")
+    before = world.quarters()
+    world.recorded = [each for each in world.recorded if not each[0].endswith("raw") or b"00:20" not in each[1]]
+    world.crash()
+    world.post(40, start=60, register="main")
+    assert world.quarters() == pytest.approx({**before, "00:45": 10})
+
+
+def test_a_ship_has_so_many_registers() -> None:
+    world = World()
+    for n in range(MOST_REGISTERS + 1):
+        world.post(1, 2, step=15, register=f"meter-{n}")
+    assert [answer.error for answer in world.answers if answer.error] == ["register: a ship may have 100 registers"]
+    assert world.quarters() == {"00:00": MOST_REGISTERS}
+    world.crash()
+    world.post(3, start=30, register="meter-100")
+    assert world.answers[-1].error == "register: a ship may have 100 registers"
+    assert world.quarters() == {"00:00": MOST_REGISTERS}

@@ -90,12 +90,26 @@ def test_non_decimal_text_is_skipped_and_named(text: str) -> None:
         ({"interval_minutes": 1441}, "interval_minutes: "),
         ({"interval_minutes": "60"}, "interval_minutes: "),
         ({"interval_minutes": True}, "interval_minutes: "),
+        ({"register": 5}, "register: must be a text of at most 100 characters, not 5"),
+        ({"register": ""}, "register: "),
+        ({"register": "main", "units": "kW"}, 'units: must be "kWh"'),
+        ({"register": "main", "interval_minutes": 5}, "interval_minutes: must be left out"),
+        ({"register": "main", "falls": "up"}, "falls: "),
+        ({"register": "main", "falls": []}, "falls: "),
+        ({"falls": "reset"}, "falls: is for"),
     ],
 )
 def test_a_mistake_makes_the_post_invalid_and_is_named(changed: dict[str, Any], text: str) -> None:
     with pytest.raises(Rejected) as error:
         read_post(body(1, 2, **changed))
     assert str(error.value).startswith(text)
+
+
+def test_the_values_of_a_register() -> None:
+    post = read_post(body(1, 2, register="main", falls="swap"))
+    assert (post.register, post.falls, post.readings.value.tolist()) == ("main", "swap", [1, 2])
+    post = read_post(body(1, "n/a", register="main"))
+    assert (post.register, post.falls, len(post.skipped)) == ("main", "ignore", 1)
 
 
 def test_byte_order_mark_is_read_and_utf_16_is_named() -> None:
