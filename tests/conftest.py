@@ -21,6 +21,9 @@ hypothesis.settings.register_profile("scaup", deadline=None)
 hypothesis.settings.load_profile("scaup")
 
 
+LONGEST_ID = 60
+
+
 def pytest_report_header() -> str:
     return f"duckdb {duckdb.__version__}"
 
@@ -53,6 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         modules = {item.module.__name__, *(each.func.__module__ for each in fixtures)}
         if not any(map(item.get_closest_marker, ("system", "integration"))) and not any(map(_leads_outside, modules)):
             item.add_marker("unit")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten the ids of long values: a process that a test starts has the id in its environment, where room is limited."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{val[:LONGEST_ID]!r}...{len(val)}"
+    return None
 
 
 @cache
