@@ -15,11 +15,12 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 SCAUP = (sys.executable, "-m", "adapters.cli.main")
 HOLD = """
-import duckdb, sys, time
+import duckdb, sys
 connection = duckdb.connect(sys.argv[1], read_only=True)
 print("held", flush=True)
-time.sleep(float(sys.argv[2]))
+sys.stdin.read()
 """
+"""Holds the database until its standard input ends."""
 
 
 @pytest.fixture
@@ -38,19 +39,22 @@ def log_of(recorder: RecorderProcess) -> str:
 
 
 def test_recorder_waits_for_a_reader_and_names_it(recorder: RecorderProcess) -> None:
-    command = [sys.executable, "-c", HOLD, str(recorder.broker.settings.database), "3"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+    command = [sys.executable, "-c", HOLD, str(recorder.broker.settings.database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdin is not None
         assert reader.stdout is not None
         assert reader.stdout.readline()
         recorder.start()
+        while f"held by process {reader.pid}" not in log_of(recorder):
+            time.sleep(0.05)
+        reader.stdin.close()
         recorder.wait_until_online()
-    assert f"held by process {reader.pid}" in log_of(recorder)
     assert "waiting up to 10 s" in log_of(recorder)
 
 
 def test_recorder_ends_where_a_reader_stays(recorder: RecorderProcess) -> None:
-    command = [sys.executable, "-c", HOLD, str(recorder.broker.settings.database), "60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+    command = [sys.executable, "-c", HOLD, str(recorder.broker.settings.database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline()
         recorder.start()
