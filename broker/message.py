@@ -36,6 +36,10 @@ class Message:
     properties: UserProperties = ()
     """The user properties, as received."""
     stamp: Stamp = NO_STAMP
+    dup: bool = False
+    """The broker may have delivered it before, on an earlier connection of the same session."""
+    packet_id: int = 0
+    """Its packet identifier, 0 at QoS 0: the same where it is delivered again."""
 
     def property(self, name: str) -> str | None:
         """Return the last user property of this name, None if there is none."""
@@ -54,6 +58,8 @@ class Publication:
     qos: Literal[0, 1] = 1
     retain: bool = False
     plant: bool = False
+    plant_at: datetime | None = None
+    """The instant of the plant that it describes, in place of the present one: the time of a device's own clock."""
     history_at: datetime | None = None
     response_topic: str | None = None
     correlation_data: bytes | None = None
@@ -81,6 +87,8 @@ def read_message(delivery: Delivery) -> Message:
         content_type=properties.content_type,
         properties=properties.user,
         stamp=read_stamp(properties.user),
+        dup=delivery.dup,
+        packet_id=delivery.packet_id,
     )
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import gmqtt
 
 from broker.errors import BrokerUnavailable, NotAllowed, TakenOver
 from broker.log import Log
 from broker.mqtt.network import FAILURE, NetworkConnection
-from broker.mqtt.options import Address, Options
+from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.outbox import Outbox
 from broker.mqtt.packets import Delivery, acknowledgement
 
@@ -59,6 +60,11 @@ class Connection:
         self._awaited: dict[int, tuple[gmqtt.Message, asyncio.Future[None]]] = {}
         """Publications whose acknowledgement is awaited, by the `id` of the object."""
         self._pings: list[asyncio.Future[None]] = []
+        self._unanswered: list[Delivery] = []
+        """Deliveries that are acknowledged once everything that was published before is sent."""
+        self._changing = asyncio.Lock()
+        self._dropped_filters: set[str] = set()
+        """Filters that the broker's session may still have, although they are no longer wanted."""
         self.connected = False
         self.refused = 0
         """Publications that the broker refused, since the start."""
@@ -122,12 +128,44 @@ class Connection:
         return len(self._outbox)
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> int:
-        """Acknowledge deliveries of the present connection, all in one write; return how many were acknowledged."""
+        """Acknowledge deliveries of the present connection, all in one write; return how many were acknowledged.
+
+        With `acknowledge_in_order`, and while publications wait for room in the window, it is done when they are sent.
+        """
+        if self._options.acknowledge_in_order and self._outbox.waiting and self.connected:
+            self._unanswered += deliveries
+            return 0
+        return self._acknowledge(deliveries)
+
+    def _acknowledge(self, deliveries: Iterable[Delivery]) -> int:
         packets = [acknowledgement(each.qos, each.packet_id) for each in deliveries if each.qos]
         if not packets or self._network is None:
             return 0
         self._network.write(b"".join(packets))
         return len(packets)
+
+    async def change_subscriptions(self, wanted: Iterable[Subscription], removed: Iterable[str] = ()) -> None:
+        """Subscribe to further filters, or again with other options, and end the subscriptions to some, now and from now on.
+
+        Without a connection, it happens with the next one.
+
+        Raises:
+            BrokerUnavailable: the broker refused a subscription, or the connection was lost; the next one has it.
+        """
+        new, gone = {each.filter: each for each in wanted}, set(removed)
+        kept = [each for each in self._options.subscriptions if each.filter not in gone and each.filter not in new]
+        self._options = replace(self._options, subscriptions=(*kept, *new.values()))
+        self._dropped_filters = (self._dropped_filters | gone) - set(new)
+        async with self._changing:
+            if self.connected and self._network is not None:
+                self._unsubscribe_dropped(self._network)
+                if new:
+                    await self._network.subscribe(tuple(new.values()))
+
+    def _unsubscribe_dropped(self, network: NetworkConnection) -> None:
+        if self._dropped_filters:
+            network.unsubscribe(tuple(sorted(self._dropped_filters)))
+            self._dropped_filters.clear()
 
     async def run(self) -> None:
         """Connect, and reconnect whenever the connection is lost, until cancelled.
@@ -179,6 +217,7 @@ class Connection:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await self._listener.on_session(await network.connect())
+                self._unsubscribe_dropped(network)
                 if self._options.subscriptions:
                     await network.subscribe(self._options.subscriptions)
         except TimeoutError as error:
@@ -231,6 +270,7 @@ class Connection:
 
     def _disconnected(self) -> None:
         was_connected, self.connected = self.connected, False
+        self._unanswered.clear()
         self._outbox.connection_lost()
         if self._network is not None:
             self._network.abort()
@@ -251,6 +291,9 @@ class Connection:
                 self._outbox.sent(packet_id, message)
         if not self._outbox.waiting:
             self._report_dropped()
+            if self._unanswered:
+                unanswered, self._unanswered = self._unanswered, []
+                self._acknowledge(unanswered)
         if not self._outbox:
             self._drained.set()
 

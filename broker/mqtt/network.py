@@ -110,10 +110,16 @@ class NetworkConnection:
         Raises:
             BrokerUnavailable: it refused a subscription, or the connection was lost.
         """
+        if self._granted.done():  # an earlier call
+            self._granted = asyncio.get_running_loop().create_future()
         self._client.subscribe([_gmqtt_subscription(each) for each in subscriptions])
         for subscription, code in zip(subscriptions, await self._or_lost(self._granted), strict=False):
             if code >= FAILURE:
                 raise BrokerUnavailable(f"the broker refused the subscription to {subscription.filter} (0x{code:02X})")
+
+    def unsubscribe(self, filters: tuple[str, ...]) -> None:
+        """Send UNSUBSCRIBE."""
+        self._client.unsubscribe(list(filters))
 
     def publish(self, message: gmqtt.Message) -> int:
         """Send a PUBLISH packet; return its packet identifier."""

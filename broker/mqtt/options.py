@@ -43,6 +43,8 @@ class Options:
     will: "gmqtt.Message | None" = None
     acknowledge: bool = True
     """Acknowledge deliveries when `on_deliveries` returns; otherwise the listener calls `Connection.acknowledge` later."""
+    acknowledge_in_order: bool = False
+    """Acknowledge nothing while publications wait to be sent: they may follow from it, and a kill must not lose them."""
     max_queued: int = 10_000
     """Publications that may wait for the broker; beyond that, or beyond `LARGEST_BACKLOG_BYTES`, the oldest are dropped."""
 

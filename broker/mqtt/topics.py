@@ -63,6 +63,19 @@ def covers(wider: str, narrower: str) -> bool:
     return True
 
 
+def overlaps(one: str, other: str) -> bool:
+    """Return whether there is a topic that both valid filters select."""
+    for first, second in ((one, other), (other, one)):
+        if first.startswith("$") and second.startswith(("+", "#")):
+            return False
+    for mine, theirs in zip_longest(one.split("/"), other.split("/")):
+        if "#" in (mine, theirs):
+            return True
+        if mine is None or theirs is None or (mine != theirs and "+" not in (mine, theirs)):
+            return False
+    return True
+
+
 def filter_pattern(topic_filter: str) -> str:
     """Return the regular expression that whole topics match where a valid filter selects them, for Python's `re` and for RE2.
 

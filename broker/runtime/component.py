@@ -1,9 +1,10 @@
 """Interfaces between a component and the runtime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 from broker.message import Message, Publication
+from broker.mqtt.options import Subscription
 
 
 class Component(Protocol):
@@ -63,4 +64,35 @@ class Service(Component, Protocol):
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
         """Run until cancelled, then finish cleanly. Call `working` with True when the work starts, with False when it stops."""
+        ...
+
+
+class SessionBus(Bus, Protocol):
+    """The bus of a component that changes what it subscribes to, and numbers what it publishes itself."""
+
+    async def subscribe(self, wanted: Iterable[Subscription], removed: Iterable[str] = ()) -> None:
+        """Subscribe to further filters, and end the subscriptions to some; without a connection, with the next one.
+
+        Raises:
+            BrokerUnavailable: the broker refused it, or the connection was lost; the next one has it.
+        """
+        ...
+
+    @property
+    def boot(self) -> str:
+        """This start, as in the stamps of its publications."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The number of the latest publication; the next one has one more."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A component with a session that has to find out something before it takes what the broker has queued for it."""
+
+    async def prepare(self, bus: SessionBus) -> None:
+        """Called after each connect; what is not retained waits, unacknowledged, until it returns."""
         ...

@@ -18,6 +18,11 @@ class Publisher:
         self._clock = clock
         self._seq = self._history_seq = 0
 
+    @property
+    def seq(self) -> int:
+        """The number of the latest publication."""
+        return self._seq
+
     def publish(self, publication: Publication, connection: Connection, urgent: bool = False) -> None:
         """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
 
@@ -49,7 +54,10 @@ class Publisher:
             self._history_seq += 1
             return Stamp(self.source, HISTORY + self.boot, self._history_seq, publication.history_at)
         self._seq += 1
-        return Stamp(self.source, self.boot, self._seq, self._clock.at() if publication.plant else None)
+        plant_at = publication.plant_at
+        if plant_at is None and publication.plant:
+            plant_at = self._clock.at()
+        return Stamp(self.source, self.boot, self._seq, plant_at)
 
     def will(self, publication: Publication) -> gmqtt.Message:
         """Make a publication the will: stamped but not numbered, since the broker may never publish it."""

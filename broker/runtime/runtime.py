@@ -19,7 +19,7 @@ from broker.mqtt.topics import matches
 from broker.mqtt.visit import Visit, end_session
 from broker.runtime.client_id import DONE, keep_secrets, random_secret, read_note, read_secret, write_note
 from broker.runtime.clock import PlantClock
-from broker.runtime.component import Component, Service
+from broker.runtime.component import Component, Preparing, Service
 from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import Overload
@@ -80,6 +80,7 @@ class Runtime(ConnectionListener):
         self._missed: list[Delivery] | None = [] if declaration.session_s else None
         """Messages that the broker had queued, held back until all retained ones have arrived; None from then on."""
         self._up = asyncio.Event()
+        self._connects = 0
         self._handed_over = False
         self._data_dir = settings.data_dir
         options = Options(
@@ -88,6 +89,7 @@ class Runtime(ConnectionListener):
             subscriptions=tuple(Subscription(filter=each) for each in self._filters()),
             session_expiry_s=declaration.session_s,
             acknowledge=False,
+            acknowledge_in_order=True,
             max_queued=declaration.max_queued,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
@@ -131,8 +133,13 @@ class Runtime(ConnectionListener):
             await self._up.wait()
             self._up.clear()
             try:
+                connects = self._connects
                 await self._connection.ping()
                 await self._empty_earlier_session()
+                if isinstance(self._component, Preparing):
+                    await self._component.prepare(self)
+                if connects != self._connects or not self._connection.connected:
+                    continue
             except BrokerUnavailable as error:
                 if self._connection.connected:
                     log.warning(
@@ -206,6 +213,7 @@ class Runtime(ConnectionListener):
     def on_up(self) -> None:
         """Publish `online` once the component is ready; after a reconnect, only if no later instance has taken over."""
         self._was_up = True
+        self._connects += 1
         self._up.set()
         asyncio.get_running_loop().call_later(SETTLE_S if self._reconnecting else 0, self._publish_online)
 
@@ -239,6 +247,24 @@ class Runtime(ConnectionListener):
             BrokerUnavailable: there is no connection, or the broker did not answer in time.
         """
         await _in_time(self._connection.ping(), timeout_s)
+
+    async def subscribe(self, wanted: Iterable[Subscription], removed: Iterable[str] = ()) -> None:
+        """Subscribe to further filters, and end the subscriptions to some; without a connection, with the next one.
+
+        Raises:
+            BrokerUnavailable: the broker refused it, or the connection was lost; the next one has it.
+        """
+        await self._connection.change_subscriptions(wanted, removed)
+
+    @property
+    def boot(self) -> str:
+        """This start, as in the stamps of its publications."""
+        return self._publisher.boot
+
+    @property
+    def seq(self) -> int:
+        """The number of the latest publication."""
+        return self._publisher.seq
 
     def now_s(self) -> float:
         """Plant time in seconds, growing from an arbitrary start."""

@@ -1,0 +1,196 @@
+"""The component that joins declared devices to the bus: folder in, messages in, publications out.
+
+What decides is pure: `catalog` (which declarations are active), `mapper` (messages of devices) and `outputs` (messages for
+devices). Here is the rest: the folder, the subscriptions, the state of each declaration, and the journal by which each foreign
+message counts once (docs/decisions/0015-devices.md).
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from adapters.client.errors import ClientError
+from adapters.devices.catalog import Catalog
+from adapters.devices.folder import Folder, Kept, read_kept, write_kept
+from adapters.devices.journal import FILE, Entry, Journal
+from adapters.devices.mapper import Mapper, Taken
+from adapters.devices.outputs import Outputs
+from adapters.devices.recorded import asking
+from adapters.devices.states import States
+from adapters.devices.subscriptions import plan
+from adapters.devices.warm_start import NEWEST_SQL, Found, newest_of, published_of, published_query
+from broker.contract.heating.topics import STATE as ROOM_STATE
+from broker.contract.heating.topics import VALVE_LEVEL
+from broker.contract.storage.topics import QueryRequest
+from broker.errors import BrokerUnavailable, Rejected
+from broker.log import Log
+from broker.message import Message, Publication
+from broker.mqtt.options import Subscription
+from broker.runtime.clock import PlantClock
+from broker.runtime.component import Bus, SessionBus
+from broker.runtime.settings import Settings
+
+log = Log(__name__)
+
+LOOK_EVERY_S = 0.4
+PATIENCE_S = 60.0
+"""Wall seconds to wait for the recorder at a start, before what may have been published already is published again."""
+QUERY_TIMEOUT_S = 10.0
+RETRY_S = 0.3
+
+
+class Devices:
+    """Maps foreign messages by declarations, and sends levels and setpoints to devices.
+
+    Args:
+        folder: with the declarations.
+        settings: of the process.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder, self._settings = Folder(folder), settings
+        self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
+        self._catalog, self._mapper, self._outputs, self._states = Catalog(), Mapper(), Outputs(), States()
+        self._subscribed: dict[str, Subscription] = {}
+        self._journal: Journal | None = None
+        self._found = Found()
+        self._bus: SessionBus | None = None
+        self._boot = ""
+        self._loaded = asyncio.Event()
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
+        """Take a message of a device, or of a room that a device follows.
+
+        Raises:
+            Rejected: it is malformed; what other declarations make of it is published all the same.
+        """
+        if VALVE_LEVEL.parse(message.topic) or ROOM_STATE.parse(message.topic):
+            return self._outputs.take(message)
+        if not self._mapper.route(message.topic):
+            return []  # of a declaration that was removed
+        entry = self._entry(message)
+        taken = self._mapper.take(message.topic, message.payload, message.retain, datetime.now(UTC), self._clock.at())
+        if entry is not None:
+            taken = _left_out(taken, self._found.missing(entry))
+        count = len(taken.publications) + (taken.reason is not None)
+        if count and message.qos and self._journal is not None and self._bus is not None:
+            self._journal.note(message.packet_id, message.topic, message.payload, self._bus.seq + 1, count)
+        if taken.reason is not None:
+            raise Rejected(taken.reason, taken.publications)
+        return taken.publications
+
+    def on_tick(self, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
+        """Publish the states that have changed."""
+        changed, self._mapper.changed = self._mapper.changed, set()
+        return self._states.publications(self._catalog, self._mapper.counts, changed)
+
+    async def prepare(self, bus: SessionBus) -> None:
+        """Find out which publications of earlier starts were recorded, before anything is mapped.
+
+        Raises:
+            BrokerUnavailable: the connection was lost.
+        """
+        if self._bus is None:
+            self._bus, self._boot = bus, bus.boot
+            self._found = Found(self._boot)
+            self._open_journal(bus.boot)
+            for each in self._load(settle=False):
+                bus.publish(each)
+            await self._subscribe()
+            self._loaded.set()
+        if self._catalog.declared and not self._found.asked:
+            await self._ask(self._journal.earlier() if self._journal else {})
+
+    async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
+        """Look at the folder until cancelled."""
+        await self._loaded.wait()
+        working(True)
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._folder.changed():
+                for each in self._load():
+                    bus.publish(each)
+                try:
+                    await self._subscribe()
+                except BrokerUnavailable as error:
+                    log.warning("subscription-late", "%(error)s; it is repeated with the next connection", error=error)
+
+    def _open_journal(self, boot: str) -> None:
+        try:
+            self._journal = Journal(self._settings.data_dir / FILE, boot)
+        except OSError as error:
+            log.warning(
+                "journal-lost",
+                "the data directory cannot be written, so a kill may double what was just published: %(error)s",
+                error=error,
+            )
+
+    def _entry(self, message: Message) -> Entry | None:
+        if not message.dup or self._journal is None:
+            return None
+        return self._journal.find(message.packet_id, message.topic, message.payload)
+
+    def _load(self, settle: bool = True) -> list[Publication]:
+        """Read the folder; return what follows at once."""
+        if not settle:
+            kept = read_kept(self._settings.data_dir)
+            self._catalog.restore(kept.good)
+            self._subscribed = {each: Subscription(filter=each) for each in kept.filters}
+        self._catalog.update(self._folder.read())
+        declared = self._catalog.declared
+        for error in self._catalog.errors.values():
+            log.error("declaration-unusable", "%(error)s", error=error)
+        log.info("declarations-loaded", "%(count)d declarations are active", count=len(declared))
+        self._mapper.use(declared.values())
+        sent = self._outputs.use(declared.values())
+        return [*sent, *self._states.load(self._catalog, datetime.now(UTC)), *self.on_tick(0.0)]
+
+    async def _subscribe(self) -> None:
+        assert self._bus is not None
+        wanted = plan(self._catalog.declared.values(), self._outputs.streams())
+        new = [each for name, each in wanted.items() if self._subscribed.get(name) != each]
+        gone = [each for each in self._subscribed if each not in wanted]
+        self._subscribed = wanted
+        self._keep()
+        if new or gone:
+            await self._bus.subscribe(new, gone)
+
+    def _keep(self) -> None:
+        try:
+            kept = Kept(self._catalog.good, tuple(sorted(self._subscribed)))
+            if kept != read_kept(self._settings.data_dir):
+                write_kept(self._settings.data_dir, kept)
+        except OSError as error:
+            log.warning("declarations-not-kept", "the data directory cannot be written: %(error)s", error=error)
+
+    async def _ask(self, earlier: dict[str, int]) -> None:
+        """Ask the recorder until it answers; after `PATIENCE_S`, go on without it."""
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + PATIENCE_S
+        async with asking(self._settings.broker_address("devices"), self._clock) as visit:
+            while loop.time() < ends_s:
+                try:
+                    rows = await visit.query(published_query(earlier), QUERY_TIMEOUT_S) if earlier else []
+                    newest = await visit.query(QueryRequest(sql=NEWEST_SQL), QUERY_TIMEOUT_S)
+                except (ClientError, TimeoutError, BrokerUnavailable) as error:
+                    log.info("recorder-awaited", "the recorder has not answered yet: %(error)s", error=error)
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                self._found = published_of(self._boot, rows)
+                for name, at in newest_of(newest, self._catalog.declared.values()).items():
+                    self._mapper.newest.setdefault(name, at)
+                return
+        log.warning(
+            "recorder-absent",
+            "no recorder has answered within %(patience_s).0f s, so a message may count twice",
+            patience_s=PATIENCE_S,
+        )
+        self._found = Found(self._boot, asked=True)
+
+
+def _left_out(taken: Taken, missing: list[int]) -> Taken:
+    """Return what was made of a message without what was recorded already; the rejection comes first, if there is one."""
+    first = int(taken.reason is not None)
+    publications = [each for place, each in enumerate(taken.publications, first) if place in missing]
+    return Taken(publications, taken.reason if 0 in missing else None)

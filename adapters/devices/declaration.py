@@ -1,0 +1,29 @@
+"""Declaration of the component that joins declared devices."""
+
+from broker.contract.devices.topics import STATE
+from broker.contract.heating import topics as heating
+from broker.contract.storage import topics as storage
+from broker.runtime.declaration import Declaration, Variable
+
+NAME = "devices"
+ANSWER_TOPIC = storage.ANSWER.template.topic(client=NAME)
+
+FOLDER = Variable(
+    name="SCAUP_DEVICES",
+    default="",
+    meaning="folder of device declarations, `*.toml`; empty: `devices` in the data directory",
+    container="/devices",
+    shipped="var/devices",
+    mount="/devices",
+)
+SESSION_S = 14 * 24 * 3600
+
+DECLARATION = Declaration(
+    name=NAME,
+    summary="devices that speak other topics, joined by declarations",
+    publishes=(STATE, storage.QUERY, storage.CANCEL),
+    reads=(ANSWER_TOPIC, heating.VALVE_LEVEL.template.filter, heating.STATE.template.filter, STATE.template.filter),
+    session_s=SESSION_S,
+    wall_tick_s=1.0,
+    variables=(FOLDER,),
+)

@@ -1,0 +1,439 @@
+"""Declarations of devices: one TOML text → what it declares, or the first thing that is wrong with it. Pure.
+
+`KEYWORDS` has what each kind may have. `read_file` checks a file alone. `check_together` checks the declarations of all files
+against each other: no NAME twice, and no `from` that would receive what another declaration sends.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from adapters.devices.lines import Lines
+from adapters.devices.send import Send, SendError, read_send
+from adapters.devices.values import Path, Rule, Scalar
+from broker.contract import device_filters, replay, streams
+from broker.contract.charging.topics import SOC
+from broker.contract.devices.topics import KINDS
+from broker.contract.energy.topics import RAW
+from broker.contract.heating.topics import READING as TEMPERATURE
+from broker.contract.heating.topics import SETPOINT
+from broker.contract.machines.topics import READING as MACHINE_READING
+from broker.errors import InvalidTopic
+from broker.mqtt.topics import overlaps, validate_filter, validate_topic
+
+SOURCE = frozenset({"from", "time", "retained"})
+RULE = frozenset({"pick", "default", "number", "strip", "scale", "offset", "map", "range"})
+KEYWORDS: Mapping[str, frozenset[str]] = {
+    "sensor": SOURCE | RULE | {"room", "value"},
+    "setpoint": SOURCE | RULE | {"room", "value", "to", "send"},
+    "machine": SOURCE | {"machine", "name", "description", "value"},
+    "meter": SOURCE | RULE | {"ship", "value", "register", "unit", "falls"},
+    "charger": SOURCE | RULE | {"charger", "value"},
+    "table": SOURCE | {"value"},
+    "valve": frozenset({"to", "room", "send"}),
+}
+MACHINE_FIELDS = ("temperature", "fan_speed", "status")
+COLUMN_TYPES = ("double", "bigint", "boolean", "varchar", "timestamp")
+OWN_COLUMNS = ("received_at", "event_at", "topic")
+VALUE_UNITS = {"W": 1e-3, "kW": 1.0, "Wh": 1e-3, "kWh": 1.0}
+REGISTER_UNITS = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3}
+FALLS = ("ignore", "reset", "swap")
+LONGEST_SHIP = 100
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
+
+
+class DeclarationError(ValueError):
+    """Why a file cannot be used: `FILE:LINE: KIND.NAME.KEY: reason`, without the second part where nothing can be named."""
+
+    def __init__(self, file: str, line: int, keys: tuple[str, ...], reason: str) -> None:
+        self.file, self.line, self.keys, self.reason = file, line, keys, reason
+        super().__init__(": ".join([f"{file}:{line}", *([".".join(keys)] if keys else []), reason]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One declaration. `values` has the rules by field; `""` is that of a kind with a single value."""
+
+    kind: str
+    name: str
+    file: str
+    line: int
+    source: str | None = None
+    """The filter of its messages."""
+    values: Mapping[str, Rule] = field(default_factory=dict)
+    time: Path | None = None
+    retained: bool = False
+    identity: str = ""
+    """The room, machine, ship or charger: the level of its topic."""
+    label: str | None = None
+    description: str | None = None
+    unit: str | None = None
+    falls: str | None = None
+    """Of a cumulative register; None for a meter of other values."""
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Column → type, of a table."""
+    to: str | None = None
+    send: Send | None = None
+
+    @property
+    def id(self) -> str:
+        """`KIND.NAME`."""
+        return f"{self.kind}.{self.name}"
+
+    @property
+    def topic(self) -> str | None:
+        """The topic of the contract on which its readings are published, None for tables and for what only receives."""
+        if self.source is None:
+            return None
+        match self.kind:
+            case "sensor":
+                return TEMPERATURE.template.topic(room=self.identity)
+            case "setpoint":
+                return SETPOINT.template.topic(room=self.identity)
+            case "machine":
+                return MACHINE_READING.template.topic(id=self.identity)
+            case "meter":
+                return RAW.template.topic(ship=self.identity)
+            case "charger":
+                return SOC.template.topic(id=self.identity)
+        return None
+
+    @property
+    def publishes(self) -> tuple[str, ...]:
+        """Every topic to which it may publish."""
+        return tuple(each for each in (self.topic, self.to) if each is not None)
+
+    @property
+    def factor(self) -> float:
+        """What a meter's value is multiplied by, to kW or kWh."""
+        units = VALUE_UNITS if self.falls is None else REGISTER_UNITS
+        return units[self.unit or "kWh"]
+
+
+def read_file(file: str, text: str) -> tuple[Declared, ...]:
+    """Return what a file declares.
+
+    Args:
+        file: its name, for errors.
+        text: its content.
+
+    Raises:
+        DeclarationError: it cannot be used.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_PLACE.search(str(error))
+        line = int(place[1]) if place and place[1] else max(1, text.count("\n"))
+        raise DeclarationError(file, line, (), f"not TOML: {_TOML_PLACE.sub('', str(error))}") from None
+    lines = Lines(text)
+    found = []
+    for kind, tables in document.items():
+        if kind not in KINDS:
+            raise DeclarationError(file, lines.of(kind), (kind,), f"unknown kind, expected one of {', '.join(KINDS)}")
+        if not isinstance(tables, dict):
+            raise DeclarationError(file, lines.of(kind), (kind,), "must be tables [KIND.NAME]")
+        found += [_Table(file, lines, kind, name, content).read() for name, content in tables.items()]
+    return tuple(found)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a declaration may have this NAME."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check_together(files: Iterable[tuple[Declared, ...]]) -> None:
+    """Check declarations of all files against each other.
+
+    Raises:
+        DeclarationError: a NAME is there twice in a kind, or a declaration would receive what one sends; of the later file.
+    """
+    known: dict[str, Declared] = {}
+    for declared in files:
+        for each in declared:
+            other = known.setdefault(each.id, each)
+            if other is not each:
+                _refuse(each, (), f"declared twice, also in {other.file}:{other.line}")
+            _check_loop(each, known.values())
+
+
+def _check_loop(new: Declared, known: Iterable[Declared]) -> None:
+    for each in known:
+        for receiver, sender in ((new, each), (each, new)):
+            if receiver.source is not None and sender.to is not None and overlaps(receiver.source, sender.to):
+                key = "from" if receiver is new else "to"
+                _refuse(new, (key,), f"`from` of {receiver.id} receives what {sender.id} sends to {sender.to}")
+
+
+def _refuse(declared: Declared, keys: tuple[str, ...], reason: str) -> NoReturn:
+    raise DeclarationError(declared.file, declared.line, (declared.kind, declared.name, *keys), reason)
+
+
+class _Table:
+    """Reads one table `[KIND.NAME]`."""
+
+    def __init__(self, file: str, lines: Lines, kind: str, name: str, content: Any) -> None:
+        self._file, self._lines, self._kind, self._name = file, lines, kind, name
+        if not is_name(name):
+            self._fail((), "a name has letters, digits, - and _ only")
+        if not isinstance(content, dict):
+            self._fail((), "must be a table")
+        self._content: dict[str, Any] = content
+
+    def read(self) -> Declared:
+        """Return the declaration.
+
+        Raises:
+            DeclarationError: it cannot be used.
+        """
+        kind = self._kind
+        for key in self._content:
+            if key not in KEYWORDS[kind]:
+                self._fail((key,), f"unknown keyword of a {kind}, expected one of {', '.join(sorted(KEYWORDS[kind]))}")
+        receives = kind != "valve" and ("from" in self._content or "to" not in self._content)
+        sends = kind == "valve" or "to" in self._content or "send" in self._content
+        falls = self._falls() if kind == "meter" else None
+        values = self._values() if receives else {}
+        if not receives:
+            self._none_of(SOURCE | RULE | {"value"}, "needs `from`")
+        to = self._to() if sends else None
+        return Declared(
+            kind=kind,
+            name=self._name,
+            file=self._file,
+            line=self._lines.of(kind, self._name),
+            source=self._source() if receives else None,
+            values=values,
+            time=self._path(("time",), self._content["time"]) if "time" in self._content else None,
+            retained=self._flag("retained"),
+            identity=self._identity(),
+            label=self._text("name"),
+            description=self._text("description"),
+            unit=self._unit(falls) if kind == "meter" else None,
+            falls=falls,
+            types=self._types() if kind == "table" else {},
+            to=to,
+            send=self._send() if sends else None,
+        )
+
+    def _fail(self, keys: tuple[str, ...], reason: str) -> NoReturn:
+        where = (self._kind, self._name, *keys)
+        raise DeclarationError(self._file, self._lines.of(*where), where, reason)
+
+    def _none_of(self, keys: Iterable[str], reason: str) -> None:
+        for key in keys:
+            if key in self._content:
+                self._fail((key,), reason)
+
+    def _needed(self, key: str) -> Any:
+        if key not in self._content:
+            self._fail((key,), "is missing")
+        return self._content[key]
+
+    def _text(self, key: str) -> str | None:
+        value = self._content.get(key)
+        if value is not None and not isinstance(value, str):
+            self._fail((key,), "must be a text")
+        return value
+
+    def _flag(self, key: str) -> bool:
+        value = self._content.get(key, False)
+        if not isinstance(value, bool):
+            self._fail((key,), "must be true or false")
+        return value
+
+    def _source(self) -> str:
+        source = self._needed("from")
+        if not isinstance(source, str):
+            self._fail(("from",), "must be a text, the filter of topics")
+        try:
+            validate_filter(source)
+        except InvalidTopic as error:
+            self._fail(("from",), str(error))
+        if source.startswith("$"):
+            self._fail(("from",), "topics that begin with $ are the broker's own")
+        if (own := _of_contract(source)) is not None:
+            self._fail(("from",), f"{source!r} matches topics of Scaup itself ({own}), which need no declaration")
+        return source
+
+    def _to(self) -> str:
+        to = self._needed("to")
+        if not isinstance(to, str):
+            self._fail(("to",), "must be a text, a topic")
+        try:
+            validate_topic(to)
+        except InvalidTopic as error:
+            self._fail(("to",), str(error))
+        if to.startswith("$"):
+            self._fail(("to",), "topics that begin with $ are the broker's own")
+        if (own := _of_contract(to)) is not None:
+            self._fail(("to",), f"{to!r} is a topic of Scaup itself ({own})")
+        return to
+
+    def _send(self) -> Send:
+        try:
+            return read_send(self._needed("send"), self._kind)
+        except SendError as error:
+            self._fail(("send", *error.keys), error.reason)
+
+    def _identity(self) -> str:
+        key = {"sensor": "room", "setpoint": "room", "valve": "room", "meter": "ship"}.get(self._kind, self._kind)
+        if self._kind == "table":
+            return ""
+        value = self._needed(key)
+        if self._kind == "machine":
+            if type(value) is not int or abs(value) >= 2**53:
+                self._fail((key,), "must be a whole number")
+        elif type(value) not in (str, int):
+            self._fail((key,), "must be a text or a whole number")
+        text = str(value)
+        try:
+            TEMPERATURE.template.topic(room=text)
+        except InvalidTopic:
+            self._fail((key,), f"{text!r} cannot be a level of a topic: not empty, without / + # and control characters")
+        if self._kind == "meter" and (text != text.strip() or len(text) > LONGEST_SHIP or text == "answer"):
+            self._fail((key,), f"must have no blanks around it, {LONGEST_SHIP} characters at most, and not be `answer`")
+        return text
+
+    def _falls(self) -> str | None:
+        if "register" not in self._content:
+            self._none_of(("falls",), "belongs to `register`")
+            return None
+        self._none_of(("value",), "a meter has either `value` or `register`")
+        falls = self._content.get("falls", FALLS[0])
+        if falls not in FALLS:
+            self._fail(("falls",), f"must be one of {', '.join(FALLS)}")
+        return str(falls)
+
+    def _unit(self, falls: str | None) -> str:
+        unit, known = self._needed("unit"), VALUE_UNITS if falls is None else REGISTER_UNITS
+        if unit not in list(known):
+            self._fail(("unit",), f"must be one of {', '.join(known)}")
+        return str(unit)
+
+    def _values(self) -> dict[str, Rule]:
+        if self._kind in ("machine", "table"):
+            return self._fields()
+        key = "register" if "register" in self._content else "value"
+        path = self._path((key,), self._content[key]) if key in self._content else ()
+        rule = self._rule((), self._content, path)
+        if self._kind == "charger" and rule.low is None:
+            rule = Rule(**{**_members(rule), "low": 0.0, "high": 100.0})
+        return {"": rule}
+
+    def _fields(self) -> dict[str, Rule]:
+        given = self._needed("value")
+        if not isinstance(given, dict) or not given:
+            self._fail(("value",), "must have fields: value.FIELD = PATH")
+        found = {}
+        allowed = RULE | {"of"} | ({"type"} if self._kind == "table" else set())
+        for name, content in given.items():
+            keys = ("value", name)
+            if self._kind == "machine" and name not in MACHINE_FIELDS:
+                self._fail(keys, f"unknown field of a machine, expected one of {', '.join(MACHINE_FIELDS)}")
+            if self._kind == "table" and (not _COLUMN.fullmatch(name) or name.lower() in OWN_COLUMNS):
+                self._fail(keys, f"a column has letters, digits and _, and is none of {', '.join(OWN_COLUMNS)}")
+            if not isinstance(content, dict):
+                content = {"of": content}
+            for key in content:
+                if key not in allowed:
+                    self._fail((*keys, key), f"unknown keyword, expected one of {', '.join(sorted(allowed))}")
+            path = self._path((*keys, "of"), content["of"]) if "of" in content else ()
+            found[name] = self._rule(keys, content, path)
+        return found
+
+    def _types(self) -> dict[str, str]:
+        found = {}
+        for name, content in self._content["value"].items():
+            kind = content.get("type") if isinstance(content, dict) else None
+            if kind not in COLUMN_TYPES:
+                self._fail(("value", name, "type"), f"must be one of {', '.join(COLUMN_TYPES)}")
+            found[name] = str(kind)
+        return found
+
+    def _path(self, keys: tuple[str, ...], given: Any) -> Path:
+        if isinstance(given, str) and given:
+            # in a `from` of Sparkplug a path is a metric's whole name
+            if str(self._content.get("from", "")).startswith("spBv1.0/"):
+                return (given,)
+            parts = tuple(given.split("."))
+            if all(parts):
+                return parts
+        if isinstance(given, list) and given and all(type(each) in (str, int) and each != "" for each in given):
+            return tuple(given)
+        return self._fail(keys, "must be a path: keys joined by dots, or a list of keys")
+
+    def _rule(self, keys: tuple[str, ...], given: Mapping[str, Any], path: Path) -> Rule:
+        low, high = self._range((*keys, "range"), given.get("range"))
+        return Rule(
+            path=path,
+            pick=self._pick((*keys, "pick"), given.get("pick")),
+            default=self._scalar((*keys, "default"), given.get("default")),
+            strip=self._strip((*keys, "strip"), given.get("strip")),
+            number=self._switch((*keys, "number"), given.get("number", False)),
+            map=self._map((*keys, "map"), given.get("map")),
+            scale=self._number((*keys, "scale"), given.get("scale")),
+            offset=self._number((*keys, "offset"), given.get("offset")),
+            low=low,
+            high=high,
+        )
+
+    def _switch(self, keys: tuple[str, ...], given: Any) -> bool:
+        if not isinstance(given, bool):
+            self._fail(keys, "must be true or false")
+        return given
+
+    def _strip(self, keys: tuple[str, ...], given: Any) -> str | None:
+        if given is not None and not isinstance(given, str):
+            self._fail(keys, "must be a text")
+        return given
+
+    def _scalar(self, keys: tuple[str, ...], given: Any) -> Scalar | None:
+        if given is not None and not (type(given) in (bool, int, str) or (type(given) is float and math.isfinite(given))):
+            self._fail(keys, "must be a text, a number, true or false")
+        return given  # type: ignore[no-any-return]
+
+    def _number(self, keys: tuple[str, ...], given: Any) -> float | None:
+        if given is not None and (type(given) not in (int, float) or not math.isfinite(given)):
+            self._fail(keys, "must be a number")
+        return given  # type: ignore[no-any-return]
+
+    def _range(self, keys: tuple[str, ...], given: Any) -> tuple[float | None, float | None]:
+        if given is None:
+            return None, None
+        if not isinstance(given, list) or len(given) != 2:
+            self._fail(keys, "must be [LOWEST, HIGHEST]")
+        low, high = (self._number(keys, each) for each in given)
+        if low is None or high is None or low > high:
+            self._fail(keys, "must be [LOWEST, HIGHEST]")
+        return low, high
+
+    def _pick(self, keys: tuple[str, ...], given: Any) -> tuple[tuple[str, Scalar], ...]:
+        if given is None:
+            return ()
+        if not isinstance(given, dict) or not given:
+            self._fail(keys, "must be { FIELD = VALUE }")
+        return tuple((name, self._scalar((*keys, name), value)) for name, value in given.items())  # type: ignore[misc]
+
+    def _map(self, keys: tuple[str, ...], given: Any) -> dict[str, Scalar] | None:
+        if given is None:
+            return None
+        if not isinstance(given, dict) or not given:
+            self._fail(keys, "must be { TEXT = VALUE, … }")
+        return {name: self._scalar((*keys, name), value) for name, value in given.items()}  # type: ignore[misc]
+
+
+def _members(rule: Rule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in Rule.__dataclass_fields__}
+
+
+def _of_contract(topic_filter: str) -> str | None:
+    """Return the filter of the contract that selects a topic which this one selects too."""
+    own = (*(each.template.filter for each in streams()), *device_filters(), f"{replay.PREFIX}#", "devices/#")
+    return next((each for each in own if overlaps(topic_filter, each)), None)

@@ -1,0 +1,83 @@
+"""The folder of declarations, looked at twice a second, and what is kept beside it over a restart."""
+
+from pathlib import Path
+
+import msgspec
+
+from adapters.devices.catalog import Unusable
+from broker.launch.credentials import write_private
+
+KEPT = "devices.json"
+"""File in the data directory: the usable texts, and the filters that the session at the broker is subscribed to."""
+LARGEST_BYTES = 1_000_000
+
+Stamp = tuple[int, int, int]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is kept over a restart."""
+
+    good: dict[str, str] = {}
+    filters: tuple[str, ...] = ()
+
+
+class Folder:
+    """The files of a folder: `*.toml` whose name begins neither with `.` nor with `#`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: dict[str, Stamp] | None = None
+        self._read: dict[str, Stamp] | None = None
+
+    def changed(self, *, settle: bool = True) -> bool:
+        """Return whether the files are others than at the last `read`.
+
+        With `settle`, only once they have stayed the same between two calls: an editor may be in the middle of writing.
+        """
+        seen, before = self._stamps(), self._seen
+        self._seen = seen
+        return seen != self._read and (seen == before or not settle)
+
+    def read(self) -> dict[str, str | Unusable]:
+        """Return the content of each file."""
+        self._read = self._seen = self._stamps()
+        return {name: _content(self._path / name) for name in sorted(self._read)}
+
+    def _stamps(self) -> dict[str, Stamp]:
+        found = {}
+        try:
+            for each in self._path.iterdir():
+                if each.suffix == ".toml" and not each.name.startswith((".", "#")):
+                    status = each.stat()
+                    found[each.name] = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except OSError:  # no folder, or a file has just been removed: the next look shows it
+            pass
+        return found
+
+
+def read_kept(data_dir: Path) -> Kept:
+    """Return what an earlier start has kept, nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode((data_dir / KEPT).read_bytes(), type=Kept)
+    except (OSError, msgspec.MsgspecError):
+        return Kept()
+
+
+def write_kept(data_dir: Path, kept: Kept) -> None:
+    """Keep something over a restart.
+
+    Raises:
+        OSError: the data directory cannot be written.
+    """
+    write_private(data_dir / KEPT, msgspec.json.encode(kept).decode())
+
+
+def _content(path: Path) -> str | Unusable:
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            return Unusable(f"larger than {LARGEST_BYTES:,} bytes")
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return Unusable("not UTF-8")
+    except OSError as error:
+        return Unusable(f"cannot be read: {error.strerror}")

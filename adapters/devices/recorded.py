@@ -1,0 +1,85 @@
+"""Asking the recorder what it has, on a connection of its own: the component's own session may be full of waiting messages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adapters.client.aio_recorder import RecorderClient, Rows
+from adapters.devices.declaration import ANSWER_TOPIC, NAME
+from broker.contract.storage.topics import QueryRequest
+from broker.errors import BrokerUnavailable
+from broker.message import Publication, read_message
+from broker.mqtt.connection import Connection, ConnectionListener
+from broker.mqtt.options import Address, Options, Subscription
+from broker.mqtt.packets import Delivery
+from broker.runtime.client_id import random_secret
+from broker.runtime.clock import PlantClock
+from broker.runtime.publisher import Publisher
+
+
+class Asking(ConnectionListener):
+    """A visit to the recorder. Use `asking`."""
+
+    def __init__(self, address: Address, clock: PlantClock) -> None:
+        self._publisher, self._clock = Publisher(NAME, clock), clock
+        self._recorder = RecorderClient(NAME)
+        self._up = asyncio.Event()
+        options = Options(client_id=f"{NAME}-asks", secret=random_secret(), subscriptions=(Subscription(filter=ANSWER_TOPIC),))
+        self.connection = Connection(address, options, self)
+
+    def on_up(self) -> None:
+        """Note that answers can arrive."""
+        self._up.set()
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Take messages of an answer."""
+        for each in deliveries:
+            self._recorder.take(read_message(each))
+
+    async def query(self, request: QueryRequest, timeout_s: float) -> Rows:
+        """Return the rows of a query.
+
+        Raises:
+            ClientError: the recorder has not answered in time, or reports an error.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._up.wait()
+        return await self._recorder.query(self, request, timeout_s)
+
+    def publish(self, publication: Publication) -> None:
+        """Queue a publication."""
+        self._publisher.publish(publication, self.connection)
+
+    async def deliver(self, publication: Publication, timeout_s: float) -> None:
+        """Publish, and wait until the broker has acknowledged it.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached, or has not acknowledged it in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.connection.deliver(self._publisher.stamped(publication))
+        except TimeoutError:
+            raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
+
+    async def ping(self, timeout_s: float) -> None:
+        """Check that the broker answers."""
+        async with asyncio.timeout(timeout_s):
+            await self.connection.ping()
+
+    def now_s(self) -> float:
+        """Return plant time in seconds."""
+        return self._clock.now_s()
+
+
+@asynccontextmanager
+async def asking(address: Address, clock: PlantClock) -> AsyncIterator[Asking]:
+    """Connect for as long as the block lasts."""
+    visit = Asking(address, clock)
+    running = asyncio.create_task(visit.connection.run(), name="asking the recorder")
+    try:
+        yield visit
+    finally:
+        await visit.connection.disconnect()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

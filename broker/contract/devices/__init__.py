@@ -1,0 +1,1 @@
+"""Declared devices: the state of each declaration."""
