@@ -106,7 +106,7 @@ def publication(declared: Declared, reading: Reading, at: datetime) -> Publicati
             found = Publication(topic=SOC.template.topic(id=declared.identity), payload=encode(body), qos=SOC.qos)
         case "machine":
             found = _machine(declared, reading)
-        case "meter" if declared.falls is None:
+        case "meter":
             found = _meter(declared, float(value), event_at)  # type: ignore[arg-type]
         case _:
             return None
@@ -173,5 +173,7 @@ def _machine(declared: Declared, reading: Reading) -> Publication:
 def _meter(declared: Declared, value: float, at: datetime) -> Publication:
     units = "kWh" if (declared.unit or "").endswith("h") else "kW"
     row = {"datetime": rfc3339(at), "value": value * declared.factor}
-    payload = {"spaceship_id": parse_identifier(declared.identity), "units": units, "data": [row]}
+    payload: dict[str, Any] = {"spaceship_id": parse_identifier(declared.identity), "units": units, "data": [row]}
+    if declared.falls is not None:
+        payload |= {"units": "kWh", "register": declared.name, "falls": declared.falls}
     return Publication(topic=RAW.template.topic(ship=declared.identity), payload=encode(payload), qos=RAW.qos)
