@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from adapters.http.protocol import MAX_OUTSIDE, REMOTE, JsonProtocol
 from adapters.http.watch import BrokerWatch
+from adapters.http.websocket_protocol import WebSocketProtocol
 from adapters.listening import BACKLOG, Listening, Sockets, listen
 from adapters.outside.acceptor import ACCEPTED_AT_ONCE, MOST_UNAUTHENTICATED, AcceptedClient, Acceptor
 from broker.log import Log
@@ -36,7 +37,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 http=JsonProtocol,
-                ws="websockets-sansio" if websockets else "none",
+                ws=WebSocketProtocol if websockets else "none",
                 ws_max_size=LARGEST_FRAME_BYTES,
                 ws_per_message_deflate=websockets,
                 lifespan="off",

@@ -1,6 +1,7 @@
 """Checks for requests whether the broker answers: a frozen broker keeps its connections open and is silent."""
 
 import asyncio
+from collections.abc import Callable
 
 from adapters.http.errors import Unavailable
 from broker.errors import BrokerUnavailable
@@ -21,10 +22,20 @@ class BrokerWatch:
     Requests that arrive during a ping share the next one: each gets a result from after its arrival, and at most one ping runs
     at a time. A ping that fails answers all requests that wait. So a request waits for two pings at most, and hardly at all
     while the broker is known to be unreachable.
+
+    Args:
+        timeout_s: after which a ping has failed.
+        period_s: from a ping to the next one.
+        on_change: called when the broker is unreachable or back.
     """
 
-    def __init__(self, timeout_s: float = PING_TIMEOUT_S, period_s: float = PING_PERIOD_S) -> None:
-        self._timeout_s, self._period_s = timeout_s, period_s
+    def __init__(
+        self,
+        timeout_s: float = PING_TIMEOUT_S,
+        period_s: float = PING_PERIOD_S,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._timeout_s, self._period_s, self._on_change = timeout_s, period_s, on_change
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._unreachable: str | None = "the broker has not answered yet"
@@ -45,6 +56,15 @@ class BrokerWatch:
             await asyncio.wait({answer}, timeout=UNREACHABLE_WAIT_S)
         if self._unreachable is not None:
             raise Unavailable(self._unreachable)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the broker answered the last ping."""
+        return self._unreachable is None
+
+    def look(self) -> None:
+        """Ping now; after the present ping, if there is one."""
+        self._wanted.set()
 
     async def run(self, bus: Bus) -> None:
         """Ping until cancelled."""
@@ -67,7 +87,8 @@ class BrokerWatch:
         return None
 
     def _note(self, unreachable: str | None, waiting: list[asyncio.Future[None]]) -> None:
-        if (unreachable is None) != (self._unreachable is None):
+        changed = (unreachable is None) != (self._unreachable is None)
+        if changed:
             log.info(
                 "broker-watch",
                 "requests are %(requests)s: %(reason)s",
@@ -75,6 +96,8 @@ class BrokerWatch:
                 reason=unreachable or "the broker answers",
             )
         self._unreachable = unreachable
+        if changed:
+            self._on_change()
         if unreachable is not None:
             waiting, self._waiting = [*waiting, *self._waiting], []
         for each in waiting:

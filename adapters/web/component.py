@@ -26,8 +26,8 @@ from adapters.web.certificate import Certificate
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
 from adapters.web.live import LiveTopics
-from adapters.web.overview import Overview
-from adapters.web.page import Page, WrongRequest
+from adapters.web.overview import SILENT_S, Overview
+from adapters.web.page import TRY_AGAIN_LATER, Page, WrongRequest
 from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql, message_of
 from adapters.web.routes import Routes
 from adapters.web.sign_in import SignIns
@@ -45,6 +45,12 @@ from broker.runtime.settings import Settings, release
 TIMEOUT_S, SQL_TIMEOUT_S = 20.0, 60.0
 RECALLED_S = 24 * 3600.0
 """A page shows topics that had a message within this time."""
+MOST_PAGES = 200
+"""Open pages. Beyond them, one that shows nothing is closed for a new one."""
+LOOK_EVERY_S, PING_TIMEOUT_S = 0.4, 1.2
+"""While pages are open, how often the broker is pinged, and how long it has to answer: a page says within 2 s that it is
+frozen."""
+FULL = f"{MOST_PAGES} pages are open already: close one, then load this one again."
 
 
 class Web:
@@ -63,7 +69,11 @@ class Web:
         self._overview = Overview((CLIENT, own), settings.components if settings else ())
         tap.recall = self._recall
         self._broker, self._systems = BrokerFigures(), systems()
-        self._recorder, self._watch = RecorderClient(CLIENT), BrokerWatch()
+        self._pages: dict[Page, None] = {}
+        self._silence: asyncio.TimerHandle | None = None
+        self._reported: list[str] = []
+        self._looked_s = 0.0
+        self._recorder, self._watch = RecorderClient(CLIENT), BrokerWatch(PING_TIMEOUT_S, on_change=tap.wake)
         self._recording = Watch(self._recorder)
         self._process = ProcessCollector(namespace="scaup_web", registry=CollectorRegistry(auto_describe=False))
         self._certificate = Certificate(settings)
@@ -94,6 +104,8 @@ class Web:
             self._broker.take(message.topic, message.payload)
         elif not self._overview.take(message):
             raise Rejected(f"nothing is known about topic {message.topic!r}")
+        elif self._pages:
+            self._call_pages()
         return []
 
     def on_tick(self, _now_s: float) -> list[Publication]:
@@ -120,9 +132,31 @@ class Web:
 
     async def _live(self, socket: WebSocket) -> None:
         await socket.accept()
+        if len(self._pages) >= MOST_PAGES:
+            idle = next((each for each in self._pages if each.is_idle), None)
+            if idle is None:
+                await socket.close(TRY_AGAIN_LATER, FULL)
+                return
+            self._pages.pop(idle)
+            idle.close(FULL)
         account = account_of(socket)
         ask = self._ask if account is None or may_query(account) else self._ask_without_sql
-        await Page(socket, self._tap, ask, self._past, self._interruptions).run()
+        page = Page(socket, self._tap, ask, self._past, self._interruptions)
+        self._pages[page] = None
+        try:
+            await page.run()
+        finally:
+            self._pages.pop(page, None)
+
+    def _call_pages(self) -> None:
+        """Call the pages when the recorder is lost or back: at once, or when it has been silent for too long."""
+        interruptions = self._overview.interruptions(datetime.now(UTC))
+        if interruptions != self._reported:
+            self._reported = interruptions
+            self._tap.wake()
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = asyncio.get_running_loop().call_later(SILENT_S + 0.01, self._tap.wake)
 
     async def _past(self, at_s: float) -> LiveTopics:
         """Return all topics as of an instant.
@@ -152,7 +186,11 @@ class Web:
         return [(message_of(row), row["at_s"]) for row in await self._recorder.query(self._bus, request, TIMEOUT_S)]
 
     def _interruptions(self) -> list[str]:
-        if self._tap.is_lost():
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_s > LOOK_EVERY_S:
+            self._looked_s = now_s
+            self._watch.look()
+        if not self._watch.answers or self._tap.is_lost():
             return ["The broker cannot be reached: what happens now is not seen here."]
         return self._overview.interruptions(datetime.now(UTC))
 

@@ -1,15 +1,17 @@
 """The latest message of every topic, as a tree of topic levels. Pure.
 
 A page shows a window of the tree's rows. Only what the window needs is computed: the cost of a message does not depend on the
-number of topics, and the cost of a window not on the rows outside of it.
+number of topics or of pages that show others, and the cost of a window not on the rows outside of it.
 """
 
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from operator import attrgetter
+from typing import Protocol
 
 from broker.message import Message
 
@@ -17,6 +19,12 @@ RATE_S = 10.0
 """Time constant of the rate of messages."""
 MOST_TOPICS = 500_000
 """Topics that are kept. Of further ones only the number is known."""
+MOST_BYTES = 256 * 1024 * 1024
+"""Memory for topics and payloads, as estimated here. A payload that does not fit is cut, and a new topic not kept."""
+LONGEST_KEPT = 256 * 1024
+"""Bytes of a payload that are kept."""
+TOPIC_BYTES, LEVEL_BYTES = 1_200, 600
+"""Memory of a topic and of a level, besides their names."""
 LONGEST_FOUND = 10_000
 """Topics that a filter shows at most."""
 _NUMBERS = re.compile(r"(\d+)")
@@ -24,30 +32,58 @@ _NUMBERS = re.compile(r"(\d+)")
 Match = Callable[["Topic"], bool]
 
 
+class Watcher(Protocol):
+    """What is told of messages of the topics that it watches."""
+
+    def on_topic(self, topic: "Topic") -> None:
+        """Note that a message of a topic has arrived."""
+        ...
+
+
 class Topic:
     """The latest message of a topic.
 
     Attributes:
-        lowered: name in lower case, for searches.
+        lowered, searched: name and payload in lower case, for searches.
         at_s: wall time of arrival, seconds since 1970.
+        size: bytes of its whole payload, of which `message` may have the first part only.
         count: messages since the start.
         number: of the message among all that arrived, from 1: it orders the latest messages of two topics by age.
+        watchers: are called with each of its messages.
     """
 
-    __slots__ = ("_rate", "at_s", "count", "lowered", "message", "name", "number")
+    __slots__ = ("_rate", "at_s", "count", "lowered", "message", "name", "number", "searched", "size", "watchers")
 
     def __init__(self, name: str) -> None:
-        self.name, self.lowered = name, name.lower()
+        lowered = name.lower()
+        self.name, self.lowered = name, name if lowered == name else lowered
         self.message: Message | None = None
+        self.searched = b""
         self.at_s = 0.0
-        self.count = self.number = 0
+        self.count = self.number = self.size = 0
+        self.watchers: tuple[Watcher, ...] = ()
         self._rate = 0.0
 
-    def take(self, message: Message, number: int, at_s: float) -> None:
-        """Replace the latest message."""
+    def take(self, message: Message, size: int, number: int, at_s: float) -> None:
+        """Replace the latest message, whose payload had `size` bytes."""
         self._rate = self._rate * math.exp(-max(0.0, at_s - self.at_s) / RATE_S) + 1 / RATE_S
-        self.message, self.at_s, self.number = message, at_s, number
+        self.message, self.size, self.at_s, self.number = message, size, at_s, number
+        payload = message.payload
+        lowered = payload.lower()
+        self.searched = payload if lowered == payload else lowered
         self.count += 1
+
+    def contains(self, name: str, payload: bytes) -> bool:
+        """Return whether there is a text in the name, or in the payload; both in lower case."""
+        return name in self.lowered or payload in self.searched
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` with each message of this topic."""
+        self.watchers = (*self.watchers, watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Stop calling `watcher`."""
+        self.watchers = tuple(each for each in self.watchers if each is not watcher)
 
     def rate(self, now_s: float) -> float:
         """Return the messages per second, averaged over about ten seconds."""
@@ -58,46 +94,57 @@ class Node:
     """A level of the tree.
 
     Attributes:
-        path: the topic up to here, such as `heating/room-1`.
         topic: the topic that ends here, None if none does.
         topics: number of topics here and below.
     """
 
-    __slots__ = ("_children", "_sorted", "depth", "key", "level", "parent", "path", "topic", "topics")
+    __slots__ = ("_children", "_is_sorted", "_sorted", "depth", "key", "level", "parent", "topic", "topics")
 
     def __init__(self, level: str, parent: "Node | None") -> None:
         self.level, self.parent = level, parent
         self.depth: int = -1 if parent is None else parent.depth + 1
-        self.path: str = level if parent is None or parent.parent is None else f"{parent.path}/{level}"
         self.key = _natural(level)
         self.topic: Topic | None = None
         self.topics = 0
         self._children: dict[str, Node] = {}
-        self._sorted: list[Node] | None = None
+        self._sorted: list[Node] = []
+        self._is_sorted = True
+
+    @property
+    def path(self) -> str:
+        """The topic up to here, such as `heating/room-1`."""
+        levels: list[str] = []
+        node: Node | None = self
+        while node is not None and node.parent is not None:
+            levels.append(node.level)
+            node = node.parent
+        return "/".join(reversed(levels))
 
     def child(self, level: str) -> "Node":
         """Return the child of this name, made if it is new."""
         found = self._children.get(level)
         if found is None:
             found = self._children[level] = Node(level, self)
-            self._sorted = None
+            self._sorted.append(found)
+            self._is_sorted = False
         return found
 
     def get(self, level: str) -> "Node | None":
         """Return the child of this name, None if there is none."""
         return self._children.get(level)
 
-    def remove(self, child: "Node") -> None:
-        """Remove a child."""
-        del self._children[child.level]
-        self._sorted = None
-
     @property
     def children(self) -> list["Node"]:
         """The children in natural order: `room-2` before `room-10`."""
-        if self._sorted is None:
-            self._sorted = sorted(self._children.values(), key=lambda each: each.key)
+        if not self._is_sorted:  # quick where a few have come at the end: the rest is in order already
+            self._sorted.sort(key=_BY_KEY)
+            self._is_sorted = True
         return self._sorted
+
+    @property
+    def unsorted(self) -> Collection["Node"]:
+        """The children in the order of their first message."""
+        return self._children.values()
 
     @property
     def has_children(self) -> bool:
@@ -130,14 +177,19 @@ class LiveTopics:
 
     Attributes:
         number: messages that have arrived.
-        omitted: messages of topics beyond `MOST_TOPICS`.
-        grown: number that changes whenever a topic is added or removed.
+        omitted: messages of topics beyond `MOST_TOPICS` or `MOST_BYTES`.
+        grown: number that changes whenever a topic is added.
+        bytes: memory that topics and payloads take, estimated; at most `MOST_BYTES`.
+        growing: watchers of the first message of each topic.
+        everything: watchers of each message.
     """
 
     def __init__(self) -> None:
         self._topics: dict[str, Topic] = {}
         self._root = Node("", None)
-        self.number = self.omitted = self.grown = 0
+        self.number = self.omitted = self.grown = self.bytes = 0
+        self.growing: dict[Watcher, None] = {}
+        self.everything: dict[Watcher, None] = {}
 
     def __len__(self) -> int:
         """Return the number of topics."""
@@ -152,32 +204,61 @@ class LiveTopics:
         return self._topics.get(name)
 
     def take(self, message: Message, at_s: float) -> Topic | None:
-        """Take a message; return its topic, None if there are too many topics already.
+        """Take a message, and call who watches its topic; return the topic, None if there is no room for it.
 
         Args:
             message: any message.
             at_s: wall time, seconds since 1970.
         """
         topic = self._topics.get(message.topic)
+        is_new = topic is None
         if topic is None:
-            if len(self._topics) >= MOST_TOPICS:
+            topic = self._add(message.topic)
+            if topic is None:
                 self.omitted += 1
                 return None
-            topic = self._add(message.topic)
+        size = len(message.payload)
+        before = len(topic.searched)
+        room = min(LONGEST_KEPT, (MOST_BYTES - self.bytes) // 2 + before)
+        if size > room:
+            message = replace(message, payload=message.payload[:room])
+        self.bytes += 2 * (min(size, room) - before)  # twice: a second one is kept in lower case
         self.number += 1
-        topic.take(message, self.number, at_s)
+        topic.take(message, size, self.number, at_s)
+        for each in topic.watchers:
+            each.on_topic(topic)
+        if is_new and self.growing:
+            for each in list(self.growing):
+                each.on_topic(topic)
+        if self.everything:
+            for each in self.everything:
+                each.on_topic(topic)
         return topic
 
-    def _add(self, name: str) -> Topic:
+    def _add(self, name: str) -> Topic | None:
+        levels = name.split("/")
+        new = len(levels) - self._known_levels(levels)
+        cost = TOPIC_BYTES + 4 * len(name) + new * LEVEL_BYTES
+        if len(self._topics) >= MOST_TOPICS or self.bytes + cost > MOST_BYTES:
+            return None
+        self.bytes += cost
         topic = self._topics[name] = Topic(name)
         node = self._root
         node.topics += 1
-        for level in name.split("/"):
+        for level in levels:
             node = node.child(level)
             node.topics += 1
         node.topic = topic
         self.grown += 1
         return topic
+
+    def _known_levels(self, levels: list[str]) -> int:
+        node: Node | None = self._root
+        for known, level in enumerate(levels):
+            node = node.get(level) if node is not None else None
+            if node is None:
+                return known
+        return len(levels)
 
     def node(self, path: str) -> Node | None:
         """Return the node of a path, None if there is none."""
@@ -185,6 +266,25 @@ class LiveTopics:
         for level in path.split("/"):
             node = node.get(level) if node is not None else None
         return node
+
+    def containing(self, text: str) -> list[Topic]:
+        """Return the topics with a text in name or payload, in any case."""
+        name, payload = text.lower(), text.encode().lower()
+        return [each for each in self._topics.values() if name in each.lowered or payload in each.searched]
+
+    def matching(self, wanted: str) -> Iterator[Topic]:
+        """Iterate over the topics that a valid MQTT filter selects, without visiting the others."""
+        *levels, last = wanted.split("/")
+        levels += [] if last == "#" else [last]
+        nodes = [self._root]
+        for level in levels:
+            nodes = [found for node in nodes for found in _children_at(node, level)]
+        while nodes:
+            node = nodes.pop()
+            if node.topic is not None:
+                yield node.topic
+            if last == "#":
+                nodes.extend(_children_at(node, "+"))
 
     def window(self, opened: Collection[str], start: int, count: int) -> Window:
         """Return some rows of the tree in which the nodes with these paths are open.
@@ -220,6 +320,16 @@ class LiveTopics:
         rows = list(_walk_found(self._root, kept))
         start = max(0, min(start, len(rows) - 1))
         return Window(start, len(rows), tuple(rows[start : start + count]))
+
+
+_BY_KEY = attrgetter("key")
+
+
+def _children_at(node: Node, level: str) -> Collection[Node]:
+    """Return the children that a level of a filter selects: `+` all, but none that begins with `$` at the root."""
+    if level != "+":
+        return () if (child := node.get(level)) is None else (child,)
+    return [each for each in node.unsorted if node.parent is not None or not each.level.startswith("$")]
 
 
 def _all_open(node: Node | None, opened: set[Node]) -> bool:

@@ -18,8 +18,8 @@ from broker.message import Message
 RECORDER = "recorder"
 OLDEST_STATS_S = 10.0
 """The recorder reports once a second: after this time it is silent."""
-SILENT_S = 2.5
-"""A page shows earlier that the recorder is silent."""
+SILENT_S = 1.8
+"""A page shows earlier that the recorder is silent: within 2 s."""
 MOST_COMPONENTS = 200
 
 _COUNT = re.compile(rb'"count":(\d+)}\Z')

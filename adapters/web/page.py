@@ -10,11 +10,12 @@ The page sends requests as JSON, each with an `id` that it chooses:
     {"id": 4, "ask": "messages", "with": {"topic": "…"}}
     {"id": 4, "cancel": true}
 
-The server sends `{"id": 0, "interruptions": ["…"]}` at once when something that the page needs is lost or back, and every
+The server sends `{"id": 0, "interruptions": ["…"]}` at once when something that the page needs is lost or back, and twice a
 second otherwise, so that a page notices a dead connection.
 
-What is shown is sent when it has changed, ten times a second at most. While the page takes no more, nothing is collected for
-it but the latest values. An answer to `ask` comes once, as `{"id": 4, "rows": […]}` or `{"id": 4, "error": "…"}`.
+What is shown is sent when it has changed, ten times a second at most; a page of which nothing changes costs nothing. While a
+page takes no more, nothing is collected for it but the latest values. An answer to `ask` comes once, as
+`{"id": 4, "rows": […]}` or `{"id": 4, "error": "…"}`.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from adapters.client.errors import ClientError
-from adapters.web.live import LiveTopics, Topic
+from adapters.web.live import LiveTopics
 from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
 from adapters.web.tap import Tap
 from broker.log import Log
@@ -35,7 +36,9 @@ from broker.log import Log
 log = Log(__name__)
 
 PERIOD_S = 0.1
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 0.5
+TRY_AGAIN_LATER = 1013
+"""Code with which a page is closed that cannot be served now (RFC 6455, registered)."""
 MOST_SHOWN = 64
 MOST_ASKED = 16
 LARGEST_REQUEST = 64 * 1024
@@ -62,56 +65,76 @@ class Page:
     def __init__(self, socket: WebSocket, tap: Tap, ask: Ask, past: Past, interruptions: Callable[[], list[str]]) -> None:
         self._socket, self._tap, self._ask, self._past = socket, tap, ask, past
         self._interruptions = interruptions
-        self._wanted = asyncio.Event()
-        """Set when something else is to be shown: it is sent without waiting for the period."""
+        self._woken, self._wanted = asyncio.Event(), asyncio.Event()
+        """Set when there is something to send, and when it is sent without waiting for the period: something else is shown."""
         self._remembered: tuple[float, LiveTopics] | None = None
         """The last instant of the past that was shown."""
         self._shown: dict[int, Shown] = {}
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
+        self._closing: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it shows and asks nothing: it has only just been opened, or is hidden, or is no page."""
+        return not self._shown and not self._asked
+
+    def close(self, reason: str) -> None:
+        """Close the page, for a reason that its user reads."""
+        if not self._closing.done():
+            self._closing.set_result(reason)
 
     async def run(self) -> None:
         """Serve the page until it is closed."""
-        self._tap.add(self._on_topic)
+        self._tap.add(self._woken.set)
         sending = asyncio.create_task(self._send_changes())
         taking = asyncio.create_task(self._take_requests())
         tasks = {sending, taking}
+        ends: set[asyncio.Future[Any]] = {sending, taking, self._closing}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing.done():
+                await self._hang_up(self._closing.result())
+            for each in tasks:
+                if each.done():
+                    each.result()
         finally:
-            self._tap.remove(self._on_topic)
+            self._tap.remove(self._woken.set)
+            for shown in self._shown.values():
+                shown.close()
             asked = set(self._asked.values())
-            for each in tasks | asked:
-                each.cancel()
+            for task in tasks | asked:
+                task.cancel()
             await asyncio.wait(tasks | asked)
+
+    async def _hang_up(self, reason: str) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._socket.close(TRY_AGAIN_LATER, reason)
 
     async def _take_requests(self) -> None:
         with suppress(WebSocketDisconnect, KeyError):  # KeyError: a binary message
             while True:
                 await self._take(await self._socket.receive_text())
 
-    def _on_topic(self, topic: Topic) -> None:
-        for each in self._shown.values():
-            each.on_topic(topic)
-
     async def _send_changes(self) -> None:
+        clock = asyncio.get_running_loop().time
         reported: list[str] | None = None
         reported_s = 0.0
         while True:
-            now_s = time.time()
-            interruptions = self._interruptions()
-            if interruptions != reported or not 0 <= now_s - reported_s < HEARTBEAT_S:
-                reported, reported_s = interruptions, now_s
-                await self._send({"id": 0, "interruptions": interruptions})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD_S):
-                    await self._wanted.wait()
+            self._woken.clear()
             self._wanted.clear()
+            begun_s = clock()
+            interruptions = self._interruptions()
+            if interruptions != reported or begun_s - reported_s >= HEARTBEAT_S:
+                reported, reported_s = interruptions, begun_s
+                await self._send({"id": 0, "interruptions": interruptions})
+            now_s = time.time()
             for number, shown in list(self._shown.items()):
                 if (content := shown.update(now_s)) is not None:
                     await self._send({"id": number, **content})
+            await _set_by(self._woken, reported_s + HEARTBEAT_S)
+            await _set_by(self._wanted, begun_s + PERIOD_S)
 
     async def _send(self, content: dict[str, Any]) -> None:
         async with self._sending:
@@ -133,7 +156,7 @@ class Page:
 
     def _begin(self, number: int, request: dict[str, Any]) -> None:
         if request.get("hide"):
-            self._shown.pop(number, None)
+            self._hide(number)
             self._cancel(number)
         elif request.get("cancel"):
             self._cancel(number)
@@ -143,10 +166,9 @@ class Page:
             at_s = request.get("at")
             if at_s is None:
                 self._cancel(number)
-                self._shown[number] = self._show(request, self._tap.topics)
-                self._wanted.set()
+                self._show(number, request, self._tap.topics)
             elif isinstance(at_s, int | float):
-                self._shown.pop(number, None)
+                self._hide(number)
                 self._replace(number, self._show_past(request, float(at_s)))
             else:
                 raise WrongRequest("`at` is a number: seconds since 1970")
@@ -182,19 +204,30 @@ class Page:
         async def work(number: int) -> None:
             if self._remembered is None or self._remembered[0] != at_s:
                 self._remembered = at_s, await self._past(at_s)
-            self._shown[number] = self._show(request, self._remembered[1])
-            self._wanted.set()
+            self._show(number, request, self._remembered[1])
 
         return work
 
-    def _show(self, request: dict[str, Any], topics: LiveTopics) -> Shown:
+    def _show(self, number: int, request: dict[str, Any], topics: LiveTopics) -> None:
+        shown = self._made(request, topics)
+        self._hide(number)
+        self._shown[number] = shown
+        self._wanted.set()
+        self._woken.set()
+
+    def _hide(self, number: int) -> None:
+        if (shown := self._shown.pop(number, None)) is not None:
+            shown.close()
+
+    def _made(self, request: dict[str, Any], topics: LiveTopics) -> Shown:
+        wake = self._woken.set
         match request:
             case {"show": "tree", "open": list(opened), "filter": str(text), "start": int(start), "count": int(count)}:
-                return TreeShown(topics, [each for each in opened if isinstance(each, str)], text, start, count)
+                return TreeShown(topics, [each for each in opened if isinstance(each, str)], text, start, count, wake)
             case {"show": "topic", "topic": str(name)}:
-                return TopicShown(topics, name)
+                return TopicShown(topics, name, wake)
             case {"show": "latest", "filters": list(filters)} if all(isinstance(each, str) for each in filters):
-                return LatestShown(topics, filters)
+                return LatestShown(topics, filters, wake)
         raise WrongRequest(f"nothing can be shown for {str(request)[:200]}")
 
     def _answer(self, name: str, parameters: dict[str, Any]) -> Callable[[int], Coroutine[Any, Any, None]]:
@@ -202,3 +235,10 @@ class Page:
             await self._send({"id": number, **await self._ask(name, parameters)})
 
         return work
+
+
+async def _set_by(event: asyncio.Event, deadline_s: float) -> None:
+    """Wait until an event is set, or an instant on the loop's clock."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline_s):
+            await event.wait()

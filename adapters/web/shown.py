@@ -1,7 +1,7 @@
 """The live parts of a page.
 
-Each collects what changed since it was last sent, so that a slow page skips values, and counts them. All of them are pure:
-`on_topic` takes the topic of a message that has arrived, `update` returns what is to be sent, as JSON.
+Each watches the topics that it shows, and collects what changed since it was last sent, so that a slow page skips values, and
+counts them. All are pure: `on_topic` takes the topic of a message that has arrived, `update` returns what to send, as JSON.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,6 +19,11 @@ REFRESH_S = 2.0
 """Rates are sent at least this often while they are not zero."""
 STRUCTURE_S = 0.5
 """A tree that grows is sent again after this time."""
+LARGEST_PART = 1024 * 1024
+"""Characters of payloads after which the rest of the latest messages waits for the next turn."""
+
+Wake = Callable[[], None]
+"""Called when there is something to send."""
 
 
 class Shown(Protocol):
@@ -30,6 +35,10 @@ class Shown(Protocol):
 
     def update(self, now_s: float) -> dict[str, Any] | None:
         """Return what is to be sent now, None if nothing has changed. `now_s` is wall time, seconds since 1970."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching."""
         ...
 
 
@@ -44,9 +53,11 @@ class TreeShown:
         count: rows.
     """
 
-    def __init__(self, topics: LiveTopics, opened: Collection[str], text: str, start: int, count: int) -> None:
+    def __init__(
+        self, topics: LiveTopics, opened: Collection[str], text: str, start: int, count: int, wake: Wake = lambda: None
+    ) -> None:
         self._topics, self._opened, self._start = topics, frozenset(opened), max(0, min(start, MOST_TOPICS))
-        self._count = max(0, min(count, MOST_ROWS))
+        self._count, self._wake = max(0, min(count, MOST_ROWS)), wake
         self._matches = topic_filter(text) if text.strip() else None
         self._found: dict[Topic, None] = {}
         self._unchecked: set[Topic] = set()
@@ -57,15 +68,38 @@ class TreeShown:
         self._structure_s = self._refreshed_s = 0.0
         self._sent: tuple[Row, ...] = ()
         if self._matches is not None:
-            self._found = {topic: None for topic in topics if self._matches(topic)}
+            wanted = text.strip()
+            self._found = dict.fromkeys(topics.matching(wanted) if is_mqtt(wanted) else topics.containing(wanted))
+        # A text is searched for in every payload. The topics of an MQTT filter are found by their names, once.
+        self._heard = topics.growing if self._matches is None or is_mqtt(text) else topics.everything
+        self._heard[self] = None
+        self._hears_all = self._heard is topics.everything
 
     def on_topic(self, topic: Topic) -> None:
-        """Note a change."""
+        """Note a change of a topic, that is in sight, new, or to be searched."""
         if topic in self._visible:
+            if topic not in self._changed:
+                self._changed.add(topic)
+                self._wake()
             self._seen += 1
-            self._changed.add(topic)
-        if self._matches is not None and topic not in self._found:
+        elif self._matches is None:
+            self._wake()
+        elif topic not in self._found and topic not in self._unchecked:
             self._unchecked.add(topic)
+            self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._heard.pop(self, None)
+        self._see(frozenset())
+
+    def _see(self, visible: frozenset[Topic]) -> None:
+        if not self._hears_all:
+            for topic in self._visible - visible:
+                topic.unwatch(self)
+            for topic in visible - self._visible:
+                topic.watch(self)
+        self._visible = visible
 
     def update(self, now_s: float) -> dict[str, Any] | None:
         """Return the whole window if its rows are others now, or the rows that changed."""
@@ -96,7 +130,7 @@ class TreeShown:
         if window.rows == self._sent:
             return summary
         self._sent, self._refreshed_s = window.rows, now_s
-        self._visible = frozenset(row.node.topic for row in window.rows if row.node.topic is not None)
+        self._see(frozenset(row.node.topic for row in window.rows if row.node.topic is not None))
         return summary | {"rows": [_row(each, now_s) for each in window.rows]}
 
     def _found_count(self) -> int | None:
@@ -117,17 +151,34 @@ class TreeShown:
 class TopicShown:
     """One topic: its latest message as a whole."""
 
-    def __init__(self, topics: LiveTopics, name: str) -> None:
-        self._topics, self._name = topics, name
+    def __init__(self, topics: LiveTopics, name: str, wake: Wake = lambda: None) -> None:
+        self._topics, self._name, self._wake = topics, name, wake
+        self._topic = topics.get(name)
         self._sent = -1
-        self._skipped = 0
+        if self._topic is None:
+            topics.growing[self] = None
+        else:
+            self._topic.watch(self)
 
     def on_topic(self, topic: Topic) -> None:
-        """Nothing to note: `update` compares numbers."""
+        """Note a change, or that the topic is there now."""
+        if self._topic is None:
+            if topic.name != self._name:
+                return
+            self._topics.growing.pop(self, None)
+            self._topic = topic
+            topic.watch(self)
+        self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._topics.growing.pop(self, None)
+        if self._topic is not None:
+            self._topic.unwatch(self)
 
     def update(self, now_s: float) -> dict[str, Any] | None:
         """Return the message, if it is a new one."""
-        topic = self._topics.get(self._name)
+        topic = self._topic
         if topic is None or topic.message is None:
             changed = self._sent != 0
             self._sent = 0
@@ -135,58 +186,84 @@ class TopicShown:
         if topic.number == self._sent:
             return None
         self._sent = topic.number
-        return {"topic": self._name, "message": describe(topic.message, topic.at_s), "count": topic.count,
+        return {"topic": self._name, "message": describe(topic.message, topic.at_s, topic.size), "count": topic.count,
                 "rate": round(topic.rate(now_s), 3)}  # fmt: skip
 
 
 class LatestShown:
     """The latest messages of all topics that match some filters."""
 
-    def __init__(self, topics: LiveTopics, filters: Sequence[str]) -> None:
-        self._topics, self._filters = topics, tuple(filters)
-        self._known: dict[str, bool] = {}
-        self._changed: dict[Topic, None] = {topic: None for topic in topics if self._is_wanted(topic)}
+    def __init__(self, topics: LiveTopics, filters: Sequence[str], wake: Wake = lambda: None) -> None:
+        self._topics, self._filters, self._wake = topics, tuple(filters), wake
+        self._wanted = {topic for each in self._filters for topic in topics.matching(each)}
+        self._changed: dict[Topic, None] = dict.fromkeys(sorted(self._wanted, key=lambda each: each.number))
         self._begun = False
         self._seen = self._skipped = 0
+        for topic in self._wanted:
+            topic.watch(self)
+        topics.growing[self] = None
 
     def on_topic(self, topic: Topic) -> None:
-        """Note a change."""
-        if self._is_wanted(topic):
-            self._seen += 1
+        """Note a change, or a new topic."""
+        if topic not in self._wanted:
+            if not self._is_wanted(topic):
+                return
+            self._wanted.add(topic)
+            topic.watch(self)
+        self._seen += 1
+        if topic not in self._changed:
             self._changed[topic] = None
+            self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._topics.growing.pop(self, None)
+        for topic in self._wanted:
+            topic.unwatch(self)
 
     def _is_wanted(self, topic: Topic) -> bool:
-        known = self._known.get(topic.name)
-        if known is None:
-            known = self._known[topic.name] = any(matches(each, topic.name) for each in self._filters)
-        return known
+        return any(matches(each, topic.name) for each in self._filters)
 
     def update(self, now_s: float) -> dict[str, Any] | None:  # noqa: ARG002 - the same for all that is shown
-        """Return the latest messages of the topics that changed, the first time those of all."""
+        """Return the latest messages of the topics that changed, the first time those of all; large ones in several turns."""
         if self._begun and not self._changed:
             return None
-        self._skipped += max(0, self._seen - len(self._changed))
-        latest = [_latest(each) for each in self._changed]
+        latest: list[dict[str, Any]] = []
+        characters = 0
+        for topic in self._changed:
+            latest.append(_latest(topic))
+            characters += len(latest[-1]["payload"]) + len(topic.name)
+            if characters > LARGEST_PART:
+                break
+        self._skipped += max(0, self._seen - len(latest))
         content = {"latest": latest, "whole": not self._begun, "skipped": self._skipped}
         self._begun, self._seen = True, 0
-        self._changed.clear()
+        for _ in latest:
+            del self._changed[next(iter(self._changed))]
+        if self._changed:
+            self._wake()
         return content
+
+
+def is_mqtt(wanted: str) -> bool:
+    """Return whether the text of a filter is an MQTT filter: there is `+` or `#` in it."""
+    return "+" in wanted or "#" in wanted
 
 
 def topic_filter(wanted: str) -> Callable[[Topic], bool]:
     """Return a test for topics: an MQTT filter if there is `+` or `#` in it, else a text in topic or payload, in any case."""
     wanted = wanted.strip()
-    if "+" in wanted or "#" in wanted:
+    if is_mqtt(wanted):
         return lambda topic: matches(wanted, topic.name)
     name, payload = wanted.lower(), wanted.encode().lower()
-    return lambda topic: name in topic.lowered or (topic.message is not None and payload in topic.message.payload.lower())
+    return lambda topic: topic.contains(name, payload)
 
 
-def describe(message: Message, at_s: float) -> dict[str, Any]:
-    """Return all of a message as JSON: payload, properties, and when it arrived (seconds since 1970)."""
+def describe(message: Message, at_s: float, size: int) -> dict[str, Any]:
+    """Return all of a message as JSON: payload, the size of the whole one, properties, and when it arrived (s since 1970)."""
     return {
         "payload": text(message, LONGEST_PAYLOAD),
-        "bytes": len(message.payload),
+        "bytes": size,
         "binary": _decoded(message.payload) is None,
         "at": at_s,
         "plant_at": plant_at(message),

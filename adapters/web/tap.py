@@ -4,11 +4,12 @@ It subscribes at QoS 0: a page shows what is new, the recording has everything. 
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 
 from adapters.client.errors import ClientError
-from adapters.web.live import LiveTopics, Topic
+from adapters.web.live import LiveTopics
 from broker.contract.roles import answer_filters
 from broker.errors import Rejected
 from broker.log import Log
@@ -25,12 +26,18 @@ LINGER_S = 60.0
 
 CONNECTING_S = 1.0
 
+FREEZE_FROM, FREEZE_GROWTH = 5_000, 1.25
+"""Topics from which the garbage collector no longer visits what is kept, and the growth after which it skips the rest too.
+Visiting 100,000 topics stops everything for a tenth of a second."""
+
 Recall = Callable[[], Awaitable[list[tuple[Message, float]]]]
-Listener = Callable[[Topic], None]
+Wake = Callable[[], None]
+LARGEST_PROPERTIES = 16 * 1024
+"""Bytes of a message's properties; those of one with more are not kept."""
 
 
 class Tap(ConnectionListener):
-    """The latest message of every topic, while there is a listener or was one a minute ago.
+    """The latest message of every topic, while a page is open or was a minute ago.
 
     Attributes:
         topics: what has arrived since the connection was made.
@@ -42,17 +49,18 @@ class Tap(ConnectionListener):
     def __init__(self, address: Address, name: str, recall: Recall | None = None) -> None:
         self._address, self._name = address, name
         self.recall = recall
-        self._listeners: set[Listener] = set()
+        self._pages: set[Wake] = set()
         self._task: asyncio.Task[None] | None = None
         self._recalling: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._hidden = tuple(each.removesuffix("#") for each in answer_filters())
         self.topics = LiveTopics()
+        self._freeze_at = FREEZE_FROM
         self.up, self.down_s = False, 0.0
 
-    def add(self, listener: Listener) -> None:
-        """Call `listener` with the topic of each message from now on."""
-        self._listeners.add(listener)
+    def add(self, page: Wake) -> None:
+        """Stay connected for a page, and call it whenever the connection is lost or back."""
+        self._pages.add(page)
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
@@ -61,10 +69,15 @@ class Tap(ConnectionListener):
             self._task = asyncio.create_task(self._connection().run(), name="tap")
             self._recalling = asyncio.create_task(self._recall(self.topics), name="recall")
 
-    def remove(self, listener: Listener) -> None:
-        """Stop calling `listener`."""
-        self._listeners.discard(listener)
-        if not self._listeners and self._task is not None and self._ending is None:
+    def wake(self) -> None:
+        """Call all pages: something is lost or back."""
+        for each in self._pages:
+            each()
+
+    def remove(self, page: Wake) -> None:
+        """Forget a page."""
+        self._pages.discard(page)
+        if not self._pages and self._task is not None and self._ending is None:
             self._ending = asyncio.get_running_loop().call_later(LINGER_S, self.stop)
 
     async def _recall(self, topics: LiveTopics) -> None:
@@ -90,14 +103,19 @@ class Tap(ConnectionListener):
             self._task.cancel()
             self._recalling.cancel()
         self._task, self.up = None, False
+        self.topics, self._freeze_at = LiveTopics(), FREEZE_FROM
+        gc.unfreeze()
 
     def on_up(self) -> None:
         """Note the connection."""
         self.up = True
+        self.wake()
 
     def on_down(self) -> None:
         """Note its loss."""
-        self.up, self.down_s = False, asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.up, self.down_s = False, loop.time()
+        loop.call_later(CONNECTING_S + 0.01, self.wake)
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Keep the latest messages."""
@@ -106,15 +124,18 @@ class Tap(ConnectionListener):
             if delivery.topic.startswith(self._hidden):
                 continue
             try:
-                topic = self.topics.take(read_message(delivery), now_s)
+                message = read_message(delivery)
             except Rejected as error:
                 log.debug(
                     "message-not-shown", "a message on %(topic)s cannot be shown: %(error)s", topic=delivery.topic, error=error
                 )
                 continue
-            if topic is not None:
-                for listener in self._listeners:
-                    listener(topic)
+            if len(delivery.properties) > LARGEST_PROPERTIES:
+                message = Message(topic=message.topic, payload=message.payload, qos=message.qos, retain=message.retain)
+            self.topics.take(message, now_s)
+        if len(self.topics) >= self._freeze_at:
+            self._freeze_at = int(FREEZE_GROWTH * len(self.topics))
+            gc.freeze()
 
     def _connection(self) -> Connection:
         everything = Subscription(filter="#", qos=0, retain_as_published=True)

@@ -18,11 +18,12 @@ import duckdb
 import psutil
 
 from adapters.launcher.preflight import find_browser
-from adapters.web.live import LiveTopics
 from adapters.web.questions import series
 from adapters.web.shown import TreeShown
+from adapters.web.tap import Tap
 from broker.contract.storage import questions
-from broker.message import Message
+from broker.mqtt.options import Address
+from broker.mqtt.packets import Delivery
 from broker.runtime.settings import ROOT
 from tests import real_broker
 from tests.bench.figures import progress
@@ -57,13 +58,14 @@ def name(number: int) -> str:
 
 def measure_server() -> None:
     """Print the server's times for a message, a window and a filter."""
-    messages = [Message(topic=name(number), payload=b'{"value":%d}' % number) for number in range(TOPICS)]
-    topics = LiveTopics()
-    for message in messages:
-        topics.take(message, 1.0)
+    tap = Tap(Address(host="127.0.0.1", port=1), "bench")
+    deliveries = [Delivery(name(number), b'{"value":%d}' % number, 0, False, False, 0, b"") for number in range(TOPICS)]
+    for delivery in deliveries:
+        tap.on_deliveries([delivery])
+    topics = tap.topics
     began_s = time.process_time()
-    for message in messages:
-        topics.take(message, 2.0)
+    for delivery in deliveries:
+        tap.on_deliveries([delivery])
     print(f"{TOPICS:,} topics")
     print(f"  a message: {(time.process_time() - began_s) / TOPICS * 1e6:.2f} µs of processor time")
     opened = {f"plant-{number}" for number in range(100)} | {f"plant-{number}/line-{number % 10}" for number in range(100)}

@@ -48,6 +48,7 @@ class App extends Element {
   /** @returns {string[]} */
   interruptions() {
     if (connection.open) return connection.interruptions;
+    if (connection.refusal) return [connection.refusal];
     return Date.now() - (this.since ?? 0) < 1500 ? [] : ["The web server cannot be reached. Trying again."];
   }
 

@@ -1,12 +1,20 @@
 /**
- * The websocket to the server. It reconnects by itself, and then shows again what was shown.
+ * The websocket to the server. It reconnects by itself, and then shows again what was shown. A page that is not looked at shows
+ * nothing: the server sends it no more than signs of life.
  * @typedef {{id: number, error?: string, [name: string]: any}} Content
  */
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 2000;
-/** The server sends something at least this often: without it, the connection is dead although it is open. */
-const SILENCE_MS = 2500;
+/** The server sends something twice a second: without it, the connection is dead although it is open. */
+const SILENCE_MS = 1500;
+const CHECK_MS = 200;
+/** What the server sent while the page itself stood still is read first: it has so long. */
+const GRACE_MS = 500;
+/** A page that is hidden for so long shows nothing until it is looked at again. */
+const HIDDEN_MS = 5000;
+/** Code with which the server closes a page that it cannot serve now. */
+const TRY_AGAIN_LATER = 1013;
 
 class Connection extends EventTarget {
   constructor() {
@@ -20,36 +28,77 @@ class Connection extends EventTarget {
     this.pause = FIRST_PAUSE_MS;
     /** @type {WebSocket | null} */
     this.socket = null;
-    this.heard = 0;
+    this.heard = this.checked = Date.now();
     /** What keeps the page from being complete, in sentences. @type {string[]} */
     this.interruptions = [];
+    /** Why the server does not serve this page. @type {string | null} */
+    this.refusal = null;
+    this.resting = false;
+    document.addEventListener("visibilitychange", () => this.look());
+    addEventListener("online", () => this.hurry());
   }
 
   connect() {
+    clearTimeout(this.again);
     const socket = (this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`));
     this.heard = Date.now();
-    socket.onopen = () => {
-      if (this.socket !== socket) return;
-      this.open = true;
-      this.pause = FIRST_PAUSE_MS;
-      this.heard = Date.now();
-      for (const [id, { request }] of this.shown) this.send({ id, ...request });
-      for (const [id, { request }] of this.asked) this.send({ id, ...request });
-      this.dispatchEvent(new Event("change"));
-    };
     socket.onmessage = (event) => {
       if (this.socket !== socket) return;
       this.heard = Date.now();
+      if (!this.open) this.begin();
       this.take(JSON.parse(event.data));
     };
-    socket.onclose = () => this.lose(socket);
-    if (!this.watchdog) this.watchdog = setInterval(() => this.check(), 500);
+    socket.onclose = (event) => {
+      if (event.code === TRY_AGAIN_LATER) this.refusal = event.reason;
+      this.lose(socket);
+    };
+    if (!this.watchdog) this.watchdog = setInterval(() => this.check(), CHECK_MS);
+  }
+
+  /** Begin, with the first message: a server that only accepts a connection is not there yet. */
+  begin() {
+    this.open = true;
+    this.refusal = null;
+    this.pause = FIRST_PAUSE_MS;
+    this.showAll();
+    for (const [id, { request }] of this.asked) this.send({ id, ...request });
+    this.dispatchEvent(new Event("change"));
+  }
+
+  showAll() {
+    if (!this.resting) for (const [id, { request }] of this.shown) this.send({ id, ...request });
+  }
+
+  /** Show nothing while the page is hidden, and all of it when it is looked at. */
+  look() {
+    clearTimeout(this.hiding);
+    if (document.hidden) {
+      this.hiding = setTimeout(() => {
+        this.resting = true;
+        for (const id of this.shown.keys()) this.send({ id, hide: true });
+      }, HIDDEN_MS);
+      return;
+    }
+    const rested = this.resting;
+    this.resting = false;
+    this.hurry();
+    if (rested && this.open) this.showAll();
+  }
+
+  /** Connect now, if the next attempt is only waited for. */
+  hurry() {
+    if (this.socket || !this.watchdog) return;
+    this.pause = FIRST_PAUSE_MS;
+    this.connect();
   }
 
   /** Give up a connection that is silent for too long, as after the machine slept: closing it may take a minute. */
   check() {
-    const socket = this.socket;
-    if (!socket || Date.now() - this.heard <= SILENCE_MS) return;
+    const socket = this.socket, now = Date.now();
+    const stoodStill = now - this.checked > 3 * CHECK_MS;
+    this.checked = now;
+    if (stoodStill) this.heard = Math.max(this.heard, now - SILENCE_MS + GRACE_MS);
+    if (!socket || now - this.heard <= SILENCE_MS) return;
     this.lose(socket);
     socket.close();
   }
@@ -58,11 +107,9 @@ class Connection extends EventTarget {
   lose(socket) {
     if (this.socket !== socket) return;
     this.socket = null;
-    if (this.open) {
-      this.open = false;
-      this.dispatchEvent(new Event("change"));
-    }
-    setTimeout(() => this.connect(), this.pause);
+    this.open = false;
+    this.dispatchEvent(new Event("change"));
+    this.again = setTimeout(() => this.connect(), this.refusal ? LONGEST_PAUSE_MS : this.pause);
     this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
   }
 
@@ -99,11 +146,11 @@ class Connection extends EventTarget {
   show(request, take) {
     const id = this.next++;
     this.shown.set(id, { request, take });
-    this.send({ id, ...request });
+    if (!this.resting) this.send({ id, ...request });
     return {
       change: (changed) => {
         this.shown.set(id, { request: changed, take });
-        this.send({ id, ...changed });
+        if (!this.resting) this.send({ id, ...changed });
       },
       hide: () => {
         this.shown.delete(id);

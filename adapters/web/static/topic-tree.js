@@ -31,12 +31,9 @@ class TopicTree extends Element {
     if (text === this._filter) return;
     this._filter = text;
     this.cursor = 0;
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => {
-      const box = this.querySelector(".tree");
-      if (box) box.scrollTop = 0;
-      this.ask();
-    }, 30);
+    const box = this.querySelector(".tree");
+    if (box) box.scrollTop = 0;
+    this.ask();
   }
 
   set chosen(topic) {

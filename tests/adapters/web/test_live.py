@@ -1,12 +1,16 @@
 """The tree of the latest messages: its rows are those of a plain walk, whatever is open."""
 
+import tracemalloc
 from collections.abc import Collection
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.web.live import RATE_S, LiveTopics, Node
+from adapters.web import live
+from adapters.web.live import RATE_S, LiveTopics, Node, Topic
 from broker.message import Message
+from broker.mqtt.topics import matches
 
 LEVELS = st.sampled_from(["", "a", "b", "room-1", "room-2", "room-10"])
 TOPICS = st.lists(st.lists(LEVELS, min_size=1, max_size=4).map("/".join), min_size=1, max_size=40)
@@ -83,3 +87,68 @@ def test_rate_is_an_average_that_decays() -> None:
     assert topic is not None
     assert 1.8 < topic.rate(99.5) < 2.2
     assert topic.rate(99.5 + 10 * RATE_S) < 0.001
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["", "a", "b", "$c"]), min_size=1, max_size=4).map("/".join), min_size=1, max_size=30),
+    st.lists(st.sampled_from(["", "a", "b", "$c", "+"]), min_size=0, max_size=3),
+    st.sampled_from(["", "a", "+", "#"]),
+)
+def test_a_filter_selects_what_a_broker_would(names: list[str], levels: list[str], last: str) -> None:
+    topics, wanted = tree(*names), "/".join([*levels, last])
+    found = [topic.name for topic in topics.matching(wanted)]
+    assert sorted(found) == sorted(name for name in set(names) if matches(wanted, name))
+
+
+class Watcher:
+    """Notes what it is called with."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_topic(self, topic: Topic) -> None:
+        self.heard.append(topic.name)
+
+
+def test_a_watcher_hears_of_its_topic_only() -> None:
+    topics, watcher = tree("a", "b"), Watcher()
+    topic = topics.get("a")
+    assert topic is not None
+    topic.watch(watcher)
+    topics.growing[watcher] = None
+    for name in ("a", "b", "c", "c"):
+        topics.take(Message(topic=name, payload=b""), 0.0)
+    topic.unwatch(watcher)
+    topics.take(Message(topic="a", payload=b""), 0.0)
+    assert watcher.heard == ["a", "c"]
+
+
+HOSTILE = {
+    "many topics": lambda i: (f"t/{i}", 10),
+    "long topics": lambda i: (f"{i}/" + "x" * 5_000, 0),
+    "deep topics": lambda i: (f"{i}/" + "/".join("abcdefgh" * 20), 0),
+    "large payloads": lambda i: (f"p/{i}", 40_000),
+    "payloads that grow": lambda i: (f"p/{i % 100}", i * 50),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_memory_is_bounded_whatever_is_published(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(live, "MOST_BYTES", 3_000_000)
+    tracemalloc.start()
+    topics = LiveTopics()
+    for number in range(4_000):
+        name, size = HOSTILE[kind](number)
+        topics.take(Message(topic=name, payload=b"x" * size), 0.0)
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 1_000_000 < topics.bytes <= 3_000_000
+    assert used < 3_500_000
+
+
+def test_a_payload_is_cut_and_its_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LONGEST_KEPT", 10)
+    topic = LiveTopics().take(Message(topic="a", payload=b"x" * 20), 0.0)
+    assert topic is not None
+    assert topic.message is not None
+    assert (topic.message.payload, topic.size) == (b"x" * 10, 20)

@@ -11,6 +11,7 @@ from adapters.web import page
 from adapters.web.live import LiveTopics
 from adapters.web.page import Page
 from adapters.web.tap import Tap
+from broker.message import Message
 from broker.mqtt.options import Address
 
 
@@ -30,6 +31,9 @@ class Socket:
         await self.reading.wait()
         self.sent.append(orjson.loads(text))
 
+    async def close(self, code: int, reason: str) -> None:
+        self.closed = code, reason
+
     def of(self, number: int) -> list[dict[str, Any]]:
         return [each for each in self.sent if each["id"] == number]
 
@@ -40,8 +44,8 @@ class OpenTap(Tap):
     def __init__(self) -> None:
         super().__init__(Address(host="127.0.0.1", port=1), "tap")
 
-    def add(self, listener: Any) -> None:
-        self._listeners.add(listener)
+    def add(self, page: Any) -> None:
+        self._pages.add(page)
 
 
 class World:
@@ -49,7 +53,12 @@ class World:
 
     def __init__(self) -> None:
         self.socket, self.asked, self.cancelled = Socket(), 0, 0
-        self.page = Page(self.socket, OpenTap(), self._ask, self._past, list)  # type: ignore[arg-type]
+        self.tap, self.looks = OpenTap(), 0
+        self.page = Page(self.socket, self.tap, self._ask, self._past, self._interruptions)  # type: ignore[arg-type]
+
+    def _interruptions(self) -> list[str]:
+        self.looks += 1
+        return []
 
     async def _ask(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self.asked += 1
@@ -77,6 +86,7 @@ def run(act: Callable[[World], Coroutine[Any, Any, None]]) -> World:
     async def main() -> World:
         world = World()
         running = asyncio.create_task(world.page.run())
+        await asyncio.sleep(0)
         await act(world)
         assert not running.done()
         running.cancel()
@@ -141,3 +151,40 @@ def test_a_page_that_takes_nothing_piles_no_answers_up() -> None:
         await world.send(*({"id": number, "ask": "rows"} for number in range(1, 1001)))
 
     assert run(act).asked == page.MOST_ASKED
+
+
+def test_a_page_of_which_nothing_changes_hardly_wakes() -> None:
+    async def act(world: World) -> None:
+        tree = {"show": "tree", "open": [], "filter": "a/#", "start": 0, "count": 60}
+        await world.send({"id": 1, **tree}, {"id": 2, "show": "latest", "filters": ["a/+"]})
+        for _ in range(1000):
+            world.tap.topics.take(Message(topic="b", payload=b"1"), 0.0)
+            await asyncio.sleep(0.001)
+
+    assert run(act).looks <= 6
+
+
+def test_changes_come_ten_times_a_second_at_most() -> None:
+    async def act(world: World) -> None:
+        await world.send({"id": 2, "show": "latest", "filters": ["a"]})
+        for number in range(500):
+            world.tap.topics.take(Message(topic="a", payload=b"%d" % number), 0.0)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.15)
+
+    sent = run(act).socket.of(2)
+    assert 4 <= len(sent) <= 9
+    assert sent[-1]["latest"][0]["payload"] == "499"
+
+
+def test_a_closed_page_says_why_and_watches_nothing() -> None:
+    async def main() -> World:
+        world = World()
+        running = asyncio.create_task(world.page.run())
+        await world.send({"id": 1, "show": "latest", "filters": ["a"]})
+        world.page.close("enough")
+        await asyncio.wait_for(running, 5)
+        return world
+
+    world = asyncio.run(main())
+    assert (world.socket.closed, world.tap.topics.growing) == ((page.TRY_AGAIN_LATER, "enough"), {})

@@ -4,24 +4,26 @@ from typing import Any
 
 import pytest
 
+from adapters.web import shown
 from adapters.web.live import LiveTopics, Topic
 from adapters.web.shown import STRUCTURE_S, LatestShown, Shown, TopicShown, TreeShown, describe, text, topic_filter
 from broker.message import Message
 
 
 class World:
-    """Topics, and one part of a page that hears of every message."""
+    """Topics, and one part of a page, with how often it asked to be sent."""
 
     def __init__(self, *names: str) -> None:
-        self.topics, self.now_s = LiveTopics(), 1000.0
+        self.topics, self.now_s, self.woken = LiveTopics(), 1000.0, 0
         self.shown: Shown | None = None
         for name in names:
             self.publish(name, "1")
 
     def publish(self, topic: str, payload: str) -> None:
-        taken = self.topics.take(Message(topic=topic, payload=payload.encode()), self.now_s)
-        if self.shown is not None and taken is not None:
-            self.shown.on_topic(taken)
+        self.topics.take(Message(topic=topic, payload=payload.encode()), self.now_s)
+
+    def wake(self) -> None:
+        self.woken += 1
 
     def update(self, after_s: float = 0.1) -> dict[str, Any] | None:
         self.now_s += after_s
@@ -90,7 +92,7 @@ def test_a_filter_finds_topics_that_come_later() -> None:
 )
 def test_a_filter_is_mqtt_or_a_text_in_any_case(wanted: str, finds: bool) -> None:
     topic = Topic("heating/room-1/state")
-    topic.take(Message(topic=topic.name, payload=b'{"setpoint":22.0}'), 1, 0.0)
+    topic.take(Message(topic=topic.name, payload=b'{"setpoint":22.0}'), 17, 1, 0.0)
     assert topic_filter(wanted)(topic) is finds
 
 
@@ -127,5 +129,55 @@ def test_latest_sends_all_and_then_changes() -> None:
 def test_what_is_no_text_is_shown_in_hexadecimal() -> None:
     message = Message(topic="a", payload=b"\xff\x00")
     assert text(message, 100) == "ff 00"
-    assert describe(message, 1.0)["binary"] is True
+    assert describe(message, 1.0, 2)["binary"] is True
     assert text(Message(topic="a", payload="é".encode() * 100), 3) == "ééé"
+
+
+def test_a_part_wakes_for_what_it_shows_and_once_a_turn() -> None:
+    world = World("a", "b", "c")
+    world.shown = LatestShown(world.topics, ["a"], world.wake)
+    world.update()
+    for name in "bcbcaaa":
+        world.publish(name, "2")
+    assert world.woken == 1
+    world.update()
+    world.shown.close()
+    world.publish("a", "3")
+    assert world.woken == 1
+
+
+def test_a_searched_payload_wakes_and_is_counted_once() -> None:
+    world = World("a", "b")
+    world.shown = TreeShown(world.topics, [], "needle", 0, 10, world.wake)
+    world.update()
+    world.publish("b", "a needle")
+    world.update(STRUCTURE_S)
+    for number in range(3):
+        world.publish("b", f"needle {number}")
+    assert world.woken == 2
+    sent = world.update()
+    assert sent is not None
+    assert (sent["values"]["0"]["value"], sent["skipped"]) == ("needle 2", 2)
+
+
+def test_large_latest_messages_are_sent_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shown, "LARGEST_PART", 100)
+    world = World()
+    for number in range(6):
+        world.publish(f"a/{number}", "x" * 60)
+    world.shown = LatestShown(world.topics, ["a/+"], world.wake)
+    parts = [world.update() for _ in range(3)]
+    assert [len(each["latest"]) for each in parts if each] == [2, 2, 2]
+    assert [each["whole"] for each in parts if each] == [True, False, False]
+    assert (world.woken, world.update()) == (2, None)
+
+
+def test_a_topic_that_is_not_there_yet_is_waited_for() -> None:
+    world = World("a")
+    world.shown = TopicShown(world.topics, "b", world.wake)
+    world.update()
+    world.publish("a", "2")
+    world.publish("b", "3")
+    sent = world.update()
+    assert sent is not None
+    assert (world.woken, sent["message"]["payload"]) == (1, "3")

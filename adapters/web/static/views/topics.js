@@ -72,6 +72,8 @@ class TopicsView extends Element {
   /** @param {string} text */
   search(text) {
     this.filter = text;
+    const tree = /** @type {any} */ (this.querySelector("topic-tree"));
+    if (tree) tree.filter = text;
     this.keep();
     this.update();
   }
