@@ -24,6 +24,8 @@ from broker.contract.heating.topics import STATE as ROOM_STATE
 from broker.contract.heating.topics import VALVE_LEVEL
 from broker.contract.storage.topics import QueryRequest
 from broker.errors import BrokerUnavailable, Rejected
+from broker.launch.accounts import AccountError
+from broker.launch.declared import reload_broker, write_declared
 from broker.log import Log
 from broker.message import Message, Publication
 from broker.mqtt.options import Subscription
@@ -34,10 +36,11 @@ from broker.runtime.settings import Settings
 log = Log(__name__)
 
 LOOK_EVERY_S = 0.4
-PATIENCE_S = 60.0
-"""Wall seconds to wait for the recorder at a start, before what may have been published already is published again."""
-QUERY_TIMEOUT_S = 10.0
-RETRY_S = 0.3
+PATIENCE_S, SHORT_PATIENCE_S = 60.0, 2.0
+"""Wall seconds to wait for the recorder at a start, before what may have been published already is published again; where there
+has never been one, the shorter time."""
+QUERY_TIMEOUT_S = 5.0
+RETRY_S = 0.2
 
 
 class Devices:
@@ -153,8 +156,21 @@ class Devices:
         gone = [each for each in self._subscribed if each not in wanted]
         self._subscribed = wanted
         self._keep()
+        self._grant()
         if new or gone:
             await self._bus.subscribe(new, gone)
+
+    def _grant(self) -> None:
+        """Let the broker allow what is declared, and no more."""
+        declared = self._catalog.declared.values()
+        publishes = [topic for each in declared for topic in each.publishes]
+        reads = [each.source for each in declared if each.source is not None]
+        try:
+            if write_declared(self._settings.data_dir, publishes, reads):
+                reload_broker(self._settings.data_dir)
+                log.info("access-changed", "the broker reads its access rules again")
+        except (OSError, AccountError) as error:
+            log.error("access-unchanged", "the broker's access rules cannot be changed: %(error)s", error=error)
 
     def _keep(self) -> None:
         try:
@@ -170,6 +186,10 @@ class Devices:
         ends_s = loop.time() + PATIENCE_S
         async with asking(self._settings.broker_address("devices"), self._clock) as visit:
             while loop.time() < ends_s:
+                if not await visit.until_online(SHORT_PATIENCE_S):
+                    if visit.recorder is None:
+                        break
+                    continue
                 try:
                     rows = await visit.query(published_query(earlier), QUERY_TIMEOUT_S) if earlier else []
                     newest = await visit.query(QueryRequest(sql=NEWEST_SQL), QUERY_TIMEOUT_S)
@@ -183,8 +203,7 @@ class Devices:
                 return
         log.warning(
             "recorder-absent",
-            "no recorder has answered within %(patience_s).0f s, so a message may count twice",
-            patience_s=PATIENCE_S,
+            "no recorder has answered, so what was on its way at a kill may count twice",
         )
         self._found = Found(self._boot, asked=True)
 

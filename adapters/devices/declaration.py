@@ -1,5 +1,6 @@
 """Declaration of the component that joins declared devices."""
 
+from broker.contract.components.topics import STATE as PRESENCE
 from broker.contract.devices.topics import STATE
 from broker.contract.heating import topics as heating
 from broker.contract.storage import topics as storage
@@ -7,6 +8,7 @@ from broker.runtime.declaration import Declaration, Variable
 
 NAME = "devices"
 ANSWER_TOPIC = storage.ANSWER.template.topic(client=NAME)
+RECORDER_TOPIC = PRESENCE.template.topic(component="recorder")
 
 FOLDER = Variable(
     name="SCAUP_DEVICES",
@@ -22,7 +24,13 @@ DECLARATION = Declaration(
     name=NAME,
     summary="devices that speak other topics, joined by declarations",
     publishes=(STATE, storage.QUERY, storage.CANCEL),
-    reads=(ANSWER_TOPIC, heating.VALVE_LEVEL.template.filter, heating.STATE.template.filter, STATE.template.filter),
+    reads=(
+        ANSWER_TOPIC,
+        RECORDER_TOPIC,
+        heating.VALVE_LEVEL.template.filter,
+        heating.STATE.template.filter,
+        STATE.template.filter,
+    ),
     session_s=SESSION_S,
     wall_tick_s=1.0,
     variables=(FOLDER,),

@@ -256,6 +256,7 @@ class _Table:
             validate_filter(source)
         except InvalidTopic as error:
             self._fail(("from",), str(error))
+        self._check_topic(("from",), source)
         if source.startswith("$"):
             self._fail(("from",), "topics that begin with $ are the broker's own")
         if (own := _of_contract(source)) is not None:
@@ -270,6 +271,7 @@ class _Table:
             validate_topic(to)
         except InvalidTopic as error:
             self._fail(("to",), str(error))
+        self._check_topic(("to",), to)
         if to.startswith("$"):
             self._fail(("to",), "topics that begin with $ are the broker's own")
         if (own := _of_contract(to)) is not None:
@@ -281,6 +283,11 @@ class _Table:
             return read_send(self._needed("send"), self._kind)
         except SendError as error:
             self._fail(("send", *error.keys), error.reason)
+
+    def _check_topic(self, keys: tuple[str, ...], text: str) -> None:
+        """Refuse what the broker's access file cannot hold."""
+        if text != text.strip() or not text.isprintable():
+            self._fail(keys, "must have no blanks around it, and printable characters only")
 
     def _identity(self) -> str:
         key = {"sensor": "room", "setpoint": "room", "valve": "room", "meter": "ship"}.get(self._kind, self._kind)
@@ -297,8 +304,9 @@ class _Table:
             TEMPERATURE.template.topic(room=text)
         except InvalidTopic:
             self._fail((key,), f"{text!r} cannot be a level of a topic: not empty, without / + # and control characters")
-        if self._kind == "meter" and (text != text.strip() or len(text) > LONGEST_SHIP or text == "answer"):
-            self._fail((key,), f"must have no blanks around it, {LONGEST_SHIP} characters at most, and not be `answer`")
+        self._check_topic((key,), text)
+        if self._kind == "meter" and (len(text) > LONGEST_SHIP or text == "answer"):
+            self._fail((key,), f"must have {LONGEST_SHIP} characters at most, and not be `answer`")
         return text
 
     def _falls(self) -> str | None:

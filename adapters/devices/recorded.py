@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adapters.client.aio_recorder import RecorderClient, Rows
-from adapters.devices.declaration import ANSWER_TOPIC, NAME
+from adapters.devices.declaration import ANSWER_TOPIC, NAME, RECORDER_TOPIC
+from broker.contract.components.topics import STATE, Presence
 from broker.contract.storage.topics import QueryRequest
 from broker.errors import BrokerUnavailable
 from broker.message import Publication, read_message
@@ -23,18 +24,32 @@ class Asking(ConnectionListener):
     def __init__(self, address: Address, clock: PlantClock) -> None:
         self._publisher, self._clock = Publisher(NAME, clock), clock
         self._recorder = RecorderClient(NAME)
-        self._up = asyncio.Event()
-        options = Options(client_id=f"{NAME}-asks", secret=random_secret(), subscriptions=(Subscription(filter=ANSWER_TOPIC),))
+        self._changed = asyncio.Event()
+        self.recorder: Presence | None = None
+        """Whether the recorder is online, None where there has never been one."""
+        subscriptions = (Subscription(filter=ANSWER_TOPIC), Subscription(filter=RECORDER_TOPIC))
+        options = Options(client_id=f"{NAME}-asks", secret=random_secret(), subscriptions=subscriptions)
         self.connection = Connection(address, options, self)
 
-    def on_up(self) -> None:
-        """Note that answers can arrive."""
-        self._up.set()
-
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """Take messages of an answer."""
-        for each in deliveries:
-            self._recorder.take(read_message(each))
+        """Take messages of an answer, and the recorder's presence."""
+        for each in map(read_message, deliveries):
+            if each.topic == RECORDER_TOPIC:
+                self.recorder = STATE.decode(each).state if each.payload else None
+                self._changed.set()
+            else:
+                self._recorder.take(each)
+
+    async def until_online(self, timeout_s: float) -> bool:
+        """Wait until the recorder is online; return whether it is in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.recorder is not Presence.ONLINE:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def query(self, request: QueryRequest, timeout_s: float) -> Rows:
         """Return the rows of a query.
@@ -42,8 +57,6 @@ class Asking(ConnectionListener):
         Raises:
             ClientError: the recorder has not answered in time, or reports an error.
         """
-        async with asyncio.timeout(timeout_s):
-            await self._up.wait()
         return await self._recorder.query(self, request, timeout_s)
 
     def publish(self, publication: Publication) -> None:

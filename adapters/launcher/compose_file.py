@@ -85,7 +85,22 @@ services:
     cap_drop: [ALL]
     security_opt: ["no-new-privileges:true"]
     working_dir: /data
-    command: [mosquitto, -c, broker/mosquitto.conf]
+    # The component for declared devices, in another container, asks for a reload with a file (broker/launch/declared.py).
+    command:
+      - sh
+      - -c
+      - |
+        rm -f broker/reload
+        mosquitto -c broker/mosquitto.conf &
+        pid=$$!
+        trap "kill -TERM $$pid" TERM INT
+        trap "kill -HUP $$pid" HUP
+        while kill -0 $$pid 2>/dev/null; do
+          if rm broker/reload 2>/dev/null; then kill -HUP $$pid; fi
+          sleep 0.5 &
+          wait $$!
+        done
+        wait $$pid
     restart: unless-stopped
     stop_grace_period: 30s
     logging: *logging

@@ -43,12 +43,13 @@ def rights(role: Role, name: str, topics: tuple[str, ...] = (), further: Iterabl
     Args:
         role: its role.
         name: the account, for a device also the name of its room, machine and ship.
-        topics: filters that a device may publish to in place of its own, or to which a viewer is confined.
+        topics: filters that a device may publish to in place of its own, or to which a viewer is confined. Those that no system
+            uses a device may read, too: commands for it are there.
         further: filters beside those of the contract, on which devices publish.
     """
     if role is Role.DEVICE:
         publishes, receives = device_topics(name)
-        return Rights(topics or publishes, receives)
+        return Rights(topics or publishes, (*receives, *filter(is_further, topics)))
     if role is Role.VIEWER:
         return Rights((), topics or ("#", STATISTICS), answer_filters())
     publishes = tuple(each.template.filter for each in operator_streams())

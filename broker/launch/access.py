@@ -23,6 +23,10 @@ from broker.runtime.declaration import Declaration
 DEVICE = "device"
 """Account that devices share where anonymous access is off."""
 
+DECLARED = "devices"
+"""The component that joins declared devices: what it may do besides follows from the declarations (`declared.py`)."""
+
+_MARK = "# what the declarations of devices name\n"
 _HEADER = "# Made by Scaup from the components' declarations, the roles and the accounts: changes here are lost.\n"
 
 
@@ -62,6 +66,25 @@ def access_file(
             own = (pattern.replace("%u", each.name) for pattern in answer_patterns())
             blocks.append(_block(certificates[each.name], replace(allowed, reads=(*allowed.reads, *own))))
     return "\n".join([*blocks, "".join(f"pattern read {each}\n" for each in answer_patterns())])
+
+
+def with_declared(text: str, publishes: Iterable[str], reads: Iterable[str]) -> str:
+    """Return the text of an access file with other rights of declared devices.
+
+    Args:
+        text: of an access file.
+        publishes: topics that the declarations publish.
+        reads: filters that they read.
+    """
+    head = f"user {DECLARED}\n"
+    before, found, rest = text.partition(head)
+    if not found:
+        return text
+    block, _, after = rest.partition("\n\n")
+    own = block.partition(_MARK)[0].rstrip("\n")
+    lines = [f"topic {kind} {each}\n" for kind, filters in (("read", reads), ("write", publishes)) for each in filters]
+    added = "\n" + _MARK + "".join(lines).rstrip("\n") if lines else ""
+    return f"{before}{head}{own}{added}\n\n{after}"
 
 
 def further_filters(accounts: Iterable[Account]) -> tuple[str, ...]:

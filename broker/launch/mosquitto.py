@@ -18,10 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import BusError
-from broker.launch.access import DEVICE, access_file
+from broker.launch.access import DEVICE, access_file, with_declared
 from broker.launch.accounts import locked, read_accounts
 from broker.launch.configuration import Placement, render
 from broker.launch.credentials import create_passwords, write_password_file, write_private
+from broker.launch.declared import ACCESS, read_declared
 from broker.launch.tls import certificate_files, certificate_users, has_authority, is_set_up, reach
 from broker.runtime.client_id import keep_secrets
 from broker.runtime.declaration import Declaration
@@ -124,10 +125,10 @@ def write_logins(data_dir: Path, declarations: Mapping[str, Declaration]) -> boo
     generated = {name: read_password(data_dir, name) for name in (*declarations, DEVICE)}
     passwords = {name: password for name, password in generated.items() if password is not None}
     hashes = {each.name: each.password_hash for each in accounts.values()}
+    declared = read_declared(data_dir)
+    text = access_file(declarations.values(), accounts.values(), certificate_users(data_dir))
     written = [
-        _replace(
-            data_dir / "broker" / "access", access_file(declarations.values(), accounts.values(), certificate_users(data_dir))
-        ),
+        _replace(data_dir / ACCESS, with_declared(text, declared.publishes, declared.reads)),
         write_password_file(data_dir / "broker" / "passwords", passwords, hashes),
     ]
     return any(written)
