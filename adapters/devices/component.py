@@ -80,12 +80,13 @@ class Devices:
         if count and message.qos and self._journal is not None and self._bus is not None:
             self._journal.note(message.packet_id, message.topic, message.payload, self._bus.seq + 1, count)
         if taken.reason is not None:
-            raise Rejected(taken.reason, taken.publications)
-        return taken.publications
+            raise Rejected(taken.reason, [*taken.publications, *taken.commands])
+        return [*taken.publications, *taken.commands]
 
     def on_tick(self, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
         """Publish the states that have changed."""
         changed, self._mapper.changed = self._mapper.changed, set()
+        self._states.links = self._mapper.links
         return self._states.publications(self._catalog, self._mapper.counts, changed)
 
     async def prepare(self, bus: SessionBus) -> None:
@@ -212,4 +213,4 @@ def _left_out(taken: Taken, missing: list[int]) -> Taken:
     """Return what was made of a message without what was recorded already; the rejection comes first, if there is one."""
     first = int(taken.reason is not None)
     publications = [each for place, each in enumerate(taken.publications, first) if place in missing]
-    return Taken(publications, taken.reason if 0 in missing else None)
+    return Taken(publications, taken.reason if 0 in missing else None, taken.commands)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from adapters.devices.lines import Lines
 from adapters.devices.send import Send, SendError, read_send
+from adapters.devices.sparkplug.host import NAMESPACE, command_topic, edge_filter
 from adapters.devices.values import Path, Rule, Scalar
 from broker.contract import device_filters, replay, streams
 from broker.contract.charging.topics import SOC
@@ -107,7 +108,13 @@ class Declared:
     @property
     def publishes(self) -> tuple[str, ...]:
         """Every topic to which it may publish."""
-        return tuple(each for each in (self.topic, self.to) if each is not None)
+        commands = command_topic(self.source) if self.source is not None else None
+        return tuple(each for each in (self.topic, self.to, commands) if each is not None)
+
+    @property
+    def selects(self) -> str | None:
+        """The filter of all messages that it needs: of an edge node of Sparkplug, those of the node's other devices too."""
+        return None if self.source is None else edge_filter(self.source) or self.source
 
     @property
     def factor(self) -> float:
@@ -261,7 +268,20 @@ class _Table:
             self._fail(("from",), "topics that begin with $ are the broker's own")
         if (own := _of_contract(source)) is not None:
             self._fail(("from",), f"{source!r} matches topics of Scaup itself ({own}), which need no declaration")
+        if source.startswith(f"{NAMESPACE}/"):
+            self._check_sparkplug(source)
         return source
+
+    def _check_sparkplug(self, source: str) -> None:
+        levels = source.split("/")
+        if len(levels) not in (4, 5) or levels[2] != "+" or "#" in levels:
+            form = f"{NAMESPACE}/GROUP/+/NODE"
+            self._fail(("from",), f"must be {form} for an edge node, or {form}/DEVICE for a device of it")
+        if self._kind == "table":
+            self._fail(("from",), "a table is a view of messages in JSON, which those of Sparkplug are not")
+        self._none_of(("time", "retained", "pick"), "has no meaning for Sparkplug, whose metrics have their own times")
+        if self._kind != "machine" and not {"value", "register"} & self._content.keys():
+            self._fail(("value",), "is missing: the name of a metric")
 
     def _to(self) -> str:
         to = self._needed("to")
@@ -368,7 +388,7 @@ class _Table:
     def _path(self, keys: tuple[str, ...], given: Any) -> Path:
         if isinstance(given, str) and given:
             # in a `from` of Sparkplug a path is a metric's whole name
-            if str(self._content.get("from", "")).startswith("spBv1.0/"):
+            if str(self._content.get("from", "")).startswith(f"{NAMESPACE}/"):
                 return (given,)
             parts = tuple(given.split("."))
             if all(parts):

@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from adapters.devices.declarations import Declared
+from adapters.devices.edges import Edges
 from adapters.devices.mapping import Document, Reading, publication, read
+from adapters.devices.sparkplug.host import NAMESPACE
+from adapters.devices.sparkplug.wire import Malformed as NotSparkplug
 from adapters.devices.values import Malformed
 from broker.message import Publication
 from broker.mqtt.topics import matches
@@ -32,6 +36,8 @@ class Taken:
 
     publications: list[Publication] = field(default_factory=list)
     reason: str | None = None
+    commands: list[Publication] = field(default_factory=list)
+    """What a device is asked, beside the publications that the message becomes."""
 
 
 class Mapper:
@@ -42,6 +48,9 @@ class Mapper:
         self._exact: dict[str, list[Declared]] = {}
         self._wild: list[Declared] = []
         self._routes: dict[str, tuple[Declared, ...]] = {}
+        self._edges = Edges()
+        self.links: dict[str, Literal["online", "offline"]] = {}
+        """Whether a device is connected, by `KIND.NAME`, where its protocol shows it."""
         self.newest: dict[str, datetime] = {}
         """The newest device time that was mapped, by `KIND.NAME`; kept when a declaration goes, since it may come again."""
         self.counts: dict[str, Counts] = {}
@@ -53,20 +62,22 @@ class Mapper:
         self._declared = {each.id: each for each in declared}
         self.counts = {each: self.counts.get(each, Counts()) for each in self._declared}
         self.changed &= set(self._declared)
+        self.links = {each: link for each, link in self.links.items() if each in self._declared}
         self._exact, self._wild, self._routes = {}, [], {}
+        self._edges.use(self._declared.values())
         for each in self._declared.values():
-            if each.source is None:
+            if each.selects is None:
                 continue
-            if "+" in each.source or "#" in each.source:
+            if "+" in each.selects or "#" in each.selects:
                 self._wild.append(each)
             else:
-                self._exact.setdefault(each.source, []).append(each)
+                self._exact.setdefault(each.selects, []).append(each)
 
     def route(self, topic: str) -> tuple[Declared, ...]:
-        """Return the declarations whose filter selects a topic."""
+        """Return the declarations that need the messages of a topic."""
         found = self._routes.get(topic)
         if found is None:
-            wild = (each for each in self._wild if each.source is not None and matches(each.source, topic))
+            wild = (each for each in self._wild if each.selects is not None and matches(each.selects, topic))
             found = (*self._exact.get(topic, ()), *wild)
             if len(self._routes) >= MOST_ROUTES:
                 self._routes.clear()
@@ -83,26 +94,60 @@ class Mapper:
             now_at: wall time.
             at: plant time.
         """
+        if topic.startswith(f"{NAMESPACE}/"):
+            return self._take_sparkplug(topic, payload, retain, now_at, at)
         taken, document = Taken(), Document.of(payload)
         for declared in self.route(topic):
-            counts = self.counts[declared.id]
-            self.changed.add(declared.id)
             if retain and not declared.retained:
-                counts.ignored += 1
+                self._counts(declared).ignored += 1
                 continue
             try:
                 reading = read(declared, document, now_at)
             except Malformed as error:
-                counts.rejected += 1
-                counts.error, counts.error_at = str(error), rfc3339(now_at)
-                taken.reason = taken.reason or f"{declared.id}: {error}"
+                self._reject(declared, error, taken, now_at)
                 continue
             if reading is None or not self._is_new(declared, reading):
-                counts.ignored += 1
+                self._counts(declared).ignored += 1
                 continue
-            counts.mapped += 1
-            taken.publications += self._publications(declared, reading, at)
+            self._map(declared, reading, taken, at)
         return taken
+
+    def _take_sparkplug(self, topic: str, payload: bytes, retain: bool, now_at: datetime, at: datetime) -> Taken:
+        taken = Taken()
+        if retain:
+            return taken
+        try:
+            meaning = self._edges.take(topic, payload, now_at)
+        except NotSparkplug as error:
+            for declared in self.route(topic):
+                self._reject(declared, Malformed(str(error)), taken, now_at)
+            return taken
+        taken.commands = meaning.commands
+        for declared, is_online in meaning.links:
+            self.links[declared.id] = "online" if is_online else "offline"
+            self.changed.add(declared.id)
+        for declared, found in meaning.readings:
+            if isinstance(found, Malformed):
+                self._reject(declared, found, taken, now_at)
+            elif found is None:
+                self._counts(declared).ignored += 1
+            else:
+                self._map(declared, found, taken, at)
+        return taken
+
+    def _counts(self, declared: Declared) -> Counts:
+        self.changed.add(declared.id)
+        return self.counts[declared.id]
+
+    def _map(self, declared: Declared, reading: Reading, taken: Taken, at: datetime) -> None:
+        self._counts(declared).mapped += 1
+        taken.publications += self._publications(declared, reading, at)
+
+    def _reject(self, declared: Declared, error: Malformed, taken: Taken, now_at: datetime) -> None:
+        counts = self._counts(declared)
+        counts.rejected += 1
+        counts.error, counts.error_at = str(error), rfc3339(now_at)
+        taken.reason = taken.reason or f"{declared.id}: {error}"
 
     def _is_new(self, declared: Declared, reading: Reading) -> bool:
         """Return whether a reading is newer than every one before, and remember its time if it is."""

@@ -77,7 +77,7 @@ def read(declared: Declared, document: Document, now_at: datetime) -> Reading | 
     for name, rule in declared.values.items():
         value = rule.read(decoded)
         if value is not ABSENT:
-            values[name] = _typed(declared, name, value)
+            values[name] = typed(declared, name, value)
     device_at = None
     if declared.time is not None:
         found = find(decoded, declared.time)
@@ -113,7 +113,7 @@ def publication(declared: Declared, reading: Reading, at: datetime) -> Publicati
     return replace(found, plant_at=event_at)
 
 
-def _typed(declared: Declared, name: str, value: Any) -> Any:
+def typed(declared: Declared, name: str, value: Any) -> Any:
     """Check the type of a value, once it is scaled and mapped.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Literal
 
 from adapters.devices.catalog import Catalog
 from adapters.devices.mapper import Counts
@@ -22,7 +23,7 @@ class States:
     def __init__(self) -> None:
         self._published: dict[str, DeviceState] = {}
         self._waiting: dict[str, None] = {}
-        self.links: dict[str, str] = {}
+        self.links: Mapping[str, Literal["online", "offline"]] = {}
         """`online` or `offline`, of the declarations whose protocol shows it."""
         self._errors: dict[str, tuple[str, str]] = {}
 
@@ -66,7 +67,7 @@ class States:
             kind=name.split(".")[0],
             file=file,
             active=active,
-            link=self.links.get(name),  # type: ignore[arg-type]
+            link=self.links.get(name),
             mapped=counts.mapped,
             ignored=counts.ignored,
             rejected=counts.rejected,

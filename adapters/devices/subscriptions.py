@@ -19,8 +19,8 @@ def plan(declared: Iterable[Declared], streams: Mapping[str, AnyStream]) -> dict
     """Return the subscriptions for declarations, and for topics of the contract, by filter."""
     sources: dict[str, bool] = {}
     for each in declared:
-        if each.source is not None:
-            sources[each.source] = sources.get(each.source, False) or each.retained
+        if each.selects is not None:
+            sources[each.selects] = sources.get(each.selects, False) or each.retained
     found = {
         name: Subscription(filter=name, retain_handling=IF_NEW if retained else NEVER)
         for name, retained in _disjoint(sources).items()

@@ -7,17 +7,16 @@ before, plus 1, modulo 256. Otherwise an alias could mean another metric by now,
 Source: Eclipse Sparkplug 3.0, chapter 4 (topics) and section 6.4 (payloads).
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from adapters.devices.sparkplug.payload import BD_SEQ, Metric, MetricValue, Payload, instant, read_payload, rebirth_request
 from adapters.devices.sparkplug.wire import Malformed
 from broker.message import Publication
 
 NAMESPACE = "spBv1.0"
-REBIRTH_INTERVAL_S = 1.0
+REBIRTH_INTERVAL = timedelta(seconds=1)
 """At most one request for a rebirth in that time for each edge node."""
 MOST_NODES = 10_000
 _SEQUENCE = 256
@@ -50,6 +49,23 @@ class Topic:
     def source(self) -> Source:
         """Return the device or node that it is about."""
         return self.group, self.node, self.device
+
+
+def edge_filter(source: str) -> str | None:
+    """Return the filter of all messages of the edge node that a declaration's `from` is about, None for other protocols.
+
+    The births of a device are of use only with those of its node, and every message of the node has a sequence number.
+    """
+    namespace, *levels = source.split("/")
+    if namespace != NAMESPACE or not 3 <= len(levels) <= 4:
+        return None
+    return f"{NAMESPACE}/{levels[0]}/+/{levels[2]}/#"
+
+
+def command_topic(source: str) -> str | None:
+    """Return the filter of the commands to that edge node, None for other protocols."""
+    namespace, *levels = source.split("/")
+    return f"{NAMESPACE}/{levels[0]}/NCMD/{levels[2]}" if namespace == NAMESPACE and len(levels) >= 3 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,7 @@ class _Node:
     bd_seq: int | None = None
     things: dict[str | None, _Thing] = field(default_factory=dict)
     aliases: dict[int, tuple[str | None, str]] = field(default_factory=dict)
-    asked_s: float = -math.inf
+    asked_at: datetime | None = None
 
 
 class Host:
@@ -112,14 +128,13 @@ class Host:
     def __init__(self) -> None:
         self._nodes: dict[Edge, _Node] = {}
 
-    def take(self, topic: Topic, payload: bytes, now_s: float, now_at: datetime) -> Taken:
+    def take(self, topic: Topic, payload: bytes, now_at: datetime) -> Taken:
         """Take a message that is not a retained one.
 
         Args:
             topic: its topic.
             payload: as received.
-            now_s: wall seconds that never go back, for the rate of requests.
-            now_at: wall time, for the payload of requests.
+            now_at: wall time.
 
         Raises:
             Malformed: it is no Sparkplug payload, or there is no room for another node; the node is asked for a rebirth with
@@ -133,34 +148,34 @@ class Host:
             node = self._nodes[edge] = _Node()
         try:
             read = read_payload(payload)
-            return self._taken(node, topic, read, now_s, now_at)
+            return self._taken(node, topic, read, now_at)
         except Malformed:
             if topic.kind != "NDEATH":
                 node.is_born = False
             raise
 
-    def forget(self, group: str, node: str) -> None:
-        """Forget a node that is not declared any more."""
-        self._nodes.pop((group, node), None)
+    def keep(self, wanted: Callable[[Edge], bool]) -> None:
+        """Forget all nodes but the wanted ones."""
+        self._nodes = {edge: node for edge, node in self._nodes.items() if wanted(edge)}
 
-    def _taken(self, node: _Node, topic: Topic, payload: Payload, now_s: float, now_at: datetime) -> Taken:
+    def _taken(self, node: _Node, topic: Topic, payload: Payload, now_at: datetime) -> Taken:
         if topic.kind == "NDEATH":
             return _death_of_node(node, topic, payload)
         if topic.kind == "NBIRTH":
             _begin(node, payload)
         elif not node.is_born:
-            return _missed(node, topic, "its birth has not been received", now_s, now_at)
+            return _missed(node, topic, "its birth has not been received", now_at)
         elif payload.seq is not None and payload.seq == node.seq:
             return Taken()  # delivered twice
         elif payload.seq is None or node.seq is None or payload.seq != (node.seq + 1) % _SEQUENCE:
-            return _missed(node, topic, f"sequence number {payload.seq} after {node.seq}", now_s, now_at)
+            return _missed(node, topic, f"sequence number {payload.seq} after {node.seq}", now_at)
         node.seq = payload.seq
         if topic.kind == "DDEATH":
             node.things.pop(topic.device, None)
             return Taken(links=(Link(topic.source, False),))
         if topic.kind in ("NBIRTH", "DBIRTH"):
             return _birth(node, topic, payload)
-        return _data(node, topic, payload, now_s, now_at)
+        return _data(node, topic, payload, now_at)
 
 
 def _begin(node: _Node, payload: Payload) -> None:
@@ -202,10 +217,10 @@ def _birth(node: _Node, topic: Topic, payload: Payload) -> Taken:
     return Taken(links=(Link(topic.source, True),), updates=_updates(thing, topic, payload, named))
 
 
-def _data(node: _Node, topic: Topic, payload: Payload, now_s: float, now_at: datetime) -> Taken:
+def _data(node: _Node, topic: Topic, payload: Payload, now_at: datetime) -> Taken:
     thing = node.things.get(topic.device)
     if thing is None:
-        return _missed(node, topic, f"the birth of {topic.device} has not been received", now_s, now_at)
+        return _missed(node, topic, f"the birth of {topic.device} has not been received", now_at)
     named = []
     for metric in payload.metrics:
         name = metric.name
@@ -215,7 +230,7 @@ def _data(node: _Node, topic: Topic, payload: Payload, now_s: float, now_at: dat
                 name = None
         if name is None or name not in thing.types:
             shown = metric.name if metric.name is not None else f"alias {metric.alias}"
-            return _missed(node, topic, f"{shown} is in no birth", now_s, now_at)
+            return _missed(node, topic, f"{shown} is in no birth", now_at)
         named.append((name, metric))
     return Taken(updates=_updates(thing, topic, payload, named))
 
@@ -245,12 +260,12 @@ def _updates(thing: _Thing, topic: Topic, payload: Payload, named: list[tuple[st
     return tuple(updates)
 
 
-def _missed(node: _Node, topic: Topic, reason: str, now_s: float, now_at: datetime) -> Taken:
+def _missed(node: _Node, topic: Topic, reason: str, now_at: datetime) -> Taken:
     """Use nothing more of a node until it is born again, and ask it for that."""
     node.is_born = False
-    if now_s - node.asked_s < REBIRTH_INTERVAL_S:
+    if node.asked_at is not None and timedelta() <= now_at - node.asked_at < REBIRTH_INTERVAL:
         return Taken(missed=reason)
-    node.asked_s = now_s
+    node.asked_at = now_at
     command = f"{NAMESPACE}/{topic.group}/NCMD/{topic.node}"
     request = Publication(topic=command, payload=rebirth_request(now_at), qos=0)
     return Taken(publications=(request,), missed=reason)

@@ -22,12 +22,12 @@ PRESS_BIRTH = (metric("Temp/Oil 1", 60.0, alias=1), metric("Drive.Fan", 10.0, al
 @dataclass
 class World:
     host: Host = field(default_factory=Host)
-    now_s: float = 100.0
+    now_at: datetime = NOW
 
     def send(self, kind: str, data: bytes, device: str | None = None) -> Taken:
         topic = Topic.of(f"spBv1.0/plant/{kind}/line1" + (f"/{device}" if device else ""))
         assert topic is not None
-        return self.host.take(topic, data, self.now_s, NOW)
+        return self.host.take(topic, data, self.now_at)
 
     def births(self, bd_seq: int = 0) -> None:
         self.send("NBIRTH", birth(metric("Load", 0.5, alias=0), bd_seq=bd_seq))
@@ -101,9 +101,9 @@ def test_births_and_data_are_updates() -> None:
 def test_data_without_a_birth_asks_for_one_a_second() -> None:
     world = World()
     assert requests(world.data(oil(1.0), seq=9)) == REBIRTH
-    world.now_s += 0.9
+    world.now_at += timedelta(seconds=0.9)
     assert requests(world.data(oil(1.0), seq=10)) == []
-    world.now_s += 0.2
+    world.now_at += timedelta(seconds=0.2)
     taken = world.data(oil(1.0), seq=11)
     assert (requests(taken), taken.updates) == (REBIRTH, ())
 
@@ -226,6 +226,6 @@ def test_any_messages_leave_the_host_working(sent: list[tuple[str, bytes]]) -> N
     for kind, data in sent:
         with contextlib.suppress(Malformed):
             world.send(kind, data, "press7" if kind[0] == "D" else None)
-        world.now_s += 0.3
+        world.now_at += timedelta(seconds=0.3)
     world.births()
     assert values(world.data(oil(61.0), seq=2))["Temp/Oil 1"] == 61.0
