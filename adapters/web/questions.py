@@ -36,6 +36,17 @@ class SeriesOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     points: int
 
 
+class MarksOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The late and replayed values of a field between two instants, up to the message with this number."""
+
+    topic: str
+    field: str
+    from_s: float = msgspec.field(name="from")
+    until_s: float = msgspec.field(name="until")
+    points: int
+    number: int
+
+
 class ValuesOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The newest values of a field between two instants."""
 
@@ -170,7 +181,13 @@ def _usual_spacing(rows: Rows) -> float:
 
 
 def _pairs(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {"rows": [[row["number"], row["at_s"], row["value"] if _finite(row["value"]) else None] for row in rows]}
+    """Return rows of values as lists: number, instant, value, mark and plant time, s."""
+    return {
+        "rows": [
+            [row["number"], row["at_s"], row["value"] if _finite(row["value"]) else None, row["mark"], row["event_s"]]
+            for row in rows
+        ]
+    }
 
 
 def _finite(value: Any) -> bool:
@@ -179,6 +196,10 @@ def _finite(value: Any) -> bool:
 
 def _instant(at_s: float) -> datetime:
     return datetime.fromtimestamp(min(max(at_s, 0.0), 4e10), UTC)
+
+
+def _marks(of: MarksOf) -> Statement:
+    return questions.marks(of.topic, of.field, of.from_s, of.until_s, min(of.points, MOST_POINTS), of.number)
 
 
 def _values(of: ValuesOf) -> Statement:
@@ -203,6 +224,7 @@ def as_of(rows: Rows) -> dict[str, Any]:
 
 QUESTIONS: dict[str, Question] = {
     "series": Question(SeriesOf, _series, series),
+    "marks": Question(MarksOf, _marks),
     "values": Question(ValuesOf, _values, _pairs),
     "after": Question(After, lambda of: questions.after(of.topic, of.field, of.number, of.from_s), _pairs),
     "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),

@@ -88,7 +88,7 @@ def measure_year() -> None:
             "make_timestamptz(1700000000000000 + i * ?::BIGINT) AS received_at, "
             "CASE WHEN i % ? = 0 THEN 'heating/room-1/state' ELSE 'heating/room-' || (2 + i % 37) || '/state' END AS topic, "
             """'{"level":' || i % 100 || ',"setpoint":22,"temperature":' || round(21 + sin(i / 5000), 2) || '}' AS payload, """
-            "true AS retain FROM range(?) t(i)",
+            "true AS retain, received_at AS event_at, 'heating' AS source, '01a2' AS boot FROM range(?) t(i)",
             [EVERY_S * 1_000_000 // (OTHERS + 1), OTHERS + 1, rows],
         )
         database.execute("CHECKPOINT")

@@ -7,7 +7,7 @@ import { connection } from "./connection.js";
 import { FieldSeries } from "./series.js";
 import { timeWindow } from "./window.js";
 import { instant, number } from "./format.js";
-import "./time-chart.js";
+import { SIGNS } from "./time-chart.js";
 
 const LONGEST_TABLE = 2000;
 
@@ -21,7 +21,7 @@ class FieldChart extends Element {
     this.series = [];
     this.key = "[]";
     this.table = false;
-    /** @type {Map<FieldSeries, any[]>} Rows of the tables: number, instant, value; the newest first. */
+    /** @type {Map<FieldSeries, any[]>} Rows of the tables: number, instant, value, mark, plant time; the newest first. */
     this.rows = new Map();
     this.abort = new AbortController();
     this.heading = "";
@@ -124,8 +124,9 @@ class FieldChart extends Element {
   /** @param {FieldSeries} series */
   values(series) {
     const rows = this.rows.get(series) ?? [];
-    return html`<div class="table tall"><table aria-label=${series.label}><thead><tr><th>Received</th><th class="number">${series.field || "value"}</th></tr></thead>
-      <tbody>${rows.map(([, at, value]) => html`<tr><td class="nowrap">${instant(at)}</td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td></tr>`)}</tbody></table></div>`;
+    return html`<div class="table tall"><table aria-label=${series.label}><thead><tr><th>Received</th><th class="number">${series.field || "value"}</th><th>Mark</th></tr></thead>
+      <tbody>${rows.map(([, at, value, mark, plant]) => html`<tr><td class="nowrap">${instant(at)}</td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td>
+        <td class="nowrap soft">${mark ? `${SIGNS[mark] ?? ""} ${mark}${plant === null ? "" : `, of ${instant(plant)}`}` : ""}</td></tr>`)}</tbody></table></div>`;
   }
 }
 

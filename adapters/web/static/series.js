@@ -1,12 +1,18 @@
 /** A series of one field of one topic: its history from the recorder, continued by what the recorder commits. */
 import { connection } from "./connection.js";
 
-/** Points of a series, as many as a wide screen has pixels. */
-const POINTS = 1200;
+/** Points of a series, as many as a wide screen has pixels, and of its marks. */
+const POINTS = 1200, MARKS = 150;
+
+/**
+ * Values that did not arrive when they were measured: `late`, `replayed` or `history` (made up by a simulator).
+ * @typedef {{mark: string, at: number, value: number, count: number}} Mark
+ */
 
 export class FieldSeries {
   /**
-   * @param {string} topic @param {string} field path such as `value` or `a.b`; empty: the payload itself
+   * @param {string} topic
+   * @param {string} field path such as `value` or `a.b`, with a backslash before a dot of a name; empty: the payload itself
    * @param {string} [label] @param {string} [unit]
    */
   constructor(topic, field, label, unit) {
@@ -18,6 +24,8 @@ export class FieldSeries {
     this.at = [];
     /** @type {(number | null)[]} */
     this.value = [];
+    /** @type {Mark[]} */
+    this.marks = [];
     this.steps = false;
     this.number = 0;
     /** What was recorded before is not continued: without a value in the window it is its beginning, an hour back at most. */
@@ -33,14 +41,16 @@ export class FieldSeries {
     const { topic, field } = this;
     const found = await connection.ask("series", { topic, field, from, until, points: POINTS }, signal);
     this.since = Math.max(from, until - 3600);
+    const marked = found.number ? await connection.ask("marks", { topic, field, from, until, points: MARKS, number: found.number }, signal) : { rows: [] };
+    this.marks = marked.rows.map(({ mark, at_s, value, count }) => ({ mark, at: at_s, value, count }));
     Object.assign(this, { at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
   }
 
-  /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<[number, number, number | null][]>} number, instant and value */
+  /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<[number, number, number | null, string | null, number | null][]>} number, instant, value, mark and plant time */
   async follow(signal) {
     const { topic, field, number, since } = this;
     const found = await connection.ask("after", { topic, field, number, from: since }, signal);
-    for (const [recorded, at, value] of found.rows) {
+    for (const [recorded, at, value, mark] of found.rows) {
       this.number = Math.max(this.number, recorded);
       if (value === null) continue;
       const last = this.at.length ? this.at[this.at.length - 1] : null;
@@ -50,6 +60,7 @@ export class FieldSeries {
       }
       this.at.push(at);
       this.value.push(value);
+      if (mark) this.marks.push({ mark, at, value, count: 1 });
     }
     return found.rows;
   }
@@ -62,7 +73,13 @@ export class FieldSeries {
       this.at.splice(0, first);
       this.value.splice(0, first);
     }
+    if (this.marks.length && this.marks[0].at < from) this.marks = this.marks.filter((each) => each.at >= from);
   }
+}
+
+/** A name as a part of a path, where a dot separates names: `a.b` is `a\.b`. @param {string} name */
+function escaped(name) {
+  return name.replace(/[\\.]/g, "\\$&");
 }
 
 /** The paths of all numbers in a payload. @param {string} payload @returns {string[]} */
@@ -73,7 +90,7 @@ export function numericFields(payload) {
   const walk = (value, path) => {
     if (typeof value === "number" || typeof value === "boolean") found.push(path);
     else if (value && typeof value === "object" && found.length < 100) {
-      for (const [key, each] of Object.entries(value)) walk(each, path ? `${path}.${key}` : key);
+      for (const [key, each] of Object.entries(value)) if (key) walk(each, path ? `${path}.${escaped(key)}` : escaped(key));
     }
   };
   try {

@@ -1,7 +1,9 @@
 /**
  * A chart of values over time, drawn by uPlot. A line never crosses a hole, and values that hold until the next one are steps.
  * Zoom with the wheel, by dragging, with two fingers, or with + and -; move with Shift and dragging, or with the arrows.
- * @typedef {{label: string, at: number[], value: (number | null)[], steps: boolean, unit?: string}} Series `at` in seconds
+ * A value that did not arrive when it was measured has a mark, whose shape says why.
+ * @typedef {import("./series.js").Mark} Mark
+ * @typedef {{label: string, at: number[], value: (number | null)[], steps: boolean, unit?: string, marks?: Mark[]}} Series `at` in seconds
  */
 import uPlot from "/vendor/uPlot.js";
 import { Element, html } from "./element.js";
@@ -11,6 +13,9 @@ import { instant, number } from "./format.js";
 export const COLOURS = 6;
 /** Shortest window, in seconds. */
 const SHORTEST_S = 1;
+/** Signs of the marks in text, and half their size in the chart, in pixels. */
+export const SIGNS = { late: "◇", replayed: "◁", history: "□" };
+const MARK_PX = 5;
 
 class TimeChart extends Element {
   constructor() {
@@ -63,7 +68,7 @@ class TimeChart extends Element {
         @pointerdown=${(event) => this.press(event)} @pointermove=${(event) => this.drag(event)}
         @pointerup=${(event) => this.release(event)} @pointercancel=${(event) => this.release(event)}>
       <figcaption class="legend">${this._series.map((each, index) => html`<span><span class="key" .style=${`--colour:var(--series-${(index % COLOURS) + 1})`}></span>${each.label}
-        ${at === null ? "" : html`<b>${this.valueAt(each, at)}</b>`}</span>`)}
+        ${at === null ? "" : html`<b>${this.valueAt(each, at)}</b>`}${marked(each).map(([mark, count]) => html` <span class="soft">${SIGNS[mark]} ${number(count)} ${mark}</span>`)}</span>`)}
         <span class="soft">${at === null ? "" : instant(at)}</span></figcaption>
       <div class="plot"></div>
     </figure>`;
@@ -72,7 +77,8 @@ class TimeChart extends Element {
   summary() {
     return this._series.map((each) => {
       const known = each.value.filter((value) => value !== null);
-      return known.length ? `${each.label}: ${number(Math.min(...bounded(known)), 2)} to ${number(Math.max(...bounded(known)), 2)}` : `${each.label}: no values`;
+      const marks = marked(each).map(([mark, count]) => `, ${count} ${mark}`).join("");
+      return known.length ? `${each.label}: ${number(Math.min(...bounded(known)), 2)} to ${number(Math.max(...bounded(known)), 2)}${marks}` : `${each.label}: no values`;
     }).join("; ") || "no values";
   }
 
@@ -111,8 +117,9 @@ class TimeChart extends Element {
     this.plot.setScale("x", { min: this._from, max: this._until });
   }
 
-  /** Mark the instant that the page shows. @param {any} plot */
+  /** Mark late and replayed values, and the instant that the page shows. @param {any} plot */
   mark(plot) {
+    this._series.forEach((each, index) => drawMarks(plot, each.marks ?? [], getComputedStyle(this), `--series-${(index % COLOURS) + 1}`));
     const at = timeWindow.at;
     if (at === null || at < this._from || at > this._until) return;
     const x = Math.round(plot.valToPos(at, "x", true));
@@ -207,6 +214,36 @@ class TimeChart extends Element {
     else return;
     event.preventDefault();
   }
+}
+
+/** How many values have each mark. @param {Series} series @returns {[string, number][]} */
+function marked(series) {
+  return Object.keys(SIGNS).map((mark) => /** @type {[string, number]} */ ([mark, (series.marks ?? []).reduce((sum, each) => sum + (each.mark === mark ? each.count : 0), 0)])).filter(([, count]) => count);
+}
+
+/** Draw marks, not over one another. @param {any} plot @param {Mark[]} marks @param {CSSStyleDeclaration} style @param {string} colour */
+function drawMarks(plot, marks, style, colour) {
+  const { ctx, bbox } = plot, r = MARK_PX * devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left - r, bbox.top - r, bbox.width + 2 * r, bbox.height + 2 * r);
+  ctx.clip();
+  ctx.strokeStyle = style.getPropertyValue(colour);
+  ctx.fillStyle = style.getPropertyValue("--surface");
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  let before = -Infinity;
+  for (const { mark, at, value } of marks) {
+    const x = plot.valToPos(at, "x", true), y = plot.valToPos(value, "y", true);
+    if (x - before < 2.5 * r) continue;
+    before = x;
+    const corners = mark === "late" ? [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]] : mark === "replayed" ? [[-1.2, 0], [0.8, -1.1], [0.8, 1.1]] : [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+    ctx.beginPath();
+    for (const [right, down] of corners) ctx.lineTo(x + right * r, y + down * r);
+    ctx.closePath();
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.restore();
 }
 
 /** Put all series on one time axis. @param {Series[]} series @returns {any} */

@@ -1,10 +1,13 @@
 """Storage: the statements with which a watch follows what is recorded, a piece at a time."""
 
+import re
+
 from broker.contract import device_filters
 from broker.contract.charging.topics import SOC
 from broker.contract.energy.topics import RAW
 from broker.contract.heating.topics import READING as ROOM_READING
 from broker.contract.machines.topics import READING as MACHINE_READING
+from broker.contract.replay import SOURCE as REPLAY
 from broker.contract.sql import Statement, literal
 from broker.mqtt.topics import filter_pattern
 from broker.stamp import HISTORY
@@ -12,6 +15,8 @@ from broker.stamp import HISTORY
 MOST_PUBLISHERS, MOST_SYSTEMS = 2_000, 50
 LATEST_S = 4e10
 """Instants are limited to 1970 and this, s since 1970: the year 3237."""
+LATE_S = 60
+"""A value is late if it arrives this long after the instant of the plant that it describes, s."""
 _READINGS = (ROOM_READING, MACHINE_READING, SOC, RAW)
 
 _NEWEST = "SELECT max(number) AS number FROM messages WHERE received_at >= now() - INTERVAL 1 MINUTE"
@@ -77,10 +82,12 @@ def _any_of(filters: "list[str] | tuple[str, ...]") -> str:
 
 _FIELD = """
 WITH found AS (
-    SELECT number, retain, epoch_us(received_at) / 1e6 AS at_s, {value} AS value
+    SELECT number, retain, epoch_us(received_at) / 1e6 AS at_s, {value} AS value{marked}
     FROM messages WHERE topic = $topic AND {condition}
 )
 """
+_MARK = f"""CASE WHEN source = '{REPLAY}' THEN 'replayed' WHEN starts_with(boot, '{HISTORY}') THEN 'history'
+         WHEN {{event}} < received_at - INTERVAL {LATE_S} SECOND THEN 'late' END"""
 
 _SERIES = """
 SELECT min(at_s) AS first_s, arg_min(value, number) AS first, arg_min(at_s, value) AS lowest_s, min(value) AS lowest,
@@ -89,8 +96,13 @@ SELECT min(at_s) AS first_s, arg_min(value, number) AS first, arg_min(at_s, valu
 FROM found WHERE isfinite(value) GROUP BY floor((at_s - $from_s) / $width_s) ORDER BY first_s
 """
 
-_VALUES = "SELECT number, at_s, value FROM found WHERE isfinite(value) ORDER BY number DESC LIMIT $rows"
-_AFTER = "SELECT number, at_s, value FROM found ORDER BY number LIMIT 10000"
+_MARKS = """
+SELECT mark, min(at_s) AS at_s, arg_min(value, number) AS value, count(*) AS count
+FROM found WHERE isfinite(value) GROUP BY mark, floor((at_s - $from_s) / $width_s) ORDER BY at_s
+"""
+
+_VALUES = "SELECT number, at_s, value, mark, event_s FROM found WHERE isfinite(value) ORDER BY number DESC LIMIT $rows"
+_AFTER = "SELECT number, at_s, value, mark, event_s FROM found ORDER BY number LIMIT 10000"
 
 _MESSAGES = """
 SELECT number, epoch_us(received_at) / 1e6 AS at_s, epoch_us(event_at) / 1e6 AS plant_s,
@@ -120,7 +132,8 @@ def series(topic: str, field: str, from_s: float, until_s: float, points: int) -
 
     Args:
         topic: a topic, without wildcards.
-        field: path such as `value` or `heat.power`; empty: the payload itself is the number.
+        field: path such as `value` or `heat.power`; empty: the payload itself is the number. A backslash before a dot or
+            another backslash makes it part of a name; whole numbers are names, or places in an array.
         from_s: first instant, wall time, s since 1970.
         until_s: last instant.
         points: number of parts, at least 1.
@@ -130,13 +143,29 @@ def series(topic: str, field: str, from_s: float, until_s: float, points: int) -
     return _field(topic, field, _SERIES, _between(from_s, until_s), width_s=width_s, from_s=from_s, until_s=until_s)
 
 
+def marks(topic: str, field: str, from_s: float, until_s: float, points: int, until_number: int) -> Statement:
+    """Return the statement for the late and replayed values of a field, in as many parts of time as there are points.
+
+    A row is a part with such values: `mark`, `at_s` and `value` of the first, and their `count`. `mark` is `replayed` or
+    `history` as the stamp says (`broker.contract.replay`, `broker.stamp.HISTORY`), or `late` where a value arrived `LATE_S`
+    or more after the plant time that it describes. Messages with a higher number than `until_number` do not count.
+    """
+    from_s, until_s = (min(max(each, 0.0), LATEST_S) for each in (from_s, until_s))
+    width_s = max((until_s - from_s) / max(1, points), 1e-6)
+    condition = f"number <= $until_number AND {_between(from_s, until_s)} AND {_mark(topic)} IS NOT NULL"
+    return _field(topic, field, _MARKS, condition, width_s=width_s, from_s=from_s, until_number=until_number)
+
+
 def values(topic: str, field: str, from_s: float, until_s: float, rows: int) -> Statement:
-    """Return the statement for the newest values of a field between two instants: `number`, `at_s`, `value`."""
+    """Return the statement for the newest values of a field between two instants.
+
+    Its rows have `number`, `at_s`, `value`, `mark` (as for `marks`, or null) and `event_s`, the plant time, or null.
+    """
     return _field(topic, field, _VALUES, _between(from_s, until_s), from_s=from_s, until_s=until_s, rows=rows)
 
 
 def after(topic: str, field: str, number: int, from_s: float = 0.0) -> Statement:
-    """Return the statement for the values of a field in messages with a higher number: `number`, `at_s`, `value` or null.
+    """Return the statement for the values of a field in messages with a higher number, as for `values`; a value may be null.
 
     Args:
         topic: a topic, without wildcards.
@@ -176,8 +205,24 @@ def _between(from_s: float, until_s: float) -> str:
 
 
 def _field(topic: str, field: str, selected: str, condition: str, **parameters: float) -> Statement:
-    path = "$" + "".join(f'."{each}"' if not each.isdigit() else f"[{each}]" for each in field.split(".") if each)
     value = "TRY_CAST(TRY(payload->>$path) AS DOUBLE)"
     used = {name: each for name, each in parameters.items() if f"${name}" in selected or f"${name}" in condition}
-    sql = _FIELD.format(value=value, condition=condition) + selected
-    return Statement(sql, {"topic": topic, "path": path, **used})
+    marked = f", {_mark(topic)} AS mark, epoch_us({_event(topic)}) / 1e6 AS event_s" if "mark" in selected else ""
+    sql = _FIELD.format(value=value, marked=marked, condition=condition) + selected
+    return Statement(sql, {"topic": topic, "path": pointer(field), **used})
+
+
+def _event(topic: str) -> str:
+    """Return the expression for the plant time that a message describes: machines write it into their readings."""
+    in_payload = MACHINE_READING.template.parse(topic) is not None
+    return "coalesce(event_at, TRY_CAST(TRY(payload->>'timestamp') AS TIMESTAMPTZ))" if in_payload else "event_at"
+
+
+def _mark(topic: str) -> str:
+    return _MARK.format(event=_event(topic))
+
+
+def pointer(field: str) -> str:
+    """Return the JSON pointer (RFC 6901) of a field's path, `$` for an empty one."""
+    names = [re.sub(r"\\(.)", r"\1", each) for each in re.findall(r"(?:[^.\\]|\\.?)+", field, re.DOTALL)]
+    return "".join("/" + each.replace("~", "~0").replace("/", "~1") for each in names) or "$"

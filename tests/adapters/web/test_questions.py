@@ -15,10 +15,11 @@ START = 1_750_000_000.0
 def recording(values: Sequence[tuple[float, str]]) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect()
     database.execute(
-        "CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, retain BOOLEAN)"
+        "CREATE TABLE messages (number BIGINT, received_at TIMESTAMPTZ, topic VARCHAR, payload VARCHAR, retain BOOLEAN, "
+        "event_at TIMESTAMPTZ, source VARCHAR, boot VARCHAR)"
     )
     database.executemany(
-        "INSERT INTO messages VALUES (?, make_timestamptz(?), 'a/b', ?, ?)",
+        "INSERT INTO messages VALUES (?, make_timestamptz(?), 'a/b', ?, ?, NULL, NULL, NULL)",
         [(number, round((START + at) * 1e6), payload, False) for number, (at, payload) in enumerate(values, 1)],
     )
     return database
@@ -71,10 +72,40 @@ def test_what_is_no_number_is_left_out() -> None:
     assert found["value"] == [1]
 
 
-@pytest.mark.parametrize(("field", "value"), [("a.b", 1), ("list.1", 3), ("x y", 4), ("", None)])
+FIELDS = [("a.b", 1), ("list.1", 3), ("x y", 4), ("", None), (r"c\.d", 5), ('"q"', 6), ("7", 7), ("a/b~c", 8), (r"e\\f.1", 9)]
+
+
+@pytest.mark.parametrize(("field", "value"), FIELDS)
 def test_a_field_is_a_path(field: str, value: float | None) -> None:
-    found = ask(recording([(0, '{"a":{"b":1},"list":[2,3],"x y":4}')]), field, 10, 100)
+    payload = r'{"a":{"b":1},"list":[2,3],"x y":4,"c.d":5,"\"q\"":6,"7":7,"a/b~c":8,"e\\f":{"1":9}}'
+    found = ask(recording([(0, payload)]), field, 10, 100)
     assert found["value"] == ([] if value is None else [value])
+
+
+def test_late_and_replayed_values_are_marked() -> None:
+    database = recording([(at, str(at)) for at in range(6)])
+    for number, column, changed in (
+        (2, "event_at", "received_at - INTERVAL 61 SECOND"),
+        (3, "event_at", "received_at - INTERVAL 59 SECOND"),
+        (4, "source", "'replay'"),
+        (5, "boot", "'history-01a2'"),
+        (6, "event_at", "received_at + INTERVAL 1 DAY"),
+    ):
+        database.execute(f"UPDATE messages SET {column} = {changed} WHERE number = {number}")
+    statement = questions.marks("a/b", "", START, START + 10, 100, until_number=4)
+    found = database.execute(statement.sql, statement.parameters).fetchall()
+    assert found == [("late", START + 1, 1, 1), ("replayed", START + 3, 3, 1)]
+    statement = questions.values("a/b", "", START, START + 10, 100)
+    rows = database.execute(statement.sql, statement.parameters).fetchall()
+    assert [row[3] for row in reversed(rows)] == [None, "late", None, "replayed", "history", None]
+    assert rows[-2][4] == START + 1 - 61
+
+
+def test_the_plant_time_of_a_machine_is_in_its_reading() -> None:
+    database = recording([(0, '{"temperature":20,"timestamp":"2025-01-01T00:00:00Z"}')])
+    database.execute("UPDATE messages SET topic = 'machines/1/reading'")
+    statement = questions.values("machines/1/reading", "temperature", START, START + 10, 100)
+    assert database.execute(statement.sql, statement.parameters).fetchall()[0][3] == "late"
 
 
 @pytest.mark.parametrize("instant", [float("inf"), -1e308, 1e308, 1e18])
