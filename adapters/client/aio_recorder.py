@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.client.aio import AsyncExchange
+from adapters.client.answers import arrow_rows, end_of
 from adapters.client.errors import BrokenReply, Failed, NoReply
+from adapters.client.rows import ArrowRows
 from broker.contract.storage.answers import AnswerError, AnswerTruncated, cancel, end, query, rows
 from broker.contract.storage.topics import ANSWER, QueryRequest
 from broker.exchange import MalformedReply
@@ -92,6 +94,17 @@ class RecorderClient:
         except MalformedReply as error:
             log.error("answer-unreadable", "%(error)s", error=error)
             raise BrokenReply("the recorder's answer cannot be read") from error
+
+    async def query_arrow(self, bus: Bus, request: QueryRequest, timeout_s: float) -> ArrowRows:
+        """Return all rows of a query for Arrow.
+
+        Raises:
+            Refused: the answer exceeds a limit of the recorder.
+            ClientError: as with `query`.
+        """
+        reply = await self._exchange.request(bus, query(request), timeout_s)
+        columns = end_of(reply.final, request.sql, whole=True).columns
+        return arrow_rows(reply.parts, columns)
 
     @asynccontextmanager
     async def _turn(self, timeout_s: float) -> AsyncIterator[None]:

@@ -1,6 +1,6 @@
 """Answers to queries: rows that are still arriving, and what is wrong with them. `Recorder` and the database file give them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -153,6 +153,19 @@ def read_arrow(part: Part) -> "tuple[pa.Schema, list[pa.RecordBatch]]":
             return reader.schema, list(reader)
     except pa.ArrowInvalid as error:
         raise BrokenReply(f"a part of the answer is not an Arrow stream: {error}", "see `scaup logs recorder`") from error
+
+
+def arrow_rows(parts: Sequence[Part], columns: Sequence[str]) -> ArrowRows:
+    """Return the rows of all parts of an answer.
+
+    Raises:
+        BrokenReply: a part is no Arrow stream.
+    """
+    import pyarrow as pa
+
+    read = [read_arrow(each) for each in parts]
+    schema = read[0][0] if read else pa.schema([(name, pa.string()) for name in columns])
+    return ArrowRows(schema, [batch for _, batches in read for batch in batches])
 
 
 def query_error(error: QueryError, sql: str) -> ClientError:

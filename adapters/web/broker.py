@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -44,6 +45,11 @@ class BrokerFigures:
             self.version = payload.decode(errors="replace")[:100]
         elif topic in TOPICS and (match := _NUMBER.match(payload)) is not None:
             self.values[topic] = int(match[0])
+
+    def summary(self) -> dict[str, Any]:
+        """Return its version, the time since its start, s, and the number of connected clients; None where not known."""
+        uptime, clients = (self.values.get(f"$SYS/broker/{each}") for each in ("uptime", "clients/connected"))
+        return {"version": self.version, "uptime_s": uptime, "clients": clients}
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what is known."""

@@ -13,6 +13,9 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from adapters.client.aio_recorder import RecorderClient
+from adapters.client.answers import arrow_request
+from adapters.client.errors import Unreachable
+from adapters.client.rows import ArrowRows
 from adapters.http.access import account_of
 from adapters.http.app import application
 from adapters.http.server import HttpServer, serve
@@ -25,6 +28,7 @@ from adapters.web.broker import BrokerFigures
 from adapters.web.certificate import Certificate
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
+from adapters.web.export import Exports
 from adapters.web.live import LiveTopics
 from adapters.web.overview import SILENT_S, Overview
 from adapters.web.page import TRY_AGAIN_LATER, Page, WrongRequest
@@ -35,6 +39,7 @@ from adapters.web.systems import systems
 from adapters.web.tap import Tap
 from adapters.web.watch import Watch
 from broker.contract.components.topics import ComponentState, Presence
+from broker.contract.sql import Statement
 from broker.contract.storage import questions
 from broker.contract.storage.topics import QueryRequest
 from broker.errors import Rejected
@@ -79,8 +84,9 @@ class Web:
         self._certificate = Certificate(settings)
         self._bus: Bus | None = None
         routes = Routes(self._overview, self._watch, self._certificate, self._figures, Assets())
+        exports = Exports(self._query, self._query_arrow)
         self.app = application(
-            [*routes.resources(), *Actions(sign_ins).resources()],
+            [*routes.resources(), *Actions(sign_ins).resources(), *exports.resources()],
             DOCUMENT,
             self._watch,
             listening.access,
@@ -181,9 +187,7 @@ class Web:
     async def _last(self, at_s: float, since_s: float) -> list[tuple[Message, float]]:
         if self._bus is None:
             return []
-        statement = questions.as_of(["#"], at_s, since_s)
-        request = QueryRequest(sql=statement.sql, parameters=statement.parameters, timeout_s=TIMEOUT_S)
-        return [(message_of(row), row["at_s"]) for row in await self._recorder.query(self._bus, request, TIMEOUT_S)]
+        return [(message_of(row), row["at_s"]) for row in await self._query(questions.as_of(["#"], at_s, since_s))]
 
     def _interruptions(self) -> list[str]:
         now_s = asyncio.get_running_loop().time()
@@ -211,14 +215,33 @@ class Web:
         try:
             if name == "sql":
                 return await self._sql(self._bus, msgspec.convert(parameters, Sql))
+            if name == "broker":
+                return {"rows": [self._broker.summary()]}
             question = QUESTIONS.get(name)
             if question is None:
                 raise WrongRequest(f"there is no question {name[:100]!r}")
             statement = question.statement(msgspec.convert(parameters, question.parameters))
         except msgspec.ValidationError as error:
             raise WrongRequest(f"wrong parameters of {name!r}: {error}") from error
+        return question.answer(await self._query(statement))
+
+    async def _query(self, statement: Statement) -> list[dict[str, Any]]:
+        """Return the rows of a statement.
+
+        Raises:
+            ClientError: the recorder cannot answer.
+        """
         request = QueryRequest(sql=statement.sql, parameters=statement.parameters, timeout_s=TIMEOUT_S)
-        return question.answer(await self._recorder.query(self._bus, request, TIMEOUT_S))
+        return await self._recorder.query(self._started_bus(), request, TIMEOUT_S)
+
+    async def _query_arrow(self, statement: Statement) -> ArrowRows:
+        request = arrow_request(statement.sql, statement.parameters, timeout_s=TIMEOUT_S)
+        return await self._recorder.query_arrow(self._started_bus(), request, TIMEOUT_S)
+
+    def _started_bus(self) -> Bus:
+        if self._bus is None:
+            raise Unreachable("the server is starting")
+        return self._bus
 
     async def _sql(self, bus: Bus, query: Sql) -> dict[str, Any]:
         if len(query.sql) > LONGEST_SQL:

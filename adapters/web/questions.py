@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from broker.contract import attention
 from broker.contract.charging import questions as charging
 from broker.contract.energy import questions as energy
 from broker.contract.fastening import questions as fastening
@@ -112,6 +113,12 @@ class PartOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part number, or all."""
 
     part: str | None = None
+
+
+class Until(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The day before an instant, s since 1970."""
+
+    until_s: float = msgspec.field(name="until")
 
 
 class Sql(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,6 +229,11 @@ def as_of(rows: Rows) -> dict[str, Any]:
     return {"latest": latest}
 
 
+def gaps(rows: Rows) -> dict[str, Any]:
+    """Return rows of `broker.contract.attention.gaps`, each with the query that shows more."""
+    return {"rows": [{**row, "sql": attention.gap_places(row["source"], row["boot"])} for row in rows]}
+
+
 QUESTIONS: dict[str, Question] = {
     "series": Question(SeriesOf, _series, series),
     "marks": Question(MarksOf, _marks),
@@ -230,6 +242,8 @@ QUESTIONS: dict[str, Question] = {
     "messages": Question(Messages, lambda of: questions.messages(of.topic, min(of.rows, MOST_ROWS), of.before)),
     "as_of": Question(AsOf, lambda of: questions.as_of(of.filters, of.at), as_of),
     "tables": Question(Nothing, lambda _: questions.tables()),
+    "notices": Question(Until, lambda of: attention.notices(of.until_s)),
+    "gaps": Question(Until, lambda of: attention.gaps(of.until_s), gaps),
     "charging.sessions": Question(Sessions, lambda of: charging.sessions(of.charger, _instant(of.from_s))),
     "energy.ships": Question(Nothing, lambda _: energy.ships()),
     "energy.extent": Question(Ship, lambda of: energy.extent(of.ship)),

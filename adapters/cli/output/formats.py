@@ -1,22 +1,18 @@
 """The formats of a result, each with its writer. To add one: a member of `Format`, and a line in `_WRITERS`."""
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from adapters.cli.output.values import as_csv, as_json
 from adapters.client.rows import Result, Row
+from adapters.client.texts import as_json, csv_line, csv_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _GROUP_ROWS = 100_000
 _GROUP_BYTES = 64 * 1024 * 1024
-_CSV_NATIVE = {str, int, float, type(None)}
-"""Types that Python's CSV writer writes as `as_csv` would."""
 
 
 class Format(Enum):
@@ -70,26 +66,11 @@ def json_line(columns: Sequence[str], row: Row) -> bytes:
     return as_json(dict(zip(columns, row, strict=True))) + b"\n"
 
 
-def csv_line(row: Row) -> bytes:
-    """Return one row of CSV (RFC 4180, but lines end with a line feed only)."""
-    return _csv([[as_csv(value) for value in row]])
-
-
 def _write_csv(result: Result, file: IO[bytes]) -> None:
     file.write(csv_line(result.columns))
     for chunk in result.chunks():
-        file.write(_csv(zip(*map(_csv_values, chunk), strict=True)))
+        file.write(csv_lines(chunk))
         file.flush()
-
-
-def _csv_values(column: Sequence[Any]) -> Sequence[Any]:
-    return column if set(map(type, column)) <= _CSV_NATIVE else [as_csv(value) for value in column]
-
-
-def _csv(rows: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _write_jsonl(result: Result, file: IO[bytes]) -> None:

@@ -1,29 +1,12 @@
-"""Values as text, for tables and for CSV."""
+"""Values as text, for tables."""
 
-import json
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-import msgspec
+from adapters.client.texts import as_json
 
-_json = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROL |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
-
-
-def as_json(value: Any) -> bytes:
-    """Encode any value of a result: bytes as base64, NaN and infinity as null, instants as RFC 3339."""
-    return _json.encode(value)
-
-
-def as_csv(value: Any) -> Any:
-    """Return a value for the CSV writer: full precision, instants as RFC 3339, bytes as base64, nothing for null."""
-    if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    text = as_json(value).decode()
-    return json.loads(text) if text.startswith('"') else text
 
 
 def as_cell(value: Any) -> str:

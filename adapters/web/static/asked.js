@@ -13,6 +13,8 @@ export class Asked {
   constructor(name, onChange) {
     this.name = name;
     this.onChange = onChange;
+    this.back = () => { if (connection.open) this.ask(); };
+    connection.addEventListener("change", this.back);
   }
 
   /** Ask, unless the same was asked already. @param {object} parameters */
@@ -21,6 +23,12 @@ export class Asked {
     if (key === this.key) return;
     this.key = key;
     this.rows = null;
+    this.ask();
+  }
+
+  /** Ask with other parameters; the rows stay until the answer. @param {object} parameters */
+  refresh(parameters) {
+    this.key = JSON.stringify(parameters);
     this.ask();
   }
 
@@ -41,6 +49,7 @@ export class Asked {
   }
 
   stop() {
+    connection.removeEventListener("change", this.back);
     this.abort.abort();
   }
 }

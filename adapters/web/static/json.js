@@ -21,6 +21,28 @@ export function pretty(text, before) {
   }
 }
 
+/**
+ * What is different between two payloads in JSON: a path and both values as text, undefined where there is none.
+ * @param {string} text @param {string} before @returns {{path: string, before?: string, now?: string}[]}
+ */
+export function differences(text, before) {
+  /** @type {{path: string, before?: string, now?: string}[]} */
+  const found = [];
+  const nested = (value) => typeof value === "object" && value !== null;
+  /** @param {any} now @param {any} then @param {string} path */
+  const walk = (now, then, path) => {
+    if (nested(now) && nested(then) && Array.isArray(now) === Array.isArray(then)) {
+      for (const key of new Set([...Object.keys(then), ...Object.keys(now)])) walk(now[key], then[key], path ? `${path}.${key}` : key);
+    } else if (JSON.stringify(now) !== JSON.stringify(then)) found.push({ path, before: JSON.stringify(then), now: JSON.stringify(now) });
+  };
+  try {
+    walk(JSON.parse(text), JSON.parse(before), "");
+  } catch {
+    if (text !== before) found.push({ path: "", before, now: text });
+  }
+  return found;
+}
+
 /** @param {any} value @param {any} before @param {boolean} compare @param {string} indent @returns {unknown} */
 function show(value, before, compare, indent) {
   if (typeof value === "object" && value !== null) {

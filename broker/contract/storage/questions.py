@@ -106,8 +106,18 @@ _AFTER = "SELECT number, at_s, value, mark, event_s FROM found ORDER BY number L
 
 _MESSAGES = """
 SELECT number, epoch_us(received_at) / 1e6 AS at_s, epoch_us(event_at) / 1e6 AS plant_s,
-       coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload, source, retain
+       coalesce(payload, '(' || octet_length(payload_raw) || ' bytes)') AS payload, source, boot, seq, qos, retain
 FROM messages WHERE topic = $topic AND ($before IS NULL OR number < $before) ORDER BY number DESC LIMIT $rows
+"""
+
+_EXPORT_PARTS = """
+SELECT min(number) AS first, max(number) AS last, count(*) AS rows,
+       sum(coalesce(strlen(payload), octet_length(payload_raw), 0))::BIGINT AS bytes
+FROM messages WHERE topic = $topic GROUP BY number // 10000 ORDER BY first
+"""
+_EXPORT = """
+SELECT number, received_at, event_at, topic, payload, payload_raw, qos, retain, source, boot, seq
+FROM messages WHERE topic = $topic AND number BETWEEN {first} AND {last} ORDER BY number
 """
 
 _AS_OF = """
@@ -179,6 +189,19 @@ def after(topic: str, field: str, number: int, from_s: float = 0.0) -> Statement
 def messages(topic: str, rows: int, before: int | None = None) -> Statement:
     """Return the statement for the newest messages of a topic, of those with a lower number than `before`."""
     return Statement(_MESSAGES, {"topic": topic, "rows": rows, "before": before})
+
+
+def export_parts(topic: str) -> Statement:
+    """Return the statement for the extent of all messages of a topic, in parts of at most 10,000.
+
+    Its rows, in order, have the `first` and the `last` number of a part, the count of its `rows`, and the `bytes` of payload.
+    """
+    return Statement(_EXPORT_PARTS, {"topic": topic})
+
+
+def export(topic: str, first: int, last: int) -> Statement:
+    """Return the statement for the messages of a topic with the numbers `first` to `last`, as `scaup export` writes them."""
+    return Statement(_EXPORT.format(first=int(first), last=int(last)), {"topic": topic})
 
 
 def as_of(filters: "list[str] | tuple[str, ...]", at_s: float, since_s: float = 0.0, most: int = 100_000) -> Statement:

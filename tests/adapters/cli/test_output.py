@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapters.cli.output.destination import Output
-from adapters.cli.output.formats import Format, csv_line, json_line
+from adapters.cli.output.formats import Format, json_line
 from adapters.cli.output.table import fitted, markdown_table, text_table
-from adapters.cli.output.values import as_cell, as_csv
+from adapters.cli.output.values import as_cell
 from adapters.client.errors import Failed, WrongUsage
 from adapters.client.rows import ArrowRows, Rows
+from adapters.client.texts import as_csv, csv_line
 
 AT = datetime(2026, 1, 31, 8, 0, 0, 123_456, tzinfo=UTC)
 

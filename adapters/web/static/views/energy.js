@@ -119,7 +119,7 @@ class EnergyView extends Element {
           <div class="group" role="group" aria-label="Move"><button class="button" @click=${() => this.move(-1)} aria-label="Earlier">‹</button><button class="button" @click=${() => this.move(1)} aria-label="Later">›</button>
             <button class="button" @click=${() => { this.end = null; this.load(); this.update(); }}>Newest</button></div>
           <span class="small soft">${instant(bounds.from)} to ${instant(bounds.until)} · ${zone}</span></div>
-        <dl class="figures"><div><dt>Energy</dt><dd>${number(sum, 1)} <small>kWh</small></dd></div>
+        <dl class="figures"><div><dt>Energy</dt><dd>${number(sum, 1)}<span class="unit">kWh</span></dd></div>
           <div><dt>Quarters</dt><dd>${number(quarters.length)} <small>of ${number((bounds.until - bounds.from) / 900)}</small></dd></div>
           <div><dt>Not measured whole</dt><dd>${number(quarters.filter((each) => each.quality !== "measured").length)}</dd></div>
           <div><dt>Anomalies</dt><dd>${number(anomalies.length)}</dd></div></dl>

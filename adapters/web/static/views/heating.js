@@ -50,9 +50,9 @@ class HeatingView extends Element {
     return html`<div class="stack">
       <div class="bar"><a href="/heating">All rooms</a><h2 class="grow">${room}</h2></div>
       ${state ? html`<dl class="figures">
-        <div><dt>Temperature</dt><dd>${number(state.temperature, 1)} <small>°C</small></dd></div>
-        <div><dt>Setpoint</dt><dd>${number(state.setpoint, 1)} <small>°C</small></dd></div>
-        <div><dt>Valve</dt><dd>${number(state.level)} <small>%</small></dd></div>
+        <div><dt>Temperature</dt><dd>${number(state.temperature, 1)}<span class="unit">°C</span></dd></div>
+        <div><dt>Setpoint</dt><dd>${number(state.setpoint, 1)}<span class="unit">°C</span></dd></div>
+        <div><dt>Valve</dt><dd>${number(state.level)}<span class="unit">%</span></dd></div>
         <div><dt>Mode</dt><dd><span class="state ${MODES[state.mode] ?? ""}">${state.mode}</span></dd></div>
       </dl>` : html`<p class="note">Nothing has been reported about ${room}.</p>`}
       ${this.setpoint(room, state)}

@@ -2,15 +2,18 @@
 import { Element, html, nothing } from "../element.js";
 import { connection } from "../connection.js";
 import { Asked } from "../asked.js";
-import { download } from "../download.js";
+import { save } from "../download.js";
 import { age, instant, number, rate, size } from "../format.js";
 import "../topic-tree.js";
 import { session } from "../session.js";
 import { numericFields } from "../series.js";
-import { pretty } from "../json.js";
+import { differences, pretty } from "../json.js";
 
-/** Messages in the list of a topic. */
-const LISTED = 50;
+/** Messages in the list of a topic, and lines in the list of differences. */
+const LISTED = 50, DIFFERENCES = 12;
+
+/** Properties that are shown as what they mean. */
+const STAMP = ["source", "boot", "seq", "plant-time"];
 
 class TopicsView extends Element {
   filter = "";
@@ -26,6 +29,8 @@ class TopicsView extends Element {
   outcome = null;
   /** @type {string | null} */
   error = null;
+  /** What the export says. @type {{text: string, wrong: boolean} | null} */
+  exported = null;
   rate = 0;
   summary = { total: 0, topics: 0, found: null, skipped: 0 };
   /** @type {{change: (request: object) => void, hide: () => void} | null} */
@@ -45,7 +50,7 @@ class TopicsView extends Element {
     this.live?.hide();
     this.live = null;
     this.topic = topic;
-    this.message = this.earlier = null;
+    this.message = this.earlier = this.exported = null;
     if (topic !== null) this.messages.want({ topic, rows: LISTED });
     if (topic !== null) this.live = connection.show({ show: "topic", topic }, (content) => {
       this.earlier = this.message;
@@ -97,24 +102,44 @@ class TopicsView extends Element {
   }
 
   detail() {
-    const message = this.message;
+    const message = this.message, before = this.before();
+    // The page takes all messages at QoS 0: that of the publisher is in the recording.
+    const recorded = message && (this.messages.rows ?? []).find((each) => each.seq === message.seq && each.boot === message.boot && each.payload === message.payload);
     return html`<section class="card" aria-label="Topic">
       <header><h2 class="mono cut" title=${this.topic}>${this.topic}</h2>
         <button class="button plain" @click=${() => this.choose(null)}>Close</button></header>
       <div class="body stack">
         ${message ? html`
-          <pre class="payload" tabindex="0">${pretty(message.payload, this.earlier?.payload)}</pre>
+          <pre class="payload" tabindex="0">${pretty(message.payload, before)}</pre>
+          ${this.changes(message.payload, before)}
           <dl class="facts">
             <dt>Received</dt><dd>${instant(message.at)} <span class="soft">· ${age(message.at)}${this.rate ? ` · ${rate(this.rate)}` : ""}</span></dd>
             ${message.plant_at ? html`<dt>Plant time</dt><dd>${instant(message.plant_at)}</dd>` : nothing}
             <dt>From</dt><dd>${message.source ?? html`<span class="soft">no stamp</span>`} ${message.seq ? html`<span class="soft">· ${number(message.seq)} of start ${message.boot}</span>` : nothing}</dd>
-            <dt>MQTT</dt><dd>QoS ${message.qos}${message.retain ? " · retained" : ""} · ${size(message.bytes)}</dd>
+            <dt>MQTT</dt><dd>${recorded ? `QoS ${recorded.qos} · ` : ""}${message.retain ? "retained · " : ""}${size(message.bytes)}${message.content_type ? ` · ${message.content_type}` : ""}</dd>
+            ${(message.properties ?? []).filter(([name]) => !STAMP.includes(name)).map(([name, value]) => html`<dt class="cut" title=${name}>${name}</dt><dd class="anywhere">${value}</dd>`)}
           </dl>
           ${this.fields(message.payload)}` : html`<p class="soft">Nothing has arrived on this topic since the page was opened.</p>`}
         ${this.publishForm(message)}
         ${this.history()}
       </div>
     </section>`;
+  }
+
+  /** The payload before this one: as the page saw it, else as it is recorded. @returns {string | undefined} */
+  before() {
+    if (this.earlier) return this.earlier.payload;
+    const rows = this.messages.rows ?? [];
+    return (rows[0]?.payload === this.message?.payload ? rows[1] : rows[0])?.payload;
+  }
+
+  /** What is different from the payload before. @param {string} payload @param {string | undefined} before */
+  changes(payload, before) {
+    if (before === undefined) return nothing;
+    const found = differences(payload, before);
+    return html`<dl class="facts" aria-label="Difference to the message before"><dt>Difference</dt><dd>${found.length ? nothing : html`<span class="soft">none to the message before</span>`}
+      ${found.slice(0, DIFFERENCES).map((each) => html`<div class="change">${each.path ? html`<span class="soft">${each.path}</span> ` : nothing}<del class="mono">${each.before ?? "nothing"}</del> → <ins class="mono">${each.now ?? "nothing"}</ins></div>`)}
+      ${found.length > DIFFERENCES ? html`<span class="soft">and ${number(found.length - DIFFERENCES)} more</span>` : nothing}</dd></dl>`;
   }
 
   /** Links to charts of the numbers in a payload. @param {string} payload */
@@ -127,22 +152,25 @@ class TopicsView extends Element {
   history() {
     const { rows, error } = this.messages;
     return html`<section><header class="bar"><h3 class="grow">Last messages</h3>
-        <button class="button plain" type="button" ?disabled=${!rows?.length} @click=${() => this.export()}>CSV</button></header>
+        ${["csv", "parquet"].map((form) => html`<button class="button plain" type="button" title="All recorded messages of the topic" ?disabled=${!rows?.length} @click=${() => this.export(form)}>${form === "csv" ? "CSV" : "Parquet"}</button>`)}</header>
+      ${this.exported ? html`<p class=${this.exported.wrong ? "alert" : "small soft"} role=${this.exported.wrong ? "alert" : "status"}>${this.exported.text}</p>` : nothing}
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th>From</th></tr></thead>
       <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${instant(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft">${each.source ?? ""}</td></tr>`)}</tbody></table>
       ${rows && !rows.length ? html`<p class="empty">Nothing is recorded on this topic.</p>` : nothing}</div></section>`;
   }
 
-  /** Save the newest 5,000 messages. */
-  async export() {
+  /** Save all messages of the topic. @param {string} form `csv` or `parquet` */
+  async export(form) {
+    this.exported = { text: "Counting…", wrong: false };
+    this.update();
     try {
-      const { rows } = await connection.ask("messages", { topic: this.topic ?? "", rows: 5000 });
-      if (rows.length) download(`${(this.topic ?? "").replace(/[^\w.-]+/g, "_")}.csv`, rows.map((each) => ({ received_at: new Date(each.at_s * 1000).toISOString(), ...each })));
+      const rows = await save(`/export?${new URLSearchParams({ topic: this.topic ?? "", format: form })}`);
+      this.exported = { text: `${number(rows)} messages are being saved: the browser shows how far it is.`, wrong: false };
     } catch (error) {
-      this.error = /** @type {Error} */ (error).message;
-      this.update();
+      this.exported = { text: /** @type {Error} */ (error).message, wrong: true };
     }
+    this.update();
   }
 
   /** @param {any} message */
