@@ -36,7 +36,7 @@ from broker.runtime.settings import Settings
 log = Log(__name__)
 
 LOOK_EVERY_S = 0.4
-PATIENCE_S, SHORT_PATIENCE_S = 60.0, 2.0
+PATIENCE_S, SHORT_PATIENCE_S = 60.0, 1.0
 """Wall seconds to wait for the recorder at a start, before what may have been published already is published again; where there
 has never been one, the shorter time."""
 QUERY_TIMEOUT_S = 5.0
@@ -84,10 +84,11 @@ class Devices:
         return [*taken.publications, *taken.commands]
 
     def on_tick(self, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
-        """Publish the states that have changed."""
+        """Publish the states that have changed, and what devices are asked."""
         changed, self._mapper.changed = self._mapper.changed, set()
         self._states.links = self._mapper.links
-        return self._states.publications(self._catalog, self._mapper.counts, changed)
+        states = self._states.publications(self._catalog, self._mapper.counts, changed)
+        return [*self._mapper.tick(datetime.now(UTC)), *states]
 
     async def prepare(self, bus: SessionBus) -> None:
         """Find out which publications of earlier starts were recorded, before anything is mapped.
@@ -165,7 +166,7 @@ class Devices:
         """Let the broker allow what is declared, and no more."""
         declared = self._catalog.declared.values()
         publishes = [topic for each in declared for topic in each.publishes]
-        reads = [each.source for each in declared if each.source is not None]
+        reads = [each.selects for each in declared if each.selects is not None]
         try:
             if write_declared(self._settings.data_dir, publishes, reads):
                 reload_broker(self._settings.data_dir)

@@ -56,6 +56,10 @@ class Edges:
             meaning.readings += [(each, None) for each in about]
         return meaning
 
+    def tick(self, now_at: datetime) -> list[Publication]:
+        """Return the requests to nodes that had to wait."""
+        return self._host.tick(now_at)
+
     def _about(self, source: Source) -> list[Declared]:
         topic = _topic(source[:2], source[2])
         return [each for each in self._declared if each.source is not None and matches(each.source, topic)]

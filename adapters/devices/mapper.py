@@ -112,6 +112,10 @@ class Mapper:
             self._map(declared, reading, taken, at)
         return taken
 
+    def tick(self, now_at: datetime) -> list[Publication]:
+        """Return what devices are to be asked now."""
+        return self._edges.tick(now_at)
+
     def _take_sparkplug(self, topic: str, payload: bytes, retain: bool, now_at: datetime, at: datetime) -> Taken:
         taken = Taken()
         if retain:

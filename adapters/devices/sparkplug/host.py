@@ -120,6 +120,8 @@ class _Node:
     things: dict[str | None, _Thing] = field(default_factory=dict)
     aliases: dict[int, tuple[str | None, str]] = field(default_factory=dict)
     asked_at: datetime | None = None
+    must_ask: bool = False
+    """A request for a rebirth waits, because one was sent less than a second ago."""
 
 
 class Host:
@@ -154,6 +156,11 @@ class Host:
                 node.is_born = False
             raise
 
+    def tick(self, now_at: datetime) -> list[Publication]:
+        """Return the requests that had to wait."""
+        waiting = [(edge, node) for edge, node in self._nodes.items() if node.must_ask]
+        return [each for (group, name), node in waiting for each in _request(node, group, name, now_at)]
+
     def keep(self, wanted: Callable[[Edge], bool]) -> None:
         """Forget all nodes but the wanted ones."""
         self._nodes = {edge: node for edge, node in self._nodes.items() if wanted(edge)}
@@ -181,7 +188,7 @@ class Host:
 def _begin(node: _Node, payload: Payload) -> None:
     if payload.seq is None or not 0 <= payload.seq < _SEQUENCE:
         raise Malformed(f"a birth with the sequence number {payload.seq}")
-    node.is_born, node.bd_seq = True, _bd_seq(payload)
+    node.is_born, node.must_ask, node.bd_seq = True, False, _bd_seq(payload)
     node.things.clear()
     node.aliases.clear()
 
@@ -197,7 +204,7 @@ def _death_of_node(node: _Node, topic: Topic, payload: Payload) -> Taken:
     if node.bd_seq is not None and _bd_seq(payload) != node.bd_seq:
         return Taken()
     devices = [device for device in node.things if device is not None]
-    node.is_born, node.seq = False, None
+    node.is_born, node.must_ask, node.seq = False, False, None
     node.things.clear()
     offline = [Link(topic.source, False), *(Link((topic.group, topic.node, device), False) for device in devices)]
     return Taken(links=tuple(offline))
@@ -263,9 +270,13 @@ def _updates(thing: _Thing, topic: Topic, payload: Payload, named: list[tuple[st
 def _missed(node: _Node, topic: Topic, reason: str, now_at: datetime) -> Taken:
     """Use nothing more of a node until it is born again, and ask it for that."""
     node.is_born = False
-    if node.asked_at is not None and timedelta() <= now_at - node.asked_at < REBIRTH_INTERVAL:
-        return Taken(missed=reason)
-    node.asked_at = now_at
-    command = f"{NAMESPACE}/{topic.group}/NCMD/{topic.node}"
-    request = Publication(topic=command, payload=rebirth_request(now_at), qos=0)
-    return Taken(publications=(request,), missed=reason)
+    node.must_ask = True
+    return Taken(publications=tuple(_request(node, topic.group, topic.node, now_at)), missed=reason)
+
+
+def _request(node: _Node, group: str, name: str, now_at: datetime) -> list[Publication]:
+    """Ask a node for a rebirth if it must be asked, and was not in the last second."""
+    if not node.must_ask or (node.asked_at is not None and timedelta() <= now_at - node.asked_at < REBIRTH_INTERVAL):
+        return []
+    node.must_ask, node.asked_at = False, now_at
+    return [Publication(topic=f"{NAMESPACE}/{group}/NCMD/{name}", payload=rebirth_request(now_at), qos=0)]

@@ -108,6 +108,18 @@ def test_data_without_a_birth_asks_for_one_a_second() -> None:
     assert (requests(taken), taken.updates) == (REBIRTH, ())
 
 
+def test_a_request_that_has_to_wait_is_sent_by_a_tick() -> None:
+    world = World()
+    world.data(oil(1.0), seq=9)
+    world.births()
+    world.now_at += timedelta(seconds=0.5)
+    assert requests(world.data(oil(1.0), seq=9)) == []
+    assert world.host.tick(world.now_at) == []
+    world.now_at += timedelta(seconds=0.6)
+    assert [each.topic for each in world.host.tick(world.now_at)] == REBIRTH
+    assert world.host.tick(world.now_at + timedelta(seconds=5)) == []
+
+
 def test_a_gap_asks_for_a_rebirth_and_data_wait_for_it() -> None:
     world = World()
     world.births()
