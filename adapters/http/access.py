@@ -23,7 +23,7 @@ FOR_ALL = frozenset(("/health", "/openapi.json", "/docs"))
 """What every account may read."""
 BY_TOPIC = frozenset(("/data", "/status"))
 """What checks itself, by `require_topic`, for which of its things a device posts, and what a viewer with topics reads."""
-BY_SESSION = frozenset(("/sign-in", "/sign-out", "/publish"))
+BY_SESSION = frozenset(("/sign-in", "/sign-out", "/publish", "/request", "/energy-file"))
 """What the web page posts: it signs in with an account, and the broker decides what that one may."""
 CHECK_S = 1.0
 """How often the account of an open websocket is checked."""

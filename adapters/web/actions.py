@@ -10,6 +10,7 @@ from starlette.responses import Response
 from adapters.client.errors import ClientError
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, NotFound, Unavailable
 from adapters.http.resource import Resource, is_json, read_body
+from adapters.web.energy_file import EnergyFiles
 from adapters.web.sign_in import COOKIE, IDLE_S, TOKEN_HEADER, SignedIn, SignIns, TooManyLogins, WrongLogin, has_token
 from broker.contract.charging import topics as charging
 from broker.contract.energy import topics as energy
@@ -50,7 +51,7 @@ class Actions:
     """Answers the requests of a page that change something."""
 
     def __init__(self, sign_ins: SignIns) -> None:
-        self._sign_ins = sign_ins
+        self._sign_ins, self._files = sign_ins, EnergyFiles()
 
     def resources(self) -> list[Resource]:
         """Return the resources."""
@@ -60,6 +61,7 @@ class Actions:
             Resource("/sign-out", POST=self.sign_out),
             Resource("/publish", POST=self.publish),
             Resource("/request", POST=self.request),
+            Resource("/energy-file", POST=self.energy_file),
         ]
 
     async def session(self, request: Request) -> Response:
@@ -133,6 +135,15 @@ class Actions:
         except ClientError as error:
             raise Unavailable(str(error)) from error
         return Response(payload, headers=_FRESH, media_type=JSON)
+
+    async def energy_file(self, request: Request) -> Response:
+        """Post the consumption in a file.
+
+        Raises:
+            HttpError: not signed in (401), or as for `EnergyFiles.post`.
+        """
+        session = self._require(request)
+        return await self._files.post(request, session.bus.request, session.bus.name)
 
     def _require(self, request: Request) -> SignedIn:
         session = self._sign_ins.get(request.cookies.get(COOKIE))

@@ -157,7 +157,7 @@ class AccountBus(ConnectionListener):
         except TimeoutError:
             raise BrokerUnavailable(f"the broker has not answered within {timeout_s:g} s") from None
 
-    async def request(self, publication: Publication, answer_topic: str) -> bytes:
+    async def request(self, publication: Publication, answer_topic: str, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
         """Publish a request, and return the payload of its answer.
 
         Raises:
@@ -167,7 +167,7 @@ class AccountBus(ConnectionListener):
         """
         exchange = self._exchanges.setdefault(answer_topic, AsyncExchange(answer_topic))
         try:
-            return (await exchange.request(self, publication, ANSWER_TIMEOUT_S)).final.message.payload
+            return (await exchange.request(self, publication, timeout_s)).final.message.payload
         except Unreachable as error:
             if isinstance(error.__cause__, NotAllowed):
                 raise error.__cause__ from None

@@ -14,9 +14,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.systems.energy.files import FilePost
 from adapters.cli.systems.energy.posting import Poster
 from adapters.cli.systems.fastening.requests import DriverRequests
+from adapters.client.energy.files import FilePost
 from adapters.client.errors import ClientError
 from adapters.client.follow import HistoryEnd, follow
 from adapters.client.history import COLUMNS

@@ -42,14 +42,19 @@ class Session extends EventTarget {
    * Post JSON. Without a session the sign-in form is opened.
    * @param {string} path @param {object} body @returns {Promise<any>}
    */
-  async post(path, body) {
-    if (timeWindow.at !== null && ["/publish", "/request"].includes(path)) throw new Error("The page shows the past, where nothing is published. Return to now first.");
+  post(path, body) {
+    return this.send(path, JSON.stringify(body), "application/json");
+  }
+
+  /** Post a text or a file. @param {string} path @param {BodyInit} body @param {string} type @returns {Promise<any>} */
+  async send(path, body, type) {
+    if (timeWindow.at !== null && !path.startsWith("/sign-")) throw new Error("The page shows the past, where nothing is published. Return to now first.");
     let response;
     try {
       response = await fetch(path, {
         method: "POST",
-        headers: { "Content-Type": "application/json", ...(this.token ? { "X-Scaup-Token": this.token } : {}) },
-        body: JSON.stringify(body),
+        headers: { "Content-Type": type, ...(this.token ? { "X-Scaup-Token": this.token } : {}) },
+        body,
       });
     } catch {
       throw new Error("The web server cannot be reached.");

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.systems.energy import files
+from adapters.client.energy import files
 from adapters.client.errors import Failed
 from broker.contract.energy.topics import INTERVAL
 from broker.message import Message, Publication

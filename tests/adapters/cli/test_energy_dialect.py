@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.cli.systems.energy import dialect, files
+from adapters.client.energy import dialect, files
 from adapters.client.errors import Failed, WrongUsage
 
 DAY = "2018-08-24T00:00:00Z"

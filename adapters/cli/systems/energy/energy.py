@@ -19,9 +19,10 @@ from broker.contract.energy.topics import RAW
 from broker.errors import InvalidTopic
 
 if TYPE_CHECKING:
-    from adapters.cli.systems.energy.files import Defaults
     from adapters.cli.systems.energy.period import ShipPeriod, ShipQuarter
-    from adapters.cli.systems.energy.posting import Outcome, Poster
+    from adapters.cli.systems.energy.posting import Poster
+    from adapters.client.energy.files import Defaults
+    from adapters.client.energy.outcome import Outcome
 
 _LAST_ROWS = 24
 """Rows of a table on a terminal."""
@@ -109,9 +110,9 @@ def import_(
     time that cannot be read refuses its whole post, and the other posts are stored. Importing a file again changes nothing.
     Exits with 1 where something was refused or a file stored nothing, and with 3 where the energy normalizer does not answer.
     """  # noqa: D301 - \b is click's own mark
-    from adapters.cli.systems.energy.dialect import Forms
-    from adapters.cli.systems.energy.files import Defaults
     from adapters.cli.systems.energy.posting import Poster
+    from adapters.client.energy.dialect import Forms
+    from adapters.client.energy.files import Defaults
 
     defaults = Defaults(ship, units, interval_minutes, Forms(separator, decimal, dates))
     with session.bus() as bus:
@@ -182,8 +183,8 @@ def ships(session: Session, output: Output) -> None:
 def _import(poster: "Poster", path: Path, defaults: "Defaults") -> "Outcome":
     """Post a file piece by piece; a file that cannot be read counts as refused."""
     from adapters.cli.output.progress import ProgressBar
-    from adapters.cli.systems.energy.files import read
-    from adapters.cli.systems.energy.posting import Outcome
+    from adapters.client.energy.files import read
+    from adapters.client.energy.outcome import Outcome
 
     outcome = Outcome()
     try:

@@ -1,12 +1,10 @@
 """Posts of files to the energy normalizer, one at a time, and its answers."""
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from adapters.cli.systems.energy.files import FilePost
 from adapters.client.bus import Bus
+from adapters.client.energy.files import FilePost
 from adapters.client.errors import BrokenReply, Failed, NoReply, NotOnline
 from adapters.client.requests import SAME_RELEASE, Requests, Responder
 from broker.contract.energy.topics import ANSWER, RAW, Stored
@@ -17,24 +15,7 @@ from broker.message import Publication, decode
 PATIENCE_S = 120.0
 """Longest wait for an answer: the normalizer looks a new ship up in the recording first."""
 NORMALIZER = Responder("energy normalizer", "energy", "see `scaup status` and `scaup logs energy`")
-_ROW = re.compile(r"data\[(\d+)\]")
 _RETRY = "repeat the import, which changes nothing that is stored; see `scaup status` and `scaup logs energy`"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """The outcome for a file: the number of values stored, and a text for each value skipped and each post refused."""
-
-    stored: int = 0
-    skipped: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def add(self, post: FilePost, answer: Stored) -> None:
-        """Count the answer to a piece."""
-        if answer.error is not None:
-            self.refused.append(_placed(post, answer.error))
-        self.stored += answer.stored
-        self.skipped += [f"{post.where(each.index)}: {each.reason}" for each in answer.skipped]
 
 
 class Poster:
@@ -70,11 +51,3 @@ class Poster:
             raise type(error)(f"{error.message}, at {post.where(0)}", _RETRY) from error
         except Rejected as error:
             raise BrokenReply(f"the energy normalizer sent an invalid answer: {error}", SAME_RELEASE) from error
-
-
-def _placed(post: FilePost, error: str) -> str:
-    """Return an error with the row of the file instead of the row of the piece."""
-    text = _ROW.sub(lambda found: f"data[{post.first_row + int(found[1])}]", error) if post.rows == "row" else error
-    found = _ROW.search(error)
-    where = post.where(int(found[1])) if found else f"{post.path.name}, {post.place}from {post.rows} {post.number(0)} on"
-    return f"{where}: {text}"

@@ -20,12 +20,17 @@ class EnergyView extends Element {
   end = null;
   /** @type {string | null} */
   other = null;
-  /** @type {string | null} */
-  outcome = null;
-  /** @type {string | null} */
-  error = null;
-  /** @type {{index: number, reason: string}[]} */
-  skipped = [];
+  /** Files that were posted last, and their answers. @type {File[]} */
+  files = [];
+  /** @type {any[]} */
+  posted = [];
+  posting = "";
+  /** A file is held over the page. */
+  over = false;
+  /** The form is wanted: a file could not be read without it. */
+  wanted = false;
+  /** @type {Record<string, string>} */
+  form = { ship: "", units: "", interval_minutes: "", separator: "", decimal: "", dates: "" };
 
   begin() {
     const query = new URLSearchParams(location.search);
@@ -139,31 +144,64 @@ class EnergyView extends Element {
   }
 
   drop() {
-    return html`<section class="card drop" @dragover=${(event) => event.preventDefault()} @drop=${(event) => { event.preventDefault(); this.post([...event.dataTransfer.files]); }}>
-      <div class="body stack" .style=${"padding-top:1rem"}><div class="bar"><label class="button">Post a file<input class="hidden-label" type="file" accept=".json,application/json" @change=${(event) => this.post([...event.target.files])}></label>
-        <span class="small soft">JSON with <code>spaceship_id</code>, <code>units</code> and <code>data</code>; or drop it here. CSV and Parquet: <code>scaup energy import</code>.</span></div>
-      ${this.outcome ? html`<p role="status">${this.outcome}</p>` : nothing}
-      ${this.error ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
-      ${this.skipped.length ? html`<div class="table tall"><table aria-label="Skipped"><thead><tr><th class="number">Row</th><th>Reason</th></tr></thead><tbody>${this.skipped.map((each) => html`<tr><td class="number">${each.index}</td><td>${each.reason}</td></tr>`)}</tbody></table></div>` : nothing}</div></section>`;
+    const form = this.form;
+    const choice = (name, label, options) => html`<label>${label}<select class="field" @change=${(event) => { form[name] = event.target.value; }}>
+      <option value="">as in the file</option>${options.map((each) => html`<option ?selected=${each === form[name]}>${each}</option>`)}</select></label>`;
+    return html`<section class=${`card drop ${this.over ? "over" : ""}`} aria-label="Post a file"
+      @dragover=${(event) => { event.preventDefault(); this.hover(true); }} @dragleave=${() => this.hover(false)}
+      @drop=${(event) => { event.preventDefault(); this.hover(false); this.post([...event.dataTransfer.files]); }}>
+      <header><h2>Post a file</h2></header>
+      <div class="body stack">
+        <div class="bar"><label class="button">Choose a file<input class="hidden-label" type="file" multiple accept=".json,.csv,.tsv,.parquet" @change=${(event) => { this.post([...event.target.files]); event.target.value = ""; }}></label>
+          <span class="soft">or drop it here: JSON, CSV or Parquet, as for <code>scaup energy import</code></span></div>
+        <details ?open=${this.wanted}><summary>What the file does not say</summary><div class="form inline">
+          <label>Ship<input class="field" .value=${form.ship || this.ship} placeholder="as in the file" @change=${(event) => { form.ship = event.target.value.trim(); }}></label>
+          ${choice("units", "Units", ["kW", "kWh"])}
+          <label>Interval, minutes<input class="field" inputmode="decimal" .value=${form.interval_minutes} placeholder="from the spacing" @change=${(event) => { form.interval_minutes = event.target.value.trim(); }}></label>
+          ${choice("separator", "Separator", ["comma", "semicolon", "tab"])}${choice("decimal", "Decimal mark", ["comma", "point"])}${choice("dates", "Dates", ["day-first", "month-first"])}
+          ${this.files.length ? html`<button class="button" @click=${() => this.post(this.files)}>Post again</button>` : nothing}</div></details>
+        ${this.posting ? html`<p role="status" class="soft">Posting ${this.posting}…</p>` : nothing}
+        ${this.posted.map((each) => this.outcome(each))}
+      </div></section>`;
   }
 
-  /** @param {File[]} files */
+  /** @param {any} posted the answer to a file */
+  outcome(posted) {
+    if (posted.error) return html`<p class="alert" role="alert">${posted.error}</p>`;
+    const lines = [...posted.refused.map((text) => ["refused", text]), ...posted.skipped.map((text) => ["skipped", text])];
+    return html`<div class="stack tight"><p role="status"><b>${posted.name}</b>: ${number(posted.stored)} values of ${posted.ships.length === 1 ? `ship ${posted.ships[0]}` : `${number(posted.ships.length)} ships`} stored,
+        ${number(posted.skipped_count)} skipped${posted.refused.length ? html`, <span class="state bad">${number(posted.refused.length)} posts refused</span>` : nothing}</p>
+      ${posted.notes.map((each) => html`<p class="small soft">${each}</p>`)}
+      ${lines.length ? html`<div class="table tall"><table aria-label="Skipped"><thead><tr><th>What</th><th>Where and why</th></tr></thead>
+        <tbody>${lines.map(([what, text]) => html`<tr><td><span class="state ${what === "refused" ? "bad" : "warn"}">${what}</span></td><td class="wrap">${text}</td></tr>`)}</tbody></table></div>` : nothing}</div>`;
+  }
+
+  /** @param {boolean} over */
+  hover(over) {
+    if (over === this.over) return;
+    this.over = over;
+    this.update();
+  }
+
+  /** Post files one after the other, and show what was stored and what not. @param {File[]} files */
   async post(files) {
-    this.error = this.outcome = null;
-    this.skipped = [];
+    if (!files.length || this.posting) return;
+    this.files = files;
+    this.posted = [];
+    this.wanted = false;
     for (const file of files) {
+      this.posting = file.name;
+      this.update();
+      const form = { ...this.form, ship: this.form.ship || this.ship };
+      const query = new URLSearchParams({ name: file.name, ...Object.fromEntries(Object.entries(form).filter(([, value]) => value)) });
       try {
-        const text = await file.text();
-        const ship = JSON.parse(text).spaceship_id;
-        if (ship === undefined) throw new Error("it names no spaceship_id");
-        const answer = await session.post("/request", { topic: `energy/${ship}/raw`, payload: text });
-        if (answer.error) throw new Error(answer.error);
-        this.outcome = `${file.name}: ${number(answer.stored)} values of ship ${ship} stored, ${number(answer.skipped?.length ?? 0)} skipped`;
-        this.skipped = answer.skipped ?? [];
+        this.posted.push({ name: file.name, ...(await session.send(`/energy-file?${query}`, file, "application/octet-stream")) });
       } catch (error) {
-        this.error = `${file.name}: ${/** @type {Error} */ (error).message}`;
+        this.posted.push({ error: `${file.name}: ${/** @type {Error} */ (error).message.replace(`${file.name}: `, "")}` });
+        this.wanted = true;
       }
     }
+    this.posting = "";
     this.update();
   }
 }

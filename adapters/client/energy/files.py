@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from adapters.cli.systems.energy import dialect
+from adapters.client.energy import dialect
 from adapters.client.errors import Failed, WrongUsage
 from broker.contract.identifiers import parse_identifier
 

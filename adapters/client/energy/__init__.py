@@ -1,0 +1,1 @@
+"""Consumption data in files, as posts to the energy normalizer."""
