@@ -150,6 +150,8 @@ def _environment() -> str:
 def _service(declaration: Declaration) -> str:
     name = declaration.name
     lines = [f"\n  {name}:\n    <<: *component\n    command: [python, -m, {package_of(name)}]\n"]
+    if declaration.starts_where:  # by hand: `docker compose --profile NAME up`
+        lines.append(f"    profiles: [{name}]\n")
     if name == RECORDER:
         lines.append(f"    depends_on: [{BROKER}]\n")
     if declaration.listens:

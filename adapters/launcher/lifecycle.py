@@ -17,7 +17,7 @@ from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import plant_time, preflight, security, upgrade
 from adapters.launcher.compose import Compose
 from adapters.launcher.native import Native
-from adapters.launcher.registry import components
+from adapters.launcher.registry import chosen, components
 from adapters.launcher.runtime import Runtime, own_broker, report
 from broker.runtime.settings import HISTORY_DAYS, Settings
 
@@ -234,8 +234,7 @@ def choose_runtime(settings: Settings) -> Runtime:
 def _native(settings: Settings) -> Native:
     known = components()
     preflight.check_components(settings.components, known)
-    chosen = tuple(name for name in known if not settings.components or name in settings.components)
-    return Native(settings=settings, declarations={**known, OPERATOR.name: OPERATOR}, components=chosen)
+    return Native(settings=settings, declarations={**known, OPERATOR.name: OPERATOR}, components=chosen(settings))
 
 
 def _wanted() -> str | None:

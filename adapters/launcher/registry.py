@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 from broker.runtime.declaration import Declaration
+from broker.runtime.settings import Settings
 
 FOLDERS = ("storage", "controllers", "adapters", "sim")
 
@@ -20,6 +21,17 @@ FOLDERS = ("storage", "controllers", "adapters", "sim")
 def components() -> dict[str, Declaration]:
     """Return every component's declaration by its name, in the order in which they are started."""
     return {declaration.name: declaration for declaration in _packages()}
+
+
+def chosen(settings: Settings) -> tuple[str, ...]:
+    """Return the components that `make up` starts: those of SCAUP_COMPONENTS, else all whose setting asks for them."""
+    return tuple(name for name, each in components().items() if _wanted(each, settings))
+
+
+def _wanted(declaration: Declaration, settings: Settings) -> bool:
+    if settings.components:
+        return declaration.name in settings.components
+    return declaration.starts_where is None or settings.value(declaration.starts_where) not in ("", "no")
 
 
 @cache

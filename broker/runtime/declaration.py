@@ -71,6 +71,8 @@ class Declaration:
     """In containers, the ports that it `listens` on can be reached from the host, and not only by other components."""
     addresses: tuple[Address, ...] = ()
     """Those on the ports that it `listens` on, for people and devices."""
+    starts_where: Variable | None = None
+    """`make up` starts it where this has a value, or where SCAUP_COMPONENTS names it; None: always."""
     account: str = ""
     """Account it logs in with; empty: the one with its name."""
 

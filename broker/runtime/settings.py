@@ -131,7 +131,7 @@ class Settings:
             host_names=tuple(each.lower() for each in _listed(values["SCAUP_HOST_NAMES"])),
             tls_cert=values["SCAUP_TLS_CERT"] or None,
             tls_key=values["SCAUP_TLS_KEY"] or None,
-            plaintext=_yes_or_no("SCAUP_PLAINTEXT", values["SCAUP_PLAINTEXT"]),
+            plaintext=yes_or_no("SCAUP_PLAINTEXT", values["SCAUP_PLAINTEXT"]),
             environment=given,
         )
 
@@ -223,7 +223,12 @@ def origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if port in (None, _OWN_PORTS[parts.scheme]) else f":{port}")
 
 
-def _yes_or_no(name: str, text: str) -> bool:
+def yes_or_no(name: str, text: str) -> bool:
+    """Read a setting that is `yes` or `no`.
+
+    Raises:
+        InvalidSetting: it is neither.
+    """
     if text.lower() not in ("yes", "no"):
         raise InvalidSetting(f"{name} must be yes or no, not {text!r}")
     return text.lower() == "yes"

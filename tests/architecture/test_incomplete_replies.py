@@ -24,6 +24,7 @@ from adapters.client.history import History as MessageHistory
 from adapters.client.recorder import Recorder
 from adapters.client.rows import ArrowRows
 from adapters.energy_api.component import EnergyApi
+from adapters.home_assistant.totals import Totals
 from adapters.listening import Listening
 from broker import exchange
 from broker.contract.components.topics import ComponentState, Presence
@@ -312,3 +313,19 @@ def test_warm_start_of_the_moving_average(case: Case) -> None:
             continue
     outcome = ERROR if warm_start.tick(LATE_S) else machines
     case.check(outcome, [str(n) for n in range(case.parts)])
+
+
+@given(cases())
+def test_totals_for_home_assistant(case: Case) -> None:
+    totals = Totals(1.0, b"start")
+    totals.on_change()
+    (request,) = totals.tick(0.0)
+    found: dict[str, float] = {}
+    rows = [{"ship": str(n), "kwh": float(n)} for n in range(case.parts)]
+    for each in answered(case, received(request), rows):
+        try:
+            found |= totals.take(received(each), 0.0)
+        except Rejected:
+            continue
+    outcome = ERROR if totals.tick(LATE_S) else found
+    case.check(outcome, {str(n): float(n) for n in range(case.parts)})

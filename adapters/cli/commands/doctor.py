@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import click
 
 from adapters.cli.backups import in_containers
-from adapters.cli.commands.status import expected_components
 from adapters.cli.options import examples, output_options
 from adapters.cli.output.destination import Output
 from adapters.client.declaration import OPERATOR
@@ -21,7 +20,7 @@ from adapters.launcher.checks.data_dir import check_data_dir
 from adapters.launcher.checks.machine import check_machine
 from adapters.launcher.checks.outside import check_outside
 from adapters.launcher.checks.roles import check_roles
-from adapters.launcher.registry import components
+from adapters.launcher.registry import chosen, components
 from broker.contract.components.topics import STATE, WARNING
 
 _COLUMNS = ("check", "result", "detail", "fix")
@@ -48,7 +47,7 @@ def _check(session: Session) -> Iterator[Finding]:
     settings = session.settings
     declarations = {**components(), OPERATOR.name: OPERATOR}
     yield from check_machine(settings)
-    expected = expected_components(settings.components)
+    expected = chosen(settings)
     with_volume = in_containers(settings)
     if with_volume:
         yield from _on_the_volume(session, expected)
@@ -88,7 +87,7 @@ def _on_the_bus(session: Session) -> Iterator[Finding]:
     yield ok("broker", f"answers at {session.settings.mqtt_host}:{session.settings.mqtt_port}")
     yield from broker.check_broker(retained)
     yield from recorder.check_recorder(retained, datetime.now(UTC))
-    yield from recorder.check_components(expected_components(session.settings.components), component_states(retained.values()))
+    yield from recorder.check_components(chosen(session.settings), component_states(retained.values()))
     for name, text in component_warnings(retained.values()).items():
         yield warning(
             name, text, f"find the device that sends them: see `scaup logs {name}` and `scaup tail 'rejected/{name}'`"

@@ -15,7 +15,7 @@ from adapters.client.errors import ClientError, WrongUsage
 from adapters.client.requests import component_states, component_warnings
 from adapters.client.session import Session
 from adapters.launcher import security
-from adapters.launcher.registry import components
+from adapters.launcher.registry import chosen, components
 from broker.contract.components.topics import STATE, WARNING, ComponentState, Presence
 
 BROKER = "broker"
@@ -41,7 +41,7 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
     warning.
     """
     session: Session = ctx.obj
-    expected = expected_components(session.settings.components)
+    expected = chosen(session.settings)
     _check_names(names, {*components(), BROKER})
     with session.bus() as bus:
         retained = bus.retained(STATE.template.filter, WARNING.template.filter, VERSION_TOPIC)
@@ -60,11 +60,6 @@ def status(ctx: click.Context, names: tuple[str, ...], output: Output) -> None:
     needed = names or (BROKER, *expected)
     if any(row["state"] != Presence.ONLINE.value for row in rows if row["component"] in needed):
         ctx.exit(1)
-
-
-def expected_components(chosen: tuple[str, ...]) -> list[str]:
-    """Return the components that should run: those chosen by SCAUP_COMPONENTS, else all declared ones."""
-    return [name for name in components() if not chosen or name in chosen]
 
 
 def _row(name: str, states: Mapping[str, ComponentState], retained: Mapping[str, Received]) -> dict[str, str | None]:

@@ -48,8 +48,16 @@ def test_history_is_a_week_unless_set(tmp_path: Path, given: dict[str, str], day
 
 
 def test_components_are_named_what_else_is_started(tmp_path: Path) -> None:
-    for given, expected in (("", [*components()]), ("heating,recorder", ["recorder", "heating"])):
-        settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_COMPONENTS": given})
+    usual = [name for name, each in components().items() if not each.starts_where]
+    for given, home_assistant, expected in (
+        ("", "", usual),
+        ("", "no", usual),
+        ("", "yes", [*components()]),
+        ("heating,recorder", "yes", ["recorder", "heating"]),
+        ("home-assistant", "", ["home-assistant"]),
+    ):
+        variables = {"SCAUP_COMPONENTS": given, "SCAUP_HOME_ASSISTANT": home_assistant}
+        settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), **variables})
         environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
         assert environment["SCAUP_COMPONENTS"].split(",") == expected
 

@@ -1,0 +1,1 @@
+"""Home Assistant: announces rooms, machines, chargers and ships by its MQTT discovery."""
