@@ -28,10 +28,10 @@ HTTP = {"http": {"server_port": 28123, "server_host": ["127.0.0.1"]}}
 async def start(folder: str) -> core.HomeAssistant:
     hass = core.HomeAssistant(folder)
     hass.config_entries = config_entries.ConfigEntries(hass, {})
-    hass.auth = await auth_manager_from_config(hass, [{"type": "homeassistant"}], [])
     hass.config.skip_pip, hass.config.units = True, METRIC_SYSTEM
     loader.async_setup(hass)
     await bootstrap.async_load_base_functionality(hass)
+    hass.auth = await auth_manager_from_config(hass, [{"type": "homeassistant"}], [])
     for each in ("homeassistant", "http", "climate", "sensor", "binary_sensor"):
         assert await async_setup_component(hass, each, HTTP), each
     return hass
