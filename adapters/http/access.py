@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -13,6 +14,7 @@ from adapters.http.errors import HttpError, error_response
 from adapters.http.protocol import REMOTE
 from adapters.outside.acceptor import AcceptedClient
 from adapters.outside.authentication import Authenticator, Refused, may_publish, may_read
+from adapters.outside.basic import CHALLENGE
 from broker.contract.roles import Role
 from broker.launch.accounts import Account
 from broker.runtime.web_access import WebAccess
@@ -30,7 +32,24 @@ CHECK_S = 1.0
 ACCOUNT = "account"
 """Name in a request's state of the account that logged in; absent: the request is from this machine."""
 POLICY_VIOLATION = 1008
+_ENCRYPTED = ("https", "wss")
 _METHODS = ("GET", "HEAD", "POST")
+
+
+class FormLogin(Protocol):
+    """A page on which people log in with a form, over TLS, in place of HTTP Basic."""
+
+    def is_open(self, method: str, path: str) -> bool:
+        """Return whether a request needs no login: the page itself, and its form."""
+        ...
+
+    def is_own(self, path: str) -> bool:
+        """Return whether the page's scripts ask for a path: then the browser must not ask for a login by itself."""
+        ...
+
+    def account(self, connection: HTTPConnection) -> Account | None:
+        """Return the account that logged in with the form, None if none did or it has changed since."""
+        ...
 
 
 class AccessCheck:
@@ -68,10 +87,15 @@ class LoginCheck:
 
     Devices post, viewers read, operators and administrators do both. Devices, and viewers that were given topics, are refused
     where no topic is checked.
+
+    Args:
+        app: the application.
+        authenticator: checks HTTP Basic logins.
+        form: of a page; None: there is no page.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
-        self._app, self._authenticator = app, authenticator
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, form: FormLogin | None = None) -> None:
+        self._app, self._authenticator, self._form = app, authenticator, form
         self._running: Counter[str] = Counter()
         """Requests of each account that are being answered."""
 
@@ -85,6 +109,9 @@ class LoginCheck:
             account = self._admit(remote, scope)
         except HttpError as error:
             await error_response(error)(scope, receive, send)
+            return
+        if account is None:
+            await self._app(scope, receive, send)
             return
         scope["state"][ACCOUNT] = account
         self._running[account.name] += 1
@@ -102,7 +129,7 @@ class LoginCheck:
         """Serve a websocket until it is closed, or the account is removed or changed."""
         serving = asyncio.ensure_future(self._app(scope, receive, send))
         try:
-            while not serving.done() and self._authenticator.is_current(remote):
+            while not serving.done() and self._is_current(remote, scope):
                 await asyncio.wait({serving}, timeout=CHECK_S)
             if serving.done():
                 serving.result()
@@ -114,11 +141,28 @@ class LoginCheck:
         finally:
             serving.cancel()
 
-    def _admit(self, remote: AcceptedClient, scope: Scope) -> Account:
+    def _is_current(self, remote: AcceptedClient, scope: Scope) -> bool:
+        if self._form is not None and not Headers(scope=scope).getlist("authorization"):
+            return self._form.account(HTTPConnection(scope)) is not None
+        return self._authenticator.is_current(remote)
+
+    def _admit(self, remote: AcceptedClient, scope: Scope) -> Account | None:
+        """Return the account of a request, None if it needs none.
+
+        Raises:
+            HttpError: there is no login (401), or it may not do this (403, 429).
+        """
         given, known = Headers(scope=scope).getlist("authorization"), remote.account
-        account = self._authenticator.login(remote, given, asyncio.get_running_loop().time())
-        if isinstance(account, Refused):
-            raise HttpError(account.status, account.text, account.headers)
+        if self._form is not None and not given and scope["scheme"] in _ENCRYPTED:
+            remote.account = account = self._form.account(HTTPConnection(scope))
+            if account is None:
+                _require_open(self._form, scope)
+                return None
+        else:
+            found = self._authenticator.login(remote, given, asyncio.get_running_loop().time())
+            if isinstance(found, Refused):
+                raise HttpError(found.status, found.text, found.headers)
+            account = found
         if known is not account and remote.connections_of(account.name) > MOST_CONNECTIONS:
             remote.account = None
             raise _too_many(f"{account.name} has {MOST_CONNECTIONS} connections open already")
@@ -159,6 +203,18 @@ def _check_role(account: Account, method: str, path: str) -> None:
         raise HttpError(403, f"{account.name} is a device, which may only post: read as a viewer or an operator")
     if path not in BY_TOPIC and (account.role is Role.DEVICE or account.topics):
         raise HttpError(403, f"{account.name} has a part of the topics only: {path} is for viewers of all, and operators")
+
+
+def _require_open(form: FormLogin, scope: Scope) -> None:
+    """Check that a request needs no login.
+
+    Raises:
+        HttpError: it needs one (401).
+    """
+    if scope["type"] == "http" and form.is_open(scope["method"], scope["path"]):
+        return
+    text = "sign in first: on the page, or with HTTP Basic and an account of `scaup account`"
+    raise HttpError(401, text, {} if form.is_own(scope["path"]) else {"WWW-Authenticate": CHALLENGE})
 
 
 def _too_many(text: str) -> HttpError:

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.client.errors import ClientError
-from adapters.http.access import AccessCheck, LoginCheck
+from adapters.http.access import AccessCheck, FormLogin, LoginCheck
 from adapters.http.errors import (
     HttpError,
     JsonResponse,
@@ -46,6 +46,7 @@ def application(
     max_concurrent: int = MAX_CONCURRENT,
     authenticator: Authenticator | None = None,
     others: Sequence[BaseRoute] = (),
+    form: FormLogin | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
@@ -57,6 +58,7 @@ def application(
         max_concurrent: requests beyond this number are answered with 503.
         authenticator: checks the logins of clients beyond this machine; None: there are none.
         others: routes of another kind, such as websockets.
+        form: with which people log in on the page of this application; None: there is no page.
     """
     everything = [*resources, *_common(document, watch)]
     app = Starlette(
@@ -71,7 +73,7 @@ def application(
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body
     limited: ASGIApp = _ConcurrencyLimit(app, max_concurrent)
-    return AccessCheck(LoginCheck(limited, authenticator) if authenticator else limited, access)
+    return AccessCheck(LoginCheck(limited, authenticator, form) if authenticator else limited, access)
 
 
 def _common(document: dict[str, Any], watch: BrokerWatch) -> list[Resource]:

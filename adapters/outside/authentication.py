@@ -111,8 +111,19 @@ class Authenticator:
 
     def is_current(self, remote: RemoteClient) -> bool:
         """Return whether the account with which a remote client has logged in still has the same password and rights."""
+        return remote.account is not None and self.knows(remote.account)
+
+    def verify(self, name: str, password: str) -> Account | None:
+        """Return the account with this name and password, without a limit on attempts; None if there is none."""
         try:
-            return remote.account is not None and self._accounts.is_current(remote.account)
+            return self._accounts.verify(name, password)
+        except AccountError:
+            return None
+
+    def knows(self, account: Account) -> bool:
+        """Return whether an account still has the same password and rights."""
+        try:
+            return self._accounts.is_current(account)
         except AccountError:
             return False
 

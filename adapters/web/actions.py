@@ -9,14 +9,18 @@ from starlette.responses import Response
 
 from adapters.client.errors import ClientError
 from adapters.http.errors import BadRequest, HttpError, JsonResponse, NotFound, Unavailable
+from adapters.http.protocol import REMOTE
 from adapters.http.resource import Resource, is_json, read_body
+from adapters.outside.authentication import Authenticator
 from adapters.web.energy_file import EnergyFiles
+from adapters.web.form_login import may_see
 from adapters.web.sign_in import COOKIE, IDLE_S, TOKEN_HEADER, SignedIn, SignIns, TooManyLogins, WrongLogin, has_token
 from broker.contract.charging import topics as charging
 from broker.contract.energy import topics as energy
 from broker.contract.fastening import topics as fastening
 from broker.contract.storage.topics import JSON
 from broker.errors import BrokerUnavailable, InvalidTopic, NotAllowed
+from broker.launch.accounts import Account
 from broker.message import Publication
 from broker.stream import AnyStream
 
@@ -48,10 +52,15 @@ REQUESTS: tuple[tuple[AnyStream, AnyStream, str], ...] = (
 
 
 class Actions:
-    """Answers the requests of a page that change something."""
+    """Answers the requests of a page that change something.
 
-    def __init__(self, sign_ins: SignIns) -> None:
-        self._sign_ins, self._files = sign_ins, EnergyFiles()
+    Args:
+        sign_ins: of browsers.
+        authenticator: checks the accounts of browsers on other machines; None: there are none.
+    """
+
+    def __init__(self, sign_ins: SignIns, authenticator: Authenticator | None = None) -> None:
+        self._sign_ins, self._authenticator, self._files = sign_ins, authenticator, EnergyFiles()
 
     def resources(self) -> list[Resource]:
         """Return the resources."""
@@ -65,8 +74,8 @@ class Actions:
         ]
 
     async def session(self, request: Request) -> Response:
-        """Answer with the account that signed in, and the token for its actions."""
-        return _described(self._sign_ins.get(request.cookies.get(COOKIE)))
+        """Answer with the account that signed in, the token for its actions, and whether nothing is shown without it."""
+        return _described(self._sign_ins.get(request.cookies.get(COOKIE)), _is_barred(request))
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in. The cookie is not readable by scripts, and no other site can make the browser send it.
@@ -78,6 +87,8 @@ class Actions:
         client = request.client.host if request.client is not None else ""
         try:
             cookie, session = await self._sign_ins.sign_in(login.name, login.password, client)
+            if _is_barred(request):
+                session.account = self._seeing(cookie, login)
             self._sign_ins.sign_out(request.cookies.get(COOKIE))
         except WrongLogin as error:
             raise HttpError(401, str(error)) from error
@@ -85,7 +96,7 @@ class Actions:
             raise HttpError(429, str(error), {"Retry-After": str(int(error.wait_s) + 1)}) from error
         except BrokerUnavailable as error:
             raise Unavailable(str(error)) from error
-        response = _described(session)
+        response = _described(session, _is_barred(request))
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, cookie, max_age=int(IDLE_S), httponly=True, samesite="strict", secure=secure)
         return response
@@ -94,7 +105,7 @@ class Actions:
         """Sign out."""
         self._require(request)
         self._sign_ins.sign_out(request.cookies.get(COOKIE))
-        response = _described(None)
+        response = _described(None, _is_barred(request))
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
 
@@ -145,6 +156,20 @@ class Actions:
         session = self._require(request)
         return await self._files.post(request, session.bus.request, session.bus.name)
 
+    def _seeing(self, cookie: str, login: Login) -> Account:
+        """Return the account of a browser on another machine, which may see the page.
+
+        Raises:
+            HttpError: it may not (403), or is none of a person or device (401).
+        """
+        account = self._authenticator.verify(login.name, login.password) if self._authenticator is not None else None
+        if account is not None and may_see(account):
+            return account
+        self._sign_ins.sign_out(cookie)
+        if account is None:
+            raise HttpError(401, "name or password is wrong")
+        raise HttpError(403, f"{login.name} has a part of the topics only: the page is for viewers of all, and operators")
+
     def _require(self, request: Request) -> SignedIn:
         session = self._sign_ins.get(request.cookies.get(COOKIE))
         if session is None:
@@ -167,11 +192,14 @@ def _answer_topic(topic: str, account: str) -> str:
     raise NotFound(f"requests cannot be sent to {topic[:200]!r}")
 
 
-def _described(session: SignedIn | None) -> Response:
-    return JsonResponse(
-        {"account": None if session is None else session.bus.name, "token": None if session is None else session.token},
-        headers=_FRESH,
-    )
+def _is_barred(request: Request) -> bool:
+    """Return whether a request is from another machine, and has no HTTP Basic login: then the form is the login."""
+    return REMOTE in request.scope.get("state", {}) and not request.headers.getlist("authorization")
+
+
+def _described(session: SignedIn | None, barred: bool) -> Response:
+    name, token = (None, None) if session is None else (session.bus.name, session.token)
+    return JsonResponse({"account": name, "token": token, "required": barred}, headers=_FRESH)
 
 
 async def _read(request: Request, shape: type[Any]) -> Any:

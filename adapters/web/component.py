@@ -29,6 +29,7 @@ from adapters.web.certificate import Certificate
 from adapters.web.declaration import CLIENT, RECORDED_TOPIC
 from adapters.web.document import DOCUMENT
 from adapters.web.export import Exports
+from adapters.web.form_login import PageLogin
 from adapters.web.live import LiveTopics
 from adapters.web.overview import SILENT_S, Overview
 from adapters.web.page import TRY_AGAIN_LATER, Page, WrongRequest
@@ -85,13 +86,15 @@ class Web:
         self._bus: Bus | None = None
         routes = Routes(self._overview, self._watch, self._certificate, self._figures, Assets())
         exports = Exports(self._query, self._query_arrow)
+        authenticator = listening.authenticator
         self.app = application(
-            [*routes.resources(), *Actions(sign_ins).resources(), *exports.resources()],
+            [*routes.resources(), *Actions(sign_ins, authenticator).resources(), *exports.resources()],
             DOCUMENT,
             self._watch,
             listening.access,
-            authenticator=listening.authenticator,
+            authenticator=authenticator,
             others=[WebSocketRoute("/live", self._live)],
+            form=PageLogin(sign_ins, authenticator) if authenticator is not None else None,
         )
 
     def on_message(self, message: Message, now_s: float) -> list[Publication]:

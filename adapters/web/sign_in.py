@@ -16,6 +16,7 @@ from adapters.client.errors import Unreachable
 from adapters.outside.attempts import Attempts
 from broker.contract.roles import answer_filters
 from broker.errors import BrokerUnavailable, LoginRefused, NotAllowed, Rejected
+from broker.launch.accounts import Account
 from broker.log import Log
 from broker.message import Publication, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
@@ -176,10 +177,15 @@ class AccountBus(ConnectionListener):
 
 @dataclass(slots=True)
 class SignedIn:
-    """A browser that has signed in. `token` must come with every action: other sites do not know it."""
+    """A browser that has signed in. `token` must come with every action: other sites do not know it.
+
+    Attributes:
+        account: of a browser on another machine; None: on this one, where everything may be seen.
+    """
 
     bus: AccountBus
     used_s: float
+    account: Account | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
 

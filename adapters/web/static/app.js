@@ -48,6 +48,7 @@ class App extends Element {
   /** @returns {string[]} */
   interruptions() {
     if (connection.open) return connection.interruptions;
+    if (connection.barred) return ["Sign in to see this plant."];
     if (connection.refusal) return [connection.refusal];
     return Date.now() - (this.since ?? 0) < 1500 ? [] : ["The web server cannot be reached. Trying again."];
   }
@@ -66,7 +67,7 @@ class App extends Element {
       <header class="head"><h1>${view.label}</h1><scrub-bar></scrub-bar><sign-in></sign-in></header>
       <main id="main" tabindex="-1">
         ${this.interruptions().map((each) => html`<p class="alert" role="alert">${each}</p>`)}
-        ${this.element(view.tag)}
+        ${connection.barred ? nothing : this.element(view.tag)}
       </main>`;
   }
 

@@ -34,12 +34,30 @@ class Connection extends EventTarget {
     /** Why the server does not serve this page. @type {string | null} */
     this.refusal = null;
     this.resting = false;
+    /** Whether signing in is waited for. */
+    this.barred = false;
+    /** Resolves whether the server would show something. @type {() => Promise<boolean>} */
+    this.isAdmitted = async () => true;
     document.addEventListener("visibilitychange", () => this.look());
     addEventListener("online", () => this.hurry());
   }
 
-  connect() {
+  async connect() {
     clearTimeout(this.again);
+    const barred = !(await this.isAdmitted());
+    if (barred !== this.barred) {
+      this.barred = barred;
+      this.dispatchEvent(new Event("change"));
+    }
+    if (!barred && !this.socket) this.dial();
+  }
+
+  /** Connect after signing in. */
+  admitted() {
+    if (this.barred) this.connect();
+  }
+
+  dial() {
     const socket = (this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`));
     this.heard = Date.now();
     socket.onmessage = (event) => {
@@ -87,7 +105,7 @@ class Connection extends EventTarget {
 
   /** Connect now, if the next attempt is only waited for. */
   hurry() {
-    if (this.socket || !this.watchdog) return;
+    if (this.socket || this.barred || !this.watchdog) return;
     this.pause = FIRST_PAUSE_MS;
     this.connect();
   }

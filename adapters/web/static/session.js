@@ -1,10 +1,13 @@
 /** Who has signed in, and what that account does. */
 
+import { connection } from "./connection.js";
 import { timeWindow } from "./window.js";
 
 class Session extends EventTarget {
   /** @type {string | null} Name of the account. */
   account = null;
+  /** Whether the server shows nothing without signing in, as beyond its own machine. */
+  required = false;
   /** @type {string | null} */
   token = null;
 
@@ -17,11 +20,21 @@ class Session extends EventTarget {
     }
   }
 
-  /** @param {{account: string | null, token: string | null}} found */
-  take({ account, token }) {
+  /** @param {{account: string | null, token: string | null, required?: boolean}} found */
+  take({ account, token, required }) {
     this.account = account;
     this.token = token;
+    this.required = required ?? this.required;
     this.dispatchEvent(new Event("change"));
+    if (account) connection.admitted();
+  }
+
+  /** Find out whether the server shows something, and ask to sign in if it does not. @returns {Promise<boolean>} */
+  async isAdmitted() {
+    await this.load();
+    const admitted = !this.required || this.account !== null;
+    if (!admitted) this.dispatchEvent(new Event("wanted"));
+    return admitted;
   }
 
   /** @param {string} name @param {string} password */
@@ -70,3 +83,5 @@ class Session extends EventTarget {
 }
 
 export const session = new Session();
+// On the server's own machine nothing has to be asked first. TLS is used beyond it.
+if (location.protocol === "https:") connection.isAdmitted = () => session.isAdmitted();

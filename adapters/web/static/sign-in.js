@@ -20,7 +20,8 @@ class SignIn extends Element {
   open() {
     this.error = null;
     this.update();
-    this.dialog?.showModal();
+    if (this.dialog) this.dialog.showModal();
+    else requestAnimationFrame(() => requestAnimationFrame(() => this.dialog?.showModal()));  // it is not rendered yet
   }
 
   /** @param {SubmitEvent} event */

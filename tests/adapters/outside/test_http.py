@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from adapters.http import access
@@ -25,16 +25,33 @@ from adapters.outside import acceptor
 from adapters.outside.attempts import PAIR
 from broker.contract.energy.topics import RAW
 from broker.contract.roles import Role
-from broker.launch import certificates
+from broker.launch import accounts, certificates
+from broker.launch.accounts import Account
 from tests.adapters.http.fakes import TIMEOUT_S, FakeBus, fetch, request, until, wire
 from tests.adapters.outside.world import World
 from tests.real_broker import free_ports
 
 
+class Form:
+    """The login of a page at `/`: the cookie is the name of the account, while it is the same."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def is_open(self, method: str, path: str) -> bool:
+        return (method, path) == ("GET", "/")
+
+    def is_own(self, path: str) -> bool:
+        return path == "/"
+
+    def account(self, connection: HTTPConnection) -> Account | None:
+        return accounts.read_accounts(self._world.settings.data_dir).get(connection.cookies.get("session", ""))
+
+
 class Served:
     """A running server; `/data?ship=…` is about a ship."""
 
-    def __init__(self, world: World, plaintext: bool = False) -> None:
+    def __init__(self, world: World, plaintext: bool = False, form: Form | None = None) -> None:
         self.port, self.working = free_ports(1)[0], list[bool]()
         self.may_answer = asyncio.Event()
         listening = Listening((), self.port, "SCAUP_TEST_PORT", outside=world.outside(self.port, plaintext))
@@ -42,9 +59,15 @@ class Served:
         resources = [
             Resource("/data", GET=_ok, POST=_post),
             Resource("/slow", GET=self._slow),
+            Resource("/", GET=_ok),
         ]
         app = application(
-            resources, document("Test", "", {}, {}), watch, listening.access, authenticator=listening.authenticator
+            resources,
+            document("Test", "", {}, {}),
+            watch,
+            listening.access,
+            authenticator=listening.authenticator,
+            form=form,
         )
         self.task = asyncio.create_task(serve(HttpServer(app, listening), watch, FakeBus(), self.working.append))
 
@@ -64,8 +87,8 @@ async def _post(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def served(world: World, plaintext: bool = False) -> AsyncIterator[Served]:
-    it = Served(world, plaintext)
+async def served(world: World, plaintext: bool = False, form: Form | None = None) -> AsyncIterator[Served]:
+    it = Served(world, plaintext, form)
     await until(lambda: it.working or it.task.done())
     try:
         yield it
@@ -110,6 +133,39 @@ def test_roles_decide_what_a_login_may(world: World, name: str, method: str, pat
             async with wire(it.port, tls=world.trust) as connected:
                 connected.write(raw)
                 assert (await connected.answer(head=method == "HEAD")).status == status
+
+    asyncio.run(check())
+
+
+def test_a_form_is_a_login_for_its_own_request_only(world: World) -> None:
+    async def check() -> None:
+        async with served(world, form=Form(world)) as it, wire(it.port, tls=world.trust) as connected:
+            statuses = []
+            for path, cookie in (
+                ("/", ""),
+                ("/data", ""),
+                ("/data", "vera"),
+                ("/data", ""),
+                ("/data", "otto"),
+                ("/data", "ship-7"),
+            ):
+                connected.write(request("GET", path, Cookie=f"session={cookie}"))
+                statuses.append((await connected.answer()).status)
+            assert statuses == [200, 401, 200, 401, 200, 403]
+            world.remove("otto")
+            connected.write(request("GET", "/data", Cookie="session=otto"))
+            assert (await connected.answer()).status == 401
+
+    asyncio.run(check())
+
+
+def test_a_form_is_no_login_in_plain_text(world: World) -> None:
+    async def check() -> None:
+        async with served(world, plaintext=True, form=Form(world)) as it:
+            for path in ("/", "/data"):
+                answer = await fetch(it.port, request("GET", path, Cookie="session=otto"))
+                assert (answer.status, "www-authenticate" in answer.headers) == (401, True)
+            assert (await fetch(it.port, request("GET", "/", Authorization=world.login("otto")))).status == 200
 
     asyncio.run(check())
 
