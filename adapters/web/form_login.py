@@ -8,7 +8,7 @@ from adapters.web.sign_in import COOKIE, SignIns
 from broker.contract.roles import Role
 from broker.launch.accounts import Account
 
-_OWN = ("/live", "/session", "/sign-in", "/sign-out", "/publish", "/request", "/export")
+_OWN = ("/live", "/session", "/sign-in", "/sign-out", "/publish", "/request", "/energy-file", "/export")
 """What the page's scripts ask for."""
 _FILES = ("/static/", "/vendor/")
 _VIEWS = frozenset(each.partition("/{")[0] for each in VIEWS)
