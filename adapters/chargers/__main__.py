@@ -2,12 +2,16 @@
 
 import gc
 import secrets
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from adapters.chargers.component import ChargerAdapter
-from adapters.chargers.declaration import CHARGER_PORT, DECLARATION, MOST_PROCESSES, PROCESSES, WIDGET_PORT
+from adapters.chargers.declaration import CHARGER_PORT, DECLARATION, MOST_PROCESSES, PROCESSES, TAGS, WIDGET_PORT
 from adapters.chargers.limits import room_for_connections
+from adapters.chargers.ocpp.numbers import TransactionNumbers
+from adapters.chargers.ocpp.tags import IdTags
 from adapters.listening import Listening, read_listening
 from broker.runtime.declaration import Variable
 from broker.runtime.runtime import run
@@ -28,14 +32,16 @@ them it took a third of the time of a connection storm, and stopped the loop for
 def main(number: int) -> None:
     """Carry messages between chargers, widgets and the bus until SIGTERM."""
     declaration = DECLARATION.numbered(number)
-    run(declaration, lambda settings: _adapter(settings, declaration.name))
+    run(declaration, lambda settings: _adapter(settings, declaration.name, number))
 
 
-def _adapter(settings: Settings, name: str) -> ChargerAdapter:
+def _adapter(settings: Settings, name: str, number: int) -> ChargerAdapter:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     room = room_for_connections() // 2
     chargers, widgets = (_listening(settings, each) for each in (CHARGER_PORT, WIDGET_PORT))
-    return ChargerAdapter(name, secrets.token_hex(4), chargers, widgets, room)
+    numbers = TransactionNumbers(settings.data_dir / f"{name}.transactions", number - 1, datetime.now(UTC))
+    tags = IdTags(Path(file) if (file := settings.value(TAGS)) else None)
+    return ChargerAdapter(name, secrets.token_hex(4), chargers, widgets, room, numbers, tags)
 
 
 def _listening(settings: Settings, port: Variable) -> Listening:

@@ -1,11 +1,13 @@
 """The two kinds of clients, chargers and widgets: who is admitted, which payloads are accepted, what they are sent. Pure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote
 
+from adapters.chargers.ocpp.dialect import SUBPROTOCOLS
+from adapters.chargers.ocpp.stations import Stations, is_ocpp
 from adapters.chargers.takeover import Connections
 from adapters.chargers.websocket import Incoming, Refusal
 from broker.contract.charging.topics import (
@@ -33,6 +35,16 @@ class OpenConnection(Protocol):
     @property
     def address(self) -> str:
         """The client's host and port."""
+        ...
+
+    @property
+    def subprotocols(self) -> Sequence[str] | None:
+        """Those of which the client must speak one; None where it need not."""
+        ...
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on, None where there is none."""
         ...
 
     def send(self, text: bytes) -> None:
@@ -83,6 +95,10 @@ class Clients(ABC):
             return Refusal(HTTPStatus.NOT_FOUND, text)
         return client
 
+    def subprotocols(self, _path: str) -> Sequence[str] | None:
+        """Return the subprotocols of which a client on a path must speak one; None where it need not."""
+        return None
+
     def opened(self, client: str, connection: OpenConnection) -> None:
         """Take a connection whose handshake is complete."""
         self.connections.add(client, connection, connection.address)
@@ -101,13 +117,46 @@ class Clients(ABC):
 
 
 class Chargers(Clients):
-    """Chargers: their states of charge are published verbatim."""
+    """Chargers: states of charge are published verbatim; those that speak OCPP are the affair of `stations`."""
 
-    def __init__(self, adapter: str, boot: str, publish: Callable[[Publication], None]) -> None:
+    def __init__(self, adapter: str, boot: str, publish: Callable[[Publication], None], stations: Stations) -> None:
         super().__init__("chargers", CHARGER_LINK, adapter, boot, publish)
+        self._stations = stations
+
+    def know(self, clients: Collection[str]) -> None:
+        """Take the ids that may connect; OCPP chargers need not be among them."""
+        self._known = clients
+        self.connections.drop_unless(lambda each: each in clients or each in self._stations, UNPAIRED)
+
+    def admit(self, path: str) -> str | Refusal:
+        """Return the id that a path names, or why it is refused."""
+        return self._stations.admit(path) or super().admit(path)
+
+    def subprotocols(self, path: str) -> Sequence[str] | None:
+        """Return the versions of OCPP for the path of an OCPP charger."""
+        return SUBPROTOCOLS if is_ocpp(path) else None
+
+    def opened(self, client: str, connection: OpenConnection) -> None:
+        """Take a connection. One without a common version of OCPP is closed at once (OCPP-J 1.6, 3.1.2)."""
+        if connection.subprotocols is None:
+            self._stations.leave(client)
+        elif connection.subprotocol is None:
+            connection.drop(f"no common subprotocol: {' and '.join(SUBPROTOCOLS)} are spoken here")
+            return
+        else:
+            self._stations.opened(client, connection, connection.subprotocol)
+        super().opened(client, connection)
+
+    def closed(self, client: str, connection: OpenConnection, reason: str) -> None:
+        """Remove a connection that has ended."""
+        super().closed(client, connection, reason)
+        self._stations.closed(client, connection)
 
     def received(self, client: str, message: Incoming) -> None:
-        """Publish a state of charge; reject anything else."""
+        """Publish a state of charge; reject anything else. Of an OCPP charger, take its frame."""
+        if client in self._stations:
+            self._stations.received(client, message)
+            return
         topic = SOC.template.topic(id=client)
         try:
             check_soc(message)

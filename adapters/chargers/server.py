@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from websockets.http11 import Request
@@ -149,7 +149,18 @@ class Server:
 class ServerConnection(asyncio.BufferedProtocol):
     """One TCP connection and the websocket on it."""
 
-    __slots__ = ("_client", "_rate", "_remote", "_server", "_transport", "_unfinished_bytes", "_websocket", "_why", "address")
+    __slots__ = (
+        "_client",
+        "_rate",
+        "_remote",
+        "_server",
+        "_transport",
+        "_unfinished_bytes",
+        "_websocket",
+        "_why",
+        "address",
+        "subprotocols",
+    )
 
     def __init__(self, server: Server, remote: AcceptedClient | None = None) -> None:
         self._server, self._remote = server, remote
@@ -158,6 +169,12 @@ class ServerConnection(asyncio.BufferedProtocol):
         """The client's id, from the handshake on."""
         self._unfinished_bytes = 0
         self._why: str | None = None
+        self.subprotocols: Sequence[str] | None = None
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on, None where there is none."""
+        return self._websocket.subprotocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the new connection."""
@@ -246,6 +263,9 @@ class ServerConnection(asyncio.BufferedProtocol):
             self._server.count_refused(f"{admitted.text} ({self.address})")
             return admitted
         self._client = admitted
+        self.subprotocols = self._server.clients.subprotocols(request.path)
+        if self.subprotocols is not None:
+            self._websocket.speaks(self.subprotocols)
         self._server.admitted += 1
         if self._remote is not None:
             self._remote.admitted()

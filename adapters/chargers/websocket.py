@@ -53,7 +53,7 @@ class WebSocket:
     __slots__ = ("_admit", "_assembled", "_head", "_protocol", "_refused", "_text", "frames")
 
     def __init__(self, admit: Callable[[Request], Refusal | None]) -> None:
-        self._protocol = ServerProtocol(select_subprotocol=_first_subprotocol, max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
+        self._protocol = ServerProtocol(select_subprotocol=_first_common, max_size=LARGEST_MESSAGE_BYTES, logger=_quiet)
         self._admit = admit
         self._head: bytearray | None = bytearray()
         """The bytes of the handshake so far; None once it is complete or refused."""
@@ -67,6 +67,15 @@ class WebSocket:
     def open(self) -> bool:
         """Whether the handshake is complete and neither side has begun to close."""
         return self._protocol.state is OPEN
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on, None where there is none."""
+        return self._protocol.subprotocol
+
+    def speaks(self, subprotocols: Sequence[str]) -> None:
+        """Accept only these subprotocols; call it while the client is being admitted. Without it, any is accepted."""
+        self._protocol.available_subprotocols = [Subprotocol(each) for each in subprotocols]
 
     @property
     def accepted(self) -> bool:
@@ -158,6 +167,7 @@ class WebSocket:
         return messages
 
 
-def _first_subprotocol(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Accept the first subprotocol that a client offers: many libraries that offer one require an answer."""
-    return offered[0] if offered else None
+def _first_common(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Accept the first subprotocol that a client offers and the server speaks: many libraries that offer one need an answer."""
+    spoken = protocol.available_subprotocols
+    return next((each for each in offered if spoken is None or each in spoken), None)

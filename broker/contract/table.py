@@ -121,9 +121,9 @@ def percentage(name: str, key: str = "") -> Column:
     return Column(name=name, key=key or name, kind=Kind.LIMITED_NUMBER, low=0, high=100)
 
 
-def integer(name: str, low: int, high: int, key: str = "") -> Column:
+def integer(name: str, low: int, high: int, key: str = "", need: Need = Need.MEASURED) -> Column:
     """Declare a column of whole numbers from `low` to `high`."""
-    return Column(name=name, key=key or name, kind=Kind.INTEGER, low=low, high=high)
+    return Column(name=name, key=key or name, kind=Kind.INTEGER, need=need, low=low, high=high)
 
 
 def instant(name: str, key: str = "", need: Need = Need.MEASURED) -> Column:

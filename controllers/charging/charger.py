@@ -36,7 +36,7 @@ def take_soc(charger: str, before: ChargerState, soc: float, at: str) -> Change:
     """Take a measured state of charge, in % at an instant."""
     ended: tuple[ChargingSession, ...] = ()
     running, full = before.session, before.full and not _fell(FULL_PCT, soc)
-    if running is not None and _fell(running.soc_highest, soc):
+    if running is not None and running.soc_highest is not None and _fell(running.soc_highest, soc):
         ended, running = (_ended(before, running, EndedBy.REPLACED, before.soc_at or at),), None
     began = running is None and not full
     if began:
@@ -47,7 +47,7 @@ def take_soc(charger: str, before: ChargerState, soc: float, at: str) -> Change:
     if soc >= FULL_PCT:
         charged = _ended(state, running, EndedBy.CHARGED, at)
         return Change(replace(state, session=None, full=True), (*ended, charged))
-    state = replace(state, session=replace(running, soc_highest=max(running.soc_highest, soc)))
+    state = replace(state, session=replace(running, soc_highest=max(running.soc_highest or soc, soc)))
     return Change(state, (*ended, _begun(state, running)) if began else ended)
 
 

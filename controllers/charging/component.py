@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from broker.contract.charging.topics import (
     ANSWER,
+    CHARGE_POINT,
     CHARGER_LINK,
     PAIRS,
     REQUEST,
@@ -20,6 +21,7 @@ from broker.contract.charging.topics import (
     SOC,
     STATE,
     STATUS,
+    ChargePoint,
     ChargerState,
     ChargingSession,
     PairAction,
@@ -34,6 +36,7 @@ from broker.contract.components.topics import FORGET, read_forget, removal
 from broker.errors import Rejected
 from broker.message import Message, Publication, encode
 from broker.stamp import rfc3339
+from controllers.charging.charge_point import follow, go_offline, measure
 from controllers.charging.charger import Change, disconnect, is_ended, take_soc, unpair
 from controllers.charging.connectivity import Connectivity, GracePeriods, LinkTracker
 from controllers.charging.pairs import PairRefused, with_pair, without_pair
@@ -71,6 +74,8 @@ class ChargingController:
     def __init__(self, pairs: Pairs, store: PairsStore, calendar: Callable[[float], datetime], time_scale: float = 1.0) -> None:
         self._pairs, self._store, self._calendar, self._time_scale = pairs.pairs, store, calendar, time_scale
         self._chargers: dict[str, ChargerState] = {}
+        self._points: dict[str, ChargePoint] = {}
+        """Chargers that speak OCPP. They need no widget, and their sessions are the adapter's."""
         self._links, self._grace, self._redelivery = LinkTracker(), GracePeriods(), RedeliveryFilter(time_scale)
         self._pairs_published = False
         self._unsettled: dict[str, None] = {}
@@ -90,6 +95,8 @@ class ChargingController:
             return self._take_state(levels["id"], message)
         if levels := CHARGER_LINK.parse(message.topic):
             return self._take_link(levels["id"], message, now_s)
+        if levels := CHARGE_POINT.parse(message.topic):
+            return self._take_point(levels["id"], message, now_s)
         if levels := components.STATE.parse(message.topic):
             return self._take_presence(levels["component"], message, now_s)
         if message.topic == REQUEST.template.text:
@@ -106,14 +113,14 @@ class ChargingController:
         self._restoring = False
         for charger, since_s in self._grace.expired(now_s):
             if before := self._chargers.get(charger):
-                publications += self._becomes(charger, disconnect(before, rfc3339(self._calendar(since_s))))
+                publications += self._becomes(charger, self._disconnected(charger, before, since_s))
         return publications
 
     def _take_soc(self, charger: str, message: Message, now_s: float) -> list[Publication]:
         if message.retain:
             raise Rejected("a retained state of charge may be of any age: publish frames without the retain flag")
-        soc, widget = SOC.decode(message).data.soc, self._pairs.get(charger)
-        if widget is None:
+        soc, widget, point = SOC.decode(message).data.soc, self._pairs.get(charger), self._points.get(charger)
+        if widget is None and point is None:
             raise Rejected(f"charger {charger!r} is in no pair: scaup chargers pair {charger} WIDGET")
         publications = self._settle(now_s)
         before, now = self._chargers.get(charger), self._calendar(now_s)
@@ -126,19 +133,28 @@ class ChargingController:
             state = replace(state, state="online")
         at = rfc3339(measured_at(message.stamp, now))
         self._start_grace(charger, now_s)  # so that a session that begins now ends, even if this was the last frame
+        if point is not None:
+            return publications + self._becomes(charger, Change(measure(state, point, soc, at)))
         return publications + self._becomes(charger, take_soc(charger, state, soc, at))
 
     def _take_link(self, charger: str, message: Message, now_s: float) -> list[Publication]:
         if not message.payload:
             return []  # removed
         link = CHARGER_LINK.decode(message)
-        if charger not in self._pairs:
-            return []
         publications = [] if message.retain else self._settle(now_s)
         if not self._links.take_link(charger, link, message.stamp, message.retain):
             return publications
         if link.connected:
             self._grace.cancel(charger)
+        return publications + self._update((charger,), message.retain, now_s)
+
+    def _take_point(self, charger: str, message: Message, now_s: float) -> list[Publication]:
+        """Take what an OCPP charger has reported. Without a payload it is no such charger any more."""
+        if message.payload:
+            self._points[charger] = CHARGE_POINT.decode(message)
+        else:
+            self._points.pop(charger, None)
+        publications = [] if message.retain else self._settle(now_s)
         return publications + self._update((charger,), message.retain, now_s)
 
     def _take_presence(self, name: str, message: Message, now_s: float) -> list[Publication]:
@@ -153,8 +169,8 @@ class ChargingController:
             return []  # our own echo
         state, known = read_retained_state(charger, message), self._chargers.get(charger)
         if known is not None and known.soc is not None:
-            return [] if _is_same(state, known) else [_status(known.widget, known.status), _state(charger, known)]
-        if charger in self._pairs or not is_ended(state):
+            return [] if _is_same(state, known) else [*_statuses(known), _state(charger, known)]
+        if charger in self._pairs or not is_ended(state) or state.widget is None:
             self._chargers[charger] = state
             self._defer(charger)
         return []
@@ -209,7 +225,8 @@ class ChargingController:
             self._remove(charger)
             self._unsettled.pop(charger, None)
         self._links.remove(charger)
-        return [*publications, removal(STATE, charger), removal(CHARGER_LINK, charger)]
+        self._points.pop(charger, None)
+        return [*publications, *(removal(each, charger) for each in (STATE, CHARGER_LINK, CHARGE_POINT))]
 
     def _update(self, chargers: Iterable[str], retained: bool, now_s: float) -> list[Publication]:
         if not retained:
@@ -232,12 +249,14 @@ class ChargingController:
 
     def _apply_connectivity(self, charger: str, now_s: float) -> list[Publication]:
         connectivity, widget = self._links.connectivity(charger), self._pairs.get(charger)
-        if widget is None or connectivity is Connectivity.UNKNOWN:
+        point = self._points.get(charger)
+        if (widget is None and point is None) or connectivity is Connectivity.UNKNOWN:
             return []
         state = self._chargers.get(charger) or ChargerState(state="offline", widget=widget)
         if connectivity is Connectivity.CONNECTED:
             self._grace.cancel(charger)
             state = replace(state, state="online")
+            state = state if point is None else follow(state, point)
         elif connectivity is Connectivity.DISCONNECTED:
             state = replace(state, state="offline")
         if not is_ended(state):
@@ -267,7 +286,7 @@ class ChargingController:
         changes = {charger: self._moved(charger, state, now_s) for charger, state in moved.items()}
         for charger, change in changes.items():
             self._chargers[charger] = change.state
-            if charger not in self._pairs:
+            if charger not in self._pairs and charger not in self._points:
                 self._remove(charger)
         publications = self._status_of_moved(moved.values(), [self._pairs[each] for each in moved if each in self._pairs])
         publications += [_session(charger, each) for charger, change in changes.items() for each in change.sessions]
@@ -275,11 +294,13 @@ class ChargingController:
 
     def _moved(self, charger: str, state: ChargerState, now_s: float) -> Change:
         widget = self._pairs.get(charger)
-        return unpair(state, rfc3339(self._calendar(now_s))) if widget is None else Change(replace(state, widget=widget))
+        if widget is None and charger not in self._points:
+            return unpair(state, rfc3339(self._calendar(now_s)))
+        return Change(replace(state, widget=widget))
 
     def _status_of_moved(self, before: Iterable[ChargerState], widgets: Iterable[str]) -> list[Publication]:
         """Publish the status of each widget that was assigned or unassigned, if it differs from the one published last."""
-        published = {state.widget: state.status for state in before}
+        published = {state.widget: state.status for state in before if state.widget is not None}
         affected = dict.fromkeys([*published, *widgets])
         chargers = {widget: charger for charger, widget in self._pairs.items() if widget in affected}
         publications = []
@@ -296,12 +317,17 @@ class ChargingController:
         self._grace.cancel(charger)
         self._redelivery.remove(charger)
 
+    def _disconnected(self, charger: str, state: ChargerState, since_s: float) -> Change:
+        if charger in self._points:
+            return Change(go_offline(state))
+        return disconnect(state, rfc3339(self._calendar(since_s)))
+
     def _becomes(self, charger: str, change: Change) -> list[Publication]:
         """Take over a charger's new state, and publish what changed."""
         before, state = self._chargers.get(charger), change.state
         self._chargers[charger] = state
         shown = before.status if before else Status.UNAVAILABLE
-        publications = [] if state.status is shown else [_status(state.widget, state.status)]
+        publications = [] if state.status is shown else _statuses(state)
         publications += [_session(charger, each) for each in change.sessions]
         return publications if before and _is_same(before, state) else [*publications, _state(charger, state)]
 
@@ -309,6 +335,10 @@ class ChargingController:
 def _is_same(one: ChargerState, other: ChargerState) -> bool:
     """Return whether two states differ at most in the instant of the same state of charge."""
     return one == other or replace(one, soc_at=other.soc_at) == other
+
+
+def _statuses(state: ChargerState) -> list[Publication]:
+    return [] if state.widget is None else [_status(state.widget, state.status)]
 
 
 def _status(widget: str, status: Status) -> Publication:

@@ -1,6 +1,6 @@
 """Declaration of the charging controller."""
 
-from broker.contract.charging.topics import ANSWER, CHARGER_LINK, PAIRS, REQUEST, SESSION, SOC, STATE, STATUS
+from broker.contract.charging.topics import ANSWER, CHARGE_POINT, CHARGER_LINK, PAIRS, REQUEST, SESSION, SOC, STATE, STATUS
 from broker.contract.components import topics as components
 from broker.contract.components.topics import FORGET
 from broker.runtime.declaration import Declaration, Variable
@@ -17,10 +17,10 @@ PAIRS_FILE = Variable(
 DECLARATION = Declaration(
     name="charging",
     summary="publishes widget statuses and charging sessions",
-    subscribes=(SOC, STATE, CHARGER_LINK, REQUEST, FORGET),
+    subscribes=(SOC, STATE, CHARGER_LINK, CHARGE_POINT, REQUEST, FORGET),
     subscribes_also=(components.STATE.template.filter,),
     publishes=(STATUS, STATE, SESSION, PAIRS, ANSWER),
-    publishes_also=(CHARGER_LINK.template.filter,),  # removes that of a forgotten charger
+    publishes_also=(CHARGER_LINK.template.filter, CHARGE_POINT.template.filter),  # removes those of a forgotten charger
     session_s=600,
     wall_tick_s=0.5,
     max_queued=100_000,

@@ -27,7 +27,7 @@ def read_retained_state(charger: str, message: Message) -> ChargerState:
     """
     state = STATE.decode(message)
     for text in (charger, state.widget):
-        if reason := id_error(text):
+        if text is not None and (reason := id_error(text)):
             raise Rejected(f"{text[:80]!a}: {reason}")
     session = state.session
     if session is not None:

@@ -6,7 +6,8 @@ from broker.contract.sql import Statement
 from broker.stamp import HISTORY
 
 _SESSIONS = f"""
-SELECT session, charger, widget, started_at, ended_at, soc_start, soc_end, duration_s, ended_by FROM charging_session
+SELECT session, charger, widget, started_at, ended_at, soc_start, soc_end, duration_s, ended_by, connector, kwh
+FROM charging_session
 WHERE revised_at >= $since::TIMESTAMPTZ AND (NOT starts_with(session, '{HISTORY}') OR ended_at >= $since::TIMESTAMPTZ)
     AND (charger = $charger OR CAST($charger AS VARCHAR) IS NULL)
 ORDER BY started_at, coalesce(ended_at, 'infinity'), charger, session

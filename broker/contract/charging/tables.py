@@ -1,7 +1,19 @@
 """Charging: typed tables."""
 
 from broker.contract.charging.topics import PAIRS, SESSION, SOC, STATUS, Status
-from broker.contract.table import Need, Table, choice, inside, instant, json_object, number, percentage, required_text, text
+from broker.contract.table import (
+    Need,
+    Table,
+    choice,
+    inside,
+    instant,
+    integer,
+    json_object,
+    number,
+    percentage,
+    required_text,
+    text,
+)
 
 TABLES = (
     Table(
@@ -24,13 +36,15 @@ TABLES = (
         levels={"id": "charger"},
         columns=(
             text("session", need=Need.IDENTITY),
-            text("widget"),
+            text("widget", need=Need.NULLABLE),
             instant("started_at"),
-            number("soc_start"),
+            number("soc_start", need=Need.NULLABLE),
             instant("ended_at", need=Need.NULLABLE),
             number("soc_end", need=Need.NULLABLE),
             number("duration_s", need=Need.NULLABLE),
             text("ended_by", need=Need.NULLABLE),
+            integer("connector", 0, 2**31 - 1, need=Need.NULLABLE),
+            number("kwh", need=Need.NULLABLE),
         ),
     ),
     Table(name="charging_pairs", stream=PAIRS, columns=(json_object("pairs", need=Need.IDENTITY),)),

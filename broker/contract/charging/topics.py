@@ -1,7 +1,7 @@
 """Charging: chargers, the widgets of their customers, and sessions. The frames of both are fixed by the devices."""
 
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -119,22 +119,30 @@ class EndedBy(Enum):
     """The charger disconnected."""
     UNPAIRED = "unpaired"
     """The charger was removed from the pairs."""
+    STOPPED = "stopped"
+    """The transaction of an OCPP charger was stopped."""
 
 
 class ChargingSession(msgspec.Struct, frozen=True, kw_only=True):
     """The charging of one battery, published when it begins and, complete, when it ends: the first published end counts.
 
-    Instants are plant time, RFC 3339; a field that is not known yet is null.
+    Of an OCPP charger it is a transaction. Instants are plant time, of an OCPP charger its own, RFC 3339; a field that is not
+    known is null.
     """
 
     session: str
-    widget: str
+    widget: str | None
+    """Null where the charger has none."""
     started_at: str
-    soc_start: float
+    soc_start: float | None
     ended_at: str | None = None
     soc_end: float | None = None
     duration_s: float | None = None
     ended_by: EndedBy | None = None
+    connector: int | None = None
+    """Of an OCPP charger, which may have several sessions at once."""
+    kwh: float | None = None
+    """Of an OCPP charger: the energy by its register, when the session has ended."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -142,16 +150,17 @@ class Running(msgspec.Struct, frozen=True):
 
     session: str
     started_at: str
-    soc_start: float
-    soc_highest: float
-    """A state of charge that is clearly lower belongs to another battery."""
+    soc_start: float | None
+    soc_highest: float | None
+    """A state of charge that is clearly lower belongs to another battery. Both are null where none is known."""
 
 
 class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about a charger; a restarted controller continues from it. Unknown fields are null."""
 
     state: Literal["online", "offline"]
-    widget: str
+    widget: str | None
+    """Null where an OCPP charger has none."""
     soc: float | None = None
     soc_at: str | None = None
     """Plant time at which the state of charge was received, RFC 3339."""
@@ -160,6 +169,80 @@ class ChargerState(msgspec.Struct, frozen=True, kw_only=True):
     session: Running | None = None
     full: bool = False
     """The connected battery is already charged: it does not begin another session."""
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A transaction of an OCPP charger: one charging of a car. Instants are the charger's, RFC 3339."""
+
+    id: str
+    """In OCPP 1.6 the number that the adapter gave it, in 2.0.1 the charger's own id."""
+    session: str
+    """Name of the charging session."""
+    started_at: str
+    connector: int | None = None
+    """In OCPP 2.0.1 the EVSE."""
+    register_start_kwh: float | None = None
+    register_start_at: str | None = None
+    register_kwh: float | None = None
+    """The latest reading of the energy register, at `register_at`."""
+    register_at: str | None = None
+    soc_start: float | None = None
+    soc: float | None = None
+    """The latest state of charge, %, at `soc_at`."""
+    soc_at: str | None = None
+    charging_state: str | None = None
+    """In OCPP 2.0.1: `Charging`, `SuspendedEV`, …"""
+    ended_at: str | None = None
+
+
+class ChargePoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an OCPP charger has reported, as far as later messages build on that. A restarted adapter continues from it."""
+
+    protocol: str
+    """`ocpp1.6` or `ocpp2.0.1`."""
+    vendor: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+    connectors: dict[str, str] = {}
+    """The last status of each connector, in OCPP 2.0.1 of each EVSE: `Available`, `Charging`, …"""
+    transactions: tuple[Transaction, ...] = ()
+    """Those that have not ended, and the last ones that have, oldest first."""
+
+
+class RemoteAction(Enum):
+    """What an operator may ask of an OCPP charger."""
+
+    START = "start"
+    STOP = "stop"
+    RESET = "reset"
+
+
+class ResetType(Enum):
+    """How an OCPP charger restarts: after it has ended its transactions, or at once."""
+
+    SOFT = "Soft"
+    HARD = "Hard"
+
+
+class RemoteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request to an OCPP charger: `{"action":"start","id_tag":"T1","connector":1}`.
+
+    `start` needs an id tag. `stop` needs a connector only where several transactions are running.
+    """
+
+    action: RemoteAction
+    id_tag: str | None = None
+    connector: int | None = None
+    type: ResetType = ResetType.SOFT
+
+
+class RemoteAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a request, with its correlation data: the charger's own word, such as `Accepted`, or an error."""
+
+    action: RemoteAction | None = None
+    status: str | None = None
+    error: str | None = None
 
 
 SOC = Stream(
@@ -197,7 +280,7 @@ STATE = Stream(
 SESSION = Stream(
     template=TopicTemplate("chargers/{id}/session"),
     payload=ChargingSession,
-    summary="charging → all: the beginning and the end of a session",
+    summary="charging, of an OCPP charger the charger adapter → all: the beginning and the end of a session",
     plant=True,
 )
 PAIRS = Stream(
@@ -214,15 +297,45 @@ REQUEST = Stream(
 ANSWER = Stream(
     template=TopicTemplate("charging/answer/{client}", deep=True),
     payload=PairAnswer,
-    summary="charging → the operator that sent a request: what has changed, or why nothing",
+    summary="charging, charger adapter → the operator that sent a request: what has changed, or why nothing",
 )
-STREAMS: tuple[AnyStream, ...] = (SOC, STATUS, CHARGER_LINK, WIDGET_LINK, STATE, SESSION, PAIRS, REQUEST, ANSWER)
+OCPP = Stream(
+    template=TopicTemplate("chargers/{id}/ocpp"),
+    payload=list[Any],
+    summary="charger adapter → all: an OCPP charger's own frames, verbatim; answered after the broker has them",
+    plant=True,
+)
+CHARGE_POINT = Stream(
+    template=TopicTemplate("chargers/{id}/charge-point"),
+    payload=ChargePoint,
+    summary="charger adapter → charging: what an OCPP charger has reported: its connectors and transactions",
+    retain=True,
+)
+REMOTE = Stream(
+    template=TopicTemplate("chargers/{id}/request"),
+    payload=RemoteRequest,
+    summary="operator → charger adapter: start, stop or reset an OCPP charger, with a response topic",
+)
+STREAMS: tuple[AnyStream, ...] = (
+    SOC,
+    STATUS,
+    CHARGER_LINK,
+    WIDGET_LINK,
+    STATE,
+    SESSION,
+    PAIRS,
+    REQUEST,
+    ANSWER,
+    OCPP,
+    CHARGE_POINT,
+    REMOTE,
+)
 
 ANSWERS: tuple[AnyStream, ...] = (ANSWER,)
 """Only the client that asked may read these."""
 
-OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST,)
+OPERATOR_STREAMS: tuple[AnyStream, ...] = (REQUEST, REMOTE)
 """Operators may publish these."""
 
-THINGS: dict[str, tuple[AnyStream, ...]] = {"charger": (STATE, CHARGER_LINK)}
+THINGS: dict[str, tuple[AnyStream, ...]] = {"charger": (STATE, CHARGER_LINK, CHARGE_POINT)}
 """What can be forgotten, and the streams that may have retained messages of it."""

@@ -4,14 +4,19 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from adapters.chargers.component import ChargerAdapter
+from adapters.chargers.ocpp.numbers import TransactionNumbers
+from adapters.chargers.ocpp.tags import IdTags
 from adapters.listening import Listening
 from broker.contract.charging.topics import (
+    CHARGE_POINT,
     CHARGER_LINK,
     PAIRS,
     STATUS,
@@ -23,10 +28,12 @@ from broker.contract.charging.topics import (
 )
 from broker.contract.components.topics import RejectedMessage
 from broker.message import Message, Publication
+from broker.stamp import Stamp
 from tests.adapters.chargers.wire import head
 from tests.real_broker import free_ports
 
 TIMEOUT_S = 10.0
+NOWHERE = Path("/nowhere/numbers")
 PAIR = {"c1234": "wABCD"}
 
 
@@ -41,12 +48,13 @@ class FakeBus:
     def publish(self, publication: Publication) -> None:
         self.published.append(publication)
         self._news.set()
-        if CHARGER_LINK.parse(publication.topic) or WIDGET_LINK.parse(publication.topic):
+        if any(each.parse(publication.topic) for each in (CHARGER_LINK, WIDGET_LINK, CHARGE_POINT)):
             asyncio.get_running_loop().call_soon(self._echo, publication)
 
     def _echo(self, publication: Publication) -> None:
         for adapter in self.adapters:
-            adapter.on_message(Message(topic=publication.topic, payload=publication.payload), 0.0)
+            stamp = Stamp(source="charger-adapter")
+            adapter.on_message(Message(topic=publication.topic, payload=publication.payload, stamp=stamp), 0.0)
 
     async def deliver(self, publication: Publication, timeout_s: float) -> None:
         self.publish(publication)
@@ -93,6 +101,7 @@ class Running:
         room: int = 1_000,
         name: str = "charger-adapter",
         beside: "Running | None" = None,
+        numbers: TransactionNumbers | None = None,
     ) -> None:
         self.bus: FakeBus = beside.bus if beside else FakeBus()
         self.ports: list[int] = beside.ports if beside else free_ports(2)
@@ -103,6 +112,8 @@ class Running:
             Listening(("127.0.0.1",), charger_port, "SCAUP_CHARGER_PORT", "charger", shared=True),
             Listening(("127.0.0.1",), widget_port, "SCAUP_WIDGET_PORT", "widget", shared=True),
             room,
+            numbers or TransactionNumbers(NOWHERE, 0, datetime.now(UTC)),
+            IdTags(None),
         )
         self.bus.adapters.append(self.adapter)
         self.working, self.errors = list[bool](), list[dict[str, Any]]()

@@ -1,10 +1,14 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from adapters.chargers.clients import UNPAIRED, Chargers, Clients, Widgets
+from adapters.chargers.ocpp.numbers import TransactionNumbers
+from adapters.chargers.ocpp.stations import Stations
 from adapters.chargers.websocket import Incoming, Refusal
 from broker.contract.charging.topics import ClientLink, Status
 from broker.contract.components.topics import RejectedMessage
@@ -20,6 +24,8 @@ class FakeConnection:
     sent: list[bytes] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     address: str = "10.0.0.1:5"
+    subprotocols: Sequence[str] | None = None
+    subprotocol: str | None = None
 
     def send(self, text: bytes) -> None:
         self.sent.append(text)
@@ -28,9 +34,17 @@ class FakeConnection:
         self.dropped.append(reason)
 
 
+def stations(published: list[Publication]) -> Stations:
+    async def deliver(publication: Publication, _timeout_s: float) -> None:
+        published.append(publication)
+
+    numbers = TransactionNumbers(Path("/nowhere/numbers"), 0, datetime(2026, 1, 31, tzinfo=UTC))
+    return Stations("adapter", published.append, deliver, numbers, lambda _: True)
+
+
 def chargers(*known: str) -> tuple[Clients, list[Publication]]:
     published: list[Publication] = []
-    clients = Chargers("adapter", "boot", published.append)
+    clients = Chargers("adapter", "boot", published.append, stations(published))
     clients.know(known)
     return clients, published
 
@@ -110,7 +124,7 @@ def test_other_paths_are_refused(path: str) -> None:
 
 
 def test_clients_get_503_before_the_pairs_are_known() -> None:
-    for clients in (Chargers("adapter", "boot", lambda _: None), Widgets("adapter", "boot", lambda _: None)):
+    for clients in (Chargers("adapter", "boot", lambda _: None, stations([])), Widgets("adapter", "boot", lambda _: None)):
         refused = clients.admit(f"/{clients.kind}/x")
         assert isinstance(refused, Refusal)
         assert refused.status == 503

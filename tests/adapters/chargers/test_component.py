@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -11,14 +12,18 @@ from websockets.exceptions import InvalidStatus
 
 from adapters.chargers import component
 from adapters.chargers.component import ChargerAdapter
+from adapters.chargers.ocpp.numbers import TransactionNumbers
+from adapters.chargers.ocpp.tags import IdTags
 from adapters.chargers.takeover import ELSEWHERE, RESTARTED
 from adapters.listening import Listening
 from broker.contract.charging.topics import CHARGER_LINK, ClientLink, Status
 from broker.errors import CannotStart, Rejected
 from broker.message import Message, Publication
-from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, next_status, running, until
+from tests.adapters.chargers.fakes import NOWHERE, TIMEOUT_S, FakeBus, Running, closed, next_status, running, until
 from tests.adapters.chargers.wire import SOC, TEXT, frame
 from tests.real_broker import free_ports
+
+NUMBERS = TransactionNumbers(NOWHERE, 0, datetime(2026, 1, 31, tzinfo=UTC))
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +281,7 @@ def test_a_port_that_is_taken(taken: int) -> None:
                 Listening(("127.0.0.1",), port, variable, variable.split("_")[1].lower())
                 for port, variable in zip(ports, variables, strict=True)
             )
-            adapter = ChargerAdapter("adapter", "boot", chargers, widgets, 10)
+            adapter = ChargerAdapter("adapter", "boot", chargers, widgets, 10, NUMBERS, IdTags(None))
             with pytest.raises(CannotStart, match=rf"port {ports[taken]} is taken .* {variables[taken]}"):
                 await adapter.serve(FakeBus(), lambda _: None)
         with socket.create_server(("127.0.0.1", ports[1 - taken])):

@@ -301,6 +301,8 @@ def test_sessions_are_listed_newest_last(scaup: Scaup, charged: Recording) -> No
         "soc_end": 100.0,
         "duration_s": 1210.5,
         "ended_by": "charged",
+        "connector": None,
+        "kwh": None,
     }
 
 

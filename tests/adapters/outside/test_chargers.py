@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from adapters.chargers.component import ChargerAdapter
+from adapters.chargers.ocpp.numbers import TransactionNumbers
+from adapters.chargers.ocpp.tags import IdTags
 from adapters.listening import Listening
 from adapters.outside import acceptor
 from broker.contract.charging.topics import PAIRS, STATUS, Pairs, Status, status_event
 from broker.contract.roles import Role
 from broker.message import Message, Publication
-from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus
+from tests.adapters.chargers.fakes import NOWHERE, TIMEOUT_S, FakeBus
 from tests.adapters.outside.world import World
 from tests.real_broker import free_ports
 
@@ -32,7 +35,8 @@ class Served:
             Listening((), port, "SCAUP_TEST_PORT", what, outside=world.outside(port))
             for port, what in ((self.chargers, "charger"), (self.widgets, "widget"))
         ]
-        self.adapter = ChargerAdapter("charger-adapter", "boot", listening[0], listening[1], room)
+        numbers = TransactionNumbers(NOWHERE, 0, datetime.now(UTC))
+        self.adapter = ChargerAdapter("charger-adapter", "boot", listening[0], listening[1], room, numbers, IdTags(None))
         self.bus.adapters.append(self.adapter)
         self.hear(PAIRS.publication(Pairs({"c1234": "wABCD"})))
         self.task = asyncio.create_task(self.adapter.serve(self.bus, self.working.append))

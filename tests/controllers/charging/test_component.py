@@ -543,7 +543,8 @@ def test_a_disconnected_charger_is_forgotten() -> None:
     found = forget(world, "c1")
     assert found[0].startswith("widgets/w1/status")
     assert "unavailable" in found[0]
-    assert found[-2:] == ["chargers/c1/state ", "chargers/c1/link "]
+    assert found[-3:] == ["chargers/c1/state ", "chargers/c1/link ", "chargers/c1/charge-point "]
     world.retained.clear()
     assert world.tick(60.0) == []
-    assert forget(world, "unknown") == ["chargers/unknown/state ", "chargers/unknown/link "]
+    kinds = ("state", "link", "charge-point")
+    assert forget(world, "unknown") == [f"chargers/unknown/{each} " for each in kinds]

@@ -39,6 +39,7 @@ _SESSIONS_FOR_PEOPLE: Columns = {
     "ended": lambda row: _short(row["ended_at"]),
     "from %": itemgetter("soc_start"),
     "to %": itemgetter("soc_end"),
+    "kWh": lambda row: None if row["kwh"] is None else round(row["kwh"], 2),
     "minutes": lambda row: None if row["duration_s"] is None else round(row["duration_s"] / 60, 1),
     "ended by": itemgetter("ended_by"),
 }
