@@ -13,6 +13,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -79,6 +81,24 @@ class Booths:
         )
         self.clients.append(client)
         return client
+
+    def ask(self, topic: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Publish a request as the operator, and return the answer."""
+        found: list[bytes] = []
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id="asks", protocol=paho.MQTTv5)
+        client.username_pw_set("operator", (self.broker.data_dir / "credentials" / "operator").read_text().strip())
+        client.on_message = lambda _client, _userdata, message: found.append(bytes(message.payload))
+        client.connect(self.broker.host, self.broker.port)
+        client.subscribe("charging/answer/asks", 1)
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = "charging/answer/asks"
+        client.publish(topic, json.dumps(request), 1, properties=properties)
+        deadline_s = time.monotonic() + 35
+        while not found and time.monotonic() < deadline_s:
+            client.loop(0.05)
+        client.disconnect()
+        assert found, f"no answer to {request}"
+        return dict(json.loads(found[0]))
 
     def retained(self, topic: str) -> dict[str, Any]:
         """Return the message retained on a topic; empty where there is none."""
