@@ -172,8 +172,11 @@ class Native:
 
     def _refresh(self, text: str) -> None:
         """Update a running system where that needs no restart: accounts and access rules."""
-        if text != self.place.configuration.read_text() or self.has_other_broker_settings():
-            raise Failed("Scaup runs already, with other settings", "make down, then make up again")
+        running = self.place.configuration.read_text()
+        if text != running or self.has_other_broker_settings():
+            changed = ", ".join(supervision.changed_variables(running, text))
+            which = f" ({changed})" if changed else ""
+            raise Failed(f"Scaup runs already, with other settings{which}", "make down, then make up again")
         if own_broker(self.settings):
             mosquitto.prepare(self.settings, self.declarations, mosquitto.native_placement(self.settings))
             self.reload_broker()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -25,6 +26,8 @@ _PRIORITIES = {BROKER: 1, RECORDER: 2, COMPONENTS: 3, GUARDIAN: 4}
 
 _UP = ("STARTING", "RUNNING", "BACKOFF")
 _STOP_WAIT_S = {BROKER: 30, RECORDER: 30, COMPONENTS: 10, GUARDIAN: 2}
+
+_VARIABLE = re.compile(r'(?:^environment=|,)(\w+)="([^"]*)"', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,12 @@ def configuration(place: Place, programs: Iterable[Program], environment: Mappin
     sections = [_daemon(place, environment), *(_program(place, each) for each in listed)]
     sections += [_group(name, [each.name for each in listed if each.group == name]) for name in groups]
     return "; Made by Scaup: changes here are lost.\n" + "\n".join(sections)
+
+
+def changed_variables(before: str, after: str) -> list[str]:
+    """Return the names of the variables whose values differ between two configurations."""
+    old, new = (dict(_VARIABLE.findall(each)) for each in (before, after))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def _daemon(place: Place, environment: Mapping[str, str]) -> str:

@@ -173,6 +173,7 @@ def test_every_component_has_the_same_plant_time(plant: Plant) -> None:
 def test_up_with_other_settings_names_the_fix(plant: Plant) -> None:
     other = plant.make("up", SCAUP_TIME_SCALE="7")
     assert other.returncode == 1
+    assert "with other settings (SCAUP_TIME_SCALE)" in other.stderr
     assert "make down" in other.stderr
 
 
