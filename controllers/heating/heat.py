@@ -14,6 +14,8 @@ SWUNG_C = 0.8
 HELD_S, KEPT_S = 3600.0, 600.0
 MORE_HEAT = 0.12
 """Least heat above what held the room, as a share of full heat."""
+LEAST_HEAT = 0.05
+"""Least heat that held the room: where sun and people held it, the valve has not shown yet what it can do."""
 UNEXPLAINED = 0.6
 """Share of the given heat by which the estimated need has risen."""
 SLOW_S, FALL_C = 1200.0, 0.05
@@ -79,7 +81,8 @@ class HeatWatch:
             self._keep(hold, error_c, dt_s)
         elif self._older is not None:
             self.below = True
-            more = heat - self._older >= MORE_HEAT and hold - self._older >= UNEXPLAINED * heat
+            proven = self._older >= LEAST_HEAT
+            more = proven and heat - self._older >= MORE_HEAT and hold - self._older >= UNEXPLAINED * heat
             falls = room_c < self._slow_c - FALL_C
             self._evidence_s = self._evidence_s + dt_s if more and falls else max(0.0, self._evidence_s - dt_s)
             self.lost, self._lowest_c = self._evidence_s >= EVIDENCE_S, self._fast_c

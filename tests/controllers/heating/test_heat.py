@@ -44,6 +44,11 @@ def test_a_room_that_was_never_held_has_not_lost_its_heat() -> None:
     assert not any(falling(held(minutes=50), 300, 1.0, 1.4))
 
 
+@pytest.mark.parametrize("heat", [0.0, 0.1, 0.6, 1.0])
+def test_a_room_that_needed_no_heat_loses_none(heat: float) -> None:
+    assert not any(falling(held(hold=-0.5), 60, heat, 1.4))
+
+
 def test_a_room_that_was_swung_has_not_lost_its_heat() -> None:
     watch = held()
     for _ in range(10):
