@@ -54,10 +54,10 @@ class DisturbanceFilter:
             stay * stay * p22 + wander * TREND_SHARE_PER_S**2,
         )
 
-    def correct(self, room_c: float, age_s: float = 0.0) -> tuple[float, Gains]:
-        """Correct the prediction by a measurement, °C, of an age in s; return the prediction error, K, and the gains."""
+    def correct(self, room_c: float, noise_c: float = READING_NOISE_C) -> tuple[float, Gains]:
+        """Correct the prediction by a measurement, °C, and its standard deviation; return prediction error, K, and gains."""
         p00, p01, p02, p11, p12, p22 = self._covariance
-        total = p00 + READING_NOISE_C**2
+        total = p00 + noise_c**2
         gain, drift_gain, trend_gain = p00 / total, p01 / total, p02 / total
         self._covariance = (
             p00 - gain * p00,
@@ -67,7 +67,7 @@ class DisturbanceFilter:
             p12 - drift_gain * p02,
             p22 - trend_gain * p02,
         )
-        error_c = room_c - (self.room_c - age_s * (self.drift_c_s - LEAK_PER_S * self.room_c))
+        error_c = room_c - self.room_c
         self.room_c += gain * error_c
         self.drift_c_s += drift_gain * error_c
         self.trend_c_s2 += trend_gain * error_c

@@ -5,11 +5,13 @@ removed. The offsets of all known sensors are pulled slowly to a common centre o
 unknown offset allow. Sensors that disagree weigh less (a Cauchy-like weight), long before they are left out.
 """
 
+import math
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from controllers.heating.sensor import DOUBT_C, LARGEST_OFFSET_C, MOST_SENSORS, Reason, Sensor
+from controllers.heating.track import Track
 
 REMOVED_AFTER_S = 6 * 3600.0
 FIRST_AGREEMENT_C, AGREEMENT_C = 3.0, 1.2
@@ -27,8 +29,13 @@ LIVELY_S = 900.0
 SETTLING_S = 600.0
 """Time from the first reading in which no offsets are learned."""
 CENTRING_S = 3600.0
-FRESH_S, OLD_S = 90.0, 300.0
-"""Age from which a value weighs less, and from which it is no evidence for or against another one."""
+FRESH_S = 90.0
+"""Age from which a value weighs less."""
+UNEXPECTED_C_S, MOST_UNEXPECTED_C = 1.0 / 300.0, 2.0
+"""Movement that no trend foretold, K/s and K, by which values of different age may differ more."""
+MEASURED_NOISE_C = 0.1
+"""Standard deviation of a measurement by all sensors of a room."""
+LARGEST_NOISE_C = 3.0
 SHORTEST_QUIET_S = 90.0
 LONGEST_QUIET_S = 4 * 3600.0
 """Longest time without any reading of the room, also if its sensors report only changes."""
@@ -48,8 +55,12 @@ class Fused:
     """Whether any of the sensors used has ever changed its value."""
     quiet_c: float | None = None
     """Finest resolution of the sensors used, K, if all of them report only changes and none has lately; else None."""
-    age_s: float = 0.0
-    """Mean age of the values that the room temperature is based on, s."""
+    rare: bool = False
+    """Whether all sensors used report so rarely that an opened window is closed again before it is noticed."""
+    measured_c: float | None = None
+    """Room temperature by those sensors alone that have reported since the last call, °C; None without any."""
+    noise_c: float = MEASURED_NOISE_C
+    """Its standard deviation, K."""
 
 
 def robust_centre(values: Sequence[float], doubt: float, weights: Sequence[float] | None = None) -> float:
@@ -69,13 +80,14 @@ def robust_centre(values: Sequence[float], doubt: float, weights: Sequence[float
 class Fusion:
     """The sensors of one room. Pure: time is an argument."""
 
-    __slots__ = ("_heard_s", "_room_c", "_room_s", "_sensors", "_started_s")
+    __slots__ = ("_fused_s", "_heard_s", "_room_c", "_room_s", "_sensors", "_started_s", "_track")
 
     def __init__(self) -> None:
         self._sensors: dict[str, Sensor] = {}
         self._started_s: float | None = None
         self._room_c: float | None = None
-        self._room_s = self._heard_s = 0.0
+        self._room_s = self._heard_s = self._fused_s = 0.0
+        self._track = Track()
 
     def read(self, name: str, value_c: float, now_s: float) -> bool:
         """Take a reading of a sensor; return False if the room has too many sensors already.
@@ -105,6 +117,10 @@ class Fusion:
 
     def fuse(self, now_s: float) -> Fused:
         """Return the present room temperature, and learn the sensors' offsets."""
+        since_s, self._fused_s = self._fused_s, now_s
+        moved_c = self._track.advance(max(0.0, now_s - since_s))
+        for each in self._sensors.values():
+            each.carry(moved_c, since_s)
         for name in [name for name, each in self._sensors.items() if _is_forgotten(each, now_s)]:
             del self._sensors[name]
         left_out = {name: reason for name, each in self._sensors.items() if (reason := each.fault(now_s))}
@@ -114,15 +130,16 @@ class Fusion:
         self._set_first_offsets([each for name, each in self._sensors.items() if name not in left_out], now_s)
         left_out |= dict.fromkeys(self._far(left_out, now_s), Reason.FAR)
         trusted = {name: each for name, each in self._sensors.items() if name not in left_out}
-        age_s = 0.0
+        measured_c, noise_c = None, MEASURED_NOISE_C
         if trusted:
-            doubt_c = OFFSET_DOUBT_C if self._settling(now_s) else DOUBT_C
-            present = [each for each in trusted.values() if not _is_old(each, now_s)] or list(trusted.values())
-            weights = [_freshness(each, now_s) for each in present]
-            age_s = sum([weight * each.age_s(now_s) for weight, each in zip(weights, present, strict=True)]) / sum(weights)
-            self._room_c = robust_centre([each.corrected_c for each in present], doubt_c, weights)
+            self._room_c = self._centre(trusted.values(), now_s)
+            current = [each for each in trusted.values() if each.is_current(since_s)]
+            if current:
+                measured_c = self._centre(current, now_s)
+                noise_c = self._noise_c(measured_c, len(current), trusted.values(), now_s)
+                self._track.correct(measured_c, noise_c)
             self._note_gaps(self._room_c)
-            self._learn(present, self._room_c, now_s)
+            self._learn(current, self._room_c, now_s)
             self._room_s = now_s
         return Fused(
             room_c=self._room_c if trusted else None,
@@ -131,8 +148,23 @@ class Fusion:
             unmoved_s=min((now_s - each.moved_s for each in trusted.values()), default=0.0),
             proven=any(each.proven for each in trusted.values()),
             quiet_c=self._quiet_c(trusted.values(), now_s),
-            age_s=age_s,
+            rare=bool(trusted) and all(each.reports_rarely for each in trusted.values()),
+            measured_c=measured_c,
+            noise_c=noise_c,
         )
+
+    def _centre(self, sensors: Collection[Sensor], now_s: float) -> float:
+        doubt_c = OFFSET_DOUBT_C if self._settling(now_s) else DOUBT_C
+        return robust_centre([each.corrected_c for each in sensors], doubt_c, [_freshness(each, now_s) for each in sensors])
+
+    def _noise_c(self, measured_c: float, count: int, sensors: Collection[Sensor], now_s: float) -> float:
+        """Return the standard deviation of a measurement by a part of the sensors: more, the further it is from the others."""
+        if count == len(sensors):
+            return MEASURED_NOISE_C
+        middle_c = statistics.median([each.corrected_c for each in sensors])
+        doubt_c = DOUBT_C + min(MOST_UNEXPECTED_C, UNEXPECTED_C_S * statistics.median([each.age_s(now_s) for each in sensors]))
+        trust = (1 + ((measured_c - middle_c) / doubt_c) ** 2) ** -2
+        return min(LARGEST_NOISE_C, MEASURED_NOISE_C * math.sqrt(len(sensors) / count) / trust)
 
     def _quiet_c(self, trusted: Collection[Sensor], now_s: float) -> float | None:
         if now_s - self._heard_s <= SHORTEST_QUIET_S or not all(each.reports_changes_only for each in trusted):
@@ -158,14 +190,11 @@ class Fusion:
     def _far(self, left_out: dict[str, Reason], now_s: float) -> list[str]:
         """Return the sensors outside the most credible group."""
         values = {name: each.corrected_c for name, each in self._sensors.items() if name not in left_out}
-        old = [name for name in values if _is_old(self._sensors[name], now_s)]
-        if len(old) < len(values):  # what an old value would be now is not known
-            values = {name: value_c for name, value_c in values.items() if name not in old}
-            return [*(name for name in old if self._sensors[name].was_far), *self._outside(values, now_s)]
         return self._outside(values, now_s) if values else []
 
     def _outside(self, values: dict[str, float], now_s: float) -> list[str]:
         width_c = FIRST_AGREEMENT_C if self._settling(now_s) else AGREEMENT_C
+        width_c += min(MOST_UNEXPECTED_C, UNEXPECTED_C_S * max([self._sensors[name].age_s(now_s) for name in values]))
         groups = [{name: c for name, c in values.items() if low_c <= c <= low_c + width_c} for low_c in values.values()]
         group = max(groups, key=self._credit)
         middle_c = robust_centre(list(group.values()), OFFSET_DOUBT_C)
@@ -197,15 +226,15 @@ class Fusion:
         known = self._room_c is not None and now_s - self._room_s <= SETTLING_S
         for each in sensors:
             if each.offset_c is None:
-                offset_c = each.smooth_c - self._room_c if known and self._room_c is not None else 0.0
+                offset_c = each.corrected_c - self._room_c if known and self._room_c is not None else 0.0
                 each.offset_c = max(-LARGEST_OFFSET_C, min(LARGEST_OFFSET_C, offset_c))
 
-    def _learn(self, trusted: Collection[Sensor], room_c: float, now_s: float) -> None:
+    def _learn(self, current: Collection[Sensor], room_c: float, now_s: float) -> None:
         """Learn the offsets, ever more slowly, and pull them to a common centre of zero."""
         dt_s = min(SETTLING_S, now_s - self._room_s)
         if self._settling(now_s) or dt_s <= 0:
             return
-        for each in trusted:
+        for each in current:
             if now_s - each.moved_s <= LIVELY_S:
                 each.learn_offset(room_c, dt_s)
         known = [each for each in self._sensors.values() if each.offset_c is not None and not each.was_far]
@@ -229,10 +258,6 @@ def _stood_still(sensor: Sensor, others: Collection[Sensor], now_s: float) -> bo
     least_c = (UNMOVED_ALONE_C if single else UNMOVED_C) + sensor.resolution_c
     departed = [each for each in moving if abs(sensor.corrected_c - each.corrected_c - sensor.gap_c) > least_c]
     return len(departed) > len(moving) / 2
-
-
-def _is_old(sensor: Sensor, now_s: float) -> bool:
-    return sensor.age_s(now_s) > OLD_S
 
 
 def _freshness(sensor: Sensor, now_s: float) -> float:

@@ -17,6 +17,10 @@ LONGEST_GAP = 3.0
 SOONEST_S = 0.5
 """Readings closer than this arrived late, together: their distance means nothing."""
 REPEATS, IRREGULAR, REVERSALS = 0.05, 0.3, 0.15
+CLOCKWORK, UNEVEN = 0.1, 0.3
+"""Rare reports that are more regular than this, while more of their steps differ, follow a clock."""
+LEAST_CHANGE = 0.2
+"""A step that differs from the last one by a larger share is another step."""
 
 
 class Habit:
@@ -26,12 +30,13 @@ class Habit:
         usual_s: usual time between two reports, s.
     """
 
-    __slots__ = ("_gaps", "_irregular", "_repeats", "_reversals", "_step_c", "usual_s")
+    __slots__ = ("_gaps", "_has_no_clock", "_irregular", "_repeats", "_reversals", "_step_c", "_uneven", "usual_s")
 
     def __init__(self) -> None:
         self._gaps = 0
         self.usual_s = 0.0
-        self._irregular = self._repeats = self._reversals = self._step_c = 0.0
+        self._has_no_clock = False
+        self._irregular = self._repeats = self._reversals = self._uneven = self._step_c = 0.0
 
     def note(self, gap_s: float, step_c: float) -> None:
         """Take a report: time since the last one, s, and change of the value, K."""
@@ -48,20 +53,28 @@ class Habit:
         if step_c:
             self._repeats -= share * self._repeats
             self._reversals += share * ((step_c * self._step_c < 0) - self._reversals)
+            change = abs(abs(step_c) / abs(self._step_c) - 1) if self._step_c else 0.0
+            self._uneven += share * ((change > LEAST_CHANGE) - self._uneven)
             self._step_c = step_c
         elif distance <= 1.0:  # later, a repeated value may be a sign of life
             self._repeats += share * (1.0 - self._repeats)
         self.usual_s += share * (gap_s - self.usual_s)
+        if self._gaps >= FEWEST_GAPS:  # until it repeats a value
+            self._has_no_clock = self._repeats < REPEATS and (self._has_no_clock or self._irregular > IRREGULAR)
 
     @property
     def reports_changes_only(self) -> bool:
         """Whether it reports only changes: it never repeats a value, and its reports do not follow a clock.
 
-        Reports at an interval also differ while the value rises or falls steadily, but not in both directions.
+        Reports at an interval also differ while the value rises or falls steadily, but not in both directions. Rare ones
+        that only the steady change of a room could make so regular would be all one step apart.
         """
         if self._gaps < FEWEST_GAPS or self._repeats >= REPEATS:
             return False
-        return self._irregular > IRREGULAR or self._reversals < REVERSALS
+        if self._has_no_clock:
+            return True
+        has_clock = self.usual_s > SHORTEST_ALLOWED_S and self._irregular < CLOCKWORK and self._uneven > UNEVEN
+        return self._reversals < REVERSALS and not has_clock
 
     def allowed_s(self, noisy: bool) -> float:
         """Return the longest silence that does not mean failure, s.

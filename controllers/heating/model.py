@@ -59,8 +59,6 @@ OUTLIER_SHARE, LATER_OUTLIER_SHARE = 0.1, 0.5
 SHARPNESS = 0.3
 """Rate at which a candidate loses weight as it predicts worse; below one half, since errors are not white."""
 LONGEST_STEP_S = 120.0
-OLDEST_S = 600.0
-"""Highest age of a measurement that is taken into account."""
 LEAST_WEIGHT = 1e-6
 
 
@@ -126,7 +124,6 @@ class RoomModel:
         "_delay",
         "_effect_c",
         "_effect_drift",
-        "_effect_speed",
         "_effect_square_sum",
         "_effect_trend",
         "_error_effect_sum",
@@ -148,7 +145,6 @@ class RoomModel:
         self._heat: Array = np.zeros(SHAPE)
         # effect of the valve on the filter's three states, per unit of rate
         self._effect_c, self._effect_drift, self._effect_trend = np.zeros(SHAPE), np.zeros(SHAPE), np.zeros(SHAPE)
-        self._effect_speed: Array = np.zeros(SHAPE)
         self._error_effect_sum, self._effect_square_sum = np.zeros(SHAPE), np.zeros(SHAPE)
         self._prior_c_s: Array = np.full((len(EXPONENTS), 1), FIRST_RATE_C_S)
         self._penalty: Array | float = CURVE_PRIOR * CURVE**2
@@ -197,14 +193,14 @@ class RoomModel:
         curves = CURVE - curve
         self._penalty = LAG_PENALTY * lags**2 + DEAD_TIME_PENALTY * dead_times**2 + curve_penalty * curves**2
 
-    def advance(self, level_pct: float, dt_s: float, room_c: float | None, age_s: float = 0.0) -> None:
+    def advance(self, level_pct: float, dt_s: float, room_c: float | None, noise_c: float = READING_NOISE_C) -> None:
         """Advance the time with the valve at a level; then take a measurement, if there is one.
 
         Args:
             level_pct: valve level during that time, 0..100.
             dt_s: length of that time, s, above 0.
             room_c: measured room temperature, °C, or None.
-            age_s: age of the measurement at the end of that time, s.
+            noise_c: standard deviation of the measurement, K.
         """
         if not self.started or dt_s <= 0:
             return
@@ -219,7 +215,7 @@ class RoomModel:
             self._predict(round(level_pct), dt_s / pieces, wander)
         self.innovation_c = 0.0
         if room_c is not None:
-            self._correct(room_c, min(age_s, OLDEST_S), dt_s)
+            self._correct(room_c, noise_c)
             self._unmeasured_s = 0.0
 
     def _predict(self, level: int, dt_s: float, wander: float) -> None:
@@ -227,22 +223,21 @@ class RoomModel:
             self._step = _Step(dt_s)
         sent = self._delay.advance(level, dt_s)[:, :, None]
         above = self._heat - sent
-        self._effect_speed = self._effect_drift + sent + above * self._step.mean - LEAK_PER_S * self._effect_c
-        self._effect_c += dt_s * self._effect_speed
+        self._effect_c += dt_s * (self._effect_drift + sent + above * self._step.mean - LEAK_PER_S * self._effect_c)
         self._effect_drift += dt_s * self._effect_trend
         self._effect_trend *= self._step.stay
         self._heat = sent + above * self._step.decay
         self._filter.advance(dt_s, wander)
 
-    def _correct(self, room_c: float, age_s: float, dt_s: float) -> None:
-        error_c, (gain, drift_gain, trend_gain) = self._filter.correct(room_c, age_s)
-        error_effect = self._effect_c - age_s * self._effect_speed
+    def _correct(self, room_c: float, noise_c: float) -> None:
+        error_c, (gain, drift_gain, trend_gain) = self._filter.correct(room_c, noise_c)
+        error_effect = self._effect_c.copy()
         self._effect_c -= gain * error_effect
         self._effect_drift -= drift_gain * error_effect
         self._effect_trend -= trend_gain * error_effect
-        self._learn(error_c, error_effect, dt_s)
+        self._learn(error_c, error_effect, noise_c)
 
-    def _learn(self, error_c: float, error_effect: Array, dt_s: float) -> None:
+    def _learn(self, error_c: float, error_effect: Array, noise_c: float) -> None:
         best = int(self._cost.argmin())
         effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
         self.innovation_c = error_c - effect_c
@@ -250,8 +245,8 @@ class RoomModel:
         if abs(effect_c) < (LATER_EFFECT_C if is_later else LEAST_EFFECT_C):
             return
         outlier_share = LATER_OUTLIER_SHARE if is_later else OUTLIER_SHARE
-        weight = 1 / (READING_NOISE_C**2 + outlier_share * self.innovation_c**2)
-        keep = math.exp(-dt_s / MEMORY_S * min(1.0, abs(effect_c) / FULL_EFFECT_C))
+        weight = 1 / (noise_c**2 + outlier_share * self.innovation_c**2)
+        keep = math.exp(-self._unmeasured_s / MEMORY_S * min(1.0, abs(effect_c) / FULL_EFFECT_C))
         self._error_effect_sum *= keep
         self._error_effect_sum += weight * error_c * error_effect
         self._effect_square_sum *= keep

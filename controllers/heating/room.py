@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from controllers.heating.fusion import FRESH_S, Fused, Fusion
+from controllers.heating.fusion import Fused, Fusion
 from controllers.heating.heat import HeatWatch
 from controllers.heating.law import IDENTIFIED_DOUBT, SOFT_START_S, Demand, apply_dead_band, demand, soft_start_pct
 from controllers.heating.model import Identified, Knowledge, RoomModel, identified
@@ -246,9 +246,11 @@ class RoomControl:
             self._model.set_room_temperature(room_c)
             self._window.clear()
             return False
+        if self._fused.rare:
+            self._window.clear()
         was_disturbed = self._window.disturbs(now_s)
-        is_new = self._fused.age_s <= FRESH_S  # an old one has been used before
-        self._model.advance(self.level, dt_s, room_c if is_new and not was_disturbed else None, self._fused.age_s)
+        measured_c = None if was_disturbed else self._fused.measured_c
+        self._model.advance(self.level, dt_s, measured_c, self._fused.noise_c)
         window_open = self._window.update(room_c, self._model.innovation_c, self._model.rate_c_s, now_s)
         if window_open and not was_disturbed and (before := self._history.before()):
             self._model.restore(before)

@@ -21,6 +21,8 @@ CHANCE_REPEATS = 1.5
 FEWEST_CHANGES = 20
 LONGEST_UNMOVED_S = 24 * 3600.0
 LARGEST_OFFSET_C = 1.5
+LARGEST_CARRIED_C = 2.0
+"""Largest movement of the room since a reading that is added to it, K."""
 FASTEST_LEARNING_S, SLOWEST_LEARNING_S = 600.0, 6 * 3600.0
 DOUBT_C = 0.3
 """At this distance from the others, K, a sensor weighs a quarter."""
@@ -47,6 +49,7 @@ class Sensor:
         proven: whether it has moved since its first reading, or since it jumped: a stuck one has not.
         offset_c: learned difference from the room temperature, K; None until learned.
         learned_s: time for which the offset has been learned, s.
+        carried_c: movement of the room since the last reading, K.
         gap_c: corrected reading less room temperature when it last moved, K.
         distrusted: it did not move while the room was heated; until it moves.
     """
@@ -63,6 +66,7 @@ class Sensor:
         "_run_length",
         "_same",
         "_step_c",
+        "carried_c",
         "distrusted",
         "gap_c",
         "last_reading_s",
@@ -84,7 +88,7 @@ class Sensor:
         self._changes = 0
         self.smallest_step_c = math.inf
         self.offset_c: float | None = None
-        self.learned_s = self.gap_c = 0.0
+        self.learned_s = self.gap_c = self.carried_c = 0.0
         self.distrusted = self.was_far = False
         self._out_of_range = not LOWEST_C <= value_c <= HIGHEST_C
         self._same = 0
@@ -101,6 +105,7 @@ class Sensor:
             now_s: plant time, s, never before the last one.
         """
         dt_s, self.last_reading_s = now_s - self.last_reading_s, now_s
+        self.carried_c = 0.0
         if dt_s > SHORTEST_ALLOWED_S and dt_s > self.allowed_silence_s:  # after silence, an unchanged value proves nothing
             self.moved_s, self._same = now_s, 0
         self._habit.note(dt_s, value_c - self._reported_c)
@@ -160,6 +165,11 @@ class Sensor:
         return self._habit.reports_changes_only
 
     @property
+    def reports_rarely(self) -> bool:
+        """Whether it reports at an interval of more than five minutes."""
+        return self._habit.usual_s > SHORTEST_ALLOWED_S and not self.reports_changes_only
+
+    @property
     def allowed_silence_s(self) -> float:
         """The longest silence that does not mean failure, s."""
         return self._habit.allowed_s(self._is_noisy())
@@ -169,7 +179,7 @@ class Sensor:
         """Whether its last reading, or the one before if it reports rarely, changed: one repeated value may be chance."""
         if self.reports_changes_only:
             return False
-        chance_s = CHANCE_REPEATS * self._habit.usual_s if self._habit.usual_s > SHORTEST_ALLOWED_S else 0.0
+        chance_s = CHANCE_REPEATS * self._habit.usual_s if self.reports_rarely else 0.0
         return self.last_reading_s - self.moved_s <= chance_s
 
     def age_s(self, now_s: float) -> float:
@@ -187,8 +197,17 @@ class Sensor:
 
     @property
     def corrected_c(self) -> float:
-        """The smoothed reading less the learned offset, °C."""
-        return self.smooth_c - (self.offset_c or 0.0)
+        """The smoothed reading less the learned offset, °C, with the movement of the room since."""
+        return self.smooth_c + self.carried_c - (self.offset_c or 0.0)
+
+    def is_current(self, since_s: float) -> bool:
+        """Return whether it has reported since a plant time, or would have if its value had changed."""
+        return self.last_reading_s > since_s or self.reports_changes_only
+
+    def carry(self, moved_c: float, since_s: float) -> None:
+        """Add the movement of the room since plant time `since_s`, K, unless it has reported, or would have."""
+        if not self.is_current(since_s):
+            self.carried_c = max(-LARGEST_CARRIED_C, min(LARGEST_CARRIED_C, self.carried_c + moved_c))
 
     def learn_offset(self, room_c: float, dt_s: float) -> None:
         """Move the offset towards the present difference; less, the longer it is learned and the larger the residual is.

@@ -190,7 +190,7 @@ def test_room_lies_between_the_corrected_trusted_sensors(readings: list[tuple[st
         assert set(fused.used).isdisjoint(fused.left_out)
         assert (fused.room_c is None) == (not fused.used)
         if fused.room_c is not None:
-            assert -21.5 <= fused.room_c <= 61.5
+            assert -23.5 <= fused.room_c <= 63.5  # a reading, its offset and the movement since
 
 
 def test_drifting_sensors_do_not_make_a_coarse_one_look_stuck() -> None:
@@ -216,6 +216,30 @@ def test_sensors_every_ten_minutes_are_neither_stale_nor_stuck() -> None:
             left_out |= set(fused.left_out.values())
             assert fused.room_c == pytest.approx(20 + math.sin(minute / 60), abs=0.35)
     assert left_out == set()
+
+
+def test_readings_of_different_age_follow_the_room() -> None:
+    fusion, measured = Fusion(), 0
+    for minute in range(300):
+        room_c = 19 + 2 * math.sin(minute / 30)
+        for index, (name, offset_c) in enumerate(OFFSETS_C.items()):
+            if (minute + 3 * index) % 10 == 0:
+                fusion.read(name, round(room_c + offset_c, 2), minute * 60.0)
+        fused = fusion.fuse(minute * 60.0)
+        if minute >= 30:
+            measured += fused.measured_c is not None
+            assert fused.rare
+            assert fused.room_c == pytest.approx(room_c, abs=0.5)
+    assert 100 < measured < 160
+
+
+def test_one_sensor_of_five_measures_less_surely() -> None:
+    feed = Feed()
+    sure = feed.minutes(60, 22.0)
+    assert sure.noise_c == pytest.approx(0.1)
+    doubtful = feed.minutes(1, 22.0, {"b": None, "c": None, "d": None, "e": None})
+    wrong = feed.minutes(1, 22.0, {"a": 23.0, "b": None, "c": None, "d": None, "e": None})
+    assert 0.1 < doubtful.noise_c < 0.3 < wrong.noise_c
 
 
 def test_a_dead_sensor_is_found_by_others_that_report_changes() -> None:

@@ -44,6 +44,19 @@ def test_a_sign_of_life_after_an_hour_is_no_repetition() -> None:
     assert learned(gaps_s, [0.1, -0.1, 0.1, 0.1, -0.1, 0.1, 0.0]).reports_changes_only
 
 
+def test_rare_reports_by_the_clock_of_a_rising_room() -> None:
+    assert not learned([600.0] * 6, [0.9, 0.6, 0.8, 0.5, 0.3, 0.2]).reports_changes_only
+    assert learned([600.0] * 6, [0.1] * 6).reports_changes_only
+
+
+def test_irregular_changes_are_remembered_until_a_repetition() -> None:
+    gaps_s, steps_c = [60.0, 900.0, 300.0, 600.0, 100.0, *[600.0] * 30], [0.1, 0.2, -0.1, 0.2, -0.1, *[0.1, -0.2] * 15]
+    habit = learned(gaps_s, steps_c)
+    assert habit.reports_changes_only
+    habit.note(600.0, 0.0)
+    assert not habit.reports_changes_only
+
+
 def test_changes_up_and_down_every_minute_are_noise() -> None:
     assert not learned([60.0] * 20, [0.04, 0.04, -0.06, 0.04, -0.06] * 4).reports_changes_only
 
