@@ -12,10 +12,14 @@ from pathlib import Path
 
 from adapters.client.errors import ClientError
 from adapters.devices.catalog import Catalog
+from adapters.devices.declaration import NAME
+from adapters.devices.declarations import Declared
 from adapters.devices.folder import Folder, Kept, read_kept, write_kept
 from adapters.devices.journal import FILE, Entry, Journal
 from adapters.devices.mapper import Mapper, Taken
+from adapters.devices.modbus.cells import Polled
 from adapters.devices.outputs import Outputs
+from adapters.devices.poller import Poller
 from adapters.devices.recorded import asking
 from adapters.devices.states import States
 from adapters.devices.subscriptions import plan
@@ -27,10 +31,11 @@ from broker.errors import BrokerUnavailable, Rejected
 from broker.launch.accounts import AccountError
 from broker.launch.declared import reload_broker, write_declared
 from broker.log import Log
-from broker.message import Message, Publication
+from broker.message import Message, Publication, encode
 from broker.mqtt.options import Subscription
 from broker.runtime.clock import PlantClock
 from broker.runtime.component import Bus, SessionBus
+from broker.runtime.rejection import rejection
 from broker.runtime.settings import Settings
 
 log = Log(__name__)
@@ -55,6 +60,7 @@ class Devices:
         self._folder, self._settings = Folder(folder), settings
         self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
         self._catalog, self._mapper, self._outputs, self._states = Catalog(), Mapper(), Outputs(), States()
+        self._poller = Poller(self._take_polled)
         self._subscribed: dict[str, Subscription] = {}
         self._journal: Journal | None = None
         self._found = Found()
@@ -108,18 +114,35 @@ class Devices:
             await self._ask(self._journal.earlier() if self._journal else {})
 
     async def serve(self, bus: Bus, working: Callable[[bool], None]) -> None:
-        """Look at the folder until cancelled."""
+        """Look at the folder and poll devices until cancelled."""
         await self._loaded.wait()
         working(True)
+        self._poller.use(self._catalog.declared.values())
+        try:
+            await self._look(bus)
+        finally:
+            await self._poller.close()
+
+    async def _look(self, bus: Bus) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            self._poller.check()
             if self._folder.changed():
                 for each in self._load():
                     bus.publish(each)
+                self._poller.use(self._catalog.declared.values())
                 try:
                     await self._subscribe()
                 except BrokerUnavailable as error:
                     log.warning("subscription-late", "%(error)s; it is repeated with the next connection", error=error)
+
+    def _take_polled(self, declared: Declared, polled: Polled) -> None:
+        assert self._bus is not None
+        taken = self._mapper.take_polled(declared.id, polled, datetime.now(UTC), self._clock.at())
+        for each in taken.publications:
+            self._bus.publish(each)
+        if taken.reason is not None and declared.modbus is not None:
+            self._bus.publish(rejection(NAME, declared.modbus.address, encode(polled.registers), taken.reason))
 
     def _open_journal(self, boot: str) -> None:
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from adapters.devices.lines import Lines
+from adapters.devices.modbus.declared import Modbus, ModbusError, read_modbus
 from adapters.devices.send import Send, SendError, read_send
 from adapters.devices.sparkplug.host import NAMESPACE, command_topic, edge_filter
 from adapters.devices.values import Path, Rule, Scalar
@@ -81,6 +82,8 @@ class Declared:
     """Column → type, of a table."""
     to: str | None = None
     send: Send | None = None
+    modbus: Modbus | None = None
+    """Where it is read, in place of a `source`."""
 
     @property
     def id(self) -> str:
@@ -90,7 +93,7 @@ class Declared:
     @property
     def topic(self) -> str | None:
         """The topic of the contract on which its readings are published, None for tables and for what only receives."""
-        if self.source is None:
+        if self.source is None and self.modbus is None:
             return None
         match self.kind:
             case "sensor":
@@ -200,6 +203,7 @@ class _Table:
             DeclarationError: it cannot be used.
         """
         kind = self._kind
+        modbus = self._modbus() if "modbus" in self._content else None
         for key in self._content:
             if key not in KEYWORDS[kind]:
                 self._fail((key,), f"unknown keyword of a {kind}, expected one of {', '.join(sorted(KEYWORDS[kind]))}")
@@ -215,7 +219,7 @@ class _Table:
             name=self._name,
             file=self._file,
             line=self._lines.of(kind, self._name),
-            source=self._source() if receives else None,
+            source=self._source() if receives and modbus is None else None,
             values=values,
             time=self._path(("time",), self._content["time"]) if "time" in self._content else None,
             retained=self._flag("retained"),
@@ -227,7 +231,16 @@ class _Table:
             types=self._types() if kind == "table" else {},
             to=to,
             send=self._send() if sends else None,
+            modbus=modbus,
         )
+
+    def _modbus(self) -> Modbus:
+        """Return what is read by Modbus; its keywords give way to those of a message with the values."""
+        try:
+            modbus, self._content = read_modbus(self._kind, self._content)
+        except ModbusError as error:
+            self._fail(error.keys, error.reason)
+        return modbus
 
     def _fail(self, keys: tuple[str, ...], reason: str) -> NoReturn:
         where = (self._kind, self._name, *keys)

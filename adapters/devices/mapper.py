@@ -8,6 +8,7 @@ from typing import Literal
 from adapters.devices.declarations import Declared
 from adapters.devices.edges import Edges
 from adapters.devices.mapping import Document, Reading, publication, read
+from adapters.devices.modbus.cells import Polled
 from adapters.devices.sparkplug.host import NAMESPACE
 from adapters.devices.sparkplug.wire import Malformed as NotSparkplug
 from adapters.devices.values import Malformed
@@ -137,6 +138,35 @@ class Mapper:
                 self._counts(declared).ignored += 1
             else:
                 self._map(declared, found, taken, at)
+        return taken
+
+    def take_polled(self, name: str, polled: Polled, now_at: datetime, at: datetime) -> Taken:
+        """Map what was read from a device, or note why nothing was.
+
+        Args:
+            name: the declaration, `KIND.NAME`.
+            polled: what was read.
+            now_at: wall time.
+            at: plant time.
+        """
+        taken, declared = Taken(), self._declared.get(name)
+        if declared is None:
+            return taken
+        self.links[name] = "online" if polled.is_online else "offline"
+        counts = self._counts(declared)
+        if polled.error is not None:
+            counts.error, counts.error_at = polled.error, rfc3339(now_at)
+            return taken
+        try:
+            reading = read(declared, Document.of_values(polled.values), now_at)
+        except Malformed as error:
+            self._reject(declared, error, taken, now_at)
+            return taken
+        counts.error = counts.error_at = None
+        if reading is None:
+            counts.ignored += 1
+        else:
+            self._map(declared, reading, taken, at)
         return taken
 
     def _counts(self, declared: Declared) -> Counts:

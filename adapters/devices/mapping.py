@@ -46,6 +46,11 @@ class Document:
         """Wrap a payload, to be decoded when it is asked for."""
         return cls(payload, [])
 
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> "Document":
+        """Wrap values that no message has brought."""
+        return cls(b"", [values])
+
     def read(self, has_path: bool) -> Any:
         """Return it decoded.
 
