@@ -39,11 +39,12 @@ def begin(
 ) -> tuple[ChargePoint, Transaction]:
     """Begin a transaction of OCPP 1.6. One with the same connector, instant and register is the same: it keeps its number."""
     for each in point.transactions:
-        if (each.connector, each.started_at, each.register_start_kwh) == (connector, at, register_kwh):
+        if (each.connector, each.started_at) == (connector, at) and register_kwh in (None, each.register_start_kwh):
             return point, each
     number = str(new_number())
     begun = Transaction(id=number, session=session_name(charger, number), connector=connector, started_at=at)
-    begun = merged(begun, [Sample(at=at, register_kwh=register_kwh)])
+    if register_kwh is not None:
+        begun = replace(begun, register_start_kwh=register_kwh, register_kwh=register_kwh, register_at=at)
     return with_transaction(point, begun), begun
 
 
@@ -119,8 +120,8 @@ def _register(transaction: Transaction, sample: Sample) -> dict[str, Any]:
     if sample.register_kwh is None:
         return {}
     changes: dict[str, Any] = {}
-    start_at = transaction.register_start_at
-    if start_at is None or (sample.at < start_at and start_at != transaction.started_at):
+    start_kwh, start_at = transaction.register_start_kwh, transaction.register_start_at
+    if start_kwh is None or (start_at is not None and sample.at < start_at):
         changes |= {"register_start_kwh": sample.register_kwh, "register_start_at": sample.at}
     if transaction.register_at is None or sample.at >= transaction.register_at:
         changes |= {"register_kwh": sample.register_kwh, "register_at": sample.at}

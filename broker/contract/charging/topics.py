@@ -183,6 +183,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """In OCPP 2.0.1 the EVSE."""
     register_start_kwh: float | None = None
     register_start_at: str | None = None
+    """When that was sampled; null where the charger has named it as that of the beginning."""
     register_kwh: float | None = None
     """The latest reading of the energy register, at `register_at`."""
     register_at: str | None = None

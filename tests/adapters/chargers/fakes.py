@@ -33,7 +33,7 @@ from tests.adapters.chargers.wire import head
 from tests.real_broker import free_ports
 
 TIMEOUT_S = 10.0
-NOWHERE = Path("/nowhere/numbers")
+NOWHERE = Path("/proc/numbers")
 PAIR = {"c1234": "wABCD"}
 
 

@@ -38,7 +38,7 @@ def stations(published: list[Publication]) -> Stations:
     async def deliver(publication: Publication, _timeout_s: float) -> None:
         published.append(publication)
 
-    numbers = TransactionNumbers(Path("/nowhere/numbers"), 0, datetime(2026, 1, 31, tzinfo=UTC))
+    numbers = TransactionNumbers(Path("/proc/numbers"), 0, datetime(2026, 1, 31, tzinfo=UTC))
     return Stations("adapter", published.append, deliver, numbers, lambda _: True)
 
 
