@@ -1,6 +1,7 @@
 /** The frame of the page: navigation, the view of the present address, and alerts about what is unreachable. */
 import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
+import { zone } from "./format.js";
 import "./scrub-bar.js";
 import "./sign-in.js";
 
@@ -68,6 +69,7 @@ class App extends Element {
       <main id="main" tabindex="-1">
         ${this.interruptions().map((each) => html`<p class="alert" role="alert">${each}</p>`)}
         ${connection.barred ? nothing : this.element(view.tag)}
+        <p class="small soft">Times are in ${zone}.</p>
       </main>`;
   }
 

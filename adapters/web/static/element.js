@@ -29,7 +29,9 @@ export class Element extends HTMLElement {
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      if (this.isConnected) render(this.template(), this);
+      if (!this.isConnected) return;
+      render(this.template(), this);
+      letKeysScroll(this);
     });
   }
 
@@ -51,5 +53,13 @@ export class Element extends HTMLElement {
   every(ms, action) {
     const timer = setInterval(() => document.hidden || action(), ms);
     this.cleanups.push(() => clearInterval(timer));
+  }
+}
+
+/** Let Tab reach the tables that scroll, so that the arrow keys can scroll them. @param {Element} inside */
+function letKeysScroll(inside) {
+  for (const table of /** @type {NodeListOf<HTMLElement>} */ (inside.querySelectorAll(".table"))) {
+    const scrolls = table.scrollHeight > table.clientHeight || table.scrollWidth > table.clientWidth;
+    if (scrolls !== (table.tabIndex === 0)) scrolls ? (table.tabIndex = 0) : table.removeAttribute("tabindex");
   }
 }

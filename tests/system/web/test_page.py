@@ -9,44 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from adapters.web.assets import LIBRARIES
 from tests.system.web.conftest import Plant, opened
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.xdist_group("page")]
-VIEWS = (
-    "/",
-    "/topics",
-    "/timeline",
-    "/heating",
-    "/heating/room-1",
-    "/fastening",
-    "/machines?machine=1",
-    "/charging",
-    "/energy",
-    "/energy/1",
-    "/sql",
-)
-AXE = LIBRARIES / "axe-core/axe.min.js"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_views_are_accessible_and_quiet(plant: Plant, browser: Any, scheme: str) -> None:
-    for view in VIEWS:
-        with opened(browser, plant.url + view, color_scheme=scheme, bypass_csp=True) as shown:
-            shown.page.get_by_role("navigation").get_by_role("link", name="Topics").wait_for()
-            shown.page.wait_for_timeout(500)
-            shown.page.add_script_tag(path=str(AXE))
-            found = shown.page.evaluate("axe.run()")["violations"]
-            serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
-            assert (view, serious, shown.problems) == (view, [], [])
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_narrow_screen_does_not_scroll_sideways(plant: Plant, browser: Any, view: str) -> None:
-    with opened(browser, plant.url + view, viewport={"width": 320, "height": 700}) as shown:
-        shown.page.get_by_role("navigation").wait_for()
-        shown.page.wait_for_timeout(500)
-        assert shown.page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 def test_the_first_load_is_small(plant: Plant, browser: Any) -> None:
@@ -184,15 +149,6 @@ def test_nothing_is_lost_or_doubled_over_a_killed_recorder(plant: Plant, browser
         "SELECT (payload->>'$.temperature')::DOUBLE AS t FROM messages WHERE topic = 'heating/room-1/state' ORDER BY number"
     )
     assert values == [row["t"] for row in recorded if row["t"] is not None][: len(values)]
-
-
-def test_times_and_numbers_are_those_of_the_browser(plant: Plant, browser: Any) -> None:
-    with opened(browser, f"{plant.url}/heating", locale="de-DE", timezone_id="Asia/Kolkata") as shown:
-        row = shown.page.get_by_role("row", name=re.compile("^room-1 "))
-        row.wait_for()
-        assert re.search(r"\d,\d °C", row.inner_text())
-        shown.page.goto(f"{plant.url}/heating/room-1")
-        shown.page.get_by_text("Asia/").first.wait_for()
 
 
 def test_the_past_is_shown_and_publishes_nothing(plant: Plant, browser: Any) -> None:
