@@ -79,10 +79,11 @@ class EnergyNormalizer:
     def _take_presence(self, message: Message, now_s: float) -> list[Publication]:
         if STATE.decode(message).state is not Presence.ONLINE:
             return []
+        repeated = self._history.restart(now_s)  # also those that were sent before there was a recorder
         if self._looked:
-            return self._history.restart(now_s)
+            return repeated
         self._looked = True
-        return self._history.request(None, now_s)
+        return [*repeated, *self._history.request(None, now_s)]
 
     def _take_post(self, topic_ship: str, message: Message, now_s: float) -> list[Publication]:
         try:

@@ -404,6 +404,16 @@ def test_waiting_posts_are_published_once() -> None:
     assert [each.stored for each in world.answers] == [2, 2, 2]
 
 
+def test_a_post_before_the_first_recorder_is_read_when_it_comes() -> None:
+    normalizer = EnergyNormalizer()
+    body = {"spaceship_id": 1, "units": "kWh", "data": [], "interval_minutes": 15}
+    (query,) = normalizer.on_message(Message(topic="energy/1/raw", payload=orjson.dumps(body)), 0.0)
+    online = Message(topic="components/recorder/state", payload=ONLINE)
+    (repeated, behind) = normalizer.on_message(online, 1.0)
+    assert repeated.payload == query.payload
+    assert b"GROUP BY ship" in behind.payload
+
+
 def test_quarters_of_purged_posts_stay() -> None:
     world = World()
     world.post(1, 2, step=15)
