@@ -12,6 +12,9 @@ from adapters.devices.values import ABSENT, Malformed
 from broker.message import Publication
 from broker.mqtt.topics import matches
 
+MOST_ROUTES = 100_000
+"""Nodes and devices for which the matching declarations are remembered."""
+
 
 @dataclass(slots=True)
 class Meaning:
@@ -28,6 +31,7 @@ class Edges:
     def __init__(self) -> None:
         self._declared: tuple[Declared, ...] = ()
         self._host = Host()
+        self._routes: dict[Source, tuple[Declared, ...]] = {}
 
     def use(self, declared: Iterable[Declared]) -> None:
         """Replace the declarations."""
@@ -60,9 +64,15 @@ class Edges:
         """Return the requests to nodes that had to wait."""
         return self._host.tick(now_at)
 
-    def _about(self, source: Source) -> list[Declared]:
-        topic = _topic(source[:2], source[2])
-        return [each for each in self._declared if each.source is not None and matches(each.source, topic)]
+    def _about(self, source: Source) -> tuple[Declared, ...]:
+        found = self._routes.get(source)
+        if found is None:
+            topic = _topic(source[:2], source[2])
+            found = tuple(each for each in self._declared if each.source is not None and matches(each.source, topic))
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            self._routes[source] = found
+        return found
 
 
 def _topic(edge: Edge, device: str | None = None) -> str:
