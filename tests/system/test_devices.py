@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.launcher.accounts import Action, Change, carry_out
 from broker.contract.roles import Role
@@ -60,12 +61,12 @@ class Client:
     def __init__(self, broker: RealBroker, account: str, password: str) -> None:
         self.latest: dict[str, bytes] = {}
         self.acknowledged: dict[int, int] = {}
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.username_pw_set(account, password)
         self._client.max_inflight_messages_set(200)
         up = threading.Event()
         self._client.on_connect = lambda *_: up.set()
-        self._client.on_message = lambda _c, _d, message: self.latest.__setitem__(message.topic, message.payload)
+        self._client.on_message = lambda _c, _d, message: self.latest.__setitem__(message.topic, bytes(message.payload))
         self._client.on_publish = lambda _c, _d, number, reason, _p: self.acknowledged.__setitem__(number, reason.value)
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
