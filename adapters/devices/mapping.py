@@ -179,6 +179,8 @@ def _meter(declared: Declared, value: float, at: datetime) -> Publication:
     units = "kWh" if (declared.unit or "").endswith("h") else "kW"
     row = {"datetime": rfc3339(at), "value": value * declared.factor}
     payload: dict[str, Any] = {"spaceship_id": parse_identifier(declared.identity), "units": units, "data": [row]}
-    if declared.falls is not None:
+    if declared.falls is None:
+        payload["interval_minutes"] = "inferred"  # the first one waits for the second
+    else:
         payload |= {"units": "kWh", "register": declared.name, "falls": declared.falls}
     return Publication(topic=RAW.template.topic(ship=declared.identity), payload=encode(payload), qos=RAW.qos)

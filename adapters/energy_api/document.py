@@ -45,10 +45,9 @@ _SCHEMAS: Node = {
             "spaceship_id": _SHIP,
             "units": {"enum": ["kW", "kWh"]},
             "interval_minutes": {
-                "type": ["number", "null"],
-                "minimum": 1,
-                "maximum": 1440,
-                "description": "What each value stands for, where the spacing does not tell.",
+                "anyOf": [{"type": ["number", "null"], "minimum": 1, "maximum": 1440}, {"const": "inferred"}],
+                "description": "What each value stands for, where the spacing does not tell. A single reading of a new series "
+                "needs it, or `inferred`: then it waits for the next one.",
             },
             "register": {
                 "type": ["string", "null"],

@@ -32,6 +32,9 @@ CLOSE = 0.1
 """Relative deviation allowed for the spacings of a regular series, since clocks of meters are not exact."""
 REGULAR_STRETCH = 12
 
+WAITS_US = -1
+"""In place of a given interval: it will be known when there are more readings."""
+
 INTERVAL_NEEDED = "a single reading has no known interval: give interval_minutes"
 
 
@@ -54,7 +57,7 @@ def infer_intervals(times_us: Times, is_power: Flags, given_us: Times) -> Times:
     Args:
         times_us: n beginnings of readings, in order, all different, n ≥ 1.
         is_power: n flags: kW, else kWh.
-        given_us: n intervals that were given with a reading, 0 where none was.
+        given_us: n intervals that were given with a reading, 0 or less where none was.
 
     Raises:
         UnknownInterval: there is only one reading, without an interval.

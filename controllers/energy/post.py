@@ -21,7 +21,7 @@ from broker.contract.energy.topics import RAW, Consumption, Falls, Skipped
 from broker.contract.identifiers import parse_identifier
 from broker.errors import InvalidTopic, Rejected
 from broker.message import convert, decode, decode_json, without_byte_order_mark
-from controllers.energy.interval import DAY_US, MINUTE_US, Times
+from controllers.energy.interval import DAY_US, MINUTE_US, WAITS_US, Times
 from controllers.energy.quarters import Readings, Values
 
 MOST_VALUES = 1_000_000
@@ -32,6 +32,8 @@ LARGEST = 1e12
 """kW or kWh; a larger value is an error of the meter, and sums with it would not be exact."""
 
 LONGEST_REGISTER = 100
+INFERRED = "inferred"
+"""In place of `interval_minutes`: a single reading of a new series waits for the next one, which shows the interval."""
 
 _HYPHENS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d)-(\d\d)-(\d\d.*)")
 _LONGEST_INTEGER = 300
@@ -203,9 +205,11 @@ def _readings(times: Times, values: Values, units: str, given_us: int) -> Readin
 def _interval(minutes: Any) -> int:
     if minutes is None:
         return 0
+    if minutes == INFERRED:
+        return WAITS_US
     is_number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
     if not is_number or not 1 <= minutes <= DAY_US // MINUTE_US:
-        raise Rejected(f"interval_minutes: must be a number from 1 to 1440, not {_shown(minutes)}")
+        raise Rejected(f"interval_minutes: must be a number from 1 to 1440 or `{INFERRED}`, not {_shown(minutes)}")
     return round(float(minutes) * MINUTE_US)
 
 

@@ -32,7 +32,7 @@ class Readings:
     """The n readings of a ship in order of time, all at different times.
 
     `value` is in kW where `is_power`, else in kWh; NaN for a reading without a value, whose time still ends the one before.
-    `given_us` is the interval given with a reading, µs, 0 for none.
+    `given_us` is the interval given with a reading, µs, 0 for none, `WAITS_US` for one that waits for others.
     """
 
     time_us: Times

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Falls, Quarter
+from controllers.energy.interval import WAITS_US, UnknownInterval
 from controllers.energy.quarters import FULL, NO_QUARTERS, Quarters, Readings, to_quarters, together
 from controllers.energy.registers import Register, Span
 
@@ -59,7 +60,12 @@ class Series:
             UnknownInterval: the series would be a single reading without an interval. Nothing has changed.
         """
         readings = merged(self.readings, posted)
-        self.posted = to_quarters(readings)
+        try:
+            self.posted = to_quarters(readings)
+        except UnknownInterval:
+            if (readings.given_us != WAITS_US).all():
+                raise
+            self.posted = NO_QUARTERS
         self.readings = readings
 
     def add_register(self, name: str, posted: Readings, falls: Falls) -> Span | None:

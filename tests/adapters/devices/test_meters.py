@@ -33,3 +33,13 @@ def test_a_declared_register_becomes_quarters() -> None:
         assert (post.ship, post.register, post.falls) == (7, "ship-7", "reset")
         series.add_register(post.register or "", post.readings, post.falls)
     assert series.refresh().quarters.kwh.tolist() == pytest.approx([1, 1, 0.4])
+
+
+def test_a_declared_power_needs_no_interval() -> None:
+    mapper, series = Mapper(), Series()
+    mapper.use(read_file("plug.toml", '[meter.plug]\nfrom = "plug/power"\nship = "plug"\nunit = "W"\n'))
+    for minute in (0, 5, 10):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        (publication,) = mapper.take("plug/power", b"2000", False, at, at).publications
+        series.post(read_post(publication.payload).readings)
+    assert series.quarters.kwh.tolist() == pytest.approx([0.5])

@@ -474,6 +474,17 @@ def test_invented_ships_wait_for_room() -> None:
     assert world.answers[-1].error is None
 
 
+def test_a_single_reading_can_wait_for_the_next_one() -> None:
+    world = World()
+    for n, value in enumerate([4, 8, 12]):
+        world.post(value, start=15 * n, units="kW", interval_minutes="inferred")
+        if n == 0:
+            assert world.quarters() == {}
+            world.crash()
+    assert world.quarters() == {"00:00": 1, "00:15": 2, "00:30": 3}
+    assert [(answer.stored, answer.error) for answer in world.answers] == [(1, None)] * 3
+
+
 def test_a_register_becomes_quarters_over_restarts() -> None:
     world = World()
     for n, value in enumerate([100, 101, 0, 103, 104, 1, 2, 3]):
