@@ -241,3 +241,42 @@ def _mapped_all(operator: Client, sent: int) -> bool:
 def _temperatures(database: Path) -> list[tuple[str, float]]:
     with duckdb.connect(str(database), read_only=True) as connection:
         return connection.execute("SELECT sensor, celsius FROM room_temperature").fetchall()
+
+
+def test_recorded_messages_are_applied_once(
+    own_broker: RealBroker,
+    recorder: RecorderProcess,
+    devices: DevicesProcess,
+    gateway: Client,
+    operator: Client,
+    tmp_path: Path,
+) -> None:
+    recorder.wait_until_online()
+    devices.start()
+    for number in range(3):
+        gateway.publish("zigbee/office", {"temperature": 20 + number})
+    wait_for(lambda: len(gateway.acknowledged) == 3)
+    path = tmp_path / "office.toml"
+    path.write_text(_scaup(own_broker, "draft", "zigbee/office"))
+    assert _scaup(own_broker, "check", str(path)) == ""
+    tried = [json.loads(line) for line in _scaup(own_broker, "try", str(path)).splitlines()]
+    assert [each["value"] for each in tried] == [20, 21, 22]
+    assert json.loads(_scaup(own_broker, "apply", str(path))) == {"device": "sensor.office", "applied": 3, "left_out": 0}
+    devices.declare("office", path.read_text())
+    wait_for(lambda: _state(operator, "sensor.office").get("active"))
+    time.sleep(0.5)  # the broker reads its access rules
+    gateway.publish("zigbee/office", {"temperature": 22})
+    wait_for(lambda: _state(operator, "sensor.office")["mapped"] == 1)
+    assert json.loads(_scaup(own_broker, "apply", str(path))) == {"device": "sensor.office", "applied": 0, "left_out": 4}
+    (listed,) = (json.loads(line) for line in _scaup(own_broker, "list").splitlines())
+    assert (listed["device"], listed["active"], listed["mapped"]) == ("sensor.office", True, 1)
+    recorder.stop()
+    assert sorted(celsius for _, celsius in _temperatures(own_broker.settings.database)) == [20, 21, 22, 22]
+    recorder.start()
+
+
+def _scaup(broker: RealBroker, *words: str) -> str:
+    command = [sys.executable, "-m", "adapters.cli.main", "devices", *words]
+    done = subprocess.run(command, env=broker.environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
