@@ -134,7 +134,7 @@ def test_files_named_in_pages_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks_are_run_or_excused(page: Path) -> None:
     languages = {block.language for block in blocks(page)}
-    assert languages <= {"sh", "console", "text", "mermaid"}
+    assert languages <= {"sh", "console", "text", "mermaid", "toml"}
     excused = [block.text.partition("\n")[0] for block in blocks(page) if block.language == "console"]
     assert [first for first in excused if first not in NOT_RUN] == [], (
         "a console block is not run: give the reason in tests/documents.py"
