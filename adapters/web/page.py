@@ -31,6 +31,7 @@ from adapters.client.errors import ClientError
 from adapters.web.live import LiveTopics
 from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
 from adapters.web.tap import Tap
+from broker.errors import InvalidTopic
 from broker.log import Log
 
 log = Log(__name__)
@@ -191,7 +192,7 @@ class Page:
         """Do what was asked. It counts until its answer is sent, so that a page that takes no answers cannot pile them up."""
         try:
             await work(number)
-        except (ClientError, WrongRequest) as error:
+        except (ClientError, InvalidTopic, WrongRequest) as error:
             await self._send({"id": number, "error": str(error)})
         except Exception:  # an answer that never comes would be worse
             log.exception("question-failed", "a question of a page failed")
@@ -209,9 +210,8 @@ class Page:
         return work
 
     def _show(self, number: int, request: dict[str, Any], topics: LiveTopics) -> None:
-        shown = self._made(request, topics)
         self._hide(number)
-        self._shown[number] = shown
+        self._shown[number] = self._made(request, topics)
         self._wanted.set()
         self._woken.set()
 

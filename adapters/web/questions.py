@@ -83,9 +83,10 @@ class AsOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Charging sessions that began or ended since an instant, s since 1970, of one charger or of all."""
+    """Charging sessions that began or ended between two instants, s since 1970, of one charger or of all."""
 
     from_s: float = msgspec.field(name="from")
+    until_s: float | None = msgspec.field(name="until", default=None)
     charger: str | None = None
 
 
@@ -107,6 +108,15 @@ class SerialOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A serial number."""
 
     serial: str
+
+
+class StepOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest tightenings of a part's step."""
+
+    part: str
+    revision: str
+    step: int
+    rows: int = 100
 
 
 class PartOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -234,6 +244,10 @@ def gaps(rows: Rows) -> dict[str, Any]:
     return {"rows": [{**row, "sql": attention.gap_places(row["source"], row["boot"])} for row in rows]}
 
 
+def _sessions(of: Sessions) -> Statement:
+    return charging.sessions(of.charger, _instant(of.from_s), None if of.until_s is None else _instant(of.until_s))
+
+
 QUESTIONS: dict[str, Question] = {
     "series": Question(SeriesOf, _series, series),
     "marks": Question(MarksOf, _marks),
@@ -244,7 +258,7 @@ QUESTIONS: dict[str, Question] = {
     "tables": Question(Nothing, lambda _: questions.tables()),
     "notices": Question(Until, lambda of: attention.notices(of.until_s)),
     "gaps": Question(Until, lambda of: attention.gaps(of.until_s), gaps),
-    "charging.sessions": Question(Sessions, lambda of: charging.sessions(of.charger, _instant(of.from_s))),
+    "charging.sessions": Question(Sessions, _sessions),
     "energy.ships": Question(Nothing, lambda _: energy.ships()),
     "energy.extent": Question(Ship, lambda of: energy.extent(of.ship)),
     "energy.quarters": Question(EnergyOf, lambda of: energy.quarters(of.ship, _instant(of.from_s), _instant(of.until_s))),
@@ -252,5 +266,8 @@ QUESTIONS: dict[str, Question] = {
     "fastening.results": Question(SerialOf, lambda of: fastening.results(of.serial)),
     "fastening.history": Question(SerialOf, lambda of: fastening.history(of.serial)),
     "fastening.serials": Question(PartOf, lambda of: fastening.serials(of.part)),
+    "fastening.torques": Question(
+        StepOf, lambda of: fastening.torques(of.part, of.revision, of.step, max(1, min(of.rows, MOST_ROWS)))
+    ),
     "fastening.spc": Question(PartOf, lambda of: fastening.spc(of.part)),
 }

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from adapters.web.live import MOST_TOPICS, LiveTopics, Node, Row, Topic
 from broker.message import Message
-from broker.mqtt.topics import matches
+from broker.mqtt.topics import matches, validate_filter
 from broker.stamp import rfc3339
 
 LONGEST_PREVIEW = 240
@@ -251,9 +251,14 @@ def is_mqtt(wanted: str) -> bool:
 
 
 def topic_filter(wanted: str) -> Callable[[Topic], bool]:
-    """Return a test for topics: an MQTT filter if there is `+` or `#` in it, else a text in topic or payload, in any case."""
+    """Return a test for topics: an MQTT filter if there is `+` or `#` in it, else a text in topic or payload, in any case.
+
+    Raises:
+        InvalidTopic: it is no valid filter.
+    """
     wanted = wanted.strip()
     if is_mqtt(wanted):
+        validate_filter(wanted)
         return lambda topic: matches(wanted, topic.name)
     name, payload = wanted.lower(), wanted.encode().lower()
     return lambda topic: topic.contains(name, payload)

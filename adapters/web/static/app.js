@@ -1,7 +1,7 @@
 /** The frame of the page: navigation, the view of the present address, and alerts about what is unreachable. */
 import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
-import { zone } from "./format.js";
+import { offset, zone } from "./format.js";
 import "./scrub-bar.js";
 import "./sign-in.js";
 
@@ -65,7 +65,7 @@ class App extends Element {
         <ul>${VIEWS.map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
           <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${each.icon}></path></svg>${each.label}</a></li>`)}</ul>
       </nav>
-      <header class="head"><h1>${view.label}</h1><scrub-bar></scrub-bar><sign-in></sign-in></header>
+      <header class="head"><div class="title"><h1>${view.label}</h1><p class="small soft cut">${zone}, ${offset}</p></div><scrub-bar></scrub-bar><sign-in></sign-in></header>
       <main id="main" tabindex="-1">
         ${this.interruptions().map((each) => html`<p class="alert" role="alert">${each}</p>`)}
         ${connection.barred ? nothing : this.element(view.tag)}

@@ -6,7 +6,7 @@ import { Element, html, nothing } from "./element.js";
 import { connection } from "./connection.js";
 import { FieldSeries } from "./series.js";
 import { timeWindow } from "./window.js";
-import { instant, number } from "./format.js";
+import { moment, number } from "./format.js";
 import { SIGNS } from "./time-chart.js";
 
 const LONGEST_TABLE = 2000;
@@ -125,8 +125,8 @@ class FieldChart extends Element {
   values(series) {
     const rows = this.rows.get(series) ?? [];
     return html`<div class="table tall"><table aria-label=${series.label}><thead><tr><th>Received</th><th class="number">${series.field || "value"}</th><th>Mark</th></tr></thead>
-      <tbody>${rows.map(([, at, value, mark, plant]) => html`<tr><td class="nowrap">${instant(at)}</td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td>
-        <td class="nowrap soft">${mark ? `${SIGNS[mark] ?? ""} ${mark}${plant === null ? "" : `, of ${instant(plant)}`}` : ""}</td></tr>`)}</tbody></table></div>`;
+      <tbody>${rows.map(([, at, value, mark, plant]) => html`<tr><td class="nowrap">${moment(at)}</td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td>
+        <td class="nowrap soft">${mark ? `${SIGNS[mark] ?? ""} ${mark}${plant === null ? "" : `, of ${moment(plant)}`}` : ""}</td></tr>`)}</tbody></table></div>`;
   }
 }
 

@@ -7,6 +7,8 @@ const numbers = new Map();
 
 /** The time zone that all times are shown in. */
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** Its difference to UTC now, such as `UTC+1`. */
+export const offset = new Intl.DateTimeFormat("en-GB", { timeZoneName: "shortOffset" }).formatToParts(new Date()).find((each) => each.type === "timeZoneName")?.value.replace("GMT", "UTC") ?? "";
 
 /** @param {number | null | undefined} value @param {number} [digits] */
 export function number(value, digits = 0) {
@@ -30,6 +32,27 @@ export function size(bytes) {
 /** An instant in seconds since 1970 or as RFC 3339. @param {number | string | null | undefined} at */
 export function instant(at) {
   return at === null || at === undefined ? "–" : dayAndClock.format(typeof at === "number" ? at * 1000 : Date.parse(at));
+}
+
+const forms = new Map();
+
+/** @param {number} ms since 1970 @param {boolean} seconds */
+function short(ms, seconds) {
+  const at = new Date(ms), sameYear = at.getFullYear() === new Date().getFullYear();
+  const name = `${sameYear} ${seconds}`;
+  let form = forms.get(name);
+  if (!form) forms.set(name, (form = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", ...(sameYear ? {} : { year: "numeric" }), hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) })));
+  return form.format(at);
+}
+
+/** An instant in a table: the year is left out where it is this one. @param {number | string | null | undefined} at as for `instant` */
+export function moment(at) {
+  return at === null || at === undefined ? "–" : short(typeof at === "number" ? at * 1000 : Date.parse(at), true);
+}
+
+/** The same without seconds, for quarters of an hour. @param {number | string | null | undefined} at */
+export function minute(at) {
+  return at === null || at === undefined ? "–" : short(typeof at === "number" ? at * 1000 : Date.parse(at), false);
 }
 
 /** @param {number} at seconds since 1970 */

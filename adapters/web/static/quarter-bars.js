@@ -1,7 +1,8 @@
 /** Bars of energy, a quarter of an hour each, drawn as SVG: shape and shade tell the quality, a mark what is unusual. */
 import { Element, nothing } from "./element.js";
 import { html, svg } from "/vendor/lit-html.js";
-import { instant, number } from "./format.js";
+import { minute, number } from "./format.js";
+import { ticks } from "./ticks.js";
 
 const HEIGHT = 240, LEFT = 44, BOTTOM = 22, TOP = 8;
 
@@ -30,11 +31,11 @@ class QuarterBars extends Element {
     const least = Math.min(0, ...quarters.map((each) => each.kwh ?? 0));
     const x = (at) => LEFT + ((Date.parse(at) / 1000 - from) / (until - from)) * inner;
     const y = (kwh) => TOP + ((most - kwh) / (most - least)) * high;
-    const wide = Math.max(0.6, (900 / (until - from)) * inner - 1);
+    const each = (900 / (until - from)) * inner, wide = each > 4 ? each - 1 : Math.max(0.6, each);
     const pointed = this.pointed;
     return html`<figure class="chart" role="img" aria-label=${`Energy of ship ${name}: ${number(quarters.length)} quarters, at most ${number(most, 2)} kWh`}
         @pointermove=${(event) => this.point(event)} @pointerleave=${() => { this.pointed = null; this.update(); }}>
-      <figcaption class="legend small">${pointed ? html`<b>${instant(pointed.start_at)}</b> ${number(pointed.kwh, 3)} kWh, ${pointed.quality}, ${number(100 * pointed.coverage)} % covered${marks.has(pointed.start_at) ? html`, <b>${marks.get(pointed.start_at)}</b>` : nothing}` : other ? html`<span class="soft">line: ship ${other}</span>` : html`<span class="soft">kWh</span>`}</figcaption>
+      <figcaption class="legend small">${pointed ? html`<b>${minute(pointed.start_at)}</b> ${number(pointed.kwh, 3)} kWh, ${pointed.quality}, ${number(100 * pointed.coverage)} % covered${marks.has(pointed.start_at) ? html`, <b>${marks.get(pointed.start_at)}</b>` : nothing}` : other ? html`<span class="soft">line: ship ${other}</span>` : html`<span class="soft">kWh</span>`}</figcaption>
       <svg width=${width} height=${HEIGHT} class="bars" aria-hidden="true">
         ${ticks(least, most).map((each) => svg`<line x1=${LEFT} x2=${width} y1=${y(each)} y2=${y(each)} class="grid"></line><text x=${LEFT - 6} y=${y(each) + 4} class="tick end">${number(each, most < 10 ? 1 : 0)}</text>`)}
         ${days(from, until).map(([at, text]) => svg`<text x=${LEFT + ((at - from) / (until - from)) * inner} y=${HEIGHT - 6} class="tick">${text}</text>`)}
@@ -63,13 +64,6 @@ function path(quarters, x, y) {
     before = at;
     return `${command}${x(each.start_at).toFixed(1)} ${y(each.kwh ?? 0).toFixed(1)}`;
   }).join("");
-}
-
-/** @param {number} least @param {number} most */
-function ticks(least, most) {
-  const rough = (most - least) / 4, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((each) => each * power >= rough) ?? 10);
-  return Array.from({ length: 7 }, (_, index) => Math.ceil(least / step) * step + index * step).filter((each) => each <= most);
 }
 
 /** Midnights, or every few hours of a day. @param {number} from @param {number} until @returns {[number, string][]} */

@@ -26,6 +26,8 @@ class TimeChart extends Element {
     this.height = 280;
     /** @type {number | null} */
     this.cursorAt = null;
+    /** Which series have the right axis: those that would flatten the others on the left one. @type {boolean[]} */
+    this.right = [];
     /** @type {Map<number, {x: number}>} */
     this.fingers = new Map();
   }
@@ -38,7 +40,9 @@ class TimeChart extends Element {
     this._series = series;
     this._from = from;
     this._until = until;
-    if (!same) this.drop();
+    const right = rightAxis(series, same ? this.right : []);
+    if (!same || right.join() !== this.right.join()) this.drop();
+    this.right = right;
     this.update();
   }
 
@@ -67,7 +71,7 @@ class TimeChart extends Element {
         @keydown=${(event) => this.key(event)} @wheel=${(event) => this.wheel(event)}
         @pointerdown=${(event) => this.press(event)} @pointermove=${(event) => this.drag(event)}
         @pointerup=${(event) => this.release(event)} @pointercancel=${(event) => this.release(event)}>
-      <figcaption class="legend">${this._series.map((each, index) => html`<span><span class="key" .style=${`--colour:var(--series-${(index % COLOURS) + 1})`}></span>${each.label}
+      <figcaption class="legend">${this._series.map((each, index) => html`<span><span class="key" .style=${`--colour:var(--series-${(index % COLOURS) + 1})`}></span>${each.label}${this.right[index] ? html` <span class="soft">(right axis)</span>` : ""}
         ${at === null ? "" : html`<b>${this.valueAt(each, at)}</b>`}${marked(each).map(([mark, count]) => html` <span class="soft">${SIGNS[mark]} ${number(count)} ${mark}</span>`)}</span>`)}
         <span class="soft">${at === null ? "" : instant(at)}</span></figcaption>
       <div class="plot"></div>
@@ -104,10 +108,10 @@ class TimeChart extends Element {
     const axis = { stroke: colour("--ink-soft"), font, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
     this.plot = new uPlot({
       width: this.clientWidth, height: this.height, legend: { show: false }, padding: [8, 8, 0, 0],
-      scales: { x: { time: true, range: () => [this._from, this._until] }, y: { range: (_plot, low, high) => spread(low, high) } },
-      axes: [{ ...axis, space: 80, values: (_plot, ticks, _axis, _space, step) => clockTicks(ticks, step) }, { ...axis, size: 48, values: (_plot, ticks) => ticks.map((each) => (each === null ? "" : compact(each))) }],
+      scales: { x: { time: true, range: () => [this._from, this._until] }, y: { range: (_plot, low, high) => spread(low, high) }, right: { range: (_plot, low, high) => spread(low, high) } },
+      axes: [{ ...axis, space: 80, values: (_plot, ticks, _axis, _space, step) => clockTicks(ticks, step) }, ...["y", ...(this.right.includes(true) ? ["right"] : [])].map((scale) => ({ ...axis, scale, size: 48, ...(scale === "right" ? { side: 1, grid: { show: false } } : {}), values: (_plot, ticks) => ticks.map((each) => (each === null ? "" : compact(each))) }))],
       series: [{}, ...this._series.map((each, index) => ({
-        label: each.label, stroke: colour(`--series-${(index % COLOURS) + 1}`), width: 1.5, spanGaps: false,
+        label: each.label, scale: this.right[index] ? "right" : "y", stroke: colour(`--series-${(index % COLOURS) + 1}`), width: 1.5, spanGaps: false,
         points: { show: (_plot, _index, first, last) => last - first < 60, size: 4 },
         paths: each.steps ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
       }))],
@@ -119,7 +123,7 @@ class TimeChart extends Element {
 
   /** Mark late and replayed values, and the instant that the page shows. @param {any} plot */
   mark(plot) {
-    this._series.forEach((each, index) => drawMarks(plot, each.marks ?? [], getComputedStyle(this), `--series-${(index % COLOURS) + 1}`));
+    this._series.forEach((each, index) => drawMarks(plot, each.marks ?? [], getComputedStyle(this), `--series-${(index % COLOURS) + 1}`, this.right[index] ? "right" : "y"));
     const at = timeWindow.at;
     if (at === null || at < this._from || at > this._until) return;
     const x = Math.round(plot.valToPos(at, "x", true));
@@ -216,13 +220,33 @@ class TimeChart extends Element {
   }
 }
 
+/**
+ * Which series have the right axis. Values on one axis fill at least a quarter of it, unless they are constant.
+ * @param {Series[]} series @param {boolean[]} before stays as it is, so that an axis does not come and go @returns {boolean[]}
+ */
+export function rightAxis(series, before) {
+  /** @type {{low: number, high: number} | null} */
+  let left = null;
+  return series.map(({ value }, index) => {
+    let low = Infinity, high = -Infinity;
+    for (const each of value) if (each !== null) [low, high] = [Math.min(low, each), Math.max(high, each)];
+    if (before[index]) return true;
+    if (low > high) return false;
+    const joined = left ? { low: Math.min(left.low, low), high: Math.max(left.high, high) } : { low, high };
+    const fits = (range) => range === 0 || range >= (joined.high - joined.low) / 4;
+    if (left && !(fits(left.high - left.low) && fits(high - low))) return true;
+    left = joined;
+    return false;
+  });
+}
+
 /** How many values have each mark. @param {Series} series @returns {[string, number][]} */
 function marked(series) {
   return Object.keys(SIGNS).map((mark) => /** @type {[string, number]} */ ([mark, (series.marks ?? []).reduce((sum, each) => sum + (each.mark === mark ? each.count : 0), 0)])).filter(([, count]) => count);
 }
 
-/** Draw marks, not over one another. @param {any} plot @param {Mark[]} marks @param {CSSStyleDeclaration} style @param {string} colour */
-function drawMarks(plot, marks, style, colour) {
+/** Draw marks, not over one another. @param {any} plot @param {Mark[]} marks @param {CSSStyleDeclaration} style @param {string} colour @param {string} scale */
+function drawMarks(plot, marks, style, colour, scale) {
   const { ctx, bbox } = plot, r = MARK_PX * devicePixelRatio;
   ctx.save();
   ctx.beginPath();
@@ -233,7 +257,7 @@ function drawMarks(plot, marks, style, colour) {
   ctx.lineWidth = 1.5 * devicePixelRatio;
   let before = -Infinity;
   for (const { mark, at, value } of marks) {
-    const x = plot.valToPos(at, "x", true), y = plot.valToPos(value, "y", true);
+    const x = plot.valToPos(at, "x", true), y = plot.valToPos(value, scale, true);
     if (x - before < 2.5 * r) continue;
     before = x;
     const corners = mark === "late" ? [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]] : mark === "replayed" ? [[-1.2, 0], [0.8, -1.1], [0.8, 1.1]] : [[-1, -1], [1, -1], [1, 1], [-1, 1]];

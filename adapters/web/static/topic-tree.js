@@ -23,6 +23,8 @@ class TopicTree extends Element {
     this.start = this.total = 0;
     this.cursor = 0;
     this._filter = "";
+    /** Why the filter cannot be used. */
+    this.error = "";
     /** @type {string | null} */
     this._chosen = null;
   }
@@ -74,6 +76,8 @@ class TopicTree extends Element {
 
   /** @param {any} content */
   take(content) {
+    if (content.error) Object.assign(this, { rows: [], total: 0 });
+    if (content.error || content.total !== undefined) this.error = content.error ?? "";
     if (content.rows) {
       this.rows = content.rows;
       this.start = content.start;
@@ -146,7 +150,7 @@ class TopicTree extends Element {
       <div class="space" role="presentation" .style=${`height:${this.total * this.rowHeight}px`}>
         ${this.rows.map((row, offset) => this.row(row, this.start + offset, now))}
       </div>
-      ${this.total ? nothing : html`<p class="empty">${this._filter ? "No topic matches." : "Nothing has arrived yet."}</p>`}
+      ${this.error ? html`<p class="alert flat" role="alert">${this.error}</p>` : this.total ? nothing : html`<p class="empty">${this._filter ? "No topic matches." : "Nothing has arrived yet."}</p>`}
     </div>`;
   }
 

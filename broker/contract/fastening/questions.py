@@ -47,6 +47,15 @@ FROM measured ORDER BY ALL
 """
 
 
+_TORQUES = """
+SELECT received_at, serial, driver, torque_nm, target_nm, min_nm, max_nm, event = 'in range' AS in_range
+FROM fastening_event
+WHERE part_number = $part AND revision = $revision AND step = $step
+    AND event IN ('in range', 'out of range') AND torque_nm IS NOT NULL
+ORDER BY number DESC LIMIT $rows
+"""
+
+
 def results(serial: str) -> Statement:
     """Return the statement for the current results of a serial number, one row per step that has one."""
     return Statement(_RESULTS, {"serial": serial})
@@ -68,6 +77,11 @@ def steps(serial: str) -> Statement:
 def serials(part: str | None) -> Statement:
     """Return the statement for the serial numbers of a part number, or for all, with how many of their steps are in range."""
     return Statement(_SERIALS, {"part": part})
+
+
+def torques(part: str, revision: str, step: int, rows: int) -> Statement:
+    """Return the statement for the newest tightenings of a part's step, those that `spc` counts; newest first."""
+    return Statement(_TORQUES, {"part": part, "revision": revision, "step": step, "rows": rows})
 
 
 def spc(part: str | None) -> Statement:

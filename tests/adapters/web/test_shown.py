@@ -7,6 +7,7 @@ import pytest
 from adapters.web import shown
 from adapters.web.live import LiveTopics, Topic
 from adapters.web.shown import STRUCTURE_S, LatestShown, Shown, TopicShown, TreeShown, describe, text, topic_filter
+from broker.errors import InvalidTopic
 from broker.message import Message
 
 
@@ -94,6 +95,12 @@ def test_a_filter_is_mqtt_or_a_text_in_any_case(wanted: str, finds: bool) -> Non
     topic = Topic("heating/room-1/state")
     topic.take(Message(topic=topic.name, payload=b'{"setpoint":22.0}'), 17, 1, 0.0)
     assert topic_filter(wanted)(topic) is finds
+
+
+@pytest.mark.parametrize("wanted", ["a/#/b", "a+", "#a", "+b/#"])
+def test_a_wrong_filter_says_what_is_wrong(wanted: str) -> None:
+    with pytest.raises(InvalidTopic, match="must be"):
+        topic_filter(wanted)
 
 
 def test_a_topic_is_sent_again_only_when_it_is_new() -> None:

@@ -2,14 +2,14 @@
 import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
 import { LatestMessages } from "../latest.js";
-import { age, instant, number } from "../format.js";
+import { moment, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { timeWindow } from "../window.js";
 import { download } from "../download.js";
 import "../time-range.js";
 
 /** Colour and word of a widget's display. */
-const DISPLAYS = { charging: ["red", "charging"], charging80: ["yellow", "80 % and more"], charged: ["green", "charged"], unavailable: ["off", "unavailable"] };
+const DISPLAYS = { charging: ["red", "charging"], charging80: ["yellow", "from 80 %"], charged: ["green", "charged"], unavailable: ["off", "unavailable"] };
 const MOST_ROWS = 500;
 
 class ChargingView extends Element {
@@ -35,7 +35,8 @@ class ChargingView extends Element {
     if (this.filter) query.set("filter", this.filter);
     timeWindow.write(query);
     history.replaceState(null, "", `/charging?${query}`);
-    this.sessions.want({ from: timeWindow.bounds().from });
+    const { from, until } = timeWindow.bounds();
+    this.sessions.want({ from, until: timeWindow.live ? null : until });
     this.update();
   }
 
@@ -55,7 +56,7 @@ class ChargingView extends Element {
             @input=${(event) => { this.filter = event.target.value; this.load(); }}>
           <span class="small soft" role="status">${number(chargers.length)} chargers, ${number(online)} online</span></header>
         <div class="table tall"><table aria-label="Chargers">
-          <thead><tr><th>Charger</th><th>State</th><th class="number">State of charge</th><th>Display</th><th>Widget</th><th>Charging since</th></tr></thead>
+          <thead><tr><th>Charger</th><th>State</th><th class="number">Charge</th><th>Display</th><th class="wide">Widget</th><th class="wide">Charging since</th></tr></thead>
           <tbody>${chargers.slice(0, MOST_ROWS).map(({ levels, value }) => this.charger(levels[1], value))}</tbody></table>
         ${chargers.length > MOST_ROWS ? html`<p class="empty">The first ${number(MOST_ROWS)} are shown: narrow the filter.</p>` : nothing}
         ${chargers.length ? nothing : html`<p class="empty">${this.filter ? "No charger matches." : "No charger was ever connected."}</p>`}</div></section>
@@ -71,9 +72,9 @@ class ChargingView extends Element {
     return html`<tr><td><a href=${`/topics?${new URLSearchParams({ topic: `chargers/${id}/state` })}`}>${id}</a></td>
       <td><span class="state ${state.state === "online" ? "ok" : "off"}">${state.state}</span></td>
       <td class="number">${state.soc === null || state.soc === undefined ? "–" : html`<span class="meter" .style=${`--share:${state.soc}%`}></span> ${number(state.soc)} %`}</td>
-      <td><span class="led ${colour}"></span> ${word}</td>
-      <td>${state.widget}${linked ? nothing : html` <span class="soft">not connected</span>`}</td>
-      <td class="nowrap">${state.session ? instant(state.session.started_at) : html`<span class="soft">–</span>`}</td></tr>`;
+      <td class="nowrap"><span class="led ${colour}"></span> ${word}</td>
+      <td class="wide">${state.widget}${linked ? nothing : html` <span class="soft">not connected</span>`}</td>
+      <td class="nowrap wide">${state.session ? moment(state.session.started_at) : html`<span class="soft">–</span>`}</td></tr>`;
   }
 
   sessionTable() {
@@ -82,14 +83,17 @@ class ChargingView extends Element {
     const ended = shown.filter((each) => each.duration_s !== null);
     const hours = ended.reduce((sum, each) => sum + each.duration_s, 0) / 3600;
     return html`<section class="card"><header><h2>Sessions</h2>
-        <span class="soft small">${rows === null ? "Loading…" : `${number(shown.length)} sessions, ${number(hours, 1)} h of charging; times are plant time`}</span>
+        <span class="soft small">${rows === null ? "Loading…" : `${number(shown.length)} sessions; times are plant time`}</span>
         <button class="button plain" ?disabled=${!shown.length} @click=${() => download("sessions.csv", shown)}>CSV</button></header>
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
+      <dl class="figures flat"><div><dt>Ended</dt><dd>${number(ended.length)}</dd></div><div><dt>Running</dt><dd>${number(shown.filter((each) => each.ended_by === null).length)}</dd></div>
+        <div><dt>Charging time</dt><dd>${number(hours, 1)}<span class="unit">h</span></dd></div><div><dt>Mean duration</dt><dd>${ended.length ? number((60 * hours) / ended.length) : "–"}<span class="unit">min</span></dd></div>
+        <div><dt>Charged, in sum</dt><dd>${number(ended.reduce((sum, each) => sum + Math.max(0, (each.soc_end ?? each.soc_start) - each.soc_start), 0) / 100, 1)}<span class="unit">batteries</span></dd></div></dl>
       <div class="table tall"><table aria-label="Sessions">
-        <thead><tr><th>Charger</th><th>Widget</th><th>Started</th><th>Ended</th><th class="number">From</th><th class="number">To</th><th class="number">Duration</th><th>Ended by</th></tr></thead>
-        <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td>${each.widget}</td><td class="nowrap">${instant(each.started_at)}</td>
-          <td class="nowrap">${each.ended_at ? instant(each.ended_at) : html`<span class="state ok">running</span>`}</td><td class="number">${number(each.soc_start)} %</td>
-          <td class="number">${each.soc_end === null ? "–" : `${number(each.soc_end)} %`}</td><td class="number">${each.duration_s === null ? "–" : `${number(each.duration_s / 60)} min`}</td><td>${each.ended_by ?? ""}</td></tr>`)}</tbody></table>
+        <thead><tr><th>Charger</th><th class="wide">Widget</th><th>Started</th><th class="wide">Ended</th><th class="number wide">From</th><th class="number">To</th><th class="number">Duration</th><th class="wide">Ended by</th></tr></thead>
+        <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td class="wide">${each.widget}</td><td class="nowrap">${moment(each.started_at)}</td>
+          <td class="nowrap wide">${each.ended_at ? moment(each.ended_at) : html`<span class="state ok">running</span>`}</td><td class="number wide">${number(each.soc_start)} %</td>
+          <td class="number">${each.soc_end === null ? "–" : `${number(each.soc_end)} %`}</td><td class="number">${each.duration_s === null ? html`<span class="narrow state ok">running</span><span class="wide">–</span>` : `${number(each.duration_s / 60)} min`}</td><td class="wide">${each.ended_by ?? ""}</td></tr>`)}</tbody></table>
         ${rows !== null && !shown.length ? html`<p class="empty">No session began or ended in this time.</p>` : nothing}
         ${shown.length > MOST_ROWS ? html`<p class="empty">The newest ${number(MOST_ROWS)} are shown; the CSV has all.</p>` : nothing}</div></section>`;
   }

@@ -2,7 +2,7 @@
 import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
 import { LatestMessages } from "../latest.js";
-import { instant, number, zone } from "../format.js";
+import { minute, moment, number, zone } from "../format.js";
 import { session } from "../session.js";
 import { download } from "../download.js";
 import "../quarter-bars.js";
@@ -101,9 +101,9 @@ class EnergyView extends Element {
     const { rows, error } = this.ships;
     return html`<div class="stack">${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <section class="card"><div class="table"><table aria-label="Ships">
-        <thead><tr><th>Ship</th><th>First quarter</th><th>Last quarter</th><th class="number">Quarters</th><th class="number">Energy</th><th class="number">Covered</th></tr></thead>
-        <tbody>${(rows ?? []).map((each) => html`<tr><td><a href=${`/energy/${encodeURIComponent(each.ship)}`}>${each.ship}</a></td><td class="nowrap">${instant(each.first_at)}</td>
-          <td class="nowrap">${instant(each.last_at)}</td><td class="number">${number(each.quarters)}</td><td class="number">${number(each.kwh, 1)} kWh</td><td class="number">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
+        <thead><tr><th>Ship</th><th class="wide">First quarter</th><th>Last quarter</th><th class="number wide">Quarters</th><th class="number">Energy</th><th class="number wide">Covered</th></tr></thead>
+        <tbody>${(rows ?? []).map((each) => html`<tr><td><a href=${`/energy/${encodeURIComponent(each.ship)}`}>${each.ship}</a></td><td class="nowrap wide">${minute(each.first_at)}</td>
+          <td class="nowrap">${minute(each.last_at)}</td><td class="number wide">${number(each.quarters)}</td><td class="number">${number(each.kwh, 1)} kWh</td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
         ${rows?.length ? nothing : html`<p class="empty">${rows ? "No ship has posted consumption yet." : "Loading…"}</p>`}</div></section>
       ${this.drop()}</div>`;
   }
@@ -116,14 +116,14 @@ class EnergyView extends Element {
     const marks = new Map(anomalies.map((each) => [each.start_at, each.kind]));
     return html`<div class="stack">
       <div class="bar"><a href="/energy">All ships</a><h2 class="grow">Ship ${ship}</h2>
-        <label class="bar small">Compare <select class="field" @change=${(event) => { this.other = event.target.value || null; this.load(); this.update(); }}>
+        <label class="bar small compare">Compare <select class="field" @change=${(event) => { this.other = event.target.value || null; this.load(); this.update(); }}>
           <option value="">none</option>${(this.ships.rows ?? []).filter((each) => each.ship !== ship).map((each) => html`<option ?selected=${each.ship === this.other}>${each.ship}</option>`)}</select></label></div>
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       ${bounds ? html`
         <div class="bar"><div class="group" role="group" aria-label="Period">${Object.keys(PERIODS).map((each) => html`<button class="button" aria-pressed=${each === this.period} @click=${() => this.choose(each)}>${each}</button>`)}</div>
           <div class="group" role="group" aria-label="Move"><button class="button" @click=${() => this.move(-1)} aria-label="Earlier">‹</button><button class="button" @click=${() => this.move(1)} aria-label="Later">›</button>
             <button class="button" @click=${() => { this.end = null; this.load(); this.update(); }}>Newest</button></div>
-          <span class="small soft">${instant(bounds.from)} to ${instant(bounds.until)} · ${zone}</span></div>
+          <span class="small soft">${minute(bounds.from)} to ${minute(bounds.until)} · ${zone}</span></div>
         <dl class="figures"><div><dt>Energy</dt><dd>${number(sum, 1)}<span class="unit">kWh</span></dd></div>
           <div><dt>Quarters</dt><dd>${number(quarters.length)} <small>of ${number((bounds.until - bounds.from) / 900)}</small></dd></div>
           <div><dt>Not measured whole</dt><dd>${number(quarters.filter((each) => each.quality !== "measured").length)}</dd></div>
@@ -131,12 +131,12 @@ class EnergyView extends Element {
         <section class="card"><header><h2>Energy per quarter of an hour</h2><span class="small soft legend-line"><span class="bar-key measured"></span>measured <span class="bar-key partial"></span>partial <span class="bar-key estimated"></span>estimated <span class="bar-key unusual"></span>unusual</span></header>
           <div class="body"><quarter-bars .content=${{ quarters, marks, ...bounds, compared: this.other ? this.compared.rows ?? [] : [], name: ship, other: this.other }}></quarter-bars></div></section>
         <div class="columns">
-          <section class="card"><header><h2>Anomalies</h2></header><div class="table tall"><table aria-label="Anomalies"><thead><tr><th>Quarter</th><th>Kind</th><th class="number">Energy</th><th class="number">Usual</th><th>What</th></tr></thead>
-            <tbody>${[...anomalies].reverse().map((each) => html`<tr><td class="nowrap">${instant(each.start_at)}</td><td><span class="state warn">${each.kind}</span></td><td class="number">${number(each.last?.kwh, 2)} kWh</td><td class="number">${number(each.last?.expected_kwh, 2)} kWh</td><td>${each.last?.text}</td></tr>`)}</tbody></table>
+          <section class="card"><header><h2>Anomalies</h2></header><div class="table tall"><table aria-label="Anomalies"><thead><tr><th>Quarter</th><th>Kind</th><th class="number">Energy</th><th class="number wide">Usual</th><th>What</th></tr></thead>
+            <tbody>${[...anomalies].reverse().map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td><span class="state warn">${each.kind}</span></td><td class="number">${number(each.last?.kwh, 2)} kWh</td><td class="number wide">${number(each.last?.expected_kwh, 2)} kWh</td><td>${each.last?.text}</td></tr>`)}</tbody></table>
             ${anomalies.length ? nothing : html`<p class="empty">Nothing is unusual in this period.</p>`}</div></section>
           <section class="card"><header><h2>Quarters</h2><button class="button plain" ?disabled=${!quarters.length} @click=${() => download(`energy-${ship}.csv`, quarters)}>CSV</button></header>
-            <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number">Covered</th><th>Revised</th></tr></thead>
-            <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${instant(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number">${number(100 * each.coverage)} %</td><td class="nowrap soft">${instant(each.revised_at)}</td></tr>`)}</tbody></table>
+            <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number wide">Covered</th><th class="wide">Revised</th></tr></thead>
+            <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${moment(each.revised_at)}</td></tr>`)}</tbody></table>
             ${quarters.length ? nothing : html`<p class="empty">There is no energy in this period.</p>`}</div></section>
         </div>` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
       ${this.drop()}

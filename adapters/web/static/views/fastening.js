@@ -2,9 +2,10 @@
 import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
 import { LatestMessages } from "../latest.js";
-import { instant, number } from "../format.js";
+import { moment, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { session } from "../session.js";
+import "../torque-chart.js";
 
 const RUNNING = ["fastening", "reversing"];
 /** What the operator does next, by the state of the job. */
@@ -16,13 +17,17 @@ class FasteningView extends Element {
   serials = new Asked("fastening.serials", () => this.update());
   results = new Asked("fastening.history", () => this.update());
   capability = new Asked("fastening.spc", () => this.update());
-  serial = "";
+  torques = new Asked("fastening.torques", () => this.update());
+  /** Serial number whose results are shown, null: that of the job. @type {string | null} */
+  looked = null;
+  /** Part and step whose torques are drawn: `part revision step`. @type {string | null} */
+  step = null;
   /** @type {string | null} */
   error = null;
 
   begin() {
     this.latest = new LatestMessages(["fastening/+/job", "fastening/+/event", "torque/+/link"], () => this.arrived());
-    this.cleanups.push(() => this.latest.hide(), () => [this.serials, this.results, this.capability].forEach((each) => each.stop()));
+    this.cleanups.push(() => this.latest.hide(), () => [this.serials, this.results, this.capability, this.torques].forEach((each) => each.stop()));
     this.serials.want({});
     this.capability.want({});
     requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLInputElement | null} */ (this.querySelector("#serial"))?.focus()));
@@ -43,12 +48,12 @@ class FasteningView extends Element {
 
   arrived() {
     const job = this.state?.job;
-    if (job) this.results.want({ serial: job.serial });
+    if (this.looked ?? job?.serial) this.results.want({ serial: this.looked ?? job.serial });
     const event = this.latest.all.get(`fastening/${this.driver}/event`);
     if (event && event.at !== this.seen) {
       this.seen = event.at;
       clearTimeout(this.soon);
-      this.soon = setTimeout(() => { this.results.ask(); if (event.value.event === "job complete") { this.serials.ask(); this.capability.ask(); } }, 300);
+      this.soon = setTimeout(() => { this.results.ask(); this.torques.ask(); if (event.value.event === "job complete") { this.serials.ask(); this.capability.ask(); } }, 300);
     }
     this.update();
   }
@@ -91,7 +96,7 @@ class FasteningView extends Element {
       </form>
       ${this.error ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
       ${job ? this.bench(job, state.console, running) : html`<p class="card empty">No job has run on ${driver} yet.</p>`}
-      <div class="columns">${this.resultTable(job)}${this.capabilityTable()}</div>
+      <div class="columns">${this.resultTable(job)}${this.capabilityTable(job)}</div>
     </div>`;
   }
 
@@ -117,24 +122,52 @@ class FasteningView extends Element {
       </div></section>`;
   }
 
-  /** @param {any} job */
-  resultTable(job) {
-    const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null).reverse();
-    return html`<section class="card"><header><h2>Results</h2><span class="soft small">${job ? job.serial : ""}</span></header>
-      <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th>Judgement</th><th class="number wide">Range</th><th class="wide">Recorded</th></tr></thead>
-      <tbody>${rows.map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td>
-        <td><span class="state ${each.event === "in range" ? "ok" : "bad"}">${each.event}</span></td><td class="number soft wide">${each.min_nm} to ${each.max_nm}</td><td class="nowrap soft wide">${instant(each.received_at)}</td></tr>`)}</tbody></table>
-      ${rows.length ? nothing : html`<p class="empty">No screw was fastened yet.</p>`}</div></section>`;
+  /** Show the results of a serial number. @param {string} serial empty: that of the job */
+  look(serial) {
+    this.looked = serial || null;
+    this.arrived();
   }
 
-  capabilityTable() {
+  /** @param {any} job */
+  resultTable(job) {
+    const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null);
+    return html`<section class="card"><header class="bar"><h2>Results</h2>
+        <label class="hidden-label" for="looked">Results of serial number</label>
+        <input class="field" id="looked" list="serials" placeholder="Serial number" autocomplete="off" spellcheck="false" .value=${this.looked ?? job?.serial ?? ""} @change=${(event) => this.look(event.target.value.trim())}></header>
+      ${rows.length ? html`<div class="body"><torque-chart .label=${"Results"} .screws=${rows.map((each) => screw(each, String(each.step), `step ${each.step}`))}></torque-chart></div>` : nothing}
+      <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th>Judgement</th><th class="number wide">Range</th><th class="wide">Recorded</th></tr></thead>
+      <tbody>${[...rows].reverse().map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td>
+        <td><span class="state ${each.event === "in range" ? "ok" : "bad"}">${each.event}</span></td><td class="number soft wide">${each.min_nm} to ${each.max_nm}</td><td class="nowrap soft wide">${moment(each.received_at)}</td></tr>`)}</tbody></table>
+      ${rows.length ? nothing : html`<p class="empty">${this.results.error ?? "No screw was fastened yet."}</p>`}</div></section>`;
+  }
+
+  /** @param {any} job */
+  capabilityTable(job) {
     const rows = this.capability.rows ?? [];
+    const wanted = this.step ?? (job && key({ ...job, step: job.steps[Math.min(job.at, job.steps.length - 1)].step }));
+    const drawn = rows.find((each) => key(each) === wanted) ?? rows[0];
+    if (drawn) this.torques.want({ part: drawn.part_number, revision: drawn.revision, step: drawn.step });
+    const torques = [...(this.torques.rows ?? [])].reverse();
     return html`<section class="card"><header><h2>Capability</h2><span class="soft small">of all recorded screws</span></header>
-      <div class="table tall"><table aria-label="Capability"><thead><tr><th>Part</th><th class="number">Step</th><th class="number">n</th><th class="number">Mean</th><th class="number">Cp</th><th class="number">Cpk</th><th class="number">Out of range</th></tr></thead>
-      <tbody>${rows.map((each) => html`<tr><td class="nowrap">${each.part_number} ${each.revision}</td><td class="number">${each.step}</td><td class="number">${number(each.n)}</td><td class="number">${number(each.mean_nm, 2)} N·m</td>
+      ${drawn && torques.length ? html`<div class="body"><h3>${drawn.part_number} ${drawn.revision}, step ${drawn.step}: ${torques.length === 1 ? "the only screw" : `the last ${number(torques.length)} screws`}</h3>
+        <torque-chart .label=${`Capability of step ${drawn.step}`} .screws=${torques.map((each, index) => screw(each, String(index + 1), each.serial))}></torque-chart></div>` : nothing}
+      <div class="table tall"><table aria-label="Capability"><thead><tr><th>Part</th><th class="number">Step</th><th class="number">n</th><th class="number wide">Mean</th><th class="number">Cp</th><th class="number">Cpk</th><th class="number">Outside</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr aria-selected=${each === drawn}><td class="nowrap">${each.part_number} ${each.revision}</td><td class="number"><button class="link" aria-label=${`Draw ${each.part_number} ${each.revision} step ${each.step}`} aria-pressed=${each === drawn} @click=${() => { this.step = key(each); this.update(); }}>${each.step}</button></td><td class="number">${number(each.n)}</td><td class="number wide">${number(each.mean_nm, 2)} N·m</td>
         <td class="number">${number(each.cp, 2)}</td><td class="number">${number(each.cpk, 2)}</td><td class="number">${number(each.out_of_range_pct, 1)} %</td></tr>`)}</tbody></table>
       ${rows.length ? nothing : html`<p class="empty">Nothing is recorded yet.</p>`}</div></section>`;
   }
+}
+
+/** @param {{part_number: string, revision: string, step: number}} of */
+function key({ part_number, revision, step }) {
+  return JSON.stringify([part_number, revision, step]);
+}
+
+/** A result as the chart takes it. @param {any} result @param {string} label @param {string} name */
+function screw(result, label, name) {
+  const { torque_nm: torque, min_nm: min, max_nm: max, target_nm: target } = result;
+  const inRange = result.in_range ?? result.event === "in range";
+  return { label, title: `${name}: ${torque} N·m, ${inRange ? "in range" : "out of range"}`, torque, min, max, target, inRange };
 }
 
 customElements.define("fastening-view", FasteningView);

@@ -33,13 +33,13 @@ class HeatingView extends Element {
     const now = Date.now() / 1000;
     const rooms = this.latest.under("heating/", "/state").sort((a, b) => a.levels[1].localeCompare(b.levels[1], undefined, { numeric: true }));
     return html`<section class="card"><div class="table"><table aria-label="Rooms">
-      <thead><tr><th>Room</th><th class="number">Temperature</th><th class="number">Setpoint</th><th class="number">Valve</th><th>Mode</th><th>Attention</th><th class="number wide">Age</th></tr></thead>
+      <thead><tr><th>Room</th><th class="number">Temperature</th><th class="number wide">Setpoint</th><th class="number">Valve</th><th>Mode</th><th class="wide">Attention</th><th class="number wide">Age</th></tr></thead>
       <tbody>${rooms.map(({ levels, value, at }) => html`<tr>
         <td class="nowrap"><a href="/heating/${encodeURIComponent(levels[1])}">${levels[1]}</a></td>
-        <td class="number">${number(value.temperature, 1)} °C</td><td class="number">${number(value.setpoint, 1)} °C</td>
+        <td class="number">${number(value.temperature, 1)} °C<span class="narrow small soft">of ${number(value.setpoint, 1)} °C</span></td><td class="number wide">${number(value.setpoint, 1)} °C</td>
         <td class="number"><span class="meter" .style=${`--share:${value.level}%`}></span> ${number(value.level)} %</td>
-        <td><span class="state ${MODES[value.mode] ?? ""}">${value.mode}</span></td>
-        <td>${[...(value.alarms ?? []), ...leftOut(value)].join("; ")}</td><td class="number soft wide">${age(at, now)}</td></tr>`)}</tbody></table>
+        <td><span class="state ${MODES[value.mode] ?? ""}">${value.mode}</span><span class="narrow small soft">${attention(value)}</span></td>
+        <td class="wide">${attention(value)}</td><td class="number soft wide">${age(at, now)}</td></tr>`)}</tbody></table>
       ${rooms.length ? nothing : html`<p class="empty">No room has reported yet. A room appears about a minute of plant time after its first reading on <code>/readings/{room}/temperature</code>.</p>`}</div></section>`;
   }
 
@@ -101,6 +101,11 @@ class HeatingView extends Element {
       </dl></div></section>` : nothing}
     </div>`;
   }
+}
+
+/** Alarms, and sensors that are left out. @param {any} state */
+function attention(state) {
+  return [...(state.alarms ?? []), ...leftOut(state)].join("; ");
 }
 
 /** @param {any} state */

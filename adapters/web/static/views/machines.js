@@ -61,13 +61,13 @@ class MachinesView extends Element {
             @input=${(event) => { this.filter = event.target.value; this.keep(); }}>
           <span class="small soft" role="status">${number(machines.length)} machines</span></header>
         <div class="table"><table aria-label="Machines">
-          <thead><tr><th>Machine</th><th>Name</th><th>Status</th><th class="number">Temperature</th><th class="number">Mean</th><th class="number">Fan speed</th><th class="number">Mean</th><th class="number">Age</th></tr></thead>
+          <thead><tr><th>Machine</th><th class="wide">Name</th><th>Status</th><th class="number">Temperature</th><th class="number wide">Mean</th><th class="number">Fan speed</th><th class="number wide">Mean</th><th class="number wide">Age</th></tr></thead>
           <tbody>${machines.slice(0, MOST_ROWS).map((each) => html`<tr aria-selected=${each.id === this.machine}>
-            <td><a href=${`/machines?machine=${encodeURIComponent(each.id)}`} @click=${(event) => { event.preventDefault(); event.stopPropagation(); this.machine = each.id; this.keep(); }}>${each.id}</a></td>
-            <td>${each.reading?.name ?? ""}</td><td><span class="state ${STATES[status(each)] ?? ""}">${status(each)}</span></td>
-            <td class="number">${value(each.reading?.temperature)} °C</td><td class="number soft">${number(each.average?.average_temperature, 1)} °C</td>
-            <td class="number">${value(each.reading?.fan_speed)} 1/min</td><td class="number soft">${number(each.average?.average_speed, 1)} 1/min</td>
-            <td class="number soft">${each.at ? age(each.at, now) : "–"}</td></tr>`)}</tbody></table>
+            <td><a href=${`/machines?machine=${encodeURIComponent(each.id)}`} @click=${(event) => { event.preventDefault(); event.stopPropagation(); this.machine = each.id; this.keep(); }}>${each.id}</a><span class="narrow small soft">${each.reading?.name ?? ""}</span></td>
+            <td class="wide">${each.reading?.name ?? ""}</td><td><span class="state ${STATES[status(each)] ?? ""}">${status(each)}</span></td>
+            <td class="number">${value(each.reading?.temperature)} °C</td><td class="number soft wide">${number(each.average?.average_temperature, 1)} °C</td>
+            <td class="number">${value(each.reading?.fan_speed)}<span class="wide"> 1/min</span></td><td class="number soft wide">${number(each.average?.average_speed, 1)} 1/min</td>
+            <td class="number soft wide">${each.at ? age(each.at, now) : "–"}</td></tr>`)}</tbody></table>
         ${machines.length > MOST_ROWS ? html`<p class="empty">The first ${number(MOST_ROWS)} are shown: narrow the filter.</p>` : nothing}
         ${machines.length ? nothing : html`<p class="empty">${this.filter ? "No machine matches." : "No machine has reported since the page was opened."}</p>`}</div></section>
       ${this.machine ? this.detail(this.machine) : nothing}
@@ -78,7 +78,7 @@ class MachinesView extends Element {
   detail(id) {
     const reading = `machines/${id}/reading`, average = `machines/${id}/average`;
     return html`<section class="stack" aria-label="Machine">
-      <div class="bar"><h2 class="grow">Machine ${id}</h2>
+      <div class="bar last-first"><h2 class="grow">Machine ${id}</h2>
         <div class="group" role="group" aria-label="Set status">${Object.keys(STATES).map((each) => html`<button class="button" @click=${() => this.set(id, each)}>${each}</button>`)}</div>
         <button class="button plain" @click=${() => { this.machine = null; this.keep(); }}>Close</button></div>
       ${this.outcome ? html`<p class="small soft" role="status">${this.outcome}</p>` : nothing}

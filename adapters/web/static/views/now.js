@@ -118,7 +118,7 @@ class NowView extends Element {
     const found = this.found(), error = this.notices.error ?? this.gaps.error;
     return html`<section class="card"><header><h2>Alarms</h2><span class="soft small">${found.length ? `${number(found.length)}, of now and of the past day` : this.notices.rows ? "none" : ""}</span></header>
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
-      <div class="table tall"><table aria-label="Alarms"><thead ?hidden=${!found.length}><tr><th>Age</th><th>From</th><th>What</th></tr></thead>
+      <div class="table tall"><table aria-label="Alarms" class="alarms"><thead ?hidden=${!found.length}><tr><th>Age</th><th>From</th><th>What</th></tr></thead>
       <tbody>${found.slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap soft" title=${`${instant(each.at)} · ${zone}`}>${age(each.at, now)}</td>
         <td><a class="state ${each.kind}" href=${each.link}>${each.what}</a></td><td class="wrap">${each.text}</td></tr>`)}</tbody></table>
       ${found.length ? nothing : html`<p class="empty">${this.notices.rows === null && !error ? "Loading…" : "Nothing needs attention."}</p>`}</div></section>`;

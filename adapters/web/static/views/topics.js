@@ -3,7 +3,7 @@ import { Element, html, nothing } from "../element.js";
 import { connection } from "../connection.js";
 import { Asked } from "../asked.js";
 import { save } from "../download.js";
-import { age, instant, number, rate, size } from "../format.js";
+import { age, instant, moment, number, rate, size } from "../format.js";
 import "../topic-tree.js";
 import { session } from "../session.js";
 import { numericFields } from "../series.js";
@@ -156,7 +156,7 @@ class TopicsView extends Element {
       ${this.exported ? html`<p class=${this.exported.wrong ? "alert" : "small soft"} role=${this.exported.wrong ? "alert" : "status"}>${this.exported.text}</p>` : nothing}
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th>From</th></tr></thead>
-      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${instant(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft">${each.source ?? ""}</td></tr>`)}</tbody></table>
+      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${moment(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft">${each.source ?? ""}</td></tr>`)}</tbody></table>
       ${rows && !rows.length ? html`<p class="empty">Nothing is recorded on this topic.</p>` : nothing}</div></section>`;
   }
 
