@@ -221,20 +221,22 @@ class TimeChart extends Element {
 }
 
 /**
- * Which series have the right axis. Values on one axis fill at least a quarter of it, unless they are constant.
+ * Which series have the right axis. Values on one axis fill at least a quarter of it, unless they are constant; the same unit
+ * means the same axis.
  * @param {Series[]} series @param {boolean[]} before stays as it is, so that an axis does not come and go @returns {boolean[]}
  */
 export function rightAxis(series, before) {
   /** @type {{low: number, high: number} | null} */
   let left = null;
-  return series.map(({ value }, index) => {
+  return series.map(({ value, unit }, index) => {
     let low = Infinity, high = -Infinity;
     for (const each of value) if (each !== null) [low, high] = [Math.min(low, each), Math.max(high, each)];
     if (before[index]) return true;
     if (low > high) return false;
     const joined = left ? { low: Math.min(left.low, low), high: Math.max(left.high, high) } : { low, high };
     const fits = (range) => range === 0 || range >= (joined.high - joined.low) / 4;
-    if (left && !(fits(left.high - left.low) && fits(high - low))) return true;
+    const same = unit !== undefined && unit === series[0].unit;
+    if (left && !same && !(fits(left.high - left.low) && fits(high - low))) return true;
     left = joined;
     return false;
   });

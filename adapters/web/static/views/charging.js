@@ -10,12 +10,15 @@ import "../time-range.js";
 
 /** Colour and word of a widget's display. */
 const DISPLAYS = { charging: ["red", "charging"], charging80: ["yellow", "from 80 %"], charged: ["green", "charged"], unavailable: ["off", "unavailable"] };
-const MOST_ROWS = 500;
+const MOST_ROWS = 200;
 
 class ChargingView extends Element {
   /** @type {LatestMessages} */
   latest;
   filter = "";
+  /** Topics of chargers, by name. @type {string[]} */
+  order = [];
+  known = -1;
   sessions = new Asked("charging.sessions", () => this.update());
 
   begin() {
@@ -46,8 +49,17 @@ class ChargingView extends Element {
     return !wanted || texts.some((each) => each.toLowerCase().includes(wanted));
   }
 
+  /** All chargers by name, sorted again only when one is new: there may be 10,000. */
+  ordered() {
+    if (this.known !== this.latest.all.size) {
+      this.known = this.latest.all.size;
+      this.order = this.latest.under("chargers/", "/state").map((each) => each.topic).sort(natural);
+    }
+    return this.order.flatMap((topic) => this.latest.all.get(topic) ?? []);
+  }
+
   template() {
-    const chargers = this.latest.under("chargers/", "/state").filter(({ levels, value }) => this.wanted([levels[1], value.widget ?? "", value.status ?? "", value.state])).sort((a, b) => natural(a.levels[1], b.levels[1]));
+    const chargers = this.ordered().filter(({ levels, value }) => this.wanted([levels[1], value.widget ?? "", value.status ?? "", value.state]));
     const online = chargers.filter((each) => each.value.state === "online").length;
     return html`<div class="stack">
       <section class="card"><header class="bar">
@@ -88,7 +100,7 @@ class ChargingView extends Element {
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <dl class="figures flat"><div><dt>Ended</dt><dd>${number(ended.length)}</dd></div><div><dt>Running</dt><dd>${number(shown.filter((each) => each.ended_by === null).length)}</dd></div>
         <div><dt>Charging time</dt><dd>${number(hours, 1)}<span class="unit">h</span></dd></div><div><dt>Mean duration</dt><dd>${ended.length ? number((60 * hours) / ended.length) : "–"}<span class="unit">min</span></dd></div>
-        <div><dt>Charged, in sum</dt><dd>${number(ended.reduce((sum, each) => sum + Math.max(0, (each.soc_end ?? each.soc_start) - each.soc_start), 0) / 100, 1)}<span class="unit">batteries</span></dd></div></dl>
+        <div><dt>Charge added</dt><dd>${number(ended.reduce((sum, each) => sum + Math.max(0, (each.soc_end ?? each.soc_start) - each.soc_start), 0) / 100, 1)}<span class="unit">full batteries</span></dd></div></dl>
       <div class="table tall"><table aria-label="Sessions">
         <thead><tr><th>Charger</th><th class="wide">Widget</th><th>Started</th><th class="wide">Ended</th><th class="number wide">From</th><th class="number">To</th><th class="number">Duration</th><th class="wide">Ended by</th></tr></thead>
         <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td class="wide">${each.widget}</td><td class="nowrap">${moment(each.started_at)}</td>

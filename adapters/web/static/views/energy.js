@@ -2,7 +2,7 @@
 import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
 import { LatestMessages } from "../latest.js";
-import { minute, moment, number, zone } from "../format.js";
+import { minute, number, zone } from "../format.js";
 import { session } from "../session.js";
 import { download } from "../download.js";
 import "../quarter-bars.js";
@@ -136,7 +136,7 @@ class EnergyView extends Element {
             ${anomalies.length ? nothing : html`<p class="empty">Nothing is unusual in this period.</p>`}</div></section>
           <section class="card"><header><h2>Quarters</h2><button class="button plain" ?disabled=${!quarters.length} @click=${() => download(`energy-${ship}.csv`, quarters)}>CSV</button></header>
             <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number wide">Covered</th><th class="wide">Revised</th></tr></thead>
-            <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${moment(each.revised_at)}</td></tr>`)}</tbody></table>
+            <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${minute(each.revised_at)}</td></tr>`)}</tbody></table>
             ${quarters.length ? nothing : html`<p class="empty">There is no energy in this period.</p>`}</div></section>
         </div>` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
       ${this.drop()}

@@ -30,7 +30,15 @@ class FasteningView extends Element {
     this.cleanups.push(() => this.latest.hide(), () => [this.serials, this.results, this.capability, this.torques].forEach((each) => each.stop()));
     this.serials.want({});
     this.capability.want({});
-    requestAnimationFrame(() => requestAnimationFrame(() => /** @type {HTMLInputElement | null} */ (this.querySelector("#serial"))?.focus()));
+    requestAnimationFrame(() => requestAnimationFrame(() => this.focusSerial()));
+    // A scanner types wherever the focus is.
+    this.listen(document, "keydown", (event) => event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && this.focusSerial());
+  }
+
+  /** Make the field of the serial number ready, unless something else is in use. */
+  focusSerial() {
+    const used = document.activeElement;
+    if (!used || used === document.body || used.localName === "main") /** @type {HTMLInputElement | null} */ (this.querySelector("#serial"))?.focus();
   }
 
   get drivers() {
@@ -56,6 +64,7 @@ class FasteningView extends Element {
       this.soon = setTimeout(() => { this.results.ask(); this.torques.ask(); if (event.value.event === "job complete") { this.serials.ask(); this.capability.ask(); } }, 300);
     }
     this.update();
+    requestAnimationFrame(() => requestAnimationFrame(() => this.focusSerial()));
   }
 
   /** @param {string} action @param {string} [serial] */
