@@ -69,7 +69,6 @@ class App extends Element {
       <main id="main" tabindex="-1">
         ${this.interruptions().map((each) => html`<p class="alert" role="alert">${each}</p>`)}
         ${connection.barred ? nothing : this.element(view.tag)}
-        <p class="small soft">Times are in ${zone}.</p>
       </main>`;
   }
 
