@@ -152,8 +152,8 @@ class ChargingController:
         """Take what an OCPP charger has reported. Without a payload it is no such charger any more."""
         if message.payload:
             self._points[charger] = CHARGE_POINT.decode(message)
-        else:
-            self._points.pop(charger, None)
+        elif self._points.pop(charger, None) is not None and charger in self._chargers:
+            self._chargers[charger] = replace(self._chargers[charger], session=None)  # it was the adapter's
         publications = [] if message.retain else self._settle(now_s)
         return publications + self._update((charger,), message.retain, now_s)
 
