@@ -17,9 +17,11 @@ from adapters.listening import Listening
 from adapters.outside import acceptor
 from broker.contract.charging.topics import PAIRS, STATUS, Pairs, Status, status_event
 from broker.contract.roles import Role
+from broker.launch import tls
 from broker.message import Message, Publication
 from tests.adapters.chargers.fakes import NOWHERE, TIMEOUT_S, FakeBus
 from tests.adapters.outside.world import World
+from tests.peers.ocpp import Charger
 from tests.real_broker import free_ports
 
 SOC = '{"event":"StateOfCharge","data":{"soc":70}}'
@@ -28,11 +30,11 @@ SOC = '{"event":"StateOfCharge","data":{"soc":70}}'
 class Served:
     """A running adapter with one pair."""
 
-    def __init__(self, world: World, room: int = 100) -> None:
+    def __init__(self, world: World, room: int = 100, plaintext: bool = False) -> None:
         self.world, self.bus, self.working = world, FakeBus(), list[bool]()
         self.chargers, self.widgets = free_ports(2)
         listening = [
-            Listening((), port, "SCAUP_TEST_PORT", what, outside=world.outside(port))
+            Listening((), port, "SCAUP_TEST_PORT", what, outside=world.outside(port, plaintext))
             for port, what in ((self.chargers, "charger"), (self.widgets, "widget"))
         ]
         numbers = TransactionNumbers(NOWHERE, 0, datetime.now(UTC))
@@ -58,9 +60,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(world: World) -> AsyncIterator[Served]:
+async def served(world: World, plaintext: bool = False) -> AsyncIterator[Served]:
     world.add({"c1234": Role.DEVICE, "wABCD": Role.DEVICE})
-    it = Served(world)
+    it = Served(world, plaintext=plaintext)
     async with asyncio.timeout(TIMEOUT_S):
         while not it.working:
             await asyncio.sleep(0.01)
@@ -154,5 +156,29 @@ def test_charger_is_cut_off_when_its_account_changes(world: World) -> None:
             assert it.bus.links()[-1].reason == "its account was removed or changed"
             async with it.connect("/chargers/c1234", "c1234"):
                 pass
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("profile", [1, 2])
+def test_ocpp_charger_logs_in_with_its_name(world: World, profile: int) -> None:
+    """OCPP security profile 1 is a login in plain text, profile 2 the same over TLS."""
+
+    async def check() -> None:
+        async with served(world, plaintext=profile == 1) as it:
+            scheme, more = ("ws", []) if profile == 1 else ("wss", [str(world.settings.data_dir / tls.AUTHORITY)])
+            url = f"{scheme}://localhost:{it.chargers}/ocpp"
+            for name, password in (("c1234", "wrong"), ("c99", world.passwords["c1234"])):
+                refused = Charger(url, name, "ocpp1.6", "strict", password, *more)
+                line = await asyncio.to_thread(refused.wait, lambda line: "refused" in line)
+                await asyncio.to_thread(refused.stop)
+                assert line["refused"] == "Unauthorized"
+            charger = Charger(url, "c1234", "ocpp1.6", "strict", world.passwords["c1234"], *more)
+            try:
+                assert "currentTime" in await asyncio.to_thread(charger.call, "Heartbeat")
+            finally:
+                await asyncio.to_thread(charger.stop)
+            assert it.bus.links()[0].connected
+            assert it.bus.on("chargers/c99/link") == []
 
     asyncio.run(check())

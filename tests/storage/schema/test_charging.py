@@ -247,3 +247,24 @@ def test_100_000_pairs_are_quick(database: Database, past: Past) -> None:
         ("w77777",),
     ]
     assert time.monotonic() - started_s < 5
+
+
+def transacted(session: str, connector: int, hour: int, **more: Any) -> tuple[str, bytes]:
+    """Return the session of an OCPP charger without a widget and a state of charge."""
+    known = {"widget": None, "soc_start": None, "connector": connector, "started_at": f"2026-01-31T{hour:02}:00:00Z"}
+    return begun(session, "box", **known, **more)
+
+
+def test_transactions_have_energy_and_need_no_state_of_charge(database: Database, past: Past) -> None:
+    past.record(DAY, [transacted("box#1", 1, 8)])
+    assert ask(database, "SELECT widget, soc_start, connector, kwh FROM charging_session") == [(None, None, 1, None)]
+    end = {"ended_at": "2026-01-31T09:00:00Z", "soc_end": None, "duration_s": 3600.0, "ended_by": EndedBy.STOPPED.value}
+    past.record(DAY, [transacted("box#1", 1, 8, kwh=7.25, **end)], hour=1)
+    assert ask(database, "SELECT ended_by, kwh, soc_end FROM charging_session") == [("stopped", 7.25, None)]
+    assert rejected(database) == 0
+
+
+def test_a_transaction_is_lost_where_its_connector_has_the_next(database: Database, past: Past) -> None:
+    past.record(DAY, [transacted("box#1", 1, 8), transacted("box#2", 2, 9), transacted("box#3", 1, 10)])
+    rows = ask(database, "SELECT session, ended_by FROM charging_session ORDER BY session")
+    assert rows == [("box#1", "lost"), ("box#2", None), ("box#3", None)]
