@@ -26,6 +26,8 @@ NOT_RUN = {
     "$ sudo apt-get install prometheus": "it installs a package of the system; `tests/deploy` runs promtool",
     "$ sudo .venv/bin/scaup service install": "it installs a unit in the system",
     "$ echo SCAUP_HOME_ASSISTANT=yes >> .env": "it starts everything again",
+    "$ scaup account add garage --role device": "tests/adapters/outside/test_chargers.py",
+    "$ scaup chargers start garage --tag 04AABBCC --connector 1": "needs an OCPP charger: tests/system/test_ocpp.py",
     "$ scaup account add home-assistant-1 --role operator": "tests/system/test_accounts.py",
     "$ SCAUP_HOME_ASSISTANT=no scaup run home-assistant": "it runs until Ctrl-C",
     "$ make up RUNTIME=docker": "needs a container engine",

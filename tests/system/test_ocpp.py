@@ -67,7 +67,12 @@ def test_a_transaction_of_ocpp_16(system: Booths) -> None:
         c2.call("StatusNotification", connectorId=1, errorCode="NoError", status="Available")
         assert next_status(widget) == "unavailable"
         again = {**start, "meterStart": 3250, "timestamp": "2026-11-30T11:00:00Z"}
-        assert c2.call("StartTransaction", **again)["transactionId"] != number
+        other = c2.call("StartTransaction", **again)["transactionId"]
+        assert other != number
+        stopped = system.scaup("chargers", "stop", "c2", "-o", "json")
+        assert json.loads(stopped.stdout) == [{"charger": "c2", "action": "stop", "status": "Accepted"}]
+        assert c2.asked("RemoteStopTransaction") == {"transactionId": other}
+    assert system.scaup("chargers", "reset", "c2").returncode == 1
     first, second = sessions(system, "c2")
     assert (first["started_at"], first["ended_at"]) == ("2026-11-30T10:00:00Z", "2026-11-30T10:30:00Z")
     assert (first["kwh"], first["connector"], first["widget"], first["ended_by"]) == (2.25, 1, "w2", "stopped")

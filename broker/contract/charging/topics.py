@@ -229,7 +229,7 @@ class ResetType(Enum):
 class RemoteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request to an OCPP charger: `{"action":"start","id_tag":"T1","connector":1}`.
 
-    `start` needs an id tag. `stop` needs a connector only where several transactions are running.
+    `start` needs an id tag. `stop` without a connector is for the transaction that began last.
     """
 
     action: RemoteAction

@@ -14,7 +14,19 @@ from adapters.client.errors import BrokenReply, Failed, NotOnline
 from adapters.client.rows import Rows
 from adapters.client.session import Session, rows_of
 from broker.contract.charging import questions as charging_sql
-from broker.contract.charging.topics import ANSWER, REQUEST, STATE, PairAction, PairAnswer, PairRequest
+from broker.contract.charging.topics import (
+    ANSWER,
+    REMOTE,
+    REQUEST,
+    STATE,
+    PairAction,
+    PairAnswer,
+    PairRequest,
+    RemoteAction,
+    RemoteAnswer,
+    RemoteRequest,
+    ResetType,
+)
 from broker.contract.storage.topics import JSON
 from broker.errors import InvalidTopic, Rejected
 from broker.message import decode
@@ -69,6 +81,9 @@ class ChargerId(click.ParamType):  # type: ignore[type-arg]
 
 
 _PATIENCE_S = 10.0
+_CHARGERS_PATIENCE_S = 40.0
+"""The adapter waits 30 s for a charger."""
+_AGREED = ("Accepted", "Scheduled")
 
 _charger_option = click.option("--charger", type=ChargerId(), metavar="ID", help="Only this charger.")
 
@@ -139,6 +154,69 @@ def unpair(session: Session, charger: str, output: Output) -> None:
     Exits with 1 where the charger is in no pair.
     """
     _change_pairs(session, PairRequest(PairAction.UNPAIR, charger), output)
+
+
+@chargers.command(epilog=examples("scaup chargers start garage --tag 04AABBCC --connector 1"))
+@click.argument("charger", type=ChargerId())
+@click.option("--tag", required=True, metavar="TAG", help="The id tag that charges.")
+@click.option("--connector", type=click.IntRange(1), help="Default: the charger chooses.")
+@output_options
+@click.pass_obj
+def start(session: Session, charger: str, tag: str, connector: int | None, output: Output) -> None:
+    """Ask an OCPP charger to start a transaction.
+
+    Shows the charger's own word. Exits with 1 where that is not `Accepted`, or it gives none.
+    """
+    _ask(session, charger, RemoteRequest(RemoteAction.START, tag, connector), output)
+
+
+@chargers.command(epilog=examples("scaup chargers stop garage"))
+@click.argument("charger", type=ChargerId())
+@click.option("--connector", type=click.IntRange(1), help="Default: the transaction that began last.")
+@output_options
+@click.pass_obj
+def stop(session: Session, charger: str, connector: int | None, output: Output) -> None:
+    """Ask an OCPP charger to stop its running transaction.
+
+    Shows the charger's own word. Exits with 1 where that is not `Accepted`, or it gives none.
+    """
+    _ask(session, charger, RemoteRequest(RemoteAction.STOP, connector=connector), output)
+
+
+@chargers.command(epilog=examples("scaup chargers reset garage", "scaup chargers reset garage --hard"))
+@click.argument("charger", type=ChargerId())
+@click.option("--hard", is_flag=True, help="At once; by default it ends its transactions first.")
+@output_options
+@click.pass_obj
+def reset(session: Session, charger: str, hard: bool, output: Output) -> None:
+    """Ask an OCPP charger to start again.
+
+    Shows the charger's own word. Exits with 1 where that is a refusal, or it gives none.
+    """
+    _ask(session, charger, RemoteRequest(RemoteAction.RESET, type=ResetType.HARD if hard else ResetType.SOFT), output)
+
+
+def _ask(session: Session, charger: str, request: RemoteRequest, output: Output) -> None:
+    from adapters.client.requests import SAME_RELEASE, Requests, Responder
+
+    adapter = Responder("charger adapter", "charger-adapter", "see `scaup status charger-adapter`")
+    with session.bus() as bus:
+        requests = Requests(bus, adapter, ANSWER.template.topic(client=bus.answer_name))
+        requests.subscribe()
+        if not adapter.is_online(bus):
+            fix = "start it with `make up`, see `scaup status charger-adapter`"
+            raise NotOnline("the charger adapter is not online", fix)
+        publication = replace(REMOTE.publication(request, id=charger), content_type=JSON)
+        reply = requests.reply(publication, _CHARGERS_PATIENCE_S, round(_CHARGERS_PATIENCE_S))
+    try:
+        answer = decode(reply.payload, RemoteAnswer)
+    except Rejected as error:
+        raise BrokenReply(f"the charger adapter sent an invalid answer: {error}", SAME_RELEASE) from error
+    if answer.error is not None:
+        raise Failed(answer.error, _LOOK)
+    output.write(Rows(("charger", "action", "status"), [(charger, request.action.value, answer.status)]))
+    if answer.status not in _AGREED:
+        raise Failed(f"charger {charger} does not do that now: {answer.status}", _LOOK)
 
 
 def _change_pairs(session: Session, request: PairRequest, output: Output) -> None:
