@@ -46,6 +46,7 @@ PATIENCE_S, SHORT_PATIENCE_S = 60.0, 1.0
 has never been one, the shorter time."""
 QUERY_TIMEOUT_S = 5.0
 RETRY_S = 0.2
+BIAS_MOVE_C = 0.2
 
 
 class Devices:
@@ -66,16 +67,18 @@ class Devices:
         self._found = Found()
         self._bus: SessionBus | None = None
         self._boot = ""
+        self._biases: dict[str, float] = {}
+        self._mapper.is_echo = self._outputs.is_echo
         self._loaded = asyncio.Event()
 
-    def on_message(self, message: Message, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Take a message of a device, or of a room that a device follows.
 
         Raises:
             Rejected: it is malformed; what other declarations make of it is published all the same.
         """
         if VALVE_LEVEL.parse(message.topic) or ROOM_STATE.parse(message.topic):
-            return self._outputs.take(message)
+            return self._outputs.take(message, now_s)
         if not self._mapper.route(message.topic):
             return []  # of a declaration that was removed
         entry = self._entry(message)
@@ -89,9 +92,15 @@ class Devices:
             raise Rejected(taken.reason, [*taken.publications, *taken.commands])
         return [*taken.publications, *taken.commands]
 
-    def on_tick(self, now_s: float) -> list[Publication]:  # noqa: ARG002 - part of the interface
-        """Publish the states that have changed, and what devices are asked."""
+    def on_tick(self, now_s: float) -> list[Publication]:
+        """Publish the states that have changed, and what devices are sent and asked."""
+        sent = self._outputs.tick(now_s)
+        self._keep_biases()
+        return [*sent, *self._publish_states()]
+
+    def _publish_states(self) -> list[Publication]:
         changed, self._mapper.changed = self._mapper.changed, set()
+        changed |= self._outputs.counted(self._mapper.counts)
         self._states.links = self._mapper.links
         states = self._states.publications(self._catalog, self._mapper.counts, changed)
         return [*self._mapper.tick(datetime.now(UTC)), *states]
@@ -165,6 +174,9 @@ class Devices:
             kept = read_kept(self._settings.data_dir)
             self._catalog.restore(kept.good)
             self._subscribed = {each: Subscription(filter=each) for each in kept.filters}
+            self._outputs.restore(kept.biases)
+            for each in kept.states:
+                self._states.adopt(each)
         self._catalog.update(self._folder.read())
         declared = self._catalog.declared
         for error in self._catalog.errors.values():
@@ -172,7 +184,7 @@ class Devices:
         log.info("declarations-loaded", "%(count)d declarations are active", count=len(declared))
         self._mapper.use(declared.values())
         sent = self._outputs.use(declared.values())
-        return [*sent, *self._states.load(self._catalog, datetime.now(UTC)), *self.on_tick(0.0)]
+        return [*sent, *self._states.load(self._catalog, datetime.now(UTC)), *self._publish_states()]
 
     async def _subscribe(self) -> None:
         assert self._bus is not None
@@ -199,11 +211,19 @@ class Devices:
 
     def _keep(self) -> None:
         try:
-            kept = Kept(self._catalog.good, tuple(sorted(self._subscribed)))
+            biases = {room: round(bias_c, 2) for room, bias_c in self._outputs.biases.items()}
+            kept = Kept(self._catalog.good, tuple(sorted(self._subscribed)), tuple(self._states.names), biases)
             if kept != read_kept(self._settings.data_dir):
                 write_kept(self._settings.data_dir, kept)
         except OSError as error:
             log.warning("declarations-not-kept", "the data directory cannot be written: %(error)s", error=error)
+
+    def _keep_biases(self) -> None:
+        """Keep the integrals of the loops when one has moved."""
+        biases = self._outputs.biases
+        if any(abs(bias_c - self._biases.get(room, 0.0)) > BIAS_MOVE_C for room, bias_c in biases.items()):
+            self._biases = biases
+            self._keep()
 
     async def _ask(self, earlier: dict[str, int]) -> None:
         """Ask the recorder until it answers; after `PATIENCE_S`, go on without it."""

@@ -8,7 +8,7 @@ from adapters.devices.catalog import Unusable
 from broker.launch.credentials import write_private
 
 KEPT = "devices.json"
-"""File in the data directory: the usable texts, and the filters that the session at the broker is subscribed to."""
+"""File in the data directory: the usable texts, the filters that the session at the broker is subscribed to, and states."""
 LARGEST_BYTES = 1_000_000
 
 Stamp = tuple[int, int, int]
@@ -19,6 +19,10 @@ class Kept(msgspec.Struct, frozen=True):
 
     good: dict[str, str] = {}
     filters: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    """The declarations that have a retained state."""
+    biases: dict[str, float] = {}
+    """The integrals of the loops around thermostatic valves, by room, °C."""
 
 
 class Folder:

@@ -1,6 +1,6 @@
 """Foreign messages of all active declarations → publications, with counts for each declaration. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -50,6 +50,8 @@ class Mapper:
         self._wild: list[Declared] = []
         self._routes: dict[str, tuple[Declared, ...]] = {}
         self._edges = Edges()
+        self.is_echo: Callable[[Declared, float], bool] = lambda _declared, _value: False
+        """Whether a device reports a setpoint that it was sent."""
         self.links: dict[str, Literal["online", "offline"]] = {}
         """Whether a device is connected, by `KIND.NAME`, where its protocol shows it."""
         self.newest: dict[str, datetime] = {}
@@ -107,7 +109,8 @@ class Mapper:
             except Malformed as error:
                 self._reject(declared, error, taken, now_at)
                 continue
-            if reading is None or not self._is_new(declared, reading):
+            echo = reading is not None and declared.kind == "setpoint" and self.is_echo(declared, reading.values[""])
+            if reading is None or echo or not self._is_new(declared, reading):
                 self._counts(declared).ignored += 1
                 continue
             self._map(declared, reading, taken, at)

@@ -38,6 +38,11 @@ class States:
             del self._published[name]
         return [removal(STATE, name) for name in removed]
 
+    @property
+    def names(self) -> list[str]:
+        """The declarations with a published state."""
+        return sorted(self._published)
+
     def adopt(self, name: str) -> None:
         """Note that the broker has a retained state of an earlier start; `load` removes it if there is no such declaration."""
         self._published.setdefault(name, DeviceState(kind="", file="", active=False))
