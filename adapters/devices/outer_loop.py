@@ -12,8 +12,8 @@ GAIN = 1.0
 """K of the device's setpoint per K of the room's error."""
 RESET_S = 2400.0
 NEAR_C, APPROACH_C_H, SPEED_S = 1.0, 0.3, 1800.0
-"""Farther from the setpoint, the integral stands still while the room approaches it at this speed, K/h, over `SPEED_S`; no error
-counts for more than `NEAR_C`."""
+"""Farther from the setpoint, the integral stands still while the room approaches it at this speed, K/h, over `SPEED_S`; no
+error counts for more than `NEAR_C`."""
 MOST_BIAS_C = 8.0
 STEP_C, MOVE_C = 0.5, 0.35
 """Devices take steps of half a degree; another one is sent when the wanted value is farther than `MOVE_C` from it."""
