@@ -127,6 +127,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     broker.start()
     outcome = carry_out(tmp_path, Change(action=Action.ADD, name="line1", role=Role.DEVICE, topics=("spBv1.0/plant/#",)))
     assert outcome.password, outcome.error
+    broker.reload()
     (tmp_path / "devices").mkdir(exist_ok=True)
     (tmp_path / "devices" / "press.toml").write_text(DECLARATION)
     with connected_to(broker, "operator") as client:

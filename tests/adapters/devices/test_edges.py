@@ -1,9 +1,12 @@
 """Declared devices of Sparkplug edge nodes: from bytes to publications."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.devices.declarations import DeclarationError, read_file
 from adapters.devices.mapper import Mapper, Taken
@@ -137,3 +140,21 @@ def test_other_kinds_have_metrics_too() -> None:
     world = World('[sensor.hall]\nfrom = "spBv1.0/plant/+/line1"\nroom = "hall"\nvalue = "Air.Temp"\n')
     (reading,) = readings(world.send("NBIRTH", birth(metric("Air.Temp", 19.5))))
     assert reading == {"sensorID": "hall", "type": "temperature", "value": 19.5}
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 4_000), st.binary(max_size=6), st.integers(0, 12)), min_size=1, max_size=4))
+def test_mutated_messages_give_readings_or_reasons(changes: list[tuple[int, bytes, int]]) -> None:
+    world = World()
+    world.births()
+    for at, put, length in changes:
+        data = payload(metric(None, 61.5, alias=1, typed=False, time_ms=NOW_MS), metric(None, 2.0, alias=2), seq=2)
+        at %= len(data)
+        taken = world.send("DDATA", data[:at] + put + data[at + length :], "press7")
+        for each in taken.publications:
+            reading = orjson.loads(each.payload)
+            assert all(math.isfinite(reading[name]) for name in ("temperature", "fan_speed") if name in reading)
+        counts = world.mapper.counts["machine.press7"]
+        assert (taken.reason is not None) == (counts.error is not None and counts.error in (taken.reason or ""))
+        world.births()
+        counts.error = None
