@@ -5,6 +5,7 @@ The page sends requests as JSON, each with an `id` that it chooses:
     {"id": 1, "show": "tree", "open": ["heating"], "filter": "", "start": 0, "count": 60}
     {"id": 2, "show": "topic", "topic": "heating/room-1/state"}
     {"id": 3, "show": "latest", "filters": ["components/+/state"]}
+    {"id": 5, "show": "events", "filters": ["fastening/+/event"]}     each message from now on
     {"id": 1, "show": "tree", "at": 1790000000, …}      as of an instant, s since 1970
     {"id": 1, "hide": true}
     {"id": 4, "ask": "messages", "with": {"topic": "…"}}
@@ -29,7 +30,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from adapters.client.errors import ClientError
 from adapters.web.live import LiveTopics
-from adapters.web.shown import LatestShown, Shown, TopicShown, TreeShown
+from adapters.web.shown import EventsShown, LatestShown, Shown, TopicShown, TreeShown
 from adapters.web.tap import Tap
 from broker.errors import InvalidTopic
 from broker.log import Log
@@ -38,6 +39,8 @@ log = Log(__name__)
 
 PERIOD_S = 0.1
 HEARTBEAT_S = 0.5
+GATHER_S = 0.005
+"""From the first change to sending: what is published together is then shown together, not a period later."""
 TRY_AGAIN_LATER = 1013
 """Code with which a page is closed that cannot be served now (RFC 6455, registered)."""
 MOST_SHOWN = 64
@@ -135,6 +138,8 @@ class Page:
                 if (content := shown.update(now_s)) is not None:
                     await self._send({"id": number, **content})
             await _set_by(self._woken, reported_s + HEARTBEAT_S)
+            if not self._wanted.is_set():
+                await asyncio.sleep(GATHER_S)
             await _set_by(self._wanted, begun_s + PERIOD_S)
 
     async def _send(self, content: dict[str, Any]) -> None:
@@ -228,6 +233,8 @@ class Page:
                 return TopicShown(topics, name, wake)
             case {"show": "latest", "filters": list(filters)} if all(isinstance(each, str) for each in filters):
                 return LatestShown(topics, filters, wake)
+            case {"show": "events", "filters": list(filters)} if all(isinstance(each, str) for each in filters):
+                return EventsShown(topics, filters, wake)
         raise WrongRequest(f"nothing can be shown for {str(request)[:200]}")
 
     def _answer(self, name: str, parameters: dict[str, Any]) -> Callable[[int], Coroutine[Any, Any, None]]:

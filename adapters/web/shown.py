@@ -4,6 +4,7 @@ Each watches the topics that it shows, and collects what changed since it was la
 counts them. All are pure: `on_topic` takes the topic of a message that has arrived, `update` returns what to send, as JSON.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ REFRESH_S = 2.0
 """Rates are sent at least this often while they are not zero."""
 STRUCTURE_S = 0.5
 """A tree that grows is sent again after this time."""
+MOST_EVENTS = 200
+"""Messages that wait to be sent where each of them counts."""
 LARGEST_PART = 1024 * 1024
 """Characters of payloads after which the rest of the latest messages waits for the next turn."""
 
@@ -243,6 +246,44 @@ class LatestShown:
         if self._changed:
             self._wake()
         return content
+
+
+class EventsShown:
+    """Every message of all topics that match some filters, from now on: of events, the one before the latest counts, too."""
+
+    def __init__(self, topics: LiveTopics, filters: Sequence[str], wake: Wake = lambda: None) -> None:
+        self._topics, self._filters, self._wake = topics, tuple(filters), wake
+        self._watched = {topic for each in self._filters for topic in topics.matching(each)}
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
+        self._skipped = 0
+        for topic in self._watched:
+            topic.watch(self)
+        topics.growing[self] = None
+
+    def on_topic(self, topic: Topic) -> None:
+        """Keep its message until it is sent; beyond `MOST_EVENTS`, the oldest is skipped."""
+        if topic not in self._watched:
+            if not any(matches(each, topic.name) for each in self._filters):
+                return
+            self._watched.add(topic)
+            topic.watch(self)
+        self._skipped += len(self._waiting) == MOST_EVENTS
+        self._waiting.append(_latest(topic))
+        self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._topics.growing.pop(self, None)
+        for topic in self._watched:
+            topic.unwatch(self)
+
+    def update(self, now_s: float) -> dict[str, Any] | None:  # noqa: ARG002 - the same for all that is shown
+        """Return the messages that have arrived, oldest first."""
+        if not self._waiting:
+            return None
+        events = [*self._waiting]
+        self._waiting.clear()
+        return {"events": events, "skipped": self._skipped}
 
 
 def is_mqtt(wanted: str) -> bool:

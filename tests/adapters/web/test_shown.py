@@ -6,7 +6,18 @@ import pytest
 
 from adapters.web import shown
 from adapters.web.live import LiveTopics, Topic
-from adapters.web.shown import STRUCTURE_S, LatestShown, Shown, TopicShown, TreeShown, describe, text, topic_filter
+from adapters.web.shown import (
+    MOST_EVENTS,
+    STRUCTURE_S,
+    EventsShown,
+    LatestShown,
+    Shown,
+    TopicShown,
+    TreeShown,
+    describe,
+    text,
+    topic_filter,
+)
 from broker.errors import InvalidTopic
 from broker.message import Message
 
@@ -188,3 +199,19 @@ def test_a_topic_that_is_not_there_yet_is_waited_for() -> None:
     sent = world.update()
     assert sent is not None
     assert (world.woken, sent["message"]["payload"]) == (1, "3")
+
+
+def test_each_event_is_sent_and_too_many_are_counted() -> None:
+    world = World("a/event")
+    world.shown = EventsShown(world.topics, ["+/event"], world.wake)
+    assert world.update() is None
+    for topic, payload in (("a/event", "1"), ("a/event", "2"), ("b/event", "3"), ("c", "4")):
+        world.publish(topic, payload)
+    sent = world.update()
+    assert sent is not None
+    assert ([each["payload"] for each in sent["events"]], sent["skipped"]) == (["1", "2", "3"], 0)
+    for number in range(MOST_EVENTS + 5):
+        world.publish("b/event", str(number))
+    sent = world.update()
+    assert sent is not None
+    assert (sent["events"][0]["payload"], sent["skipped"]) == ("5", 5)

@@ -40,6 +40,8 @@ class Plant:
     broker: RealBroker
     web_port: int
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further settings of components that start from now on."""
 
     @property
     def url(self) -> str:
@@ -47,16 +49,18 @@ class Plant:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**self.broker.environment, "SCAUP_WEB_PORT": str(self.web_port), "SCAUP_TIME_SCALE": TIME_SCALE}
+        own = {"SCAUP_WEB_PORT": str(self.web_port), "SCAUP_TIME_SCALE": TIME_SCALE}
+        return {**self.broker.environment, **own, **self.settings}
 
-    def start(self, name: str) -> None:
-        """Start a component, and wait until it is online."""
-        with (self.broker.data_dir / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", "adapters.cli.main", "run", name]
-            self.processes[name] = subprocess.Popen(command, env=self.environment, cwd=ROOT, stderr=log)
+    def start(self, *names: str) -> None:
+        """Start components, and wait until they are online."""
+        for name in names:
+            with (self.broker.data_dir / f"{name}.log").open("ab") as log:
+                command = [sys.executable, "-m", "adapters.cli.main", "run", name]
+                self.processes[name] = subprocess.Popen(command, env=self.environment, cwd=ROOT, stderr=log)
         deadline_s = time.monotonic() + START_S
-        while self.scaup("status", name).returncode:
-            assert time.monotonic() < deadline_s, (self.broker.data_dir / f"{name}.log").read_text()
+        while self.scaup("status", *names).returncode:
+            assert time.monotonic() < deadline_s, [(self.broker.data_dir / f"{name}.log").read_text() for name in names]
             time.sleep(0.2)
 
     def kill(self, name: str) -> None:
@@ -96,8 +100,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         stack.callback(real_broker.remove, broker)
         broker.start()
         stack.callback(created.stop)
-        for name in COMPONENTS:
-            created.start(name)
+        created.start(*COMPONENTS)
         yield created
 
 
@@ -109,6 +112,19 @@ def browser(plant: Plant) -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         yield started
         started.close()
+
+
+def password(plant: Plant) -> str:
+    """Return the operator's password."""
+    return (plant.broker.data_dir / "credentials" / "operator").read_text().strip()
+
+
+def sign_in(page: Any, name: str, secret: str) -> None:
+    """Sign in with the page's form."""
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(secret)
+    page.get_by_label("Password").press("Enter")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.system.web.conftest import Plant, opened
+from tests.system.web.conftest import Plant, opened, password, sign_in
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.xdist_group("page")]
 
@@ -85,17 +85,6 @@ def test_the_page_says_that_its_server_is_lost(plant: Plant, browser: Any) -> No
         assert time.monotonic() - lost_s < 2
         plant.start("web")
         shown.page.get_by_role("alert").filter(has_text="web server").wait_for(state="detached")
-
-
-def password(plant: Plant) -> str:
-    return (plant.broker.data_dir / "credentials" / "operator").read_text().strip()
-
-
-def sign_in(page: Any, name: str, secret: str) -> None:
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(secret)
-    page.get_by_label("Password").press("Enter")
 
 
 def test_a_setpoint_is_set_by_who_signed_in(plant: Plant, browser: Any) -> None:

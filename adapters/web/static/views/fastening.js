@@ -6,7 +6,10 @@ import { moment, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { session } from "../session.js";
 import "../torque-chart.js";
+import { connection } from "../connection.js";
+import { timeWindow } from "../window.js";
 
+const JUDGED = ["in range", "out of range"];
 const RUNNING = ["fastening", "reversing"];
 /** What the operator does next, by the state of the job. */
 const PROMPTS = { fastening: "Fasten the screw", reversing: "Out of range: loosen the screw", paused: "Paused", "paused out of range": "Paused: the screw is to be loosened", complete: "Job complete", idle: "Ready" };
@@ -22,12 +25,17 @@ class FasteningView extends Element {
   looked = null;
   /** Part and step whose torques are drawn: `part revision step`. @type {string | null} */
   step = null;
+  /** @type {Map<string, any>} Last judgement of each job. */
+  judged = new Map();
   /** @type {string | null} */
   error = null;
 
   begin() {
     this.latest = new LatestMessages(["fastening/+/job", "fastening/+/event", "torque/+/link"], () => this.arrived());
-    this.cleanups.push(() => this.latest.hide(), () => [this.serials, this.results, this.capability, this.torques].forEach((each) => each.stop()));
+    // What was judged while the connection was lost is in the recording.
+    this.listen(connection, "change", () => (connection.open ? this.results.ask() : this.judged.clear()));
+    const events = connection.show({ show: "events", filters: ["fastening/+/event"] }, ({ events }) => this.judge(events ?? []));
+    this.cleanups.push(() => this.latest.hide(), () => events.hide(), () => [this.serials, this.results, this.capability, this.torques].forEach((each) => each.stop()));
     this.serials.want({});
     this.capability.want({});
     requestAnimationFrame(() => requestAnimationFrame(() => this.focusSerial()));
@@ -67,6 +75,22 @@ class FasteningView extends Element {
     requestAnimationFrame(() => requestAnimationFrame(() => this.focusSerial()));
   }
 
+  /** Remember the last judgement of each job: the controller's next event follows it at once. @param {{payload: string}[]} events */
+  judge(events) {
+    for (const { payload } of events) {
+      const event = JSON.parse(payload);
+      if (JUDGED.includes(event.event)) this.judged.set(event.job, event);
+    }
+    this.update();
+  }
+
+  /** The last judgement of a job: as it came, or from the recording after a reload. @param {string} job */
+  judgement(job) {
+    const now = timeWindow.at === null ? Infinity : timeWindow.at * 1000;
+    const live = timeWindow.at === null ? this.judged.get(job) : null;
+    return live ?? (this.results.rows ?? []).filter((each) => each.job === job && JUDGED.includes(each.event) && Date.parse(each.received_at) <= now).at(-1);
+  }
+
   /** @param {string} action @param {string} [serial] */
   async send(action, serial) {
     this.error = null;
@@ -99,7 +123,7 @@ class FasteningView extends Element {
         ${drivers.length > 1 ? html`<nav class="group" aria-label="Drivers">${drivers.map((each) => html`<a class="button" href=${`/fastening/${encodeURIComponent(each)}`} aria-current=${each === driver ? "page" : nothing} aria-pressed=${each === driver}>${each}</a>`)}</nav>` : html`<b>${driver}</b>`}
         <span class="state ${link?.connected ? "ok" : "bad"}" title=${link?.error ?? ""}>${link ? (link.connected ? "connected" : "not connected") : "unknown"}</span>
         <label class="hidden-label" for="serial">Serial number</label>
-        <input class="field grow large" id="serial" name="serial" placeholder="Scan or type a serial number" autocomplete="off" autocapitalize="characters" spellcheck="false" list="serials">
+        <input class="field grow large" id="serial" name="serial" role="textbox" placeholder="Scan or type a serial number" autocomplete="off" autocapitalize="characters" spellcheck="false" list="serials">
         <datalist id="serials">${(this.serials.rows ?? []).slice(0, 200).map((each) => html`<option value=${each.serial}></option>`)}</datalist>
         <button class="button main large">Start</button>
       </form>
@@ -114,7 +138,7 @@ class FasteningView extends Element {
     const step = job.steps[Math.min(job.at, job.steps.length - 1)];
     const stored = new Map(job.results.map((each) => [each.step, each]));
     const event = this.latest.all.get(`fastening/${this.driver}/event`)?.value;
-    const judged = event && event.job === job.id && ["in range", "out of range"].includes(event.event) ? event : null;
+    const judged = this.judgement(job.id);
     return html`<section class="card bench" aria-label="Job"><header><h2>${job.serial}</h2><span class="soft">${job.part_number} revision ${job.revision}${holder ? ` · held by ${holder}` : ""}</span></header>
       <div class="body">
         <ol class="steps" aria-label="Steps">${job.steps.map((each, index) => { const result = stored.get(each.step); return html`<li class=${result ? "done" : index === job.at && job.state !== "complete" ? "now" : ""} aria-current=${index === job.at && job.state !== "complete" ? "step" : nothing}><span class="hidden-label">step</span>${each.step}${result ? html`<small>${result.torque_nm}</small>` : nothing}</li>`; })}</ol>
