@@ -85,13 +85,13 @@ class ChargingView extends Element {
       <td><span class="state ${state.state === "online" ? "ok" : "off"}">${state.state}</span></td>
       <td class="number">${state.soc === null || state.soc === undefined ? "–" : html`<span class="meter" .style=${`--share:${state.soc}%`}></span> ${number(state.soc)} %`}</td>
       <td class="nowrap"><span class="led ${colour}"></span> ${word}</td>
-      <td class="wide">${state.widget}${linked ? nothing : html` <span class="soft">not connected</span>`}</td>
+      <td class="wide">${state.widget ?? html`<span class="soft">–</span>`}${linked || !state.widget ? nothing : html` <span class="soft">not connected</span>`}</td>
       <td class="nowrap wide">${state.session ? moment(state.session.started_at) : html`<span class="soft">–</span>`}</td></tr>`;
   }
 
   sessionTable() {
     const { rows, error } = this.sessions;
-    const shown = (rows ?? []).filter((each) => this.wanted([each.charger, each.widget, each.ended_by ?? "running"])).reverse();
+    const shown = (rows ?? []).filter((each) => this.wanted([each.charger, each.widget ?? "", each.ended_by ?? "running"])).reverse();
     const ended = shown.filter((each) => each.duration_s !== null);
     const hours = ended.reduce((sum, each) => sum + each.duration_s, 0) / 3600;
     return html`<section class="card"><header><h2>Sessions</h2>
@@ -102,10 +102,10 @@ class ChargingView extends Element {
         <div><dt>Charging time</dt><dd>${number(hours, 1)}<span class="unit">h</span></dd></div><div><dt>Mean duration</dt><dd>${ended.length ? number((60 * hours) / ended.length) : "–"}<span class="unit">min</span></dd></div>
         <div><dt>Charge added</dt><dd>${number(ended.reduce((sum, each) => sum + Math.max(0, (each.soc_end ?? each.soc_start) - each.soc_start), 0) / 100, 1)}<span class="unit">full batteries</span></dd></div></dl>
       <div class="table tall"><table aria-label="Sessions">
-        <thead><tr><th>Charger</th><th class="wide">Widget</th><th>Started</th><th class="wide">Ended</th><th class="number wide">From</th><th class="number">To</th><th class="number">Duration</th><th class="wide">Ended by</th></tr></thead>
-        <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td class="wide">${each.widget}</td><td class="nowrap">${moment(each.started_at)}</td>
-          <td class="nowrap wide">${each.ended_at ? moment(each.ended_at) : html`<span class="state ok">running</span>`}</td><td class="number wide">${number(each.soc_start)} %</td>
-          <td class="number">${each.soc_end === null ? "–" : `${number(each.soc_end)} %`}</td><td class="number">${each.duration_s === null ? html`<span class="narrow state ok">running</span><span class="wide">–</span>` : `${number(each.duration_s / 60)} min`}</td><td class="wide">${each.ended_by ?? ""}</td></tr>`)}</tbody></table>
+        <thead><tr><th>Charger</th><th class="wide">Widget</th><th>Started</th><th class="wide">Ended</th><th class="number wide">From</th><th class="number">To</th><th class="number wide">kWh</th><th class="number">Duration</th><th class="wide">Ended by</th></tr></thead>
+        <tbody>${shown.slice(0, MOST_ROWS).map((each) => html`<tr><td>${each.charger}</td><td class="wide">${each.widget ?? "–"}</td><td class="nowrap">${moment(each.started_at)}</td>
+          <td class="nowrap wide">${each.ended_at ? moment(each.ended_at) : html`<span class="state ok">running</span>`}</td><td class="number wide">${each.soc_start === null ? "–" : `${number(each.soc_start)} %`}</td>
+          <td class="number">${each.soc_end === null ? "–" : `${number(each.soc_end)} %`}</td><td class="number wide">${number(each.kwh, 2)}</td><td class="number">${each.duration_s === null ? html`<span class="narrow state ok">running</span><span class="wide">–</span>` : `${number(each.duration_s / 60)} min`}</td><td class="wide">${each.ended_by ?? ""}</td></tr>`)}</tbody></table>
         ${rows !== null && !shown.length ? html`<p class="empty">No session began or ended in this time.</p>` : nothing}
         ${shown.length > MOST_ROWS ? html`<p class="empty">The newest ${number(MOST_ROWS)} are shown; the CSV has all.</p>` : nothing}</div></section>`;
   }
