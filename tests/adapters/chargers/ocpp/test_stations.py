@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from adapters.chargers.ocpp import conversation, stations
-from adapters.chargers.ocpp.dialect import OCPP16
+from adapters.chargers.ocpp.dialect import OCPP16, SUBPROTOCOLS
 from broker.contract.charging.topics import CHARGE_POINT
 from broker.errors import BrokerUnavailable, Rejected
 from broker.message import Message, Publication
@@ -416,3 +416,89 @@ def test_ocpp_chargers_stay_when_the_pairs_change() -> None:
             await charger.call("Heartbeat")
 
     asyncio.run(scenario())
+
+
+def test_a_newer_connection_goes_on_with_the_transaction() -> None:
+    async def scenario() -> None:
+        async with running() as served, box(served) as first:
+            number = await first.start()
+            async with box(served) as second:
+                assert "newer connection" in str((await closed(first.connection))[1])
+                assert await second.start() == number
+                assert second.ask(action="stop") == []
+                assert (await second.receive())[2:] == ["RemoteStopTransaction", {"transactionId": number}]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", SUBPROTOCOLS)
+def test_no_frame_stops_the_adapter(version: str) -> None:
+    """Frames of a charger, each with a part that is missing or something else: every one is answered or rejected."""
+    frames = list(mutations(version))
+    assert len(frames) > 500
+
+    async def scenario() -> None:
+        async with running() as served, box(served, version=version) as charger:
+            kinds = {3: 0, 4: 0}
+            for frame in frames:
+                await charger.send([2, "1", *frame])
+                kinds[(await charger.receive())[0]] += 1
+            assert min(kinds.values()) > 50
+            await charger.call("Heartbeat")
+
+    asyncio.run(scenario())
+
+
+def mutations(version: str) -> Iterator[list[Any]]:
+    for action, payload in WHOLE[version].items():
+        for wrong in WRONG:
+            yield [action, wrong]
+            for path in paths(payload):
+                yield [action, changed(payload, path, wrong)]
+
+
+def paths(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Return the place of every part of a payload."""
+    parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        parts = enumerate(value)
+    for key, part in parts:
+        yield (key,)
+        yield from ((key, *rest) for rest in paths(part))
+
+
+def changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
+    key, *rest = path
+    copy = value.copy()
+    copy[key] = changed(value[key], tuple(rest), wrong) if rest else wrong
+    return copy
+
+
+WRONG: tuple[Any, ...] = (None, True, -1, 10**30, 0.5, "", "x", "\x00", [], [None], {}, {"value": {}})
+SAMPLED = [
+    {"value": "1.5", "measurand": "SoC", "unit": "Percent", "phase": "L1", "unitOfMeasure": {"unit": "Wh", "multiplier": 0}}
+]
+VALUES = [{"timestamp": at(0), "sampledValue": SAMPLED}]
+WHOLE: dict[str, dict[str, dict[str, Any]]] = {
+    "ocpp1.6": {
+        "BootNotification": {"chargePointVendor": "v", "chargePointModel": "m", "firmwareVersion": "f"},
+        "StatusNotification": {"connectorId": 1, "status": "Charging", "errorCode": "NoError"},
+        "StartTransaction": {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": at(0)},
+        "MeterValues": {"connectorId": 1, "transactionId": 1, "meterValue": VALUES},
+        "StopTransaction": {"transactionId": 1, "meterStop": 1, "timestamp": at(1), "transactionData": VALUES, "idTag": "T"},
+    },
+    "ocpp2.0.1": {
+        "BootNotification": {"reason": "PowerUp", "chargingStation": {"model": "m", "vendorName": "v"}},
+        "StatusNotification": {"evseId": 1, "connectorId": 1, "connectorStatus": "Occupied", "timestamp": at(0)},
+        "TransactionEvent": {
+            "eventType": "Started",
+            "timestamp": at(0),
+            "seqNo": 0,
+            "transactionInfo": {"transactionId": "T", "chargingState": "Charging"},
+            "evse": {"id": 1},
+            "idToken": {"idToken": "T", "type": "Central"},
+            "meterValue": VALUES,
+        },
+        "MeterValues": {"evseId": 1, "meterValue": VALUES},
+    },
+}
