@@ -68,6 +68,10 @@ class Register:
         """
         if math.isnan(kwh):
             return None
+        if self._times and time_us > self._times[-1] and self._accepted[-1] and kwh >= self._kwh[-1]:  # as nearly always
+            start_us = self._times[-1]
+            self._append(time_us, kwh, falls, accepted=True)
+            return _span(start_us, time_us)
         place = bisect_left(self._times, time_us)
         if place == len(self._times) or self._times[place] != time_us:
             self._times.insert(place, time_us)
@@ -89,6 +93,12 @@ class Register:
             last = following + 1 if following >= 0 else last
         found = quarters_of_stretches(self._stretches(first, last))
         return found if span is None else found.only((found.start_us >= span.start_us) & (found.start_us < span.stop_us))
+
+    def _append(self, time_us: int, kwh: float, falls: Falls, accepted: bool) -> None:
+        self._times.append(time_us)
+        self._kwh.append(kwh)
+        self._falls.append(_FALLS[falls])
+        self._accepted.append(accepted)
 
     def _judge(self, place: int, replaced: float | None) -> Span | None:
         """Judge again from the reading before `place`, until the last accepted one is the same as it was without this one."""
@@ -112,8 +122,7 @@ class Register:
             at += 1
         if not changed:
             return None
-        first, last = self._times[start] // QUARTER_US, (self._times[at] - 1) // QUARTER_US
-        return Span(first * QUARTER_US, (max(first, last) + 1) * QUARTER_US)
+        return _span(self._times[start], self._times[at])
 
     def _accepts(self, place: int, high: _High | None) -> bool:
         if high is None or self._kwh[place] >= high.kwh:
@@ -133,3 +142,9 @@ class Register:
         used = np.where(fell, kwh[1:], used)
         unknown = (fell & (falls == _SWAP)) | (duration > LONGEST_STRETCH_US)
         return Stretches(times[:-1], duration, np.where(unknown, np.nan, used), fell | (duration > QUARTER_US))
+
+
+def _span(start_us: int, stop_us: int) -> Span:
+    """Return the whole quarters around a period, at least one."""
+    first = start_us // QUARTER_US
+    return Span(first * QUARTER_US, max(first + 1, (stop_us - 1) // QUARTER_US + 1) * QUARTER_US)
