@@ -109,15 +109,6 @@ def test_a_setpoint_is_set_by_who_signed_in(plant: Plant, browser: Any) -> None:
         assert [(json.loads(row["payload"]), row["source"]) for row in rows] == [({"celsius": 20.5}, "operator")]
 
 
-def test_the_broker_decides_what_an_account_may(plant: Plant, browser: Any) -> None:
-    with opened(browser, f"{plant.url}/topics?topic=storage/stats") as shown:
-        page = shown.page
-        sign_in(page, "operator", password(plant))
-        page.get_by_role("button", name="Sign out").wait_for()
-        page.get_by_role("button", name="Publish").click()
-        page.get_by_role("alert").filter(has_text="operator may not publish to storage/stats").wait_for()
-
-
 def test_nothing_is_lost_or_doubled_over_a_killed_recorder(plant: Plant, browser: Any) -> None:
     query = "topic=heating/room-1/state&field=temperature&since=1h"
     with opened(browser, f"{plant.url}/timeline?{query}") as shown:
@@ -159,8 +150,15 @@ HOSTILE = (
     "<img src=x onerror=window.hit=1>",
     "<script>window.hit=1</script>",
     '"><svg onload=window.hit=1>',
+    "' onfocus=window.hit=1 autofocus tabindex=1 x='",
     "javascript:window.hit=1",
     "${window.hit=1}",
+    "{{constructor.constructor('window.hit=1')()}}",
+    "<iframe srcdoc='<script>parent.hit=1</script>'>",
+    "<!--><math><mtext></p><img src onerror=window.hit=1>-->",
+    "\\u003cimg src=x onerror=window.hit=1\\u003e",
+    "</textarea></title></style><a href=javascript:hit=1>hit=1",
+    "<style>@import'//evil.example/hit=1'</style>",
 )
 
 
@@ -171,7 +169,8 @@ def test_nothing_that_was_sent_is_run(plant: Plant, browser: Any) -> None:
         command = ["mosquitto_pub", "-p", str(plant.broker.port), "-q", "1", "-t", topic]
         subprocess.run([*command, "-m", reading], check=True)
     sql = quote("SELECT topic, payload FROM messages WHERE payload LIKE '%hit%'")
-    for path in ("/topics?filter=hit", "/heating", f"/sql?query={sql}"):
+    timeline = f"/timeline?topic={quote(HOSTILE[0])}&field={quote(HOSTILE[2])}&since=1h"
+    for path in ("/topics?filter=hit", "/heating", f"/sql?query={sql}", timeline):
         with opened(browser, plant.url + path) as shown:
             shown.page.get_by_text("hit=1").first.wait_for()
             for item in shown.page.get_by_role("treeitem").filter(has_text="hit=1").all()[:8]:
