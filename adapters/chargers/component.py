@@ -95,7 +95,7 @@ class ChargerAdapter:
         try:
             for server in self._servers:
                 server.listen()
-            await self._wait_for_pairs()
+            await self._wait_for_the_past(bus)
             for server in self._servers:
                 await server.start()
             working(True)
@@ -106,9 +106,10 @@ class ChargerAdapter:
             for server in self._servers:
                 await server.stop()
 
-    async def _wait_for_pairs(self) -> None:
+    async def _wait_for_the_past(self, bus: Bus) -> None:
         try:
             async with asyncio.timeout(PAIRS_TIMEOUT_S):
+                await self._restore(bus)
                 await self._pairs_known.wait()
         except TimeoutError:
             log.warning(

@@ -47,6 +47,10 @@ class Desk(Protocol):
         """
         ...
 
+    def taken(self, charger: str, outcome: Outcome) -> None:
+        """Note that the broker has what followed from a call."""
+        ...
+
     def reject(self, charger: str, payload: bytes, reason: str) -> Publication:
         """Return the publication that rejects a frame."""
         ...
@@ -147,6 +151,7 @@ class Conversation:
         for each in (self._verbatim(payload), *publications):
             if not await self._publish(each):
                 return
+        self._desk.taken(self._charger, outcome)
         self.line.send(frames.result(call.id, outcome.answer))
 
     async def _refuse(self, payload: bytes, unique_id: str | int, error: Unusable) -> None:

@@ -102,16 +102,16 @@ class Stations:
         if not message.payload:
             self._forget(charger)
             return
+        if message.stamp.source == self._adapter and not message.retain and charger in self._points:
+            return  # it is our own, and a newer one may be on its way
         point = CHARGE_POINT.decode(message)
         if point.protocol == OCPP16:
             for each in point.transactions:
                 self._numbers.seen(int(each.id))
         if charger not in self._conversations:
             self._points[charger] = self._published[charger] = point
-        elif message.retain or message.stamp.source != self._adapter:
-            self._merge(charger, point)
         else:
-            self._published[charger] = point
+            self._merge(charger, point)
 
     def _merge(self, charger: str, point: ChargePoint) -> None:
         """Add what another adapter has learned of a charger that is connected here by now, or a restarted broker restored."""
@@ -210,6 +210,10 @@ class Stations:
             event = SocEvent(event="StateOfCharge", data=SocData(outcome.soc))
             publications.append(SOC.publication(event, id=charger))
         return outcome, publications
+
+    def taken(self, charger: str, outcome: Outcome) -> None:
+        """Note that the broker has what followed from a call."""
+        self._published[charger] = outcome.point
 
     def reject(self, charger: str, payload: bytes, reason: str) -> Publication:
         """Return the publication that rejects a frame."""
