@@ -157,6 +157,9 @@ class Mapper:
             return taken
         self.links[name] = "online" if polled.is_online else "offline"
         counts = self._counts(declared)
+        if polled.error is not None and polled.registers:
+            self._reject(declared, Malformed(polled.error), taken, now_at)
+            return taken
         if polled.error is not None:
             counts.error, counts.error_at = polled.error, rfc3339(now_at)
             return taken

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.devices.declarations import Declared
 from adapters.devices.modbus.cells import Polled, Registers, Table, merged
@@ -64,6 +64,7 @@ class Poller:
     def __init__(self, take: Take) -> None:
         self._take = take
         self._servers: dict[tuple[str, int], tuple[tuple[Declared, ...], asyncio.Task[None]]] = {}
+        self._is_first = True
 
     def use(self, declared: Iterable[Declared]) -> None:
         """Replace the declarations. Connections to servers whose declarations have not changed stay."""
@@ -75,6 +76,9 @@ class Poller:
             if tuple(wanted.get(server, ())) != polled:
                 task.cancel()
                 del self._servers[server]
+        if wanted and self._is_first:
+            self._is_first = False
+            asyncio.get_running_loop().set_exception_handler(_note_error)
         for server, devices in wanted.items():
             if server not in self._servers:
                 task = asyncio.create_task(Server(*server, devices, self._take).run(), name=f"modbus {server[0]}:{server[1]}")
@@ -93,6 +97,14 @@ class Poller:
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _note_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out the traceback of bytes that are no Modbus: the library raises in a callback, and the connection is closed."""
+    from pymodbus.exceptions import ModbusException
+
+    if not isinstance(context.get("exception"), ModbusException):
+        loop.default_exception_handler(context)
 
 
 @dataclass(slots=True)

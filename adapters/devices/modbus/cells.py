@@ -96,7 +96,7 @@ class Cell:
 class Polled:
     """What came of reading a device: its values by field, or an error.
 
-    `registers` has what was read, by table and address, for what cannot be used.
+    `registers` has what was read, by table and address; with an error it is what cannot be used.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)

@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from adapters.devices.declarations import DeclarationError, Declared, read_file
 from adapters.devices.mapper import Mapper
-from adapters.devices.modbus.cells import Cell
+from adapters.devices.modbus.cells import Cell, Polled
 from adapters.devices.values import Rule
 
 METER = """
@@ -93,3 +95,21 @@ def test_a_declaration_by_modbus_needs_no_topic() -> None:
     mapper = Mapper()
     mapper.use([declared(METER)])
     assert mapper.route("modbus") == ()
+
+
+def test_what_was_read_and_cannot_be_used_is_rejected() -> None:
+    mapper, at = Mapper(), datetime(2026, 12, 1, tzinfo=UTC)
+    mapper.use([declared(PUMP)])
+    for polled, reason in (
+        (Polled({"status": 7}, registers={"holding": {7: 7}}), "machine.pump: 7 is not in the map"),
+        (Polled(error="register 101 is no power of ten: 300", registers={"input": {101: 300}}), "machine.pump: register 101"),
+    ):
+        taken = mapper.take_polled("machine.pump", polled, at, at)
+        assert (taken.reason or "").startswith(reason)
+        assert taken.publications == []
+    lost = mapper.take_polled("machine.pump", Polled(error="plc:1502 cannot be reached", is_online=False), at, at)
+    assert (lost.reason, mapper.links) == (None, {"machine.pump": "offline"})
+    assert mapper.counts["machine.pump"].error == "plc:1502 cannot be reached"
+    mapper.take_polled("machine.pump", Polled({"temperature": 21.5}), at, at)
+    counts = mapper.counts["machine.pump"]
+    assert (counts.mapped, counts.rejected, counts.error, mapper.links["machine.pump"]) == (1, 2, None, "online")

@@ -1,6 +1,7 @@
 """The poller against pymodbus' own server."""
 
 import asyncio
+import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -210,6 +211,37 @@ def test_a_silent_unit_rests_while_others_are_read(monkeypatch: pytest.MonkeyPat
 
     run(test)
     assert asked.count(1) < asked.count(2)
+
+
+def test_bytes_that_are_no_modbus_end_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    plant, order = Plant(), random.Random(5)
+    for name in ("TIMEOUT_S", "LONGEST_RETRY_S", "LONGEST_REST_S"):
+        monkeypatch.setattr(poller, name, 0.02)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                request = await reader.readexactly(12)
+                good = request[:4] + b"\0\x09" + request[6:8] + b"\6\0\1\0\2\0\3"
+                wrong = bytearray(good)
+                for _ in range(2):
+                    wrong[order.randrange(len(wrong))] = order.randrange(256)
+                cut = good[: order.randrange(len(good))]
+                writer.write(order.choice([good, bytes(wrong), cut, good + good, order.randbytes(order.randrange(40))]))
+                if order.random() < 0.1:
+                    break
+        writer.close()
+
+    async def test() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", plant.port)
+        async with server, polling(plant, PUMP.replace("200ms", "100ms")):
+            async with asyncio.timeout(20):
+                while len(plant.polled.get("machine.pump", ())) < 20:
+                    await asyncio.sleep(0.05)
+            await plant.last("machine.pump", lambda polled: polled.error is None)
+
+    run(test)
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed: apt-get install mbpoll")
