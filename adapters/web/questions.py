@@ -91,11 +91,18 @@ class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnergyOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The energy of a ship between two instants, s since 1970."""
+    """The energy of a ship between two instants, s since 1970, as it was known at an instant or is."""
 
     ship: str
     from_s: float = msgspec.field(name="from")
     until_s: float = msgspec.field(name="until")
+    at: float | None = None
+
+
+class ShipsOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All ships, as they were known at an instant, s since 1970, or are."""
+
+    at: float | None = None
 
 
 class Ship(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,6 +251,14 @@ def gaps(rows: Rows) -> dict[str, Any]:
     return {"rows": [{**row, "sql": attention.gap_places(row["source"], row["boot"])} for row in rows]}
 
 
+def _known(at_s: float | None) -> datetime | None:
+    return None if at_s is None else _instant(at_s)
+
+
+def _energy(of: EnergyOf) -> tuple[str, datetime, datetime, datetime | None]:
+    return of.ship, _instant(of.from_s), _instant(of.until_s), _known(of.at)
+
+
 def _sessions(of: Sessions) -> Statement:
     return charging.sessions(of.charger, _instant(of.from_s), None if of.until_s is None else _instant(of.until_s))
 
@@ -259,10 +274,10 @@ QUESTIONS: dict[str, Question] = {
     "notices": Question(Until, lambda of: attention.notices(of.until_s)),
     "gaps": Question(Until, lambda of: attention.gaps(of.until_s), gaps),
     "charging.sessions": Question(Sessions, _sessions),
-    "energy.ships": Question(Nothing, lambda _: energy.ships()),
+    "energy.ships": Question(ShipsOf, lambda of: energy.ships(_known(of.at))),
     "energy.extent": Question(Ship, lambda of: energy.extent(of.ship)),
-    "energy.quarters": Question(EnergyOf, lambda of: energy.quarters(of.ship, _instant(of.from_s), _instant(of.until_s))),
-    "energy.anomalies": Question(EnergyOf, lambda of: energy.anomalies(of.ship, _instant(of.from_s), _instant(of.until_s))),
+    "energy.quarters": Question(EnergyOf, lambda of: energy.quarters(*_energy(of))),
+    "energy.anomalies": Question(EnergyOf, lambda of: energy.anomalies(*_energy(of))),
     "fastening.results": Question(SerialOf, lambda of: fastening.results(of.serial)),
     "fastening.history": Question(SerialOf, lambda of: fastening.history(of.serial)),
     "fastening.serials": Question(PartOf, lambda of: fastening.serials(of.part)),

@@ -29,6 +29,10 @@ class ChargingView extends Element {
     this.latest = new LatestMessages(["chargers/+/state", "widgets/+/link"], () => this.update());
     this.cleanups.push(() => this.latest.hide(), () => this.sessions.stop());
     this.listen(timeWindow, "change", () => this.load());
+    this.listen(timeWindow, "scrub", () => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.load(), 150);
+    });
     this.every(5000, () => this.sessions.ask());
     this.load();
   }
@@ -39,7 +43,7 @@ class ChargingView extends Element {
     timeWindow.write(query);
     history.replaceState(null, "", `/charging?${query}`);
     const { from, until } = timeWindow.bounds();
-    this.sessions.want({ from, until: timeWindow.live ? null : until });
+    this.sessions.want({ from, until: timeWindow.at ?? (timeWindow.live ? null : until) });
     this.update();
   }
 

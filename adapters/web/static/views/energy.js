@@ -3,6 +3,7 @@ import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
 import { LatestMessages } from "../latest.js";
 import { minute, number, zone } from "../format.js";
+import { timeWindow } from "../window.js";
 import { session } from "../session.js";
 import { download } from "../download.js";
 import "../quarter-bars.js";
@@ -36,6 +37,9 @@ class EnergyView extends Element {
     const query = new URLSearchParams(location.search);
     const period = query.get("period") ?? "";
     if (period in PERIODS) this.period = period;
+    const until = Date.parse(query.get("until") ?? "");
+    if (!Number.isNaN(until)) this.end = until / 1000;
+    this.other = query.get("compare");
     this.cleanups.push(() => [this.ships, this.quarters, this.anomalies, this.compared].forEach((each) => each.stop()));
     // A new quarter or anomaly of any ship is a reason to ask again, a moment later.
     this.news = new LatestMessages(["energy/+/interval", "energy/+/anomaly"], () => {
@@ -43,7 +47,16 @@ class EnergyView extends Element {
       this.soon = setTimeout(() => [this.ships, this.quarters, this.anomalies].forEach((each) => each.ask()), 500);
     });
     this.cleanups.push(() => this.news?.hide(), () => clearTimeout(this.soon));
-    this.ships.want({});
+    this.listen(timeWindow, "scrub", () => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => { this.ships.refresh(this.known()); this.load(); }, 150);
+    });
+    this.ships.want(this.known());
+  }
+
+  /** As of when: what was known at the instant that the page shows, or is known now. @returns {{at?: number}} */
+  known() {
+    return timeWindow.at === null ? {} : { at: timeWindow.at };
   }
 
   get ship() {
@@ -71,17 +84,26 @@ class EnergyView extends Element {
   load() {
     const bounds = this.bounds();
     if (!bounds) return;
-    this.quarters.want({ ship: this.ship, ...bounds });
-    this.anomalies.want({ ship: this.ship, ...bounds });
-    if (this.other) this.compared.want({ ship: this.other, ...bounds });
+    const asked = { ...bounds, ...this.known() };
+    this.quarters.want({ ship: this.ship, ...asked });
+    this.anomalies.want({ ship: this.ship, ...asked });
+    if (this.other) this.compared.want({ ship: this.other, ...asked });
+  }
+
+  /** Keep what is shown in the address, and load it. */
+  keep() {
+    const query = new URLSearchParams({ period: this.period });
+    if (this.end !== null) query.set("until", new Date(this.end * 1000).toISOString());
+    if (this.other) query.set("compare", this.other);
+    history.replaceState(null, "", `${location.pathname}?${query}`);
+    this.load();
+    this.update();
   }
 
   /** @param {string} period */
   choose(period) {
     this.period = period;
-    history.replaceState(null, "", `${location.pathname}?${new URLSearchParams({ period })}`);
-    this.load();
-    this.update();
+    this.keep();
   }
 
   /** @param {number} periods */
@@ -89,8 +111,7 @@ class EnergyView extends Element {
     const bounds = this.bounds();
     if (!bounds) return;
     this.end = bounds.until + periods * (bounds.until - bounds.from);
-    this.load();
-    this.update();
+    this.keep();
   }
 
   template() {
@@ -98,12 +119,13 @@ class EnergyView extends Element {
   }
 
   all() {
-    const { rows, error } = this.ships;
+    const { rows, error } = this.ships, most = Math.max(1e-9, ...(rows ?? []).map(power));
     return html`<div class="stack">${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <section class="card"><div class="table"><table aria-label="Ships">
-        <thead><tr><th>Ship</th><th class="wide">First quarter</th><th>Last quarter</th><th class="number wide">Quarters</th><th class="number">Energy</th><th class="number wide">Covered</th></tr></thead>
+        <thead><tr><th>Ship</th><th class="wide">First quarter</th><th>Last quarter</th><th class="number wide">Quarters</th><th class="number">Energy</th><th class="number">Mean power</th><th class="number wide">Covered</th></tr></thead>
         <tbody>${(rows ?? []).map((each) => html`<tr><td><a href=${`/energy/${encodeURIComponent(each.ship)}`}>${each.ship}</a></td><td class="nowrap wide">${minute(each.first_at)}</td>
-          <td class="nowrap">${minute(each.last_at)}</td><td class="number wide">${number(each.quarters)}</td><td class="number">${number(each.kwh, 1)} kWh</td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
+          <td class="nowrap">${minute(each.last_at)}</td><td class="number wide">${number(each.quarters)}</td><td class="number">${number(each.kwh, 1)} kWh</td>
+          <td class="number"><span class="meter" .style=${`--share:${(100 * power(each)) / most}%`}></span> ${number(power(each), 1)} kW</td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
         ${rows?.length ? nothing : html`<p class="empty">${rows ? "No ship has posted consumption yet." : "Loading…"}</p>`}</div></section>
       ${this.drop()}</div>`;
   }
@@ -116,13 +138,13 @@ class EnergyView extends Element {
     const marks = new Map(anomalies.map((each) => [each.start_at, each.kind]));
     return html`<div class="stack">
       <div class="bar"><a href="/energy">All ships</a><h2 class="grow">Ship ${ship}</h2>
-        <label class="bar small compare">Compare <select class="field" @change=${(event) => { this.other = event.target.value || null; this.load(); this.update(); }}>
+        <label class="bar small compare">Compare <select class="field" @change=${(event) => { this.other = event.target.value || null; this.keep(); }}>
           <option value="">none</option>${(this.ships.rows ?? []).filter((each) => each.ship !== ship).map((each) => html`<option ?selected=${each.ship === this.other}>${each.ship}</option>`)}</select></label></div>
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       ${bounds ? html`
         <div class="bar"><div class="group" role="group" aria-label="Period">${Object.keys(PERIODS).map((each) => html`<button class="button" aria-pressed=${each === this.period} @click=${() => this.choose(each)}>${each}</button>`)}</div>
           <div class="group" role="group" aria-label="Move"><button class="button" @click=${() => this.move(-1)} aria-label="Earlier">‹</button><button class="button" @click=${() => this.move(1)} aria-label="Later">›</button>
-            <button class="button" @click=${() => { this.end = null; this.load(); this.update(); }}>Newest</button></div>
+            <button class="button" @click=${() => { this.end = null; this.keep(); }}>Newest</button></div>
           <span class="small soft">${minute(bounds.from)} to ${minute(bounds.until)} · ${zone}</span></div>
         <dl class="figures"><div><dt>Energy</dt><dd>${number(sum, 1)}<span class="unit">kWh</span></dd></div>
           <div><dt>Quarters</dt><dd>${number(quarters.length)} <small>of ${number((bounds.until - bounds.from) / 900)}</small></dd></div>
@@ -130,6 +152,7 @@ class EnergyView extends Element {
           <div><dt>Anomalies</dt><dd>${number(anomalies.length)}</dd></div></dl>
         <section class="card"><header><h2>Energy per quarter of an hour</h2><span class="small soft legend-line"><span class="bar-key measured"></span>measured <span class="bar-key partial"></span>partial <span class="bar-key estimated"></span>estimated <span class="bar-key unusual"></span>unusual</span></header>
           <div class="body"><quarter-bars .content=${{ quarters, marks, ...bounds, compared: this.other ? this.compared.rows ?? [] : [], name: ship, other: this.other }}></quarter-bars></div></section>
+` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
         <div class="columns">
           <section class="card"><header><h2>Anomalies</h2></header><div class="table tall"><table aria-label="Anomalies"><thead><tr><th>Quarter</th><th>Kind</th><th class="number">Energy</th><th class="number wide">Usual</th><th>What</th></tr></thead>
             <tbody>${[...anomalies].reverse().map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td><span class="state warn">${each.kind}</span></td><td class="number">${number(each.last?.kwh, 2)} kWh</td><td class="number wide">${number(each.last?.expected_kwh, 2)} kWh</td><td>${each.last?.text}</td></tr>`)}</tbody></table>
@@ -138,7 +161,7 @@ class EnergyView extends Element {
             <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number wide">Covered</th><th class="wide">Revised</th></tr></thead>
             <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${minute(each.revised_at)}</td></tr>`)}</tbody></table>
             ${quarters.length ? nothing : html`<p class="empty">There is no energy in this period.</p>`}</div></section>
-        </div>` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
+        </div>
       ${this.drop()}
     </div>`;
   }
@@ -204,6 +227,11 @@ class EnergyView extends Element {
     this.posting = "";
     this.update();
   }
+}
+
+/** Mean power over the quarters that are known, kW. @param {{kwh: number, quarters: number}} ship */
+function power({ kwh, quarters }) {
+  return quarters ? (4 * kwh) / quarters : 0;
 }
 
 customElements.define("energy-view", EnergyView);

@@ -5,6 +5,7 @@ import { LatestMessages } from "../latest.js";
 import { moment, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { session } from "../session.js";
+import { timeWindow } from "../window.js";
 import "../torque-chart.js";
 import { connection } from "../connection.js";
 import { timeWindow } from "../window.js";
@@ -163,7 +164,7 @@ class FasteningView extends Element {
 
   /** @param {any} job */
   resultTable(job) {
-    const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null);
+    const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null && before(each));
     return html`<section class="card"><header class="bar"><h2>Results</h2>
         <label class="hidden-label" for="looked">Results of serial number</label>
         <input class="field" id="looked" list="serials" placeholder="Serial number" autocomplete="off" spellcheck="false" .value=${this.looked ?? job?.serial ?? ""} @change=${(event) => this.look(event.target.value.trim())}></header>
@@ -180,7 +181,7 @@ class FasteningView extends Element {
     const wanted = this.step ?? (job && key({ ...job, step: job.steps[Math.min(job.at, job.steps.length - 1)].step }));
     const drawn = rows.find((each) => key(each) === wanted) ?? rows[0];
     if (drawn) this.torques.want({ part: drawn.part_number, revision: drawn.revision, step: drawn.step });
-    const torques = [...(this.torques.rows ?? [])].reverse();
+    const torques = (this.torques.rows ?? []).filter(before).reverse();
     return html`<section class="card"><header><h2>Capability</h2><span class="soft small">of all recorded screws</span></header>
       ${drawn && torques.length ? html`<div class="body"><h3>${drawn.part_number} ${drawn.revision}, step ${drawn.step}: ${torques.length === 1 ? "the only screw" : `the last ${number(torques.length)} screws`}</h3>
         <torque-chart .label=${`Capability of step ${drawn.step}`} .screws=${torques.map((each, index) => screw(each, String(index + 1), each.serial))}></torque-chart></div>` : nothing}
@@ -194,6 +195,11 @@ class FasteningView extends Element {
 /** @param {{part_number: string, revision: string, step: number}} of */
 function key({ part_number, revision, step }) {
   return JSON.stringify([part_number, revision, step]);
+}
+
+/** Whether it is not after the instant that the page shows. @param {{received_at: string}} result */
+function before({ received_at }) {
+  return timeWindow.at === null || Date.parse(received_at) / 1000 <= timeWindow.at;
 }
 
 /** A result as the chart takes it. @param {any} result @param {string} label @param {string} name */
