@@ -97,6 +97,7 @@ class ChargingView extends Element {
     const { rows, error } = this.sessions;
     const shown = (rows ?? []).filter((each) => this.wanted([each.charger, each.widget ?? "", each.ended_by ?? "running"])).reverse();
     const ended = shown.filter((each) => each.duration_s !== null);
+    const metered = shown.filter((each) => typeof each.kwh === "number");
     const hours = ended.reduce((sum, each) => sum + each.duration_s, 0) / 3600;
     return html`<section class="card"><header><h2>Sessions</h2>
         <span class="soft small">${rows === null ? "Loading…" : `${number(shown.length)} sessions; times are plant time`}</span>
@@ -104,6 +105,7 @@ class ChargingView extends Element {
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <dl class="figures flat"><div><dt>Ended</dt><dd>${number(ended.length)}</dd></div><div><dt>Running</dt><dd>${number(shown.filter((each) => each.ended_by === null).length)}</dd></div>
         <div><dt>Charging time</dt><dd>${number(hours, 1)}<span class="unit">h</span></dd></div><div><dt>Mean duration</dt><dd>${ended.length ? number((60 * hours) / ended.length) : "–"}<span class="unit">min</span></dd></div>
+        ${metered.length ? html`<div><dt>Energy</dt><dd>${number(metered.reduce((sum, each) => sum + each.kwh, 0), 1)}<span class="unit">kWh</span></dd></div>` : nothing}
         <div><dt>Charge added</dt><dd>${number(ended.reduce((sum, each) => sum + Math.max(0, (each.soc_end ?? each.soc_start) - each.soc_start), 0) / 100, 1)}<span class="unit">full batteries</span></dd></div></dl>
       <div class="table tall"><table aria-label="Sessions">
         <thead><tr><th>Charger</th><th class="wide">Widget</th><th>Started</th><th class="wide">Ended</th><th class="number wide">From</th><th class="number">To</th><th class="number wide">kWh</th><th class="number">Duration</th><th class="wide">Ended by</th></tr></thead>
