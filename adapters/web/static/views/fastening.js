@@ -1,14 +1,13 @@
 /** The screen of a bench: scan a serial number, fasten screw by screw, see at once whether each is in range. */
 import { Element, html, nothing } from "../element.js";
 import { Asked } from "../asked.js";
+import { connection } from "../connection.js";
 import { LatestMessages } from "../latest.js";
 import { moment, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { session } from "../session.js";
 import { timeWindow } from "../window.js";
 import "../torque-chart.js";
-import { connection } from "../connection.js";
-import { timeWindow } from "../window.js";
 
 const JUDGED = ["in range", "out of range"];
 const RUNNING = ["fastening", "reversing"];
