@@ -27,7 +27,7 @@ from adapters.devices.warm_start import NEWEST_SQL, Found, newest_of, published_
 from broker.contract.heating.topics import STATE as ROOM_STATE
 from broker.contract.heating.topics import VALVE_LEVEL
 from broker.contract.storage.topics import QueryRequest
-from broker.errors import BrokerUnavailable, Rejected
+from broker.errors import BrokerUnavailable
 from broker.launch.accounts import AccountError
 from broker.launch.declared import reload_broker, write_declared
 from broker.log import Log
@@ -74,8 +74,10 @@ class Devices:
     def on_message(self, message: Message, now_s: float) -> list[Publication]:
         """Take a message of a device, or of a room that a device follows.
 
+        One that is malformed is published to `rejected/devices`, whole.
+
         Raises:
-            Rejected: it is malformed; what other declarations make of it is published all the same.
+            Rejected: it is of a room, and not of the shape of its stream.
         """
         if VALVE_LEVEL.parse(message.topic) or ROOM_STATE.parse(message.topic):
             return self._outputs.take(message, now_s)
@@ -88,9 +90,10 @@ class Devices:
         count = len(taken.publications) + (taken.reason is not None)
         if count and message.qos and self._journal is not None and self._bus is not None:
             self._journal.note(message.packet_id, message.topic, message.payload, self._bus.seq + 1, count)
-        if taken.reason is not None:
-            raise Rejected(taken.reason, [*taken.publications, *taken.commands])
-        return [*taken.publications, *taken.commands]
+        if taken.reason is None:
+            return [*taken.publications, *taken.commands]
+        # not by raising `Rejected`: of those, only so many are published one by one
+        return [rejection(NAME, message.topic, message.payload, taken.reason), *taken.publications, *taken.commands]
 
     def on_tick(self, now_s: float) -> list[Publication]:
         """Publish the states that have changed, and what devices are sent and asked."""

@@ -11,7 +11,7 @@ from broker.contract.devices.topics import STATE, DeviceState
 from broker.message import Publication
 from broker.stamp import rfc3339
 
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 20
 """States published in one tick, so that thousands of busy devices do not fill the broker with counts."""
 
 _NO_COUNTS = Counts()

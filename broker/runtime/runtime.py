@@ -33,6 +33,7 @@ SETTLE_S = 0.5
 """Wait after a reconnect for the state of another instance, before publishing `online`."""
 RETRY_S = 1.0
 """Wait after a failed attempt to empty the session of an earlier release."""
+MISSED_AT_ONCE = 1_000
 OVERLOAD_TICK_S = 1.0
 SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks, at any time scale."""
@@ -147,8 +148,20 @@ class Runtime(ConnectionListener):
                     )
                     asyncio.get_running_loop().call_later(RETRY_S, self._up.set)
                 continue  # otherwise the next connection sets `_up`
-            missed, self._missed = self._missed, None
-            self._handle_all(missed or [], live=False)
+            if await self._hand_over(connects):
+                self._missed = None
+
+    async def _hand_over(self, connects: int) -> bool:
+        """Hand over missed messages, in pieces: what follows from all of them at once may be more than can wait to be sent.
+
+        Returns whether all were handed over before the connection was lost.
+        """
+        while self._missed and connects == self._connects and self._connection.connected:
+            batch, self._missed[:MISSED_AT_ONCE] = self._missed[:MISSED_AT_ONCE], []
+            self._handle_all(batch, live=False)
+            while self._missed and self._connection.unsent > MISSED_AT_ONCE and self._connection.connected:
+                await self._connection.flush(RETRY_S)
+        return connects == self._connects and self._connection.connected
 
     async def _empty_earlier_session(self) -> None:
         """Hand over what the session of earlier releases holds, whose client id was the bare name, and end it: once.
