@@ -47,13 +47,13 @@ def main() -> None:
             real_broker.remove(broker)
     print(f"mapped messages a second of processor time   {per_s:8,.0f}   (needed {NEEDED_PER_S:,})")
     print(f"mapped messages a second, this machine       {wall_per_s:8,.0f}")
-    print(
-        f"added delay at {QUIET_PER_S} a second, p50 / p99         {added_ms[0]:.1f} / {added_ms[1]:.1f} ms   (needed {NEEDED_MS:.0f})"
-    )
+    print(f"added delay at {QUIET_PER_S} a second, p50          {added_ms[0]:8.1f} ms")
+    print(f"added delay at {QUIET_PER_S} a second, p99          {added_ms[1]:8.1f} ms   (needed {NEEDED_MS:.0f})")
+    print(f"for comparison: the broker's own delay, p99   {added_ms[2]:8.1f} ms   (high where the machine is busy)")
     sys.exit(per_s < NEEDED_PER_S or added_ms[1] > NEEDED_MS)
 
 
-def _run(broker: RealBroker) -> tuple[float, float, tuple[float, float]]:
+def _run(broker: RealBroker) -> tuple[float, float, tuple[float, float, float]]:
     made = carry_out(broker.data_dir, Change(action=Action.ADD, name="gateway", role=Role.DEVICE, topics=("zigbee/#",)))
     broker.process.reload()
     folder = broker.data_dir / "devices"
@@ -75,6 +75,7 @@ def _run(broker: RealBroker) -> tuple[float, float, tuple[float, float]]:
         wall_s, cpu_s = time.perf_counter() - started_s, _cpu(devices.pid) - cpu
         taken.reset()
         for number in range(MESSAGES, MESSAGES + QUIET_MESSAGES):
+            taken.sent[number / 1000] = time.perf_counter()
             _publish(gateway, number)
             time.sleep(1 / QUIET_PER_S)
         taken.wait(QUIET_MESSAGES)
@@ -91,6 +92,8 @@ class _Arrivals:
         self.mapped = 0
         self._foreign: dict[float, float] = {}
         self._added: list[float] = []
+        self._own: list[float] = []
+        self.sent: dict[float, float] = {}
         client.on_message = self._take
         client.subscribe([("zigbee/#", 1), ("/readings/#", 1)])
 
@@ -98,6 +101,7 @@ class _Arrivals:
         now_s, body = time.perf_counter(), json.loads(message.payload)
         if message.topic.startswith("zigbee/"):
             self._foreign[body["temperature"]] = now_s
+            self._own.append(now_s - self.sent.pop(body["temperature"], now_s))
         else:
             self.mapped += 1
             self._added.append(now_s - self._foreign.pop(body["value"], now_s))
@@ -111,10 +115,11 @@ class _Arrivals:
     def reset(self) -> None:
         self.mapped = 0
         self._added.clear()
+        self._own.clear()
 
-    def added_ms(self) -> tuple[float, float]:
-        found = statistics.quantiles(self._added, n=100)
-        return found[49] * 1000, found[98] * 1000
+    def added_ms(self) -> tuple[float, float, float]:
+        found, own = statistics.quantiles(self._added, n=100), statistics.quantiles(self._own, n=100)
+        return found[49] * 1000, found[98] * 1000, own[98] * 1000
 
 
 def _publish(client: paho.Client, number: int) -> None:

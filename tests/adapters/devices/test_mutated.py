@@ -36,7 +36,7 @@ value.s = { of = "s", type = "varchar" }
 """
 GOOD = {"a": {"b": {"t": 21.5}, "list": [1, "2.5"]}, "s": "run", "at": "2026-12-01T10:00:00Z", "other": {"x": [None, True]}}
 NOW_AT = datetime(2026, 12, 1, 12, tzinfo=UTC)
-STRANGE = [
+STRANGE: list[Any] = [
     None, True, False, "", "x", "21.5", "NaN", "-", [], {}, [[]], {"t": 1}, 0, -0.0, 1e308, -1e308, 10**400, 2**63, 1e-320,
     "2026-13-01T00:00:00Z", "2099-01-01T00:00:00Z", 9e15, -1, 1.7e9, 1.7e12, "é" * 50,
 ]  # fmt: skip
