@@ -4,7 +4,8 @@ import codecs
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -41,6 +42,11 @@ class Message:
     packet_id: int = 0
     """Its packet identifier, 0 at QoS 0: the same where it is delivered again."""
 
+    @property
+    def reference(self) -> str:
+        """How a cause names the message: by its stamp, or by its topic where it has none."""
+        return self.stamp.reference or self.topic
+
     def property(self, name: str) -> str | None:
         """Return the last user property of this name, None if there is none."""
         return next((value for key, value in reversed(self.properties) if key == name), None)
@@ -65,6 +71,14 @@ class Publication:
     correlation_data: bytes | None = None
     content_type: str | None = None
     properties: UserProperties = ()
+    causes: tuple[str, ...] = ()
+    """What it follows from, most important first: `Message.reference`, or `TICK`. Where it is empty, the runtime fills it in:
+    what `on_message` returns follows from that message, and what `on_tick` returns from the tick."""
+
+
+def because(publications: Iterable[Publication], *causes: str) -> list[Publication]:
+    """Return the publications with these causes, the most important first; those that have some keep their own."""
+    return [each if each.causes else replace(each, causes=causes) for each in publications]
 
 
 def read_message(delivery: Delivery) -> Message:

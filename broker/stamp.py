@@ -5,6 +5,12 @@ from datetime import UTC, datetime
 
 from broker.mqtt.packets import UserProperties
 
+CAUSE = "cause"
+"""User property: one for each message that a publication follows from, the most important first."""
+TICK = "tick"
+"""The cause of what a component publishes because time has passed."""
+MOST_CAUSES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -17,6 +23,13 @@ class Stamp:
     boot: str | None = None
     seq: int | None = None
     plant_at: datetime | None = None
+
+    @property
+    def reference(self) -> str | None:
+        """How a cause names the message, `source/boot/seq`; None where the stamp is not whole."""
+        if self.source is None or self.boot is None or self.seq is None:
+            return None
+        return f"{self.source}/{self.boot}/{self.seq}"
 
     def user_properties(self) -> UserProperties:
         """Return the stamp as MQTT 5 user properties."""
@@ -49,6 +62,13 @@ def read_stamp(user: UserProperties) -> Stamp:
         return NO_STAMP
     named = dict(user)
     return Stamp(named.get("source"), named.get("boot"), _number(named.get("seq")), _instant(named.get("plant-time")))
+
+
+def read_causes(user: UserProperties) -> list[str] | None:
+    """Return the causes in user properties, `MOST_CAUSES` at most, None where there are none."""
+    if not user or (user[-1][0] != CAUSE and CAUSE not in [name for name, _ in user]):
+        return None
+    return [value for name, value in user if name == CAUSE][:MOST_CAUSES]
 
 
 def rfc3339(instant: datetime) -> str:

@@ -64,6 +64,7 @@ class PahoBus:
         self._posted: dict[int, tuple[str, int]] = {}
         self._posted_bytes = self._posted_qos = 0
         self._window = _WINDOW
+        self._source = address.username or "operator"
         self._boot, self._seq = new_boot(), 0
         self._keep_alive_s = KEEP_ALIVE_S
         self._client = self._new_client()
@@ -100,7 +101,7 @@ class PahoBus:
         process is killed. `close` revokes the will. It is stamped but not numbered, since it may never be published.
         """
         properties = new_properties(PacketTypes.WILLMESSAGE)
-        properties.UserProperty = [("source", "operator"), ("boot", self._boot), *publication.properties]
+        properties.UserProperty = [("source", self._source), ("boot", self._boot), *publication.properties]
         if publication.content_type is not None:
             properties.ContentType = publication.content_type
         self._client.will_set(publication.topic, publication.payload, publication.qos, publication.retain, properties)
@@ -332,7 +333,7 @@ class PahoBus:
     def _properties(self, publication: Publication, expiry_s: int | None) -> Properties:
         self._seq += 1
         properties = new_properties(PacketTypes.PUBLISH)
-        stamp = [("source", "operator"), ("boot", self._boot), ("seq", str(self._seq))]
+        stamp = [("source", self._source), ("boot", self._boot), ("seq", str(self._seq))]
         properties.UserProperty = [*stamp, *publication.properties]
         given = {
             "ResponseTopic": publication.response_topic,

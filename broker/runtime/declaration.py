@@ -71,6 +71,9 @@ class Declaration:
     """In containers, the ports that it `listens` on can be reached from the host, and not only by other components."""
     addresses: tuple[Address, ...] = ()
     """Those on the ports that it `listens` on, for people and devices."""
+    is_plant: bool = False
+    """It stands for the physical world: what it publishes has no cause on the bus, or every chain of causes would go round the
+    loop of controller and plant for ever."""
     starts_where: Variable | None = None
     """`make up` starts it where this has a value, or where SCAUP_COMPONENTS names it; None: always."""
     account: str = ""

@@ -6,7 +6,7 @@ from broker.message import Publication
 from broker.mqtt.connection import Connection
 from broker.mqtt.topics import validate_topic
 from broker.runtime.clock import PlantClock, new_boot
-from broker.stamp import HISTORY, Stamp
+from broker.stamp import CAUSE, HISTORY, MOST_CAUSES, Stamp
 
 
 class Publisher:
@@ -23,24 +23,32 @@ class Publisher:
         """The number of the latest publication."""
         return self._seq
 
-    def publish(self, publication: Publication, connection: Connection, urgent: bool = False) -> None:
+    def publish(
+        self, publication: Publication, connection: Connection, urgent: bool = False, causes: tuple[str, ...] = ()
+    ) -> None:
         """Stamp a publication and hand it to the connection, which sends an urgent one before all others.
+
+        Args:
+            publication: what to send.
+            connection: where to.
+            urgent: before all others.
+            causes: those of a publication that names none itself.
 
         Raises:
             InvalidTopic: the topic may not be published to: the broker would disconnect, again after each reconnect.
         """
-        connection.publish(self.stamped(publication), urgent)
+        connection.publish(self.stamped(publication, causes), urgent)
 
-    def stamped(self, publication: Publication) -> gmqtt.Message:
-        """Return the packet of a publication, numbered.
+    def stamped(self, publication: Publication, causes: tuple[str, ...] = ()) -> gmqtt.Message:
+        """Return the packet of a publication, numbered, with its own causes, or else with these.
 
         Raises:
             InvalidTopic: the topic may not be published to.
         """
         validate_topic(publication.topic)
-        properties: dict[str, object] = {
-            "user_property": [*self._stamp(publication).user_properties(), *publication.properties]
-        }
+        user = [*self._stamp(publication).user_properties(), *publication.properties]
+        user += [(CAUSE, each) for each in (publication.causes or causes)[:MOST_CAUSES]]
+        properties: dict[str, object] = {"user_property": user}
         if publication.response_topic is not None:
             properties["response_topic"] = publication.response_topic
         if publication.correlation_data is not None:

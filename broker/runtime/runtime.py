@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
+from broker.contract.storage.topics import ANSWER, QUERY
 from broker.errors import TAKEN_OVER_EXIT, BrokerUnavailable, BusError, Rejected, TakenOver
 from broker.log import VARIABLE, Log, configure
 from broker.message import Publication, decode, read_message
@@ -24,7 +25,7 @@ from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.rejection import Overload
 from broker.runtime.settings import Settings, read_environment, release
-from broker.stamp import is_history
+from broker.stamp import TICK, is_history
 
 log = Log(__name__)
 
@@ -35,6 +36,7 @@ RETRY_S = 1.0
 """Wait after a failed attempt to empty the session of an earlier release."""
 MISSED_AT_ONCE = 1_000
 OVERLOAD_TICK_S = 1.0
+_QUERY, _ANSWERS = QUERY.template.text, ANSWER.template.text.partition("{")[0]
 SHORTEST_TICK_S = 0.005
 """Wall seconds between two ticks, at any time scale."""
 
@@ -211,13 +213,17 @@ class Runtime(ConnectionListener):
         if delivery.topic == self._own_topic:
             self._check_takeover(delivery, live and not delivery.retain)
             return
+        cause = delivery.topic
         try:
             message = read_message(delivery)
-            if self._declaration.takes_history or not is_history(message.stamp.boot):
-                self._publish_all(self._component.on_message(message, self.now_s()))
+            if not self._declaration.takes_history and is_history(message.stamp.boot):
+                return
+            # Answers of the recorder are not recorded: the query is, and stands for them.
+            cause = _QUERY if message.topic.startswith(_ANSWERS) else message.reference
+            self._publish_all(self._component.on_message(message, self.now_s()), cause)
         except Rejected as error:
-            self._reject(delivery, str(error))
-            self._publish_all(error.consequences)
+            self._reject(delivery, str(error), cause)
+            self._publish_all(error.consequences, cause)
 
     async def before_connect(self) -> None:
         """Note whether this start of the component was connected before."""
@@ -313,16 +319,17 @@ class Runtime(ConnectionListener):
         while True:
             next_s = max(next_s + period_s, loop.time())
             await asyncio.sleep(next_s - loop.time())
-            self._publish_all(self._component.on_tick(self.now_s()))
+            self._publish_all(self._component.on_tick(self.now_s()), TICK)
 
-    def _publish_all(self, publications: Iterable[Publication]) -> None:
+    def _publish_all(self, publications: Iterable[Publication], cause: str) -> None:
+        causes = () if self._declaration.is_plant else (cause,)
         for publication in publications:
-            self.publish(publication)
+            self._publisher.publish(publication, self._connection, causes=causes)
 
-    def _reject(self, delivery: Delivery, reason: str) -> None:
+    def _reject(self, delivery: Delivery, reason: str, cause: str) -> None:
         publication = self._overload.reject(delivery.topic, delivery.payload, reason, time.monotonic())
         if publication is not None:
-            self.publish(publication)
+            self._publisher.publish(publication, self._connection, causes=(cause,))
 
     async def _watch_overload(self) -> None:
         while True:
@@ -330,7 +337,7 @@ class Runtime(ConnectionListener):
             self._report_overload()
 
     def _report_overload(self) -> None:
-        self._publish_all(self._overload.summary(self._connection.dropped, time.monotonic()))
+        self._publish_all(self._overload.summary(self._connection.dropped, time.monotonic()), TICK)
         if self._overload.warning != self._warning:
             self._set_warning(self._overload.warning)
 

@@ -11,8 +11,10 @@ import numpy as np
 from broker.admission import Admission
 from broker.contract.components.topics import FORGET, STATE, Presence, read_forget
 from broker.contract.energy.topics import ANOMALY, ANSWER, INTERVAL, RAW, Anomaly, Intervals, Stored
+from broker.contract.storage.topics import QUERY
 from broker.errors import Rejected
-from broker.message import Message, Publication, encode
+from broker.message import Message, Publication, because, encode
+from broker.stamp import MOST_CAUSES
 from controllers.energy.anomaly import ReportedAnomalies, Unusual, anomalies
 from controllers.energy.history import ANSWER_TOPIC, Answered, History
 from controllers.energy.interval import INTERVAL_NEEDED, UnknownInterval
@@ -123,7 +125,8 @@ class EnergyNormalizer:
             return []
         held, ship.held = ship.held, []
         self._held -= len(held)
-        return _restore(ship, ship_id(answered.ship), held)
+        posts = [message.reference for message, _ in held[:-MOST_CAUSES:-1]]
+        return because(_restore(ship, ship_id(answered.ship), held), *posts, QUERY.template.topic())
 
     def _forget(self, message: Message) -> list[Publication]:
         """Remove a ship from memory; what was recorded of it is queried again with its next post."""

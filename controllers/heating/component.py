@@ -17,7 +17,8 @@ from broker.contract.heating.topics import (
 )
 from broker.errors import Rejected
 from broker.log import Log
-from broker.message import Message, Publication
+from broker.message import Message, Publication, because
+from broker.stamp import MOST_CAUSES, TICK
 from controllers.heating.model import Identified
 from controllers.heating.modes import Alarm
 from controllers.heating.oscillation import Oscillation
@@ -59,6 +60,9 @@ class HeatingController:
         self._levels: dict[str, int] = {}
         self._setpoints: dict[str, float] = {}
         self._due_s: dict[str, float] = {}
+        self._references: dict[str, dict[str, str]] = {}
+        """How a cause names the last reading of each sensor, by room."""
+        self._setpoint_references: dict[str, str] = {}
         self._implausible: set[str] = set()
         self._without_heat: set[str] = set()
         self._logged = TokenBucket(MOST_LOGGED, MOST_LOGGED / 3600.0)
@@ -97,16 +101,19 @@ class HeatingController:
             self._admission.check(name, len(self._rooms), now_s)
         if not self._room(name, now_s).read(reading.sensor_id, reading.value, now_s):
             raise Rejected(f"room {name!r} has {MOST_SENSORS} sensors already")
+        self._references.setdefault(name, {})[reading.sensor_id] = message.reference
 
     def _take_setpoint(self, name: str, message: Message, now_s: float) -> None:
         if not message.payload:
             self._setpoints.pop(name, None)  # removed: the default holds
+            self._setpoint_references.pop(name, None)
             self._apply_setpoint(name, DEFAULT_SETPOINT_C, now_s)
             return
         celsius = SETPOINT.decode(message).celsius
         if name not in self._setpoints and len(self._setpoints) >= MOST_ROOMS:
             raise Rejected(f"there are setpoints of {MOST_ROOMS} rooms already, which is the limit")
         self._setpoints[name] = celsius
+        self._setpoint_references[name] = message.reference
         self._apply_setpoint(name, celsius, now_s)
 
     def _apply_setpoint(self, name: str, celsius: float, now_s: float) -> None:
@@ -156,7 +163,14 @@ class HeatingController:
         if self._levels.get(name) != decision.level:
             self._levels[name] = decision.level
             publications.insert(0, VALVE_LEVEL.publication(ValveLevel(level=decision.level), room=name))
-        return publications
+        return because(publications, *self._causes(name, decision))
+
+    def _causes(self, name: str, decision: Decision) -> list[str]:
+        """Return what a decision follows from: the latest readings of the sensors used, the setpoint, and the tick."""
+        readings = self._references.get(name, {})
+        used = [readings[each] for each in decision.fused.used if each in readings]
+        setpoint = self._setpoint_references.get(name)
+        return [*used[: MOST_CAUSES - 2], *([setpoint] if setpoint else []), TICK]
 
     def _forget(self, message: Message) -> list[Publication]:
         """Remove a room as if it had never been seen; it comes back with its next reading."""
@@ -166,6 +180,7 @@ class HeatingController:
         if name in self._rooms:
             self._remove(name)
         self._setpoints.pop(name, None)
+        self._setpoint_references.pop(name, None)
         return [removal(VALVE_LEVEL, name), removal(STATE, name)]
 
     def _name_source(self, name: str, decision: Decision) -> Decision:
@@ -198,6 +213,7 @@ class HeatingController:
     def _remove(self, name: str) -> None:
         del self._rooms[name], self._due_s[name]
         self._levels.pop(name, None)
+        self._references.pop(name, None)
         self._implausible.discard(name)
         self._without_heat.discard(name)
 

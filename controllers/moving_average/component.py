@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from broker.admission import Admission
 from broker.contract.components.topics import FORGET, STATE, read_forget, removal
 from broker.contract.machines.topics import AVERAGE, READING
+from broker.contract.storage.topics import QUERY
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode_json, encode
-from controllers.moving_average.reading import DEFAULT_FIELDS, Field, check_reading, read
+from broker.stamp import MOST_CAUSES
+from controllers.moving_average.reading import DEFAULT_FIELDS, Field, Reading, check_reading, read
 from controllers.moving_average.warm_start import ANSWER_TOPIC, RECORDER_TOPIC, Recorded, WarmStart
 from controllers.moving_average.window import Window
 
@@ -64,7 +66,7 @@ class MovingAverage:
         number, payload = check_reading(decode_json(message.payload))
         if str(number) != machine:
             raise Rejected(f"the reading is of machine {number}, but its topic of {machine}")
-        self._window(machine, now_s).add(read(payload, self._fields))
+        self._window(machine, now_s).add(read(payload, self._fields, message.reference))
         if not self._warm_start.holds(now_s):
             return [*self._release(now_s), self._publication(machine)]
         self._held[machine] = None
@@ -109,10 +111,20 @@ class MovingAverage:
         return window
 
     def _publication(self, machine: str) -> Publication:
+        window = self._windows[machine]
         return Publication(
             topic=AVERAGE.template.topic(id=machine),
-            payload=encode(self._windows[machine].average().payload(self._fields)),
+            payload=encode(window.average().payload(self._fields)),
             qos=AVERAGE.qos,
             retain=AVERAGE.retain,
             plant=AVERAGE.plant,
+            causes=_causes(window.readings),
         )
+
+
+def _causes(readings: Sequence[Reading]) -> tuple[str, ...]:
+    """Return the references of the readings, latest first; the query to the recorder stands for those that it returned."""
+    live = [each.reference for each in reversed(readings) if each.reference is not None]
+    if len(live) == len(readings):
+        return tuple(live)
+    return (*live[: MOST_CAUSES - 1], QUERY.template.topic())

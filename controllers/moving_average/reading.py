@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +59,8 @@ class Reading:
     taken_s: float | None
     values: tuple[float | None, ...]
     status: str | None
+    reference: str | None = field(default=None, compare=False)
+    """How a cause names its message; None for one that the recorder returned."""
 
 
 def check_reading(payload: Any) -> tuple[int, dict[str, Any]]:
@@ -71,13 +73,20 @@ def check_reading(payload: Any) -> tuple[int, dict[str, Any]]:
     return machine, payload
 
 
-def read(payload: Mapping[str, Any], fields: Sequence[Field]) -> Reading:
-    """Extract the averaged fields of a checked reading. Neither a text that looks like a number nor `true` is a number."""
+def read(payload: Mapping[str, Any], fields: Sequence[Field], reference: str | None = None) -> Reading:
+    """Extract the averaged fields of a checked reading. Neither a text that looks like a number nor `true` is a number.
+
+    Args:
+        payload: the reading.
+        fields: those to average.
+        reference: how a cause names its message.
+    """
     status = payload.get("status")
     return Reading(
         taken_s(payload.get("timestamp")),
         tuple([number(payload.get(field.name)) for field in fields]),
         status if isinstance(status, str) else None,
+        reference,
     )
 
 

@@ -15,6 +15,7 @@ HOST = Variable(
 DECLARATION = Declaration(
     name="sim-chargers",
     summary="simulated chargers with customers and widgets",
+    is_plant=True,
     subscribes_also=(ANSWER.template.topic(client="sim-chargers"), STATE.template.topic(component="recorder")),
     publishes=(QUERY,),
     publishes_also=(SESSION.template.filter,),

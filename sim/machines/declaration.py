@@ -8,6 +8,7 @@ from broker.runtime.declaration import Declaration
 DECLARATION = Declaration(
     name="sim-machines",
     summary="simulated machines: temperature, fan, job status",
+    is_plant=True,
     subscribes=(STATUS,),
     subscribes_also=(ANSWER.template.topic(client="sim-machines"), STATE.template.topic(component="recorder")),
     publishes=(READING, QUERY),

@@ -7,6 +7,7 @@ PORT = Variable(name="SCAUP_SIM_TORQUE_PORT", default="9600", meaning="port of t
 DECLARATION = Declaration(
     name="sim-torque-driver",
     summary="simulated torque drivers, one per connection",
+    is_plant=True,
     variables=(PORT,),
     listens=(PORT,),
     publishes_ports=False,

@@ -13,8 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from broker.contract import replay
-from broker.mqtt.packets import Delivery, MalformedPacket, parse_properties
-from broker.stamp import NO_STAMP, Stamp, read_stamp
+from broker.mqtt.packets import Delivery, MalformedPacket, UserProperties, parse_properties
+from broker.stamp import Stamp, read_causes, read_stamp
 from storage.schema.typed_streams import StreamCodes
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("seq", pa.int64()),
         ("session", pa.int32()),
         ("packet_id", pa.uint16()),
+        ("cause", pa.list_(pa.string())),
         ("stream", pa.int16()),
     ]
 )
@@ -51,7 +52,8 @@ def arrow_table(batch: list[TimedDelivery], session: int, codes: StreamCodes) ->
     """Build the table of a batch, in the order of arrival, that `session` of the broker delivered."""
     deliveries = [each.delivery for each in batch]
     payload, payload_raw = _payloads([delivery.payload for delivery in deliveries])
-    stamps = [delivery_stamp(delivery) for delivery in deliveries]
+    properties = [_user_properties(delivery) for delivery in deliveries]
+    stamps = [read_stamp(each) for each in properties]
     columns = [
         pa.array([each.at_us for each in batch], _TIMESTAMP),
         pa.array([stamp.plant_at for stamp in stamps], _TIMESTAMP),
@@ -65,6 +67,7 @@ def arrow_table(batch: list[TimedDelivery], session: int, codes: StreamCodes) ->
         pa.array([stamp.seq for stamp in stamps], pa.int64()),
         pa.array([session] * len(batch), pa.int32()),
         pa.array([delivery.packet_id or None for delivery in deliveries], pa.uint16()),
+        pa.array([read_causes(each) for each in properties], pa.list_(pa.string())),
         pa.array([_code(stamp, delivery, codes) for stamp, delivery in zip(stamps, deliveries, strict=True)], pa.int16()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
@@ -95,12 +98,16 @@ def _text(payload: bytes) -> str | None:
 
 def delivery_stamp(delivery: Delivery) -> Stamp:
     """Read the publisher's stamp of a delivery, an empty one where its properties are malformed."""
+    return read_stamp(_user_properties(delivery))
+
+
+def _user_properties(delivery: Delivery) -> UserProperties:
     if not delivery.properties:
-        return NO_STAMP
+        return ()
     try:
-        return read_stamp(parse_properties(delivery.properties).user)
+        return parse_properties(delivery.properties).user
     except MalformedPacket:
-        return NO_STAMP
+        return ()
 
 
 class _CurrentBatch:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from broker.contract.components.topics import STATE, ComponentState, Presence
-from broker.errors import CannotStart, TakenOver
+from broker.errors import CannotStart, Rejected, TakenOver
 from broker.message import Message, Publication
 from broker.mqtt.packets import Delivery
 from broker.runtime.clock import PlantClock
@@ -18,7 +18,7 @@ from broker.runtime.declaration import Declaration
 from broker.runtime.publisher import Publisher
 from broker.runtime.runtime import Runtime, run
 from broker.runtime.settings import Settings
-from broker.stamp import HISTORY, read_stamp
+from broker.stamp import HISTORY, read_causes, read_stamp
 from tests.real_broker import free_ports
 
 
@@ -138,3 +138,48 @@ def test_history_has_a_boot_and_numbers_of_its_own() -> None:
 
 def _text(text: str) -> bytes:
     return len(text).to_bytes(2) + text.encode()
+
+
+class Answering(Quiet):
+    """A component that publishes on every message, and on every tick."""
+
+    def on_message(self, message: Message, now_s: float) -> list[Publication]:
+        if message.topic == "bad":
+            raise Rejected("bad", [Publication(topic="out", payload=b"")])
+        own = Publication(topic="out", payload=b"", causes=("a/b/1", "tick"))
+        return [Publication(topic="out", payload=b""), own]
+
+
+@pytest.mark.parametrize(
+    ("topic", "stamp", "causes"),
+    [
+        ("in", (), [["in"], ["a/b/1", "tick"]]),
+        ("in", (("source", "x"), ("boot", "y"), ("seq", "7")), [["x/y/7"], ["a/b/1", "tick"]]),
+        (
+            "storage/answer/heating",
+            (("source", "recorder"), ("boot", "y"), ("seq", "7")),
+            [["storage/query"], ["a/b/1", "tick"]],
+        ),
+        ("bad", (), [["bad"], ["bad"]]),
+    ],
+)
+def test_a_publication_follows_from_its_message(
+    topic: str, stamp: tuple[tuple[str, str], ...], causes: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert published_causes(Declaration(name="heating", summary=""), topic, stamp, monkeypatch) == causes
+
+
+def test_a_simulator_names_no_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    declaration = Declaration(name="sim-rooms", summary="", is_plant=True)
+    assert published_causes(declaration, "in", (), monkeypatch) == [[], ["a/b/1", "tick"]]
+
+
+def published_causes(
+    declaration: Declaration, topic: str, stamp: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch
+) -> list[list[str]]:
+    runtime = Runtime(declaration, Answering(), Settings.load({}))
+    sent: list[tuple[tuple[str, str], ...]] = []
+    monkeypatch.setattr(runtime._connection, "publish", lambda packet, _urgent: sent.append(packet.properties["user_property"]))
+    properties = b"".join(b"\x26" + _text(name) + _text(value) for name, value in stamp)
+    runtime._handle(Delivery(topic, b"{}", qos=1, retain=False, dup=False, packet_id=1, properties=properties))
+    return [read_causes(each) or [] for each in sent]

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from broker.contract.energy.topics import Anomaly, Intervals, Quarter, Stored
-from broker.contract.storage.topics import QueryRequest
+from broker.contract.storage.topics import QueryEnd, QueryRequest
 from broker.errors import Rejected
-from broker.message import Message, Publication, decode
+from broker.message import Message, Publication, decode, encode
+from broker.stamp import Stamp
 from controllers.energy.component import MOST_NEW_SHIPS, EnergyNormalizer
 from controllers.energy.history import ANSWER_TOPIC, AT_ONCE, PATIENCE_S, RETRY_S
 from controllers.energy.series import MOST_REGISTERS
@@ -529,3 +530,25 @@ def test_a_ship_has_so_many_registers() -> None:
     world.post(3, start=30, register="meter-100")
     assert world.answers[-1].error == "register: a ship may have 100 registers"
     assert world.quarters() == {"00:00": MOST_REGISTERS}
+
+
+def test_quarters_name_the_posts_that_waited_and_the_query() -> None:
+    normalizer = EnergyNormalizer()
+    data = [{"datetime": f"2018-08-01T{hour:02}:00:00Z", "value": 1} for hour in (1, 2)]
+    payload = orjson.dumps({"spaceship_id": 1, "units": "kWh", "data": data})
+    waiting = normalizer.on_message(Message(topic="components/recorder/state", payload=ONLINE, retain=True), 0.0)
+    waiting += normalizer.on_message(Message(topic="energy/1/raw", payload=payload, stamp=Stamp("energy-api", "b", 7)), 0.0)
+    causes = []
+    while waiting:
+        each = waiting.pop(0)
+        if each.topic == "energy/1/interval":
+            causes.append(each.causes)
+        elif each.topic == "storage/query":
+            waiting += normalizer.on_message(empty_answer(each), 0.0)
+    assert causes == [("energy-api/b/7", "storage/query")]
+
+
+def empty_answer(query: Publication) -> Message:
+    end = QueryEnd(rows=0, chunks=0, elapsed_s=0.1, columns=[], truncated=False, error=None)
+    final = (("final", "true"), ("parts", "0"))
+    return Message(topic=ANSWER_TOPIC, payload=encode(end), correlation_data=query.correlation_data, properties=final)

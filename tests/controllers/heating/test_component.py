@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from broker.contract.heating.topics import STATE, VALVE_LEVEL, HeatingState, IdentifiedRoom
 from broker.errors import Rejected
 from broker.message import Message, Publication
+from broker.stamp import Stamp
 from controllers.heating import component
 from controllers.heating.component import FIRST_DECISION_AFTER_S, REMOVED_AFTER_S, HeatingController
 from controllers.heating.declaration import DECLARATION
@@ -51,6 +52,18 @@ def test_first_decision_after_a_minute() -> None:
     level, state = controller.on_tick(100.0 + FIRST_DECISION_AFTER_S)
     assert (level.topic, level.payload, level.retain) == ("/actuators/room-1", b'{"level":0}', True)
     assert (state.topic, state.retain) == ("heating/room-1/state", True)
+
+
+def test_a_decision_names_readings_setpoint_and_tick() -> None:
+    """Those of the sensors used, each with its latest reading."""
+    controller = HeatingController()
+    setpoint = Message(topic=SETPOINT, payload=b'{"celsius":21}', stamp=Stamp("operator", "b", 1))
+    controller.on_message(setpoint, 0.0)
+    for seq, (sensor, celsius) in enumerate((("s1", 20.0), ("s2", 20.1), ("far", 85.0), ("s1", 20.05)), 1):
+        stamped = dataclasses.replace(reading(celsius, sensor), stamp=Stamp("sim-rooms", "b", seq))
+        controller.on_message(stamped, float(seq))
+    for each in controller.on_tick(100.0):
+        assert sorted(each.causes) == ["operator/b/1", "sim-rooms/b/2", "sim-rooms/b/4", "tick"]
 
 
 def test_the_state_contains_the_reasons() -> None:

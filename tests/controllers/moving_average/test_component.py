@@ -1,3 +1,4 @@
+import dataclasses
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from broker.contract.machines.topics import MachineAverage
 from broker.errors import Rejected
 from broker.message import Message, Publication, decode
 from broker.runtime.settings import Settings
+from broker.stamp import Stamp
 from controllers.moving_average import component
 from controllers.moving_average.__main__ import build
 from controllers.moving_average.component import MovingAverage
@@ -158,6 +160,20 @@ def test_it_continues_with_recorded_readings() -> None:
     ]
     assert payloads(controller.on_message(reading(3, 2), 0.8))[0]["average_temperature"] == 22
     assert controller.on_message(recorder(), 5.0) == [], "it has answered"
+
+
+def test_an_average_names_its_readings_latest_first() -> None:
+    """The query stands for those that the recorder returned: it has no longer their stamps."""
+    average = MovingAverage(length=3)
+    (query,) = average.on_message(recorder(), 0.0)
+    average.on_message(rows(query, recorded(1, 2, 3)), 0.0)
+    average.on_message(end(query), 0.0)
+    named = []
+    for n in range(4, 7):
+        stamped = dataclasses.replace(reading(n), stamp=Stamp("sim-machines", "b", n))
+        named += [each.causes for each in average.on_message(stamped, float(n))]
+    latest = ("sim-machines/b/6", "sim-machines/b/5", "sim-machines/b/4")
+    assert named == [(*latest[2:], "storage/query"), (*latest[1:], "storage/query"), latest]
 
 
 def test_simulated_history_is_no_part_of_a_window() -> None:
