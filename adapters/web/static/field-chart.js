@@ -111,7 +111,7 @@ class FieldChart extends Element {
   template() {
     const { from, until } = this.bounds;
     const errors = [...new Set(this.series.map((each) => each.error).filter(Boolean))];
-    return html`<div class="card">
+    return html`<div class=${this.heading ? "card" : "card bare"}>
       <header><h2>${this.heading}</h2><button class="button plain" type="button" aria-pressed=${this.table} @click=${() => this.toggle()}>Table</button></header>
       <div class="body">
         ${errors.map((each) => html`<p class="alert" role="alert">${each}</p>`)}

@@ -7,7 +7,15 @@ class TimeRange extends Element {
   chosen = false;
 
   begin() {
-    this.listen(timeWindow, "change", () => this.update());
+    this.listen(timeWindow, "change", () => this.keep());
+  }
+
+  /** Keep the window in the address, beside what the view has there. */
+  keep() {
+    const query = new URLSearchParams(location.search);
+    timeWindow.write(query);
+    history.replaceState(null, "", `${location.pathname}?${query}`);
+    this.update();
   }
 
   /** Show the time between what was chosen. @param {SubmitEvent} event */

@@ -87,7 +87,7 @@ class ChargingView extends Element {
     const linked = this.latest.all.get(`widgets/${state.widget}/link`)?.value?.connected;
     return html`<tr><td><a href=${`/topics?${new URLSearchParams({ topic: `chargers/${id}/state` })}`}>${id}</a></td>
       <td><span class="state ${state.state === "online" ? "ok" : "off"}">${state.state}</span></td>
-      <td class="number">${state.soc === null || state.soc === undefined ? "–" : html`<span class="meter" .style=${`--share:${state.soc}%`}></span> ${number(state.soc)} %`}</td>
+      <td class="number">${state.soc === null || state.soc === undefined ? "–" : html`<span class="meter" .style=${`--share:${state.soc}%`}></span><span class="beside">${number(state.soc)} %</span>`}</td>
       <td class="nowrap"><span class="led ${colour}"></span> ${word}</td>
       <td class="wide">${state.widget ?? html`<span class="soft">–</span>`}${linked || !state.widget ? nothing : html` <span class="soft">not connected</span>`}</td>
       <td class="nowrap wide">${state.session ? moment(state.session.started_at) : html`<span class="soft">–</span>`}</td></tr>`;

@@ -125,7 +125,7 @@ class EnergyView extends Element {
         <thead><tr><th>Ship</th><th class="wide">First quarter</th><th>Last quarter</th><th class="number wide">Quarters</th><th class="number wide">Energy</th><th class="number">Mean power</th><th class="number wide">Covered</th></tr></thead>
         <tbody>${(rows ?? []).map((each) => html`<tr><td><a href=${`/energy/${encodeURIComponent(each.ship)}`}>${each.ship}</a></td><td class="nowrap wide">${minute(each.first_at)}</td>
           <td class="nowrap">${minute(each.last_at)}</td><td class="number wide">${number(each.quarters)}</td><td class="number wide">${number(each.kwh, 1)} kWh</td>
-          <td class="number"><span class="meter" .style=${`--share:${(100 * power(each)) / most}%`}></span> ${number(power(each), 1)} kW<span class="narrow small soft">${number(each.kwh, 1)} kWh</span></td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
+          <td class="number"><span class="meter" .style=${`--share:${(100 * power(each)) / most}%`}></span><span class="beside long">${number(power(each), 1)} kW</span><span class="narrow small soft">${number(each.kwh, 1)} kWh</span></td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
         ${rows?.length ? nothing : html`<p class="empty">${rows ? "No ship has posted consumption yet." : "Loading…"}</p>`}</div></section>
       ${this.drop()}</div>`;
   }

@@ -37,7 +37,7 @@ class HeatingView extends Element {
       <tbody>${rooms.map(({ levels, value, at }) => html`<tr>
         <td class="nowrap"><a href="/heating/${encodeURIComponent(levels[1])}">${levels[1]}</a></td>
         <td class="number">${number(value.temperature, 1)} °C<span class="narrow small soft">of ${number(value.setpoint, 1)} °C</span></td><td class="number wide">${number(value.setpoint, 1)} °C</td>
-        <td class="number"><span class="meter" .style=${`--share:${value.level}%`}></span> ${number(value.level)} %</td>
+        <td class="number"><span class="meter" .style=${`--share:${value.level}%`}></span><span class="beside">${number(value.level)} %</span></td>
         <td><span class="state ${MODES[value.mode] ?? ""}">${value.mode}</span><span class="narrow small soft">${attention(value)}</span></td>
         <td class="wide">${attention(value)}</td><td class="number soft wide">${age(at, now)}</td></tr>`)}</tbody></table>
       ${rooms.length ? nothing : html`<p class="empty">No room has reported yet. A room appears about a minute of plant time after its first reading on <code>/readings/{room}/temperature</code>.</p>`}</div></section>`;

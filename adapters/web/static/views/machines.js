@@ -4,6 +4,7 @@ import { LatestMessages } from "../latest.js";
 import { age, number } from "../format.js";
 import { natural } from "../sorted.js";
 import { session } from "../session.js";
+import { timeWindow } from "../window.js";
 import "../field-chart.js";
 import "../time-range.js";
 
@@ -25,6 +26,7 @@ class MachinesView extends Element {
     const query = new URLSearchParams(location.search);
     this.filter = query.get("filter") ?? "";
     this.machine = query.get("machine");
+    timeWindow.read(query);
     this.latest = new LatestMessages(["machines/+/reading", "machines/+/average"], () => this.update());
     this.cleanups.push(() => this.latest.hide());
     this.every(2000, () => this.update());
@@ -34,6 +36,7 @@ class MachinesView extends Element {
     const query = new URLSearchParams();
     if (this.filter) query.set("filter", this.filter);
     if (this.machine) query.set("machine", this.machine);
+    if (this.machine) timeWindow.write(query);
     history.replaceState(null, "", `/machines${query.size ? `?${query}` : ""}`);
     this.update();
   }

@@ -1,12 +1,21 @@
 /** Any fields of any topics over one another. */
 import { Element, html, nothing } from "../element.js";
+import { connection } from "../connection.js";
+import { numericFields } from "../series.js";
 import { timeWindow } from "../window.js";
 import "../field-chart.js";
 import "../time-range.js";
 
+/** Rows of the tree that are looked at for proposals. */
+const MOST_PROPOSED = 60;
+
 class TimelineView extends Element {
   /** @type {{topic: string, field: string}[]} */
   lines = [];
+  /** Topics that contain what was typed, and the numeric fields of that topic. @type {string[]} */
+  topics = [];
+  /** @type {string[]} */
+  fields = [];
 
   begin() {
     const query = new URLSearchParams(location.search);
@@ -14,6 +23,24 @@ class TimelineView extends Element {
     const fields = query.getAll("field");
     this.lines = query.getAll("topic").map((topic, index) => ({ topic, field: fields[index] ?? "" }));
     this.listen(timeWindow, "change", () => this.keep());
+    this.cleanups.push(() => this.found?.hide(), () => this.latest?.hide());
+  }
+
+  /** Propose topics that contain a text, and the fields of the topic that it is. @param {string} text */
+  propose(text) {
+    this.found?.hide();
+    this.latest?.hide();
+    const topic = text.trim();
+    if (!topic) return;
+    this.found = connection.show({ show: "tree", open: [], filter: topic, start: 0, count: MOST_PROPOSED }, ({ rows }) => {
+      if (!rows) return;
+      this.topics = rows.filter((each) => each.at !== undefined).map((each) => each.path);
+      this.update();
+    });
+    this.latest = connection.show({ show: "topic", topic }, ({ message }) => {
+      this.fields = message ? numericFields(message.payload) : [];
+      this.update();
+    });
   }
 
   /** Keep everything in the address. */
@@ -42,6 +69,8 @@ class TimelineView extends Element {
     if (!topic) return;
     this.change([...this.lines, { topic, field: String(data.get("field") ?? "").trim() }]);
     form.reset();
+    this.found?.hide();
+    this.latest?.hide();
   }
 
   template() {
@@ -51,8 +80,10 @@ class TimelineView extends Element {
       ${this.lines.length ? html`<ul class="bar" aria-label="Lines">${this.lines.map((each) => html`<li class="chip">${each.topic} ${each.field ? html`<b>${each.field}</b>` : nothing}
         <button class="button plain small" aria-label=${`Remove ${each.topic} ${each.field}`} @click=${() => this.change(this.lines.filter((other) => other !== each))}>×</button></li>`)}</ul>` : nothing}
       <form class="bar" @submit=${(event) => this.add(event)}>
-        <input class="field grow" name="topic" placeholder="Topic" aria-label="Topic" autocomplete="off" spellcheck="false">
-        <input class="field" name="field" placeholder="Field, such as temperature" aria-label="Field" autocomplete="off" spellcheck="false">
+        <input class="field grow" name="topic" placeholder="Topic" aria-label="Topic" autocomplete="off" spellcheck="false" list="topics" @input=${(event) => this.propose(event.target.value)}>
+        <datalist id="topics">${this.topics.map((each) => html`<option value=${each}></option>`)}</datalist>
+        <input class="field grow" name="field" placeholder="Field, such as temperature" aria-label="Field" autocomplete="off" spellcheck="false" list="fields">
+        <datalist id="fields">${this.fields.map((each) => html`<option value=${each}></option>`)}</datalist>
         <button class="button">Add</button>
       </form>
     </section>`;
