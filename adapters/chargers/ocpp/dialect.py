@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from adapters.chargers.ocpp.frames import Call
@@ -40,6 +40,11 @@ class Outcome:
     """A state of charge that was measured, %."""
     unused: str | None = None
     """Why a part of the message is of no use; it is answered all the same."""
+
+
+def wall_clock(now: datetime) -> str:
+    """Write the time by which chargers set their clocks, without fractions of a second, which some cannot read."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class CannotAsk(Exception):

@@ -10,13 +10,12 @@ from msgspec.structs import replace
 from ocpp import exceptions
 from ocpp.v201 import call, call_result
 
-from adapters.chargers.ocpp.dialect import HEARTBEAT_S, CannotAsk, Context, Outcome
+from adapters.chargers.ocpp.dialect import HEARTBEAT_S, CannotAsk, Context, Outcome, wall_clock
 from adapters.chargers.ocpp.frames import Call, Unusable
 from adapters.chargers.ocpp.payloads import wire
 from adapters.chargers.ocpp.reports import instant, latest_soc, required, samples, text, whole
 from adapters.chargers.ocpp.transactions import ended, find, merged, running, session_name, with_status, with_transaction
 from broker.contract.charging.topics import ChargePoint, RemoteAction, RemoteRequest, ResetType, Transaction
-from broker.stamp import rfc3339
 
 MISSING = exceptions.OccurenceConstraintViolationError.code
 
@@ -72,11 +71,11 @@ def _boot(point: ChargePoint, payload: Payload, context: Context) -> Outcome:
         serial=text(station.get("serialNumber")),
         firmware=text(station.get("firmwareVersion")),
     )
-    return Outcome(point=point, answer=wire(call_result.BootNotification(rfc3339(context.now), HEARTBEAT_S, "Accepted")))
+    return Outcome(point=point, answer=wire(call_result.BootNotification(wall_clock(context.now), HEARTBEAT_S, "Accepted")))
 
 
 def _heartbeat(point: ChargePoint, _payload: Payload, context: Context) -> Outcome:
-    return Outcome(point=point, answer=wire(call_result.Heartbeat(rfc3339(context.now))))
+    return Outcome(point=point, answer=wire(call_result.Heartbeat(wall_clock(context.now))))
 
 
 def _status(point: ChargePoint, payload: Payload, _context: Context) -> Outcome:

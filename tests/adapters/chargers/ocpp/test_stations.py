@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from adapters.chargers import component
 from adapters.chargers.ocpp import conversation, stations
 from adapters.chargers.ocpp.dialect import OCPP16, SUBPROTOCOLS
 from broker.contract.charging.topics import CHARGE_POINT
@@ -280,15 +281,26 @@ def test_what_another_adapter_has_learned_is_added() -> None:
     asyncio.run(scenario())
 
 
-def test_no_charger_is_served_before_the_past_is_known() -> None:
+def test_no_charger_is_served_before_the_past_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(component, "PAIRS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(component, "RETRY_S", 0.01)
+    answers_pings = asyncio.Event()
+
+    async def ping(_bus: FakeBus, _timeout_s: float) -> None:
+        if not answers_pings.is_set():
+            raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(FakeBus, "ping", ping)
+
     async def scenario() -> None:
         async with running() as served:
-            await until(lambda: served.adapter._stations.restored)
-            served.adapter._stations.restored = False
             with pytest.raises(InvalidStatus) as refused:
                 async with served.connect("ocpp/box", subprotocols=[Subprotocol(OCPP16)]):
                     pass
             assert refused.value.response.status_code == 503
+            answers_pings.set()
+            async with box(served) as charger:
+                await charger.call("Heartbeat")
 
     asyncio.run(scenario())
 
