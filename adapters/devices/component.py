@@ -6,11 +6,12 @@ message counts once (docs/decisions/0015-devices.md).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.client.errors import ClientError
+from adapters.client.errors import ClientError, Failed
 from adapters.devices.catalog import Catalog
 from adapters.devices.declaration import NAME
 from adapters.devices.declarations import Declared
@@ -23,10 +24,11 @@ from adapters.devices.poller import Poller
 from adapters.devices.recorded import asking
 from adapters.devices.states import States
 from adapters.devices.subscriptions import plan
+from adapters.devices.tables import requests_of
 from adapters.devices.warm_start import NEWEST_SQL, Found, newest_of, published_of, published_query
 from broker.contract.heating.topics import STATE as ROOM_STATE
 from broker.contract.heating.topics import VALVE_LEVEL
-from broker.contract.storage.topics import QueryRequest
+from broker.contract.storage.topics import Action, QueryRequest, StorageRequest
 from broker.errors import BrokerUnavailable
 from broker.launch.accounts import AccountError
 from broker.launch.declared import reload_broker, write_declared
@@ -47,6 +49,7 @@ has never been one, the shorter time."""
 QUERY_TIMEOUT_S = 5.0
 RETRY_S = 0.2
 BIAS_MOVE_C = 0.2
+VIEWS_PAUSE_S = 1.0
 
 
 class Devices:
@@ -68,6 +71,9 @@ class Devices:
         self._bus: SessionBus | None = None
         self._boot = ""
         self._biases: dict[str, float] = {}
+        self._tables: dict[str, str] = {}
+        self._views: asyncio.Task[None] | None = None
+        self._views_due_s = 0.0
         self._mapper.is_echo = self._outputs.is_echo
         self._loaded = asyncio.Event()
 
@@ -133,12 +139,16 @@ class Devices:
         try:
             await self._look(bus)
         finally:
+            if self._views is not None:
+                self._views.cancel()
             await self._poller.close()
 
     async def _look(self, bus: Bus) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self._poller.check()
+            if self._views is None or self._views.done():
+                self._views = self._start_views()
             if self._folder.changed():
                 for each in self._load():
                     bus.publish(each)
@@ -147,6 +157,35 @@ class Devices:
                     await self._subscribe()
                 except BrokerUnavailable as error:
                     log.warning("subscription-late", "%(error)s; it is repeated with the next connection", error=error)
+
+    def _start_views(self) -> "asyncio.Task[None] | None":
+        """Let the recorder make the views of declared tables, if they are others than it has."""
+        wanted = requests_of(self._catalog.declared.values())
+        texts = {name: encode(request).decode() for name, request in wanted.items()}
+        if texts == self._tables or asyncio.get_running_loop().time() < self._views_due_s:
+            return None
+        self._views_due_s = asyncio.get_running_loop().time() + VIEWS_PAUSE_S
+        return asyncio.create_task(self._make_views(wanted, texts), name="views")
+
+    async def _make_views(self, wanted: Mapping[str, StorageRequest], texts: Mapping[str, str]) -> None:
+        async with asking(self._settings.broker_address(NAME), self._clock) as visit:
+            if not await visit.until_online(SHORT_PATIENCE_S):
+                return
+            for name in [each for each in self._tables if each not in wanted]:
+                with suppress(ClientError):  # it is not there
+                    await visit.carry_out(StorageRequest(action=Action.DROP_VIEW, name=name), QUERY_TIMEOUT_S)
+                del self._tables[name]
+            for name in [each for each in wanted if self._tables.get(each) != texts[each]]:
+                try:
+                    await visit.carry_out(wanted[name], QUERY_TIMEOUT_S)
+                except Failed as error:
+                    log.error("table-refused", "table.%(name)s: %(error)s", name=name, error=error)
+                    self._mapper.note_error(f"table.{name}", str(error), datetime.now(UTC))
+                except ClientError as error:
+                    log.warning("table-late", "table.%(name)s is made later: %(error)s", name=name, error=error)
+                    continue
+                self._tables[name] = texts[name]
+        self._keep()
 
     def _take_polled(self, declared: Declared, polled: Polled) -> None:
         assert self._bus is not None
@@ -178,6 +217,7 @@ class Devices:
             self._catalog.restore(kept.good)
             self._subscribed = {each: Subscription(filter=each) for each in kept.filters}
             self._outputs.restore(kept.biases)
+            self._tables = dict(kept.tables)
             for each in kept.states:
                 self._states.adopt(each)
         self._catalog.update(self._folder.read())
@@ -215,7 +255,7 @@ class Devices:
     def _keep(self) -> None:
         try:
             biases = {room: round(bias_c, 2) for room, bias_c in self._outputs.biases.items()}
-            kept = Kept(self._catalog.good, tuple(sorted(self._subscribed)), tuple(self._states.names), biases)
+            kept = Kept(self._catalog.good, tuple(sorted(self._subscribed)), tuple(self._states.names), self._tables, biases)
             if kept != read_kept(self._settings.data_dir):
                 write_kept(self._settings.data_dir, kept)
         except OSError as error:

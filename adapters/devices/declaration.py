@@ -23,7 +23,7 @@ SESSION_S = 14 * 24 * 3600
 DECLARATION = Declaration(
     name=NAME,
     summary="devices that speak other topics, joined by declarations",
-    publishes=(STATE, storage.QUERY, storage.CANCEL),
+    publishes=(STATE, storage.QUERY, storage.CANCEL, storage.REQUEST),
     reads=(
         ANSWER_TOPIC,
         RECORDER_TOPIC,

@@ -21,6 +21,8 @@ class Kept(msgspec.Struct, frozen=True):
     filters: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     """The declarations that have a retained state."""
+    tables: dict[str, str] = {}
+    """The requests by which the recorder made the views of declared tables, by NAME."""
     biases: dict[str, float] = {}
     """The integrals of the loops around thermostatic valves, by room, °C."""
 

@@ -175,6 +175,13 @@ class Mapper:
             self._map(declared, reading, taken, at)
         return taken
 
+    def note_error(self, name: str, error: str, now_at: datetime) -> None:
+        """Note what is wrong with a declaration, beside its messages."""
+        counts = self.counts.get(name)
+        if counts is not None:
+            counts.error, counts.error_at = error, rfc3339(now_at)
+            self.changed.add(name)
+
     def _counts(self, declared: Declared) -> Counts:
         self.changed.add(declared.id)
         return self.counts[declared.id]

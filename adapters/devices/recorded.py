@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from adapters.client.aio import AsyncExchange
 from adapters.client.aio_recorder import RecorderClient, Rows
+from adapters.client.errors import Failed
 from adapters.devices.declaration import ANSWER_TOPIC, NAME, RECORDER_TOPIC
 from broker.contract.components.topics import STATE, Presence
-from broker.contract.storage.topics import QueryRequest
+from broker.contract.storage.topics import JSON, REQUEST, QueryRequest, RequestEnd, StorageRequest
 from broker.errors import BrokerUnavailable
-from broker.message import Publication, read_message
+from broker.message import Publication, decode, encode, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Address, Options, Subscription
 from broker.mqtt.packets import Delivery
@@ -23,13 +25,17 @@ class Asking(ConnectionListener):
 
     def __init__(self, address: Address, clock: PlantClock) -> None:
         self._publisher, self._clock = Publisher(NAME, clock), clock
-        self._recorder = RecorderClient(NAME)
+        self._recorder, self._requests = RecorderClient(NAME), AsyncExchange(ANSWER_TOPIC)
         self._changed = asyncio.Event()
         self.recorder: Presence | None = None
         """Whether the recorder is online, None where there has never been one."""
         subscriptions = (Subscription(filter=ANSWER_TOPIC), Subscription(filter=RECORDER_TOPIC))
         options = Options(client_id=f"{NAME}-asks", secret=random_secret(), subscriptions=subscriptions)
         self.connection = Connection(address, options, self)
+
+    def on_up(self) -> None:
+        """Note that queries can be sent: the recorder's presence may come earlier."""
+        self._changed.set()
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Take messages of an answer, and the recorder's presence."""
@@ -39,12 +45,13 @@ class Asking(ConnectionListener):
                 self._changed.set()
             else:
                 self._recorder.take(each)
+                self._requests.take(each)
 
     async def until_online(self, timeout_s: float) -> bool:
         """Wait until the recorder is online; return whether it is in time."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self.recorder is not Presence.ONLINE:
+                while self.recorder is not Presence.ONLINE or not self.connection.connected:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -58,6 +65,18 @@ class Asking(ConnectionListener):
             ClientError: the recorder has not answered in time, or reports an error.
         """
         return await self._recorder.query(self, request, timeout_s)
+
+    async def carry_out(self, request: StorageRequest, timeout_s: float) -> None:
+        """Let the recorder do something.
+
+        Raises:
+            ClientError: it has not answered in time, or refuses.
+        """
+        publication = Publication(topic=REQUEST.template.topic(), payload=encode(request), content_type=JSON)
+        reply = await self._requests.request(self, publication, timeout_s)
+        error = decode(reply.final.message.payload, RequestEnd).error
+        if error is not None:
+            raise Failed(error.message)
 
     def publish(self, publication: Publication) -> None:
         """Queue a publication."""

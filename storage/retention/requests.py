@@ -19,6 +19,7 @@ from storage.errors import InvalidRequest, first_line
 from storage.retention.archive import Report
 from storage.retention.archive_files import InWriter
 from storage.retention.maintenance import FAILURES, MaintenanceService
+from storage.schema.declared_views import declared_view
 from storage.schema.inferred_views import create, drop, infer
 
 log = Log(__name__)
@@ -118,8 +119,11 @@ class Requests:
     def _create_view(self, request: StorageRequest) -> str:
         if request.name is None or request.filter is None:
             raise InvalidRequest("a view needs a name and a topic filter")
-        with self._database.cursor() as cursor:
-            view = infer(cursor, request.name, request.filter)
+        if request.columns:
+            view = declared_view(request.name, request.filter, request.columns, request.time)
+        else:
+            with self._database.cursor() as cursor:
+                view = infer(cursor, request.name, request.filter)
         self._in_writer(lambda: self._database.transact(lambda connection: create(connection, view)))
         return f"view {view.name}: {', '.join(view.columns)}"
 

@@ -49,19 +49,22 @@ _TEXT_OF_NUMBER = "text of a number"
 
 @dataclass(frozen=True, slots=True)
 class RecordedView:
-    """A view that is to be created: its columns by name, with their SQL."""
+    """A view that is to be created: its columns by name, with their SQL, or its whole SELECT."""
 
     name: str
     topic_filter: str
     columns: dict[str, str]
+    select: str | None = None
 
     @property
     def query(self) -> str:
         """The view's SELECT."""
+        if self.select is not None:
+            return self.select
         columns = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in self.columns.items())
         fixed = ", ".join(_FIXED)
         source = "SELECT *, CASE WHEN json_valid(payload) THEN payload END AS json_payload FROM messages"
-        return f"SELECT {fixed}, {columns} FROM ({source} WHERE {_condition(self.topic_filter)})"
+        return f"SELECT {fixed}, {columns} FROM ({source} WHERE {condition_of(self.topic_filter)})"
 
 
 def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> RecordedView:
@@ -73,7 +76,7 @@ def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> Recor
     if _NAME.fullmatch(name) is None:
         raise InvalidRequest(f"{name!r} cannot name a view: letters, digits and _ can, 63 at most, not a digit first")
     try:
-        condition = _condition(validate_filter(topic_filter))
+        condition = condition_of(validate_filter(topic_filter))
     except InvalidTopic as error:
         raise InvalidRequest(str(error)) from error
     ((messages, fields, numbers, others),) = connection.execute(_SHAPES.format(condition=condition)).fetchall()
@@ -88,7 +91,8 @@ def infer(connection: DuckDBPyConnection, name: str, topic_filter: str) -> Recor
     return RecordedView(name, topic_filter, columns)
 
 
-def _condition(topic_filter: str) -> str:
+def condition_of(topic_filter: str) -> str:
+    """Return the condition under which a message is on a topic of a valid filter, without parameters."""
     condition = topic_condition(topic_filter)
     return re.sub(r"\$([a-z_]+)", lambda found: literal(str(condition.parameters[found[1]])), condition.sql)
 

@@ -149,7 +149,8 @@ def test_files_take_effect_while_it_runs(
     heating.publish("/actuators/office", {"level": 14}, retain=True)
     gateway.subscribe("zigbee/trv/set")
 
-    devices.declare("a", SENSOR.format(name="office") + VALVE)
+    table = '[table.linked]\nfrom = "zigbee/office"\nvalue.celsius = { of = "t", type = "double" }\n'
+    devices.declare("a", SENSOR.format(name="office") + VALVE + table)
     saved_s = time.monotonic()
     wait_for(lambda: _state(operator, "sensor.office").get("active"))
     assert time.monotonic() - saved_s < 2
@@ -159,6 +160,9 @@ def test_files_take_effect_while_it_runs(
     wait_for(lambda: "/readings/office/temperature" in operator.latest and "rejected/devices" in operator.latest)
     assert json.loads(operator.latest["/readings/office/temperature"])["value"] == 21.5
     assert json.loads(operator.latest["rejected/devices"])["payload"] == '{"t": "x"}'
+
+    wait_for(lambda: '"linked"' in _query(own_broker, "SELECT table_name FROM information_schema.tables"))
+    assert json.loads(_query(own_broker, "SELECT celsius FROM linked")) == {"celsius": 21.5}
 
     own = Client(own_broker, "devices", read_password(own_broker.data_dir, "devices") or "")
     assert not own.refused("zigbee/trv/set", "1")
@@ -275,8 +279,12 @@ def test_recorded_messages_are_applied_once(
     recorder.start()
 
 
-def _scaup(broker: RealBroker, *words: str) -> str:
-    command = [sys.executable, "-m", "adapters.cli.main", "devices", *words]
-    done = subprocess.run(command, env=broker.environment, capture_output=True, text=True, timeout=30, check=False)
+def _query(broker: RealBroker, sql: str) -> str:
+    return _scaup(broker, sql, command="query")
+
+
+def _scaup(broker: RealBroker, *words: str, command: str = "devices") -> str:
+    program = [sys.executable, "-m", "adapters.cli.main", command, *words]
+    done = subprocess.run(program, env=broker.environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout

@@ -120,6 +120,26 @@ class HeldPart(msgspec.Struct, frozen=True, array_like=True):
     mark: int
 
 
+class ViewColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A typed column of a view, as a declaration of devices has it: a path, then what is done with the value found there.
+
+    `path` is empty for the whole payload; `low` and `high` are the range.
+    """
+
+    name: str
+    type: Literal["double", "bigint", "boolean", "varchar", "timestamp"]
+    path: tuple[str | int, ...] = ()
+    pick: dict[str, bool | int | float | str] = {}
+    default: bool | int | float | str | None = None
+    strip: str | None = None
+    number: bool = False
+    map: dict[str, bool | int | float | str] = {}
+    scale: float | None = None
+    offset: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request for an action, published with a response topic `storage/answer/{client}`.
 
@@ -134,6 +154,10 @@ class StorageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     filter: str | None = None
     held: tuple[HeldPart, ...] = ()
     database: str | None = None
+    columns: tuple[ViewColumn, ...] = ()
+    """Of a view that is to be created: without them, they are inferred."""
+    time: tuple[str | int, ...] | None = None
+    """The path of the device's time, in such a view."""
 
 
 class Progress(msgspec.Struct, frozen=True):
