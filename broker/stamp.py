@@ -66,9 +66,7 @@ def read_stamp(user: UserProperties) -> Stamp:
 
 def read_causes(user: UserProperties) -> list[str] | None:
     """Return the causes in user properties, `MOST_CAUSES` at most, None where there are none."""
-    if not user or (user[-1][0] != CAUSE and CAUSE not in [name for name, _ in user]):
-        return None
-    return [value for name, value in user if name == CAUSE][:MOST_CAUSES]
+    return [value for name, value in user if name == CAUSE][:MOST_CAUSES] or None
 
 
 def rfc3339(instant: datetime) -> str:

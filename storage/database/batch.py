@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from broker.contract import replay
 from broker.mqtt.packets import Delivery, MalformedPacket, UserProperties, parse_properties
-from broker.stamp import Stamp, read_causes, read_stamp
+from broker.stamp import CAUSE, Stamp, read_causes, read_stamp
 from storage.schema.typed_streams import StreamCodes
 
+_CAUSE = CAUSE.encode()
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 SCHEMA = pa.schema(
@@ -52,8 +53,7 @@ def arrow_table(batch: list[TimedDelivery], session: int, codes: StreamCodes) ->
     """Build the table of a batch, in the order of arrival, that `session` of the broker delivered."""
     deliveries = [each.delivery for each in batch]
     payload, payload_raw = _payloads([delivery.payload for delivery in deliveries])
-    properties = [_user_properties(delivery) for delivery in deliveries]
-    stamps = [read_stamp(each) for each in properties]
+    stamps, causes = _stamps(deliveries)
     columns = [
         pa.array([each.at_us for each in batch], _TIMESTAMP),
         pa.array([stamp.plant_at for stamp in stamps], _TIMESTAMP),
@@ -67,10 +67,25 @@ def arrow_table(batch: list[TimedDelivery], session: int, codes: StreamCodes) ->
         pa.array([stamp.seq for stamp in stamps], pa.int64()),
         pa.array([session] * len(batch), pa.int32()),
         pa.array([delivery.packet_id or None for delivery in deliveries], pa.uint16()),
-        pa.array([read_causes(each) for each in properties], pa.list_(pa.string())),
+        pa.array(causes, pa.list_(pa.string())),
         pa.array([_code(stamp, delivery, codes) for stamp, delivery in zip(stamps, deliveries, strict=True)], pa.int16()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _stamps(deliveries: list[Delivery]) -> tuple[list[Stamp], list[list[str] | None]]:
+    """Return the stamp and the causes of each message.
+
+    Most have no cause: looking for the bytes first saves 0.5 µs for each of these. Properties are not kept, for the garbage
+    collector would visit them again and again: 1 µs a message.
+    """
+    stamps: list[Stamp] = []
+    causes: list[list[str] | None] = []
+    for delivery in deliveries:
+        user = _user_properties(delivery)
+        stamps.append(read_stamp(user))
+        causes.append(read_causes(user) if _CAUSE in delivery.properties else None)
+    return stamps, causes
 
 
 def _code(stamp: Stamp, delivery: Delivery, codes: StreamCodes) -> int:
