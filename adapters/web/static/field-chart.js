@@ -56,6 +56,9 @@ class FieldChart extends Element {
     if (signal.aborted) return;
     this.busy = false;
     this.update();
+    // The line is there first: a year of marks takes as long as a year of values.
+    await this.each(signal, (each) => each.loadMarks(from, until, signal));
+    this.update();
   }
 
   /** @param {AbortSignal} signal */

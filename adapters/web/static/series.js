@@ -41,9 +41,16 @@ export class FieldSeries {
     const { topic, field } = this;
     const found = await connection.ask("series", { topic, field, from, until, points: POINTS }, signal);
     this.since = Math.max(from, until - 3600);
-    const marked = found.number ? await connection.ask("marks", { topic, field, from, until, points: MARKS, number: found.number }, signal) : { rows: [] };
-    this.marks = marked.rows.map(({ mark, at_s, value, count }) => ({ mark, at: at_s, value, count }));
-    Object.assign(this, { at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
+    Object.assign(this, { marks: [], at: found.at, value: found.value, steps: found.steps, number: found.number, spacing: found.spacing, count: found.count });
+  }
+
+  /** Load the marks of what was loaded. @param {number} from @param {number} until @param {AbortSignal} signal */
+  async loadMarks(from, until, signal) {
+    const { topic, field, number } = this;
+    if (!number) return;
+    const { rows } = await connection.ask("marks", { topic, field, from, until, points: MARKS, number }, signal);
+    // What was added meanwhile has a higher number.
+    this.marks = [...rows.map(({ mark, at_s, value, count }) => ({ mark, at: at_s, value, count })), ...this.marks];
   }
 
   /** Add what was recorded since. @param {AbortSignal} signal @returns {Promise<[number, number, number | null, string | null, number | null][]>} number, instant, value, mark and plant time */
