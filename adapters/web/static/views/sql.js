@@ -133,7 +133,7 @@ class SqlView extends Element {
         ${this.error && this.error !== "cancelled" ? html`<p class="alert" role="alert">${this.error}</p>` : nothing}
       </div></section>
       ${this.chart && this.drawable() ? html`<section class="card"><div class="body" .style=${"padding-top:0.75rem"}><time-chart .content=${this.drawing()}></time-chart></div></section>` : nothing}
-      <section class="card"><div class="table"><table aria-label="Result"><thead><tr>${(result?.columns ?? []).map((each) => html`<th>${each}</th>`)}</tr></thead>
+      <section class="card"><div class="table"><table aria-label="Result"><thead><tr>${(result?.columns ?? []).map((each) => html`<th class=${typeof result.rows[0]?.[each] === "number" ? "number" : ""}>${each}</th>`)}</tr></thead>
         <tbody>${(result?.rows ?? []).map((row) => html`<tr>${result.columns.map((each) => { const value = row[each]; return html`<td class=${typeof value === "number" ? "number" : ""}>${value === null || value === undefined ? html`<span class="soft">null</span>` : typeof value === "object" ? JSON.stringify(value) : String(value)}</td>`; })}</tr>`)}</tbody></table></div></section>
       ${this.columns ? html`<details class="card"><summary .style=${"padding:0.75rem 1rem"}>Tables</summary><div class="body"><dl class="facts">${this.columns.map((each) => html`<dt class="mono">${each.table}</dt><dd class="soft">${each.columns}</dd>`)}</dl></div></details>` : nothing}
     </div>`;

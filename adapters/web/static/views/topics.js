@@ -65,6 +65,14 @@ class TopicsView extends Element {
     this.update();
   }
 
+  /** Show the topic that was chosen, where it is below the tree. */
+  reveal() {
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      const detail = this.querySelector("section[aria-label=Topic]");
+      if (detail && detail.getBoundingClientRect().top > innerHeight * 0.6) detail.scrollIntoView({ block: "center" });
+    }));
+  }
+
   /** Keep filter and topic in the address. */
   keep() {
     const query = new URLSearchParams();
@@ -95,7 +103,7 @@ class TopicsView extends Element {
         </header>
         <topic-tree .filter=${this.filter} .chosen=${this.topic}
           @summary=${(event) => { this.summary = event.detail; this.update(); }}
-          @choose=${(event) => this.choose(event.detail)}></topic-tree>
+          @choose=${(event) => { this.choose(event.detail); this.reveal(); }}></topic-tree>
       </section>
       ${this.topic === null || this.topic === undefined ? nothing : this.detail()}
     </div>`;
@@ -151,12 +159,12 @@ class TopicsView extends Element {
   /** The last messages of the topic, from the recording. */
   history() {
     const { rows, error } = this.messages;
-    return html`<section><header class="bar"><h3 class="grow">Last messages</h3>
+    return html`<section><header class="bar"><h3 class="rest">Last messages</h3>
         ${["csv", "parquet"].map((form) => html`<button class="button plain" type="button" title="All recorded messages of the topic" ?disabled=${!rows?.length} @click=${() => this.export(form)}>${form === "csv" ? "CSV" : "Parquet"}</button>`)}</header>
       ${this.exported ? html`<p class=${this.exported.wrong ? "alert" : "small soft"} role=${this.exported.wrong ? "alert" : "status"}>${this.exported.text}</p>` : nothing}
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
-      <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th>From</th></tr></thead>
-      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${moment(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft">${each.source ?? ""}</td></tr>`)}</tbody></table>
+      <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th class="wide">From</th></tr></thead>
+      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${moment(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft wide">${each.source ?? ""}</td></tr>`)}</tbody></table>
       ${rows && !rows.length ? html`<p class="empty">Nothing is recorded on this topic.</p>` : nothing}</div></section>`;
   }
 
