@@ -24,10 +24,10 @@ VIEWS = {
     "fastening": "/fastening",
     "machines": "/machines?machine=1&since=15m",
     "charging": "/charging",
-    "energy": "/energy/1?period=week",
+    "energy": "/energy/3?period=day&compare=2",
     "sql": "/sql?query=SELECT+topic,+count(*)+AS+messages+FROM+messages+GROUP+BY+topic+ORDER+BY+messages+DESC",
 }
-DARK, ON_PHONE = ("room", "energy"), ("heating", "room", "fastening")
+DARK, ON_PHONE = ("room", "energy", "timeline"), ("now", "room", "fastening", "charging")
 
 
 def take(browser: Browser, address: str, name: str, size: dict[str, int], scheme: str) -> None:
