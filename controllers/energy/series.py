@@ -76,7 +76,7 @@ class Series:
         """
         if name not in self.registers and len(self.registers) >= MOST_REGISTERS:
             raise TooManyRegisters(f"a ship may have {MOST_REGISTERS} registers")
-        register = self.registers.setdefault(name, Register())
+        register = self.registers.get(name) or self.registers.setdefault(name, Register())
         taken = (register.take(*each, falls) for each in zip(posted.time_us.tolist(), posted.value.tolist(), strict=True))
         spans = [span for span in taken if span is not None]
         return Span(min(span.start_us for span in spans), max(span.stop_us for span in spans)) if spans else None

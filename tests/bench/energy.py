@@ -22,9 +22,12 @@ from broker.runtime.settings import ROOT
 from controllers.energy.anomaly import anomalies
 from controllers.energy.post import read_post
 from controllers.energy.quarters import to_quarters
+from controllers.energy.registers import Span
+from controllers.energy.series import Series
 from tests.bench.figures import Figure, at_least, below, progress, table
 
 ROUNDS = 9
+READINGS = 1_000
 DAYS = 365
 TOLERANCE = 1e-9
 
@@ -147,9 +150,38 @@ def anomaly_figure() -> Figure:
     return Figure("anomalies of a year", 1000 * took_s, "ms", below(20, "ms"))
 
 
+def register_figures() -> list[Figure]:
+    """Measure a register that is read every minute: a year read back after a restart, and the next readings."""
+    start_at, minutes = datetime(2018, 1, 1, tzinfo=UTC), DAYS * 1440
+    head = b'{"spaceship_id":1,"units":"kWh","register":"main","falls":"ignore","data":[{"datetime":"'
+    bodies = [
+        b'%b%b","value":%.3f}]}' % (head, f"{start_at + timedelta(minutes=n):%Y-%m-%dT%H:%M:%S.000000Z}".encode(), n / 8)
+        for n in range(minutes + READINGS)
+    ]
+    series = Series()
+
+    def take(body: bytes) -> Span | None:
+        post = read_post(body)
+        return series.add_register("main", post.readings, post.falls)
+
+    began_s = time.process_time()
+    for body in bodies[:minutes]:
+        take(body)
+    series.refresh()
+    restart_s = time.process_time() - began_s
+    took_s = timed(lambda: [series.refresh(take(body)) for body in bodies[minutes:]])
+    energy = float(series.quarters.kwh.sum())
+    if abs(energy - (len(bodies) - 1) / 8) > 1e-6:
+        sys.exit(f"the register's quarters have {energy} kWh")
+    return [
+        Figure("a year of a register, read every minute: read back after a restart, processor time", restart_s, "s"),
+        Figure("the next reading of it: body → changed quarters", 1000 * took_s / READINGS, "ms", below(5, "ms")),
+    ]
+
+
 def main() -> None:
     """Run the bench; exits with 1 where a target is missed."""
-    found = [each for shape in SHAPES for each in figures(shape)] + [anomaly_figure()]
+    found = [each for shape in SHAPES for each in figures(shape)] + [anomaly_figure(), *register_figures()]
     print(table(("figure", "target", "measured", "reached"), [each.row for each in found]))
     sys.exit(any(each.missed for each in found))
 
