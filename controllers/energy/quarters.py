@@ -107,42 +107,46 @@ def to_quarters(readings: Readings) -> Quarters:
 
 
 def quarters_of_stretches(stretches: Stretches) -> Quarters:
-    """Return the energy of every quarter that a stretch of known energy touches; the energy is spread over it evenly."""
-    known = ~np.isnan(stretches.kwh)
-    begin, duration, kwh = stretches.begin_us[known], stretches.duration_us[known], stretches.kwh[known]
-    if not len(begin):
+    """Return the energy of every quarter that a stretch touches; it is spread over the stretch evenly.
+
+    A stretch of unknown energy covers nothing, so a quarter may have a coverage of 0: `together` leaves it out.
+    """
+    if not len(stretches.begin_us):
         return NO_QUARTERS
-    pieces = _cut(Readings(begin, kwh, np.zeros(len(begin), bool), duration), duration)
+    known, duration = ~np.isnan(stretches.kwh), stretches.duration_us
+    kwh = np.where(known, stretches.kwh, 0.0)
+    pieces = _cut(Readings(stretches.begin_us, kwh, np.zeros(len(kwh), bool), duration), duration)
     edges = np.flatnonzero(np.diff(pieces.quarter, prepend=pieces.quarter[0] - 1))
-    quarter = pieces.quarter[edges]
-    unknown_us = stretches.begin_us[~known], (stretches.begin_us + stretches.duration_us)[~known] - 1
-    beside_unknown = np.isin(quarter, np.concatenate(unknown_us) // QUARTER_US)
     return Quarters(
-        start_us=quarter * QUARTER_US,
+        start_us=pieces.quarter[edges] * QUARTER_US,
         kwh=np.add.reduceat(pieces.value * pieces.share, edges),
-        coverage=np.add.reduceat(pieces.overlap_us, edges) / QUARTER_US,
-        is_estimated=np.logical_or.reduceat(stretches.is_estimated[known][pieces.owner], edges) | beside_unknown,
+        coverage=np.add.reduceat(np.where(known[pieces.owner], pieces.overlap_us, 0), edges) / QUARTER_US,
+        is_estimated=np.logical_or.reduceat(stretches.is_estimated[pieces.owner], edges),
         is_negative=np.logical_or.reduceat(pieces.value < 0, edges),
     )
 
 
 def together(*parts: Quarters) -> Quarters:
-    """Return the quarters of several meters: their energies added, and the least coverage of those that know the quarter."""
+    """Return the quarters of several meters: their energies added, and the least coverage of those that know of the quarter.
+
+    A quarter that none of them covers does not exist.
+    """
     present = [part for part in parts if len(part)]
     if len(present) < 2:
-        return present[0] if present else NO_QUARTERS
+        return present[0].only(present[0].coverage > 0) if present else NO_QUARTERS
     start, kwh, coverage, estimated, negative = (
         np.concatenate([getattr(part, name) for part in present]) for name in Quarters.__slots__
     )
     order = np.argsort(start, kind="stable")
     edges = np.flatnonzero(np.diff(start[order], prepend=start[order[0]] - 1))
-    return Quarters(
+    found = Quarters(
         start[order][edges],
         np.add.reduceat(kwh[order], edges),
         np.minimum.reduceat(coverage[order], edges),
         np.logical_or.reduceat(estimated[order], edges),
         np.logical_or.reduceat(negative[order], edges),
     )
+    return found.only(np.maximum.reduceat(coverage[order], edges) > 0)
 
 
 @dataclass(frozen=True, slots=True)

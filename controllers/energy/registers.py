@@ -23,7 +23,7 @@ from broker.contract.energy.topics import Falls
 from controllers.energy.quarters import QUARTER_US, Quarters, Stretches, Values, quarters_of_stretches
 
 LONGEST_STRETCH_US = 5 * 366 * 96 * QUARTER_US
-"""The energy of a longer stretch is unknown, as if the meter had been swapped."""
+"""A longer stretch does not count: its energy is unknown, as if the meter had been swapped."""
 _FALLS: dict[Falls, int] = {"ignore": 0, "reset": 1, "swap": 2}
 _IGNORE, _RESET, _SWAP = 0, 1, 2
 _ACCEPTED = b"\1"
@@ -85,7 +85,7 @@ class Register:
         return None if is_same else self._judge(place, before)
 
     def quarters(self, span: Span | None = None) -> Quarters:
-        """Return the quarters in a period, or all; a quarter at its edges includes what reaches beyond it."""
+        """Return the quarters in a period, or all, those of unknown energy included (`quarters_of_stretches`)."""
         first, last = 0, len(self._times)
         if span is not None:
             first = max(self._accepted.rfind(_ACCEPTED, 0, bisect_right(self._times, span.start_us)), 0)
@@ -140,8 +140,10 @@ class Register:
         used: Values = np.diff(kwh)
         fell, duration = used < 0, np.diff(times)
         used = np.where(fell, kwh[1:], used)
-        unknown = (fell & (falls == _SWAP)) | (duration > LONGEST_STRETCH_US)
-        return Stretches(times[:-1], duration, np.where(unknown, np.nan, used), fell | (duration > QUARTER_US))
+        used[fell & (falls == _SWAP)] = np.nan
+        counts = duration <= LONGEST_STRETCH_US
+        estimated = fell | (duration > QUARTER_US)
+        return Stretches(times[:-1][counts], duration[counts], used[counts], estimated[counts])
 
 
 def _span(start_us: int, stop_us: int) -> Span:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.contract.energy.topics import ESTIMATED, MEASURED, PARTIAL, Falls
-from controllers.energy.quarters import QUARTER_US, Quarters, Readings
+from controllers.energy.quarters import QUARTER_US, Quarters, Readings, together
 from controllers.energy.registers import Register
 from controllers.energy.series import Changes, Series, rows_of
 
@@ -81,6 +81,7 @@ def by_the_rules(values: Values, falls: Falls) -> dict[int, Quarter]:
 
 
 def rows(quarters: Quarters) -> dict[int, tuple[float, float, str]]:
+    quarters = together(quarters)
     published = [(each.value or 0.0, each.coverage, each.quality) for each in rows_of(Changes(quarters, ()))]
     return dict(zip(quarters.start_us.tolist(), published, strict=True))
 
@@ -160,7 +161,7 @@ def test_a_register_of_years_conserves_its_energy() -> None:
     ],
 )
 def test_falls(falls: Falls, values: Values, kwh: dict[int, float]) -> None:
-    quarters = taken(values, falls).quarters()
+    quarters = together(taken(values, falls).quarters())
     starts = ((quarters.start_us - START_US) // MINUTE_US).tolist()
     assert dict(zip(starts, quarters.kwh.tolist(), strict=True)) == pytest.approx(kwh, abs=1e-6)
 
@@ -187,6 +188,21 @@ def test_registers_of_one_ship_add_up() -> None:
     changes = series.refresh()
     assert changes.quarters.kwh.tolist() == [1, 12, 1, 1]
     assert changes.quarters.coverage.tolist() == pytest.approx([1, 1 / 3, 1, 1])
+
+
+def test_a_swap_shows_in_the_quarters_of_other_registers() -> None:
+    series = Series()
+    series.add_register("roof", posted([(15 * n, n) for n in range(5)]), "ignore")
+    series.add_register("cellar", posted([(0, 100), (15, 101), (45, 7), (60, 8)]), "swap")
+    changes = series.refresh()
+    assert changes.quarters.kwh.tolist() == [2, 1, 1, 2]
+    assert [each.quality for each in rows_of(changes)] == [MEASURED, PARTIAL, PARTIAL, MEASURED]
+
+
+def test_more_than_five_years_between_readings_count_as_nothing() -> None:
+    minutes = 6 * 366 * 1440
+    quarters = together(taken([(0, 1), (15, 2), (minutes, 9), (minutes + 15, 10)]).quarters())
+    assert quarters.kwh.tolist() == [1, 1]
 
 
 def test_readings_of_one_time_replace_each_other() -> None:
