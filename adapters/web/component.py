@@ -39,6 +39,7 @@ from adapters.web.sign_in import SignIns
 from adapters.web.systems import systems
 from adapters.web.tap import Tap
 from adapters.web.watch import Watch
+from adapters.web.why import WhyOf, why
 from broker.contract.components.topics import ComponentState, Presence
 from broker.contract.sql import Statement
 from broker.contract.storage import questions
@@ -218,6 +219,8 @@ class Web:
         try:
             if name == "sql":
                 return await self._sql(self._bus, msgspec.convert(parameters, Sql))
+            if name == "why":
+                return await why(msgspec.convert(parameters, WhyOf), self._query)
             if name == "broker":
                 return {"rows": [self._broker.summary()]}
             question = QUESTIONS.get(name)

@@ -31,6 +31,7 @@ VIEWS = (
     "/energy",
     "/energy/{of}",
     "/sql",
+    "/why",
 )
 """Paths of the page. All of them are answered with the same file, which shows the view of its address."""
 

@@ -5,7 +5,7 @@ import { offset, zone } from "./format.js";
 import "./scrub-bar.js";
 import "./sign-in.js";
 
-/** @type {{path: string, label: string, tag: string, icon: string, load: () => Promise<unknown>}[]} */
+/** Those without an icon are reached by links of other views. @type {{path: string, label: string, tag: string, icon: string, load: () => Promise<unknown>}[]} */
 const VIEWS = [
   { path: "/", label: "Now", tag: "now-view", icon: "M3 12h4l3-8 4 16 3-8h4", load: () => import("./views/now.js") },
   { path: "/topics", label: "Topics", tag: "topics-view", icon: "M4 6h16M8 12h12M8 18h12M4 6v12", load: () => import("./views/topics.js") },
@@ -15,6 +15,7 @@ const VIEWS = [
   { path: "/machines", label: "Machines", tag: "machines-view", icon: "M4 20V9l6 4V9l6 4V4h4v16zM8 16h2M14 16h2", load: () => import("./views/machines.js") },
   { path: "/charging", label: "Charging", tag: "charging-view", icon: "M13 3L5 14h6l-1 7 8-11h-6z", load: () => import("./views/charging.js") },
   { path: "/energy", label: "Energy", tag: "energy-view", icon: "M5 20V10M10 20V4M15 20v-7M20 20V8", load: () => import("./views/energy.js") },
+  { path: "/why", label: "Why", tag: "why-view", icon: "", load: () => import("./views/why.js") },
   { path: "/sql", label: "SQL", tag: "sql-view", icon: "M5 7c0-2 14-2 14 0v10c0 2-14 2-14 0zM5 7c0 2 14 2 14 0M5 12c0 2 14 2 14 0", load: () => import("./views/sql.js") },
 ];
 
@@ -62,7 +63,7 @@ class App extends Element {
       <a class="skip" href="#main">Skip to content</a>
       <nav class="side" aria-label="Views">
         <a class="brand" href="/"><img src="/static/icon.svg" alt="">Scaup</a>
-        <ul>${VIEWS.map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
+        <ul>${VIEWS.filter((each) => each.icon).map((each) => html`<li><a href=${each.path} aria-current=${each === view ? "page" : nothing}>
           <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${each.icon}></path></svg>${each.label}</a></li>`)}</ul>
       </nav>
       <header class="head"><div class="title"><h1>${view.label}</h1><p class="small soft cut">${zone}, ${offset}</p></div><scrub-bar></scrub-bar><sign-in></sign-in></header>

@@ -128,7 +128,7 @@ class FieldChart extends Element {
   values(series) {
     const rows = this.rows.get(series) ?? [];
     return html`<div class="table tall"><table aria-label=${series.label}><thead><tr><th>Received</th><th class="number">${series.field || "value"}</th><th>Mark</th></tr></thead>
-      <tbody>${rows.map(([, at, value, mark, plant]) => html`<tr><td class="nowrap">${moment(at)}</td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td>
+      <tbody>${rows.map(([recorded, at, value, mark, plant]) => html`<tr><td class="nowrap"><a href=${`/why?number=${recorded}`} title="What it follows from">${moment(at)}</a></td><td class="number">${number(value, Number.isInteger(value) ? 0 : 3)}${series.unit ? ` ${series.unit}` : ""}</td>
         <td class="nowrap soft">${mark ? `${SIGNS[mark] ?? ""} ${mark}${plant === null ? "" : `, of ${moment(plant)}`}` : ""}</td></tr>`)}</tbody></table></div>`;
   }
 }

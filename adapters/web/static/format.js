@@ -70,6 +70,13 @@ export function age(at, now = Date.now() / 1000) {
   return `${Math.floor(s / 86400)} d`;
 }
 
+/** A length of time in the unit that suits it. @param {number} seconds */
+export function span(seconds) {
+  if (seconds < 1) return `${number(1000 * seconds, seconds < 0.01 ? 1 : 0)} ms`;
+  if (seconds < 120) return `${number(seconds, seconds < 10 ? 1 : 0)} s`;
+  return seconds < 7200 ? `${number(seconds / 60)} min` : `${number(seconds / 3600, 1)} h`;
+}
+
 /** Messages per second. @param {number | undefined} rate */
 export function rate(rate) {
   if (!rate || rate < 0.005) return "";

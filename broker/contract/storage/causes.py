@@ -20,6 +20,8 @@ RECENT = 200_000
 """Messages before one in which its causes are looked for first."""
 MOST_EFFECTS = 100
 """Effects of one message that are shown."""
+MOST_ROWS = 5_000
+"""Effects of one level of the tree."""
 DEEPEST = 20
 EXPIRED = "expired"
 
@@ -39,10 +41,14 @@ WITH wanted AS (SELECT unnest($topics::VARCHAR[]) AS topic, unnest($befores::BIG
 SELECT {_COLUMNS} FROM messages WHERE number IN (
     SELECT max(number) FROM messages JOIN wanted USING (topic) WHERE number > $after AND number < before GROUP BY topic, before)
 """  # noqa: S608
-_NEXT_ON = "SELECT min(number) AS number FROM messages WHERE topic = $topic AND number > $number"
+_NEXT_ON = """
+WITH wanted AS (SELECT unnest($topics::VARCHAR[]) AS topic, unnest($numbers::BIGINT[]) AS number)
+SELECT wanted.number, min(messages.number) AS next FROM messages JOIN wanted
+ON messages.topic = wanted.topic AND messages.number > wanted.number GROUP BY wanted.number
+"""
 _LED_TO = f"""
-SELECT {_COLUMNS} FROM messages WHERE number > $number AND number <= $until AND list_contains(cause, $reference)
-ORDER BY number LIMIT {MOST_EFFECTS}
+SELECT {_COLUMNS} FROM messages WHERE number > $number AND list_has_any(cause, $references::VARCHAR[])
+ORDER BY number LIMIT {MOST_ROWS}
 """  # noqa: S608
 _LAST = 2**62
 
@@ -102,20 +108,17 @@ def causes_of(number: int, depth: int = DEEPEST) -> Walk[Node | None]:
 def effects_of(number: int, depth: int = DEEPEST) -> Walk[Node | None]:
     """Follow what a message led to; None where there is no such message."""
     root, components = yield from _begin(number)
-    level = [root] if root is not None else []
-    known = {each.number for each in level}
+    if root is None:
+        return None
+    level, known = [root], {root.number}
     for remaining in range(depth, -1, -1):
-        below: list[Node] = []
+        yield from _led_to(level, components)
         for node in level:
-            effects = yield from _led_to(node, components)
-            new = [each for each in effects if each.number not in known]
-            if not remaining:
-                node.cut = bool(new)
-                continue
-            known |= {each.number for each in new}
-            node.children, node.cut = new, len(effects) >= MOST_EFFECTS
-            below += new
-        level = below
+            new = [each for each in node.children if each.number not in known]
+            node.cut = bool(new) if not remaining else len(node.children) >= MOST_EFFECTS
+            node.children = new if remaining else []
+            known |= {each.number for each in node.children}
+        level = [each for node in level for each in node.children]
         if not level:
             break
     return root
@@ -181,14 +184,22 @@ def _attach(level: list[Node], found: dict[tuple[str, int], Node], known: dict[i
     return below
 
 
-def _led_to(node: Node, components: frozenset[str]) -> Walk[list[Node]]:
-    """Fetch the effects of a message; one without a stamp is the cause until there is another on its topic."""
-    number, until = node.number or 0, _LAST
-    if node.reference == node.topic:
-        (row,) = yield Statement(_NEXT_ON, {"topic": node.topic, "number": number})
-        until = _LAST if row["number"] is None else int(row["number"])
-    rows = yield Statement(_LED_TO, {"number": number, "until": until, "reference": node.reference})
-    return [_node(row, components) for row in rows]
+def _led_to(level: list[Node], components: frozenset[str]) -> Walk[None]:
+    """Give each node of a level its effects; a message without a stamp is the cause until there is another on its topic."""
+    until: dict[int, int] = {}
+    without = [node for node in level if node.reference == node.topic]
+    if without:
+        wanted = {"topics": [node.topic for node in without], "numbers": [node.number for node in without]}
+        rows = yield Statement(_NEXT_ON, wanted)
+        until = {int(row["number"]): int(row["next"]) for row in rows}
+    references = {"references": list(dict.fromkeys(node.reference for node in level))}
+    rows = yield Statement(_LED_TO, {"number": min(node.number or 0 for node in level), **references})
+    effects = [_node(row, components) for row in rows]
+    for node in level:
+        number = node.number or 0
+        last = until.get(number, _LAST)
+        found = (each for each in effects if node.reference in each.entries and number < (each.number or 0) <= last)
+        node.children = [each for _, each in zip(range(MOST_EFFECTS), found, strict=False)]
 
 
 def _node(row: dict[str, Any], components: frozenset[str]) -> Node:

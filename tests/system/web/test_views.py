@@ -23,6 +23,7 @@ VIEWS = (
     "/energy",
     "/energy/1",
     "/sql",
+    "/why?topic=heating/room-1/state",
 )
 AXE = (LIBRARIES / "axe-core/axe.min.js").read_text() if LIBRARIES.exists() else ""
 CLICKABLE = """

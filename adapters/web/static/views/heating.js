@@ -48,7 +48,8 @@ class HeatingView extends Element {
     const topic = `heating/${room}/state`, state = this.latest.all.get(topic)?.value;
     const line = (field, label, unit) => ({ topic, field, label, unit });
     return html`<div class="stack">
-      <div class="bar"><a href="/heating">All rooms</a><h2 class="grow">${room}</h2></div>
+      <div class="bar"><a href="/heating">All rooms</a><h2 class="grow">${room}</h2>
+        <a href=${`/why?${new URLSearchParams({ topic: `/actuators/${room}` })}`}>Why is the valve so?</a></div>
       ${state ? html`<dl class="figures">
         <div><dt>Temperature</dt><dd>${number(state.temperature, 1)}<span class="unit">°C</span></dd></div>
         <div><dt>Setpoint</dt><dd>${number(state.setpoint, 1)}<span class="unit">°C</span></dd></div>

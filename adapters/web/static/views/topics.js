@@ -13,7 +13,7 @@ import { differences, pretty } from "../json.js";
 const LISTED = 50, DIFFERENCES = 12;
 
 /** Properties that are shown as what they mean. */
-const STAMP = ["source", "boot", "seq", "plant-time"];
+const STAMP = ["source", "boot", "seq", "plant-time", "cause"];
 
 class TopicsView extends Element {
   filter = "";
@@ -123,7 +123,7 @@ class TopicsView extends Element {
           <dl class="facts">
             <dt>Received</dt><dd>${instant(message.at)} <span class="soft">· ${age(message.at)}${this.rate ? ` · ${rate(this.rate)}` : ""}</span></dd>
             ${message.plant_at ? html`<dt>Plant time</dt><dd>${instant(message.plant_at)}</dd>` : nothing}
-            <dt>From</dt><dd>${message.source ?? html`<span class="soft">no stamp</span>`} ${message.seq ? html`<span class="soft">· ${number(message.seq)} of start ${message.boot}</span>` : nothing}</dd>
+            <dt>From</dt><dd>${message.source ?? html`<span class="soft">no stamp</span>`} <a href=${recorded ? `/why?number=${recorded.number}` : `/why?${new URLSearchParams({ topic: this.topic ?? "" })}`}>Why?</a> ${message.seq ? html`<span class="soft">· ${number(message.seq)} of start ${message.boot}</span>` : nothing}</dd>
             <dt>MQTT</dt><dd>${recorded ? `QoS ${recorded.qos} · ` : ""}${message.retain ? "retained · " : ""}${size(message.bytes)}${message.content_type ? ` · ${message.content_type}` : ""}</dd>
             ${(message.properties ?? []).filter(([name]) => !STAMP.includes(name)).map(([name, value]) => html`<dt class="cut" title=${name}>${name}</dt><dd class="anywhere">${value}</dd>`)}
           </dl>
@@ -164,7 +164,7 @@ class TopicsView extends Element {
       ${this.exported ? html`<p class=${this.exported.wrong ? "alert" : "small soft"} role=${this.exported.wrong ? "alert" : "status"}>${this.exported.text}</p>` : nothing}
       ${error ? html`<p class="alert" role="alert">${error}</p>` : nothing}
       <div class="table tall"><table aria-label="Last messages"><thead><tr><th>Received</th><th>Payload</th><th class="wide">From</th></tr></thead>
-      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap">${moment(each.at_s)}</td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft wide">${each.source ?? ""}</td></tr>`)}</tbody></table>
+      <tbody>${(rows ?? []).map((each) => html`<tr><td class="nowrap"><a href=${`/why?number=${each.number}`} title="What it follows from">${moment(each.at_s)}</a></td><td class="mono wrap">${each.payload.slice(0, 400)}</td><td class="nowrap soft wide">${each.source ?? ""}</td></tr>`)}</tbody></table>
       ${rows && !rows.length ? html`<p class="empty">Nothing is recorded on this topic.</p>` : nothing}</div></section>`;
   }
 
