@@ -22,7 +22,7 @@ SESSION_S = 14 * 24 * 3600
 
 DECLARATION = Declaration(
     name=NAME,
-    summary="devices that speak other topics, joined by declarations",
+    summary="joins devices that speak other topics",
     publishes=(STATE, storage.QUERY, storage.CANCEL, storage.REQUEST),
     reads=(
         ANSWER_TOPIC,

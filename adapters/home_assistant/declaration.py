@@ -22,7 +22,7 @@ HOME_ASSISTANT = Variable(
 
 DECLARATION = Declaration(
     name=NAME,
-    summary="announces rooms, machines, chargers and energy to Home Assistant",
+    summary="announces what is here to Home Assistant",
     subscribes=(ROOM, AVERAGE, CHARGER, INTERVAL, ENTITY, SHIP_TOTAL, FORGET),
     subscribes_also=(RECORDER_TOPIC, ANSWER_TOPIC),
     publishes=(ENTITY, SHIP_TOTAL, QUERY),
