@@ -1,1 +1,1 @@
-"""Torque adapter: websockets of torque drivers on one side, the bus on the other, every message verbatim."""
+"""Torque adapter: torque drivers on one side, websockets verbatim or Open Protocol, and the bus on the other."""

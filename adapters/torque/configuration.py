@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
+from adapters.torque.open_protocol.address import SCHEME, read_tool
 from broker.contract.fastening.topics import COMMAND
 from broker.errors import InvalidSetting, InvalidTopic
 
@@ -17,12 +18,17 @@ _CREDENTIALS = re.compile(r"//[^/?#]*@")
 
 @dataclass(frozen=True, slots=True)
 class TorqueDriver:
-    """A torque driver and the address of its websocket."""
+    """A torque driver and its address."""
 
     name: str
     """One topic level."""
     url: str
-    """Begins with `ws://` or `wss://`, and may contain user and password."""
+    """Of a websocket, `ws://…` or `wss://…`, perhaps with user and password, or of an Open Protocol tool, `openprotocol://…`."""
+
+    @property
+    def speaks_open_protocol(self) -> bool:
+        """Whether it is an Open Protocol tool."""
+        return self.url.lower().startswith(f"{SCHEME}://")
 
 
 def without_credentials(text: str) -> str:
@@ -39,7 +45,8 @@ def read_drivers(variable: str, text: str) -> tuple[TorqueDriver, ...]:
 
     Raises:
         InvalidSetting: an entry is empty, is one of several and has no name, repeats a name, has a name that cannot be a topic
-            level, or has a URL that is not one of a websocket; the text names the variable, the entry and the fix.
+            level, or has a URL that is neither one of a websocket nor one of an Open Protocol tool; the text names the
+            variable, the entry and the fix.
     """
     entries = [each.strip() for each in text.split(",")]
     drivers: dict[str, TorqueDriver] = {}
@@ -62,7 +69,12 @@ def _driver(entry: str, only: bool) -> TorqueDriver:
     name, url = _split(entry)
     if name is None and not only:
         raise InvalidSetting("one of several drivers needs a name: write name=ws://host:port")
-    return TorqueDriver(name=_checked_name(ONLY_DRIVER if name is None else name), url=_checked_url(url))
+    driver = TorqueDriver(name=_checked_name(ONLY_DRIVER if name is None else name), url=url)
+    if driver.speaks_open_protocol:
+        read_tool(url)
+    else:
+        _check_url(url)
+    return driver
 
 
 def _split(entry: str) -> tuple[str | None, str]:
@@ -80,14 +92,13 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_url(url: str) -> str:
+def _check_url(url: str) -> None:
     try:
         parse_uri(url)
     except InvalidURI as error:
-        raise InvalidSetting(f"{error.msg}: write ws://host:port or wss://host:port") from None
+        raise InvalidSetting(f"{error.msg}: write ws://host:port, wss://host:port or openprotocol://host") from None
     except ValueError:  # for example a bad port; the text of the error may contain the password
         raise InvalidSetting("host or port cannot be read: write ws://host:port or wss://host:port") from None
-    return url
 
 
 def _without_secrets(entry: str) -> str:

@@ -13,7 +13,6 @@ ends, is dropped. The controller receives `torque/{driver}/link` when the driver
 
 import asyncio
 import os
-import random
 import re
 import socket
 import ssl
@@ -23,8 +22,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 
-from adapters.torque.configuration import TorqueDriver, without_credentials
-from broker.contract.fastening.topics import LINK, TORQUE_EVENT, DriverLink
+from adapters.torque.configuration import TorqueDriver
+from adapters.torque.link import STOPPED, Link, connect_again_and_again
+from broker.contract.fastening.topics import TORQUE_EVENT
 from broker.errors import Rejected
 from broker.log import Log
 from broker.message import Message, Publication
@@ -40,7 +40,6 @@ SEND_TIMEOUT_S = 5.0
 LARGEST_FRAME_BYTES = 1024 * 1024
 MOST_WAITING = 100
 """Commands that wait to be written, at most. None wait while the driver reads."""
-STOPPED = "the adapter was stopped"
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -54,7 +53,7 @@ class Gateway:
         """None while the driver is not connected."""
         self._written: bytes | None = None
         """Correlation data of the command that was written last."""
-        self._link: DriverLink | None = None
+        self._link = Link(driver)
 
     def send(self, command: Message) -> None:
         """Queue a command for the driver, or drop it when the driver is not connected.
@@ -77,22 +76,17 @@ class Gateway:
 
     async def run(self, bus: Bus) -> None:
         """Keep the driver connected until cancelled."""
-        backoff_s = FIRST_BACKOFF_S
         try:
-            while True:
-                if await self._connect(bus) > LONGEST_BACKOFF_S:
-                    backoff_s = FIRST_BACKOFF_S
-                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+            await connect_again_and_again(lambda: self._connect(bus), FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         finally:
-            self._report(bus, STOPPED)
+            self._link.report(bus, STOPPED)
 
     async def _connect(self, bus: Bus) -> float:
         """Connect once, and carry messages until the connection ends; return how long it lasted, in s."""
         try:
             connection = await _open(self._driver.url)
         except (OSError, WebSocketException, ValueError) as error:  # ValueError: a redirect to an invalid URL
-            self._report(bus, why_unreachable(error, OPEN_TIMEOUT_S))
+            self._link.report(bus, why_unreachable(error, OPEN_TIMEOUT_S))
             return 0.0
         loop, reason = asyncio.get_running_loop(), STOPPED
         begun_s = loop.time()
@@ -100,7 +94,7 @@ class Gateway:
             reason = await self._carry(connection, bus)
         finally:
             self._drop_waiting()
-            self._report(bus, reason)
+            self._link.report(bus, reason)
             await _close(connection)
         return loop.time() - begun_s
 
@@ -111,7 +105,7 @@ class Gateway:
         There is no task group here: in Python 3.11, one that fails while it is cancelled swallows the cancellation.
         """
         commands = self._commands = asyncio.Queue(MOST_WAITING)
-        self._report(bus, None)
+        self._link.report(bus, None)
         writing = asyncio.create_task(self._write(connection, commands))
         writing.add_done_callback(lambda ended: None if ended.cancelled() else connection.transport.abort())
         try:
@@ -160,22 +154,6 @@ class Gateway:
                 driver=self._driver.name,
                 count=commands.qsize(),
             )
-
-    def _report(self, bus: Bus, error: str | None) -> None:
-        """Publish whether the driver is connected (then `error` is None), if that has changed."""
-        reason = error and without_credentials(error)  # the error of a redirect may contain the whole URL
-        link = DriverLink(connected=error is None, url=without_credentials(self._driver.url), error=reason)
-        if link == self._link:
-            return
-        self._link = link
-        log.info(
-            "driver-link",
-            "%(driver)s at %(url)s: %(state)s",
-            driver=self._driver.name,
-            url=link.url,
-            state=reason or "connected",
-        )
-        bus.publish(LINK.publication(link, driver=self._driver.name))
 
 
 async def _open(url: str) -> ClientConnection:

@@ -17,6 +17,7 @@ from broker.contract.fastening.topics import (
     FasteningRequest,
     Operation,
     Part,
+    ToolError,
     TorqueEvent,
 )
 from broker.errors import Rejected
@@ -89,6 +90,8 @@ class FasteningController:
     def _take_event(self, driver: str, message: Message, now_s: float) -> list[Publication]:
         try:
             event = TORQUE_EVENT.decode(message)
+            if event.type == "error":
+                return self._take_error(driver, event)
             if event.type != "operation":
                 return []  # not documented by the driver; recorded only
             operation = _operation(event)
@@ -96,6 +99,13 @@ class FasteningController:
             reason = f"{error}: {_shown(message.payload)}"
             raise Rejected(str(error), self._station(driver).take_unusable(reason)) from error
         return self._station(driver).take_operation(operation, message.correlation_data, now_s)
+
+    def _take_error(self, driver: str, event: TorqueEvent) -> list[Publication]:
+        """Report the error of a tool; one that a websocket driver sends may have any shape, and is recorded only."""
+        try:
+            return self._station(driver).take_unusable(_shown(convert(event.data, ToolError).reason.encode()))
+        except Rejected:
+            return []
 
     def _take_job(self, driver: str, message: Message) -> list[Publication]:
         """Continue from a retained job. After a crash of the broker it may be older than the one here: then correct it."""

@@ -28,6 +28,8 @@ from controllers.fastening.transitions import ACTIVE, TRANSITIONS, Do, Event, Re
 ROUNDING_NM = 0.0005
 """A driver may round the torque that it was set to in its messages, which have three decimals."""
 
+NOT_OK = "the tool judged the tightening as not OK"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -90,7 +92,7 @@ def classify(job: Job, operation: Operation, mark: bytes | None) -> Event | str:
         return "it answers an earlier command: late or a duplicate"
     if not math.isclose(operation.configured, step.target_nm, rel_tol=0, abs_tol=ROUNDING_NM):
         return f"it was made with {operation.configured} configured, step {step.step} needs {step.target_nm}"
-    if not step.min_nm <= operation.current <= step.max_nm:
+    if not _accepted(operation, step):
         return Event.OUT_OF_RANGE
     return Event.LAST_IN_RANGE if job.at == len(job.steps) - 1 else Event.IN_RANGE
 
@@ -98,6 +100,11 @@ def classify(job: Job, operation: Operation, mark: bytes | None) -> Event | str:
 def current(job: Job) -> Step:
     """Return the current step of a job."""
     return job.steps[job.at]
+
+
+def _accepted(operation: Operation, step: Step) -> bool:
+    """Return whether a screw is fastened. What the tool itself judges as not OK never is, whatever its torque."""
+    return step.min_nm <= operation.current <= step.max_nm and operation.ok is not False
 
 
 def step_mark(job: Job) -> bytes:
@@ -147,9 +154,10 @@ def _store(job: Job, operation: Operation | None, _requested: bool) -> _Done:
     if operation is None:
         raise ValueError("a value comes from an operation")
     step = current(job)
-    in_range = step.min_nm <= operation.current <= step.max_nm
+    in_range = _accepted(operation, step)
     kind = Happening.IN_RANGE if in_range else Happening.OUT_OF_RANGE
-    event = happening(job, kind, torque_nm=operation.current, in_range=in_range)
+    reason = NOT_OK if operation.ok is False else None
+    event = happening(job, kind, torque_nm=operation.current, in_range=in_range, reason=reason)
     return replace(job, results=(*job.results, Result(step.step, operation.current, in_range))), [event]
 
 

@@ -34,23 +34,34 @@ class TorqueCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     data: Setting | None = None
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     """An operation of a driver: a screw fastened at `current` N·m with `configured` set, or reversed (both are 0 then)."""
 
     direction: Direction
     current: Torque = msgspec.field(name="currentValue")
     configured: Torque = msgspec.field(name="configuredValue")
+    ok: bool | None = msgspec.field(name="tighteningOk", default=None)
+    """The tool's own judgement, where it has one: of the angle too, for instance."""
 
 
 class TorqueEvent(msgspec.Struct, frozen=True):
-    """A message from the driver. `operation` has an `Operation` as its `data`; other types are recorded but not used."""
+    """A message from the driver. `operation` has an `Operation` as its `data`, `error` of an Open Protocol tool a `ToolError`.
+
+    Other types are recorded but not used.
+    """
 
     type: str
     data: Any = None
 
 
+class ToolError(msgspec.Struct, frozen=True):
+    """Why a tool cannot do what it was commanded, or why what it sent cannot be used."""
+
+    reason: str
+
+
 class DriverLink(msgspec.Struct, frozen=True):
-    """State of a driver's websocket, published and retained at every change; `error` is the reason why it is not connected."""
+    """State of a driver's connection, published and retained at every change; `error` is the reason why it is not connected."""
 
     connected: bool
     url: str
@@ -235,12 +246,12 @@ class FasteningEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 COMMAND = Stream(
     template=TopicTemplate("torque/{driver}/command"),
     payload=TorqueCommand,
-    summary="fastening → torque adapter: the driver's own messages, verbatim",
+    summary="fastening → torque adapter: the messages of a websocket driver, verbatim",
 )
 TORQUE_EVENT = Stream(
     template=TopicTemplate("torque/{driver}/event"),
     payload=TorqueEvent,
-    summary="torque adapter → fastening: the driver's own messages, verbatim",
+    summary="torque adapter → fastening: a websocket driver's own messages, verbatim; results of an Open Protocol tool alike",
 )
 LINK = Stream(
     template=TopicTemplate("torque/{driver}/link"),

@@ -10,7 +10,7 @@ from websockets.http11 import Request, Response
 
 from adapters.torque import gateway
 from adapters.torque.configuration import TorqueDriver
-from adapters.torque.gateway import STOPPED
+from adapters.torque.link import STOPPED
 from broker.errors import Rejected
 from tests.adapters.torque.fakes import TIMEOUT_S, FakeBus, FakeDriver, RunningAdapter, driver, received, running
 from tests.real_broker import free_ports

@@ -11,7 +11,7 @@ import pytest
 from adapters.torque.component import TorqueAdapter
 from adapters.torque.configuration import TorqueDriver
 from adapters.torque.declaration import DECLARATION
-from adapters.torque.gateway import STOPPED
+from adapters.torque.link import STOPPED
 from broker.contract.fastening.topics import DriverLink
 from broker.mqtt.connection import Connection, ConnectionListener
 from broker.mqtt.options import Options, Subscription

@@ -374,6 +374,28 @@ def test_unknown_messages_of_the_driver_are_ignored() -> None:
     assert len(world.events) == before
 
 
+def test_an_error_of_the_tool_is_reported() -> None:
+    world = started()
+    world.frame({"type": "error", "data": {"reason": "no set has the target\x1b 10 N·m"}})
+    assert (world.events[-1].event, world.events[-1].step) == (Happening.UNUSABLE, 1)
+    assert world.events[-1].reason == "no set has the target\N{REPLACEMENT CHARACTER} 10 N·m"
+    before = len(world.events)
+    for data in (None, 5, {"reason": 5}, "text"):
+        world.frame({"type": "error", "data": data})
+    assert len(world.events) == before
+
+
+@pytest.mark.parametrize(("ok", "reported"), [(None, "in range"), (True, "in range"), (False, "out of range")])
+def test_what_the_tool_judges_as_not_ok_is_done_again(ok: bool | None, reported: str) -> None:
+    world = started()
+    data = {"direction": "forward", "currentValue": 10.0, "configuredValue": 10}
+    world.frame({"type": "operation", "data": data if ok is None else {**data, "tighteningOk": ok}})
+    (event,) = (each for each in world.events if each.torque_nm is not None)
+    assert (event.event.value, event.in_range, event.torque_nm) == (reported, ok is not False, 10.0)
+    assert (event.reason is None) == (ok is not False)
+    assert world.reported[-1] == ("reverse sent" if ok is False else "step sent")
+
+
 def test_a_foreign_response_topic_is_rejected() -> None:
     world = World()
     for topic in ("heating/room-1/setpoint", "fastening/other/answer/x", "fastening/d/answer"):

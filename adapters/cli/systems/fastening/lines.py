@@ -66,7 +66,8 @@ def _in_range(event: FasteningEvent) -> list[Line]:
 
 
 def _out_of_range(event: FasteningEvent) -> list[Line]:
-    return [Line(f"Received {event.torque_nm} - Out of range.", Tone.BAD), Line("Please Re-Do", Tone.BAD), EMPTY]
+    why = [hint(f"{event.reason[0].upper()}{event.reason[1:]}.")] if event.reason else []
+    return [Line(f"Received {event.torque_nm} - Out of range.", Tone.BAD), *why, Line("Please Re-Do", Tone.BAD), EMPTY]
 
 
 def _reverse_sent(_event: FasteningEvent) -> list[Line]:
