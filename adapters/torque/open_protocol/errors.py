@@ -2,7 +2,9 @@
 
 NO_SUCH_RESULT = 15
 SUBSCRIBED_ALREADY = 9
-UNSUPPORTED_REVISION = frozenset({74, 76, 97})
+FINAL = frozenset({9, 15, 16, 27, 35, 59, 73, 75, 92, 95, 96, 99})
+"""Refusals that do not depend on the revision. Any other one is a reason to ask in another revision: 74, 76 and 97 are meant
+for that, but tools also send others."""
 UNKNOWN_MID = frozenset({73, 75, 99})
 """A tool without a remote lock does not know how to be disabled and enabled; it is always enabled."""
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.torque.open_protocol.address import ASSUMED, OpenProtocolTool
-from adapters.torque.open_protocol.errors import ERRORS, NO_SUCH_RESULT, SUBSCRIBED_ALREADY, UNKNOWN_MID, UNSUPPORTED_REVISION
+from adapters.torque.open_protocol.errors import ERRORS, FINAL, NO_SUCH_RESULT, SUBSCRIBED_ALREADY, UNKNOWN_MID
 from adapters.torque.open_protocol.frames import Frame, FrameReader, MalformedFrame, numbered_fields
 from adapters.torque.open_protocol.ledger import Ledger, Setting
 from adapters.torque.open_protocol.parameter_sets import (
@@ -36,8 +36,8 @@ KEEP_ALIVE = 9999
 _REPLIES = {START: STARTED, LIST_SETS: SETS, ASK_SET: SET, FETCH: FETCHED}
 """Answers that are neither 0004 nor 0005."""
 
-HIGHEST_START_REVISION = 5
-"""From revision 6 on, a tool may number its messages and expect an acknowledgement of each."""
+START_REVISIONS = (5, 4, 3, 2, 1, 6)
+"""From revision 6 on, a tool may number its messages and expect an acknowledgement of each: so that is asked for last."""
 KEEP_ALIVE_S, SILENCE_S, ANSWER_S = 8.0, 15.0, 10.0
 """A tool disconnects after 15 s without a message (5.28.1), and is asked for one in time. It has 10 s to answer (3.3.5)."""
 MOST_FETCHED = 1_000
@@ -198,7 +198,7 @@ class Session:
 
     def _start(self) -> Script:
         """Open the communication, subscribe to results, and publish what was missed."""
-        answer = yield from _highest(START, range(min(HIGHEST_START_REVISION, self._tool.revision), 0, -1))
+        answer = yield from _highest(START, [each for each in START_REVISIONS if each <= self._tool.revision])
         _require(answer, "refuses the communication")
         with suppress(MalformedFrame):  # the name is only shown
             self._name = numbered_fields(answer.data, (4, 2, 25))[2].strip()
@@ -218,7 +218,7 @@ class Session:
         for revision in range(self._tool.revision, 0, -1):
             self._revision = revision
             answer = yield Frame(SUBSCRIBE, revision)
-            if refusal(answer) not in UNSUPPORTED_REVISION:
+            if _is_final(answer):
                 break
         return answer
 
@@ -270,7 +270,7 @@ class Session:
         for revision in range(self._fetch_revision, 0, -1):
             self._fetch_revision = revision
             answer = yield Frame(FETCH, revision, f"{number:010}" + ("0" if revision == 10 else ""))  # 0: not only offline ones
-            if refusal(answer) not in UNSUPPORTED_REVISION:
+            if _is_final(answer):
                 break
         return answer
 
@@ -450,12 +450,18 @@ def _answers(request: Frame, frame: Frame) -> bool:
 
 
 def _highest(mid: int, revisions: Iterable[int]) -> Generator[Frame, Frame, Frame]:
-    """Ask in one revision after the other, until the tool knows it; return its last answer."""
+    """Ask in one revision after the other, until the tool accepts it; return its last answer."""
     for revision in revisions:
         answer = yield Frame(mid, revision)
-        if refusal(answer) not in UNSUPPORTED_REVISION:
+        if _is_final(answer):
             break
     return answer
+
+
+def _is_final(answer: Frame) -> bool:
+    """Return whether another revision would not change the answer."""
+    code = refusal(answer)
+    return code is None or code in FINAL
 
 
 def _require(answer: Frame, what: str) -> None:

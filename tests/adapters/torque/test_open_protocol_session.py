@@ -119,6 +119,11 @@ def test_the_highest_common_revision_is_found(highest: int, started: int, subscr
     assert torques(wire) == [(10.0, 10.0)]
 
 
+def test_a_tool_with_another_error_for_a_revision_is_asked_in_a_lower_one() -> None:
+    wire = Wire(ToolModel(too_new=98))
+    assert (wire.of("status")[0]["revision"], wire.of("status")[0]["fetchRevision"]) == (3, 3)
+
+
 def test_the_address_bounds_the_revision() -> None:
     wire = Wire(ToolModel(), OpenProtocolTool("h", revision=1))
     assert [each[0] for each in wire.tool.of(60) + wire.tool.of(64) + wire.tool.of(1)] == [1, 1, 1]

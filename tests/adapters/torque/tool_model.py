@@ -77,6 +77,8 @@ class ToolModel:
     refusals: dict[int, int] = field(default_factory=dict)
     """Error code with which it refuses a message."""
     deaf: bool = False
+    too_new: int | None = None
+    """Error code for an unsupported revision, in place of the specified ones."""
     results: list[Done] = field(default_factory=list)
     kept_from: int = 1
     """Results with a lower ID are overwritten."""
@@ -133,7 +135,7 @@ class ToolModel:
         if mid in self.refusals:
             return message(4, 1, f"{mid:04}{self.refusals[mid]:02}")
         if revision > self.highest.get(mid, 1):
-            return message(4, 1, f"{mid:04}{74 if mid == 60 else 76 if mid == 64 else 97}")
+            return message(4, 1, f"{mid:04}{self.too_new or {60: 74, 64: 76}.get(mid, 97)}")
         return _ANSWERS[mid](self, revision, data)
 
     def _start(self, revision: int, _data: str) -> bytes:
