@@ -19,6 +19,7 @@ PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "cli
 """The README and the pages of docs/, without the generated reference of the command line."""
 
 NOT_RUN = {
+    "$ SCAUP_TORQUE_DRIVER_URL=openprotocol://192.168.1.40 make up": "it needs a tool",
     "make test": "it is what runs this test",
     "$ scaup run sim-rooms --rooms 50 --fault stuck --fault drift": "the simulator runs already",
     "$ scaup run sim-torque-driver --fault silent=0.1 --fault duplicate=0.2": "the simulator runs already",

@@ -8,8 +8,8 @@ FOLDER is a copy of that repository on GitHub. The emulator needs no window here
 sets (0010), keeps no results (0064), counts from 1 at each connection, and its results have the fields of revision 1 in every
 revision: so the address says `revision=1`, the sets and `loosening=assumed`. The simulator starts in revision 6 only, answers
 others with error 98, and its lists, sets and results (0011, 0013, 0061, 0065) do not have the specified fields; the adapter has
-to record and acknowledge such results. The codec knows the results of revisions 1 to 7. The simulator of Jarrekstar, in Rust, was
-not built: its libraries could not be downloaded where this was written.
+to record and acknowledge such results. The codec knows the results of revisions 1 to 7. The simulator of Jarrekstar, in Rust,
+was not built: its libraries could not be downloaded where this was written.
 """
 # mypy: ignore-errors
 
