@@ -31,6 +31,7 @@ test: check ## Run the checks and every test, with a real broker
 	@$(PYTHON) -m adapters.launcher need-broker
 	@$(PYTHON) -m adapters.launcher need-prometheus
 	@$(PYTHON) -m adapters.launcher need-browser
+	@$(PYTHON) -m adapters.launcher need-lake
 	$(PYTHON) $(SIDE_BY_SIDE) 2 -m "not system"
 	$(PYTHON) $(SIDE_BY_SIDE) 3 -m "system and not quiet"
 	$(PYTHON) -m pytest -q -m "system and quiet"

@@ -6,6 +6,7 @@ BusError
 ├── InvalidSetting    an environment variable whose value cannot be used
 ├── BrokerUnavailable the broker cannot be reached or refused the connection
 ├── TakenOver         another instance of the same component took over
+├── NotAllowedHere    a component that may not run in this place, such as a copy of its data directory
 ├── CannotStart       something that a component needs is missing; the text names the fix
 └── BrokerUnusable    Mosquitto is not installed, or too old (`broker.launch.mosquitto`)
 """
@@ -15,6 +16,8 @@ from typing import Any
 
 TAKEN_OVER_EXIT = 75
 """Exit code of a process that ends with `TakenOver`: a supervisor must not restart it."""
+NOT_ALLOWED_EXIT = 4
+"""Exit code of a process that ends with `NotAllowedHere`: a supervisor must not restart it either."""
 
 
 class BusError(Exception):
@@ -56,6 +59,10 @@ class NotAllowed(BrokerUnavailable):
 
 class TakenOver(BusError):
     """Another client has or took this one's client id, which only one may use at a time (MQTT 5 section 3.1.4)."""
+
+
+class NotAllowedHere(BusError):
+    """A component may not run in this place, such as a copy of its data directory; the text names the fix."""
 
 
 class CannotStart(BusError):

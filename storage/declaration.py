@@ -20,11 +20,17 @@ RETENTION = Variable(
     meaning="file with the retention policy; empty: storage/retention/retention.conf, which keeps everything",
 )
 
+OUTBOX = Variable(
+    name="SCAUP_OUTBOX_MB",
+    default="1024",
+    meaning="MiB of files that may wait for the lake; what is beyond stays in the database until they are forwarded",
+)
+
 DECLARATION = Declaration(
     name="recorder",
     summary="records every message, answers SQL about it",
     reads=("#",),
     publishes_also=device_filters(),  # to remove what devices let the broker retain beyond a limit
     publishes=(storage.STATS, storage.ANSWER, storage.DRIFT, storage.HANDOVER),
-    variables=(MEMORY, MIN_FREE, RETENTION),
+    variables=(MEMORY, MIN_FREE, RETENTION, OUTBOX),
 )

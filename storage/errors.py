@@ -7,6 +7,7 @@ StorageError
 ├── NoSpace          there is too little free disk to commit safely
 ├── InvalidPolicy    the retention policy cannot be read
 ├── ArchiveFailed    a day could not be archived, restored or compacted; everything is as before
+├── OutboxFailed     a range of messages could not be written for the lake; nothing is lost
 ├── BackupFailed     a backup could not be made, checked or restored; the text names the fix
 ├── UpgradeFailed    the database could not be migrated; it is unchanged
 ├── InvalidRequest   a request to the storage cannot be carried out as it stands
@@ -42,6 +43,10 @@ class InvalidPolicy(StorageError):
 
 class ArchiveFailed(StorageError):
     """A day could not be archived or restored, or the database not be compacted. The recorded data is unchanged."""
+
+
+class OutboxFailed(StorageError):
+    """A range of messages could not be written for the lake. It is in the database, and is written later."""
 
 
 class BackupFailed(StorageError):

@@ -23,12 +23,13 @@ from broker.runtime.settings import Settings, positive_int
 from storage.clock import WallClock
 from storage.database.batch import TimedDelivery
 from storage.database.database import Database
-from storage.declaration import DECLARATION, MEMORY, MIN_FREE, RETENTION
+from storage.declaration import DECLARATION, MEMORY, MIN_FREE, OUTBOX, RETENTION
 from storage.errors import StorageError
 from storage.ingest.handover import SessionHandover
 from storage.ingest.retained import RetainedLimits
 from storage.ingest.session import RecordingSession, session_options
 from storage.ingest.stats import Stats
+from storage.outbox.service import Outbox
 from storage.query.answers import may_answer
 from storage.query.limits import MAX_UNSENT_PARTS, Limits
 from storage.query.turns import Queries
@@ -56,6 +57,7 @@ class Recorder:
         """
         memory_mb = positive_int(MEMORY.name, settings.value(MEMORY), 1_000_000)
         min_free_mb = positive_int(MIN_FREE.name, settings.value(MIN_FREE), 1_000_000)
+        outbox_mb = positive_int(OUTBOX.name, settings.value(OUTBOX), 1_000_000)
         policy = Path(settings.value(RETENTION) or SHIPPED_POLICY)
         read_policy(policy)
         self.database = Database(settings.database, memory_mb, min_free_mb, _end_process)
@@ -70,7 +72,10 @@ class Recorder:
         self._publisher = Publisher(DECLARATION.name, PlantClock())
         self._queries = Queries(self.database, self._send, Limits())
         in_writer = self._session.in_writer
-        self._maintenance = MaintenanceService(self.database, in_writer, policy, self._set_warning, self._clock)
+        self._outbox = Outbox(self.database, settings.lake_file.exists, outbox_mb << 20)
+        self._maintenance = MaintenanceService(
+            self.database, in_writer, policy, self._set_warning, self._clock, self._outbox.forwarded
+        )
         self._requests = Requests(self.database, in_writer, self._maintenance, self._send)
         self._services = {QUERY.template.text: self._queries.submit, REQUEST.template.text: self._requests.submit}
 
@@ -90,6 +95,7 @@ class Recorder:
             self._report(bus),
             self._remove_retained(bus),
             self._maintenance.run_daily(),
+            self._outbox.run(),
         )
         tasks = {asyncio.create_task(each) for each in work}
         try:
@@ -103,6 +109,7 @@ class Recorder:
             self._requests.cancel()
             self._maintenance.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._outbox.finish()
             await asyncio.to_thread(self.database.close)
             await self._queries.wait_closed()
 

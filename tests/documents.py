@@ -35,6 +35,8 @@ NOT_RUN = {
     "$ scaup devices check office.toml": "needs a device: tests/system/test_devices.py",
     "$ scaup account add home-assistant-1 --role operator": "tests/system/test_accounts.py",
     "$ SCAUP_HOME_ASSISTANT=no scaup run home-assistant": "it runs until Ctrl-C",
+    "export PGPASSWORD=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…": "an example host: tests/system/test_lake.py",
+    "INSTALL ducklake; INSTALL postgres;": "statements of DuckDB",
     "$ make up RUNTIME=docker": "needs a container engine",
     "$ install -d -o 1883 -g 1883 -m 700 /backups/scaup": "needs a container engine",
     "$ scaup backup /backups/scaup": "tests/system/test_upgrade.py upgrades; backups are above",

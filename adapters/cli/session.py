@@ -175,7 +175,7 @@ class DatabaseFile:
             if not self._open:
                 raise _given_way()
             try:
-                with _query_errors(request):
+                with query_errors(request):
                     yield
             except ClientError:
                 if self._waited_for:
@@ -188,7 +188,8 @@ def _given_way() -> Unreachable:
 
 
 @contextmanager
-def _query_errors(request: "QueryRequest") -> Generator[None]:
+def query_errors(request: "QueryRequest") -> Generator[None]:
+    """Turn errors of the sandbox into those of the command line."""
     from adapters.client.answers import query_error
     from storage.errors import QueryFailed
 

@@ -103,6 +103,13 @@ def need_browser() -> None:
 
 
 @steps.command()
+def need_lake() -> None:
+    """Make sure that tests find PostgreSQL, where it can be installed; else those of the lake are skipped, and say so."""
+    if not preflight.ensure_postgres():
+        click.echo("postgresql is not installed: tests of the lake are skipped (sudo apt-get install postgresql)", err=True)
+
+
+@steps.command()
 def runs() -> None:
     """Exit with 0 if a system is up on the data directory, with 1 if not; `make clean` checks this first."""
     raise SystemExit(not lifecycle.is_up(lifecycle.load_settings()))

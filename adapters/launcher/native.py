@@ -12,7 +12,7 @@ import click
 from adapters.client.declaration import OPERATOR
 from adapters.client.errors import ClientError, Failed, WrongUsage
 from adapters.launcher import guardian, logfiles, orphans, preflight, rollout, supervision, upgrade
-from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
+from adapters.launcher.orphans import BROKER, COMPONENTS, FORWARDER, GUARDIAN, RECORDER
 from adapters.launcher.registry import package_of
 from adapters.launcher.runtime import own_broker, short
 from adapters.launcher.supervision import Place, ProcessInfo, Program, Supervisor
@@ -221,7 +221,7 @@ def _component(name: str) -> Program:
 
 
 def _group(name: str) -> str:
-    return RECORDER if name == RECORDER else COMPONENTS
+    return name if name in (RECORDER, FORWARDER) else COMPONENTS
 
 
 def _make_private(folder: Path, data_dir: Path) -> None:

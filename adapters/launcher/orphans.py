@@ -18,11 +18,13 @@ MARK = "_SCAUP_RUN"
 """Environment variable with the mark."""
 
 SUPERVISOR, GUARDIAN, COMPONENTS, RECORDER, BROKER = "supervisor", "guardian", "components", "recorder", "broker"
+FORWARDER = "lake-forwarder"
 
-STOP_ORDER = ((GUARDIAN, 5.0), (SUPERVISOR, 90.0), (COMPONENTS, 10.0), (RECORDER, 30.0), (BROKER, 30.0))
+STOP_ORDER = ((GUARDIAN, 5.0), (SUPERVISOR, 150.0), (COMPONENTS, 10.0), (RECORDER, 45.0), (FORWARDER, 40.0), (BROKER, 30.0))
 """Groups in the order in which they are stopped, and the seconds each gets before it is killed.
 
-The guardian comes first, so that it restarts nothing; the recorder after the publishers; the broker last, so that every
+The guardian comes first, so that it restarts nothing; the recorder after the publishers; the forwarder of the
+lake after it, when the last messages are in the outbox; the broker last, so that every
 queue is flushed.
 """
 

@@ -189,6 +189,19 @@ def ensure_browser() -> bool:
     return find_browser() is not None
 
 
+def find_postgres(program: str) -> str | None:
+    """Return the path of a program of PostgreSQL's server, which Debian keeps off the search path; None if there is none."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+    return str(packaged[-1]) if packaged else shutil.which(program)
+
+
+def ensure_postgres() -> bool:
+    """Return whether PostgreSQL's server is there, for tests, after installing it where that works without a prompt."""
+    if find_postgres("initdb") is None:
+        _install("postgresql")
+    return find_postgres("initdb") is not None
+
+
 def install_command() -> str:
     """Return the command that installs the broker on this machine."""
     known = (command for program, command in _INSTALL.items() if shutil.which(program))

@@ -31,7 +31,12 @@ def chosen(settings: Settings) -> tuple[str, ...]:
 def _wanted(declaration: Declaration, settings: Settings) -> bool:
     if settings.components:
         return declaration.name in settings.components
-    return declaration.starts_where is None or settings.value(declaration.starts_where) not in ("", "no")
+    if declaration.starts_where is None:
+        return True
+    value = settings.value(declaration.starts_where)
+    if not value and declaration.starts_with:
+        return (settings.data_dir / declaration.starts_with).exists()
+    return value not in ("", "no")
 
 
 @cache

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
-from adapters.launcher.orphans import BROKER, COMPONENTS, GUARDIAN, RECORDER
-from broker.errors import TAKEN_OVER_EXIT
+from adapters.launcher.orphans import BROKER, COMPONENTS, FORWARDER, GUARDIAN, RECORDER
+from broker.errors import NOT_ALLOWED_EXIT, TAKEN_OVER_EXIT
 
 AUTOSTART = "_SCAUP_AUTOSTART"
 """Environment variable of the supervisor: whether it starts components itself, or leaves that to `up`, group by group."""
@@ -21,11 +21,11 @@ AUTOSTART = "_SCAUP_AUTOSTART"
 LONGEST_SOCKET_PATH = 90
 """Bytes. A unix socket's path has room for 107 on Linux and 103 on macOS, and the supervisor appends its process id."""
 
-_PRIORITIES = {BROKER: 1, RECORDER: 2, COMPONENTS: 3, GUARDIAN: 4}
+_PRIORITIES = {BROKER: 1, FORWARDER: 2, RECORDER: 3, COMPONENTS: 4, GUARDIAN: 5}
 """The supervisor starts the lowest priority first and stops it last."""
 
 _UP = ("STARTING", "RUNNING", "BACKOFF")
-_STOP_WAIT_S = {BROKER: 30, RECORDER: 30, COMPONENTS: 10, GUARDIAN: 2}
+_STOP_WAIT_S = {BROKER: 30, FORWARDER: 40, RECORDER: 45, COMPONENTS: 10, GUARDIAN: 2}
 
 _VARIABLE = re.compile(r'(?:^environment=|,)(\w+)="([^"]*)"', re.MULTILINE)
 
@@ -120,8 +120,9 @@ def _program(place: Place, program: Program) -> str:
     """Return the section of one program. It is restarted whenever it ends, after a pause that grows with each failed start.
 
     Only a component that was taken over is not restarted: it would take over in turn, and two systems on one broker would push
-    each other out for ever. `exitcodes` has the exit codes without a restart; after a signal there always is one. Within
-    `startsecs` the supervisor ignores them: a component that is taken over in its first second is started once more.
+    each other out for ever; nor one that may not run here. `exitcodes` has the exit codes without a restart; after a signal
+    there always is one. Within `startsecs` the supervisor ignores them: a component that is taken over in its first second is
+    started once more.
     """
     autostart = "true" if program.group in (BROKER, GUARDIAN) else f"%(ENV_{AUTOSTART})s"
     return f"""\
@@ -130,7 +131,7 @@ command={_escaped(shlex.join(program.command))}
 directory={_escaped(program.directory)}
 autostart={autostart}
 autorestart=unexpected
-exitcodes={TAKEN_OVER_EXIT}
+exitcodes={TAKEN_OVER_EXIT},{NOT_ALLOWED_EXIT}
 startsecs=1
 startretries=1000
 stopsignal=TERM

@@ -76,6 +76,8 @@ class Declaration:
     loop of controller and plant for ever."""
     starts_where: Variable | None = None
     """`make up` starts it where this has a value, or where SCAUP_COMPONENTS names it; None: always."""
+    starts_with: str = ""
+    """File of the data directory: where it is there and `starts_where` has no value, `make up` starts it too."""
     account: str = ""
     """Account it logs in with; empty: the one with its name."""
 

@@ -10,7 +10,15 @@ from dataclasses import replace
 from broker.contract.components.topics import STATE, WARNING, ComponentState, ComponentWarning, Presence, removal
 from broker.contract.replay import MARK
 from broker.contract.storage.topics import ANSWER, QUERY
-from broker.errors import TAKEN_OVER_EXIT, BrokerUnavailable, BusError, Rejected, TakenOver
+from broker.errors import (
+    NOT_ALLOWED_EXIT,
+    TAKEN_OVER_EXIT,
+    BrokerUnavailable,
+    BusError,
+    NotAllowedHere,
+    Rejected,
+    TakenOver,
+)
 from broker.log import VARIABLE, Log, configure
 from broker.message import Publication, decode, read_message
 from broker.mqtt.connection import Connection, ConnectionListener
@@ -45,7 +53,7 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
     """Build a component and run it in the foreground until SIGTERM or SIGINT, then exit the process.
 
     Exit code 0 after a clean stop, 1 when it could not start, 75 when another instance took its place: a supervisor must not
-    restart this one, or the two would disconnect each other endlessly.
+    restart this one, or the two would disconnect each other endlessly. Exit code 4 where it may not run, which stays so.
     """
     configure(declaration.name, read_environment().get(VARIABLE))
     code = 0
@@ -55,6 +63,9 @@ def run(declaration: Declaration, build: Callable[[Settings], Component]) -> Non
     except TakenOver as error:
         log.error("taken-over", "%(error)s", error=error)
         code = TAKEN_OVER_EXIT
+    except NotAllowedHere as error:
+        log.error("not-allowed-here", "%(error)s", error=error)
+        code = NOT_ALLOWED_EXIT
     except BusError as error:
         log.error("cannot-run", "%(error)s", error=error)
         code = 1

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from broker.contract.outbox import LAKE_FILE
 from broker.errors import InvalidSetting
 from broker.log import JSON, TEXT
 from broker.log import VARIABLE as LOG_STYLE
@@ -29,6 +30,12 @@ HISTORY_DAYS = Variable(
     name="SCAUP_SIM_HISTORY_DAYS",
     default="0",
     meaning="days of simulated history that go into an empty recording, 0 to 31 (`make up` sets 7)",
+)
+
+LAKE = Variable(
+    name="SCAUP_LAKE",
+    default="",
+    meaning="file with this site's access to the lake, from `scaup lake join`; empty: lake.toml in the data directory",
 )
 
 VARIABLES = (
@@ -73,6 +80,7 @@ VARIABLES = (
         meaning="further names of this machine that HTTP requests may have in `Host`; separated by commas",
     ),
     Variable(name=LOG_STYLE, default=TEXT, meaning="`text`, or `json`: one object a line with event and fields"),
+    LAKE,
     Variable(name="SCAUP_COMPONENTS", default="", meaning="comma-separated components for `make up`; empty: all"),
 )
 
@@ -155,6 +163,12 @@ class Settings:
     def database(self) -> Path:
         """The DuckDB file."""
         return self.data_dir / "scaup.duckdb"
+
+    @property
+    def lake_file(self) -> Path:
+        """The file with the site's access to the lake, which exists where the site is joined."""
+        given = self.value(LAKE)
+        return ROOT / Path(given).expanduser() if given else self.data_dir / LAKE_FILE
 
 
 @cache

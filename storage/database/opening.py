@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import duckdb
 
+from broker.contract.outbox import OUTBOX
 from broker.contract.sql import literal
 from broker.log import Log
 from storage.database.cursors import close_connection
@@ -123,7 +124,7 @@ def open_for_writing(path: Path, archive: Path, compacting: Path, memory_mb: int
         _remove_leftovers(connection, archive)
         define_views(connection, archive)
         number = last_number(connection)
-        restrict_access(connection, archive, compacting, backing_up(path))
+        restrict_access(connection, archive, compacting, backing_up(path), path.with_name(OUTBOX))
     except (duckdb.Error, OSError) as error:
         close_connection(connection)
         raise opening_error(path, error) from error

@@ -168,6 +168,12 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         _check_source(node)
 
 
+def tables_read(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    """Return the names of the tables and views in a statement that `check` accepts."""
+    nodes = _nodes(_syntax_tree(connection, sql))
+    return {str(node.get("table_name")) for node in nodes if node.get("type") == "BASE_TABLE"}
+
+
 def _check_source(node: dict[str, Any]) -> None:
     """Check the source of one part of a query. DuckDB would read a file for a table name that is a file name."""
     if node.get("type") == "TABLE_FUNCTION":

@@ -37,6 +37,8 @@ _CHECK_S = 60.0
 """Interval of the checks whether a day is over or the disk nearly full."""
 _RETRY_S = 600.0
 """Pause after a run that failed or could not free enough disk."""
+Forwarded = Callable[[], int | None]
+"""Returns the number up to which the lake has all messages, None for a site that forwards nothing."""
 FAILURES = (StorageError, duckdb.Error, OSError, MemoryError, RuntimeError)
 """Errors of a step that are reported and logged without a traceback."""
 
@@ -61,8 +63,8 @@ class MaintenanceResult:
 class Maintenance:
     """The steps for one database. Only one thread at a time may use it; transactions run in the writer's thread."""
 
-    def __init__(self, database: Database, in_writer: InWriter) -> None:
-        self._database, self._in_writer = database, in_writer
+    def __init__(self, database: Database, in_writer: InWriter, forwarded: Forwarded = lambda: None) -> None:
+        self._database, self._in_writer, self._forwarded = database, in_writer, forwarded
         self._archive = Archive(database, in_writer)
 
     def run(self, policy: Policy, today: date, report: Report, day: date | None = None) -> MaintenanceResult:
@@ -95,7 +97,7 @@ class Maintenance:
         """
         if self._database.free_bytes >= policy.floor_bytes or not policy.deletes_anything:
             return 0
-        return Purge(self._archive.files, policy, today).enforce_floor(report)
+        return Purge(self._archive.files, policy, today, self._forwarded()).enforce_floor(report)
 
     def purge(self, policy: Policy, today: date, report: Report) -> int:
         """Delete what the policy no longer keeps, and more while free disk is below its floor; return the number of messages.
@@ -104,7 +106,9 @@ class Maintenance:
             ArchiveFailed: a file could not be rewritten; it is unchanged.
             StorageError: the database failed.
         """
-        deleted = Purge(self._archive.files, policy, today).run(report) + self.enforce_floor(policy, today, report)
+        deleted = Purge(self._archive.files, policy, today, self._forwarded()).run(report) + self.enforce_floor(
+            policy, today, report
+        )
         for each in self._archive.days_with_means(today):
             self._archive.move_means(each)
         return deleted
@@ -134,9 +138,10 @@ class MaintenanceService:
         policy: Path,
         set_warning: Callable[[str | None], None],
         clock: WallClock,
+        forwarded: Forwarded = lambda: None,
     ) -> None:
         self._database, self._policy, self._set_warning, self._clock = database, policy, set_warning, clock
-        self._maintenance = Maintenance(database, in_writer)
+        self._maintenance = Maintenance(database, in_writer, forwarded)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="maintenance", initializer=lower_priority)
 
     async def run_daily(self) -> None:

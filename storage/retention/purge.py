@@ -41,10 +41,13 @@ FROM numbers WHERE isfinite(value) GROUP BY ALL
 
 
 class Purge:
-    """Applies a retention policy to the files of one archive on one day."""
+    """Applies a retention policy to the files of one archive on one day.
 
-    def __init__(self, files: ArchiveFiles, policy: Policy, today: date) -> None:
-        self._files, self._policy, self._today = files, policy, today
+    Messages with numbers above `forwarded` stay: the lake does not have them yet. None: nothing waits for a lake.
+    """
+
+    def __init__(self, files: ArchiveFiles, policy: Policy, today: date, forwarded: int | None = None) -> None:
+        self._files, self._policy, self._today, self._forwarded = files, policy, today, forwarded
 
     def run(self, report: Report) -> int:
         """Delete what the policy no longer keeps; return the number of messages.
@@ -93,6 +96,8 @@ class Purge:
     def _purge_day(self, day: date, early: bool) -> int:
         deleted = 0
         for messages in self._files.of_day(day, "messages"):
+            if self._forwarded is not None and messages.part.last > self._forwarded:
+                continue
             expired = self._expired(messages, early)
             if expired.num_rows:
                 same_part = [file for file in self._files.of_day(day) if file.part == messages.part and file != messages]

@@ -17,6 +17,7 @@ from adapters.launcher import security
 from adapters.launcher.checks import Finding, Verdict, broker, failed, ok, recorder, warning
 from adapters.launcher.checks.client_ids import check_client_ids, session_at
 from adapters.launcher.checks.data_dir import check_data_dir
+from adapters.launcher.checks.lake import check_lake
 from adapters.launcher.checks.machine import check_machine
 from adapters.launcher.checks.outside import check_outside
 from adapters.launcher.checks.roles import check_roles
@@ -34,8 +35,8 @@ def doctor(ctx: click.Context, output: Output) -> None:
 
     Checks versions, disk, ports, permissions, certificate, the broker and its settings, every account and its access rules,
     what each role may do (tried on a separate broker, which leaves no trace in this one), whether ports that are open to
-    other machines ask for a login, client ids that can be guessed, the recorder, the clock, and which components are online.
-    Safe while everything runs. Exits with 1 if a check failed.
+    other machines ask for a login, client ids that can be guessed, the recorder, the lake of a joined site, the clock, and
+    which components are online. Safe while everything runs. Exits with 1 if a check failed.
     """
     findings = list(_check(ctx.obj))
     output.write(Rows(_COLUMNS, [(each.check, each.verdict.value, each.detail, each.fix or None) for each in findings]))
@@ -57,6 +58,7 @@ def _check(session: Session) -> Iterator[Finding]:
     yield from security.check(settings)
     started = [components()[name] for name in expected]
     yield from check_outside(settings, started)
+    yield from check_lake(settings)
     try:
         yield from _on_the_bus(session)
         yield from broker.check_access(settings, declarations, session.login)

@@ -45,7 +45,7 @@ def query(
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
         raise WrongUsage("there is no SQL", 'give one statement, such as scaup query "SELECT count(*) FROM messages"')
-    with session.query(arrow_request(statement, _parameters(pairs), max_rows, timeout_s)) as answer:
+    with session.query(arrow_request(statement, parameters(pairs), max_rows, timeout_s)) as answer:
         answer.rows.source = counted(answer.rows.source, output)
         output.write(answer.rows)
         if answer.truncated:
@@ -58,14 +58,19 @@ def _more(max_rows: int | None) -> str:
     return "this is the recorder's limit: query the rest with WHERE, piece by piece"
 
 
-def _parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
+def parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of NAME=VALUE pairs by their names.
+
+    Raises:
+        WrongUsage: one of them is something else.
+    """
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise WrongUsage(f"-p {pair!r} is not NAME=VALUE", "for example -p room=room-1, used as $room in the SQL")
-        parameters[name] = _typed(text)
-    return parameters
+        values[name] = _typed(text)
+    return values
 
 
 def _typed(text: str) -> Any:

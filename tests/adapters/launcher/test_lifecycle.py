@@ -10,7 +10,7 @@ from adapters.client.errors import Failed, WrongUsage
 from adapters.launcher import lifecycle, preflight, upgrade
 from adapters.launcher.__main__ import main, runs
 from adapters.launcher.compose import Compose
-from adapters.launcher.registry import components
+from adapters.launcher.registry import chosen, components
 from adapters.launcher.runtime import columns
 from broker.runtime.settings import Settings
 
@@ -52,7 +52,7 @@ def test_components_are_named_what_else_is_started(tmp_path: Path) -> None:
     for given, home_assistant, expected in (
         ("", "", usual),
         ("", "no", usual),
-        ("", "yes", [*components()]),
+        ("", "yes", [name for name in components() if name != "lake-forwarder"]),
         ("heating,recorder", "yes", ["recorder", "heating"]),
         ("home-assistant", "", ["home-assistant"]),
     ):
@@ -60,6 +60,16 @@ def test_components_are_named_what_else_is_started(tmp_path: Path) -> None:
         settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), **variables})
         environment = lifecycle._environment(settings, Fake(False))  # type: ignore[arg-type]
         assert environment["SCAUP_COMPONENTS"].split(",") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "there", "starts"), [("", False, False), ("", True, True), ("lake.toml", False, True), ("no", True, False)]
+)
+def test_forwarder_starts_where_a_site_is_joined(tmp_path: Path, value: str, there: bool, starts: bool) -> None:
+    if there:
+        (tmp_path / "lake.toml").touch()
+    settings = Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_LAKE": value})
+    assert ("lake-forwarder" in chosen(settings)) is starts
 
 
 def test_supervisor_configuration_holds_no_password(tmp_path: Path) -> None:
