@@ -35,7 +35,7 @@ class QuarterBars extends Element {
     const pointed = this.pointed;
     return html`<figure class="chart" role="img" aria-label=${`Energy of ship ${name}: ${number(quarters.length)} quarters, at most ${number(most, 2)} kWh`}
         @pointermove=${(event) => this.point(event)} @pointerleave=${() => { this.pointed = null; this.update(); }}>
-      <figcaption class="legend small">${pointed ? html`<b>${minute(pointed.start_at)}</b> ${number(pointed.kwh, 3)} kWh, ${pointed.quality}, ${number(100 * pointed.coverage)} % covered${marks.has(pointed.start_at) ? html`, <b>${marks.get(pointed.start_at)}</b>` : nothing}` : other ? html`<span class="soft">line: ship ${other}</span>` : html`<span class="soft">kWh</span>`}</figcaption>
+      <figcaption class="legend small">${pointed ? html`<b>${minute(pointed.start_at)}</b> ${number(pointed.kwh, 3)} kWh, ${pointed.quality}, ${number(100 * pointed.coverage)} % covered${marks.has(pointed.start_at) ? html`, <b>${marks.get(pointed.start_at)}</b>` : nothing}` : other ? html`<span><span class="key" .style=${"--colour:var(--series-5)"}></span>ship ${other}</span><span class="soft">kWh</span>` : html`<span class="soft">kWh</span>`}</figcaption>
       <svg width=${width} height=${HEIGHT} class="bars" aria-hidden="true">
         ${ticks(least, most).map((each) => svg`<line x1=${LEFT} x2=${width} y1=${y(each)} y2=${y(each)} class="grid"></line><text x=${LEFT - 6} y=${y(each) + 4} class="tick end">${number(each, most < 10 ? 1 : 0)}</text>`)}
         ${days(from, until).map(([at, text]) => svg`<text x=${LEFT + ((at - from) / (until - from)) * inner} y=${HEIGHT - 6} class="tick">${text}</text>`)}
