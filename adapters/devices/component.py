@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.client.errors import ClientError, Failed
+from adapters.devices.access import Access
 from adapters.devices.catalog import Catalog
 from adapters.devices.declaration import NAME
 from adapters.devices.declarations import Declared
@@ -30,8 +31,6 @@ from broker.contract.heating.topics import STATE as ROOM_STATE
 from broker.contract.heating.topics import VALVE_LEVEL
 from broker.contract.storage.topics import Action, QueryRequest, StorageRequest
 from broker.errors import BrokerUnavailable
-from broker.launch.accounts import AccountError
-from broker.launch.declared import reload_broker, write_declared
 from broker.log import Log
 from broker.message import Message, Publication, encode
 from broker.mqtt.options import Subscription
@@ -64,6 +63,7 @@ class Devices:
         self._folder, self._settings = Folder(folder), settings
         self._clock = PlantClock(settings.time_scale, settings.plant_epoch)
         self._catalog, self._mapper, self._outputs, self._states = Catalog(), Mapper(), Outputs(), States()
+        self._access = Access(settings.data_dir, settings.broker_address(NAME), self._clock)
         self._poller = Poller(self._take_polled)
         self._subscribed: dict[str, Subscription] = {}
         self._journal: Journal | None = None
@@ -124,9 +124,8 @@ class Devices:
             self._bus, self._boot = bus, bus.boot
             self._found = Found(self._boot)
             self._open_journal(bus.boot)
-            for each in self._load(settle=False):
-                bus.publish(each)
-            await self._subscribe()
+            self._restore()
+            await self._load(bus)
             self._loaded.set()
         if self._catalog.declared and not self._found.asked:
             await self._ask(self._journal.earlier() if self._journal else {})
@@ -150,13 +149,8 @@ class Devices:
             if self._views is None or self._views.done():
                 self._views = self._start_views()
             if self._folder.changed():
-                for each in self._load():
-                    bus.publish(each)
+                await self._load(bus)
                 self._poller.use(self._catalog.declared.values())
-                try:
-                    await self._subscribe()
-                except BrokerUnavailable as error:
-                    log.warning("subscription-late", "%(error)s; it is repeated with the next connection", error=error)
 
     def _start_views(self) -> "asyncio.Task[None] | None":
         """Let the recorder make the views of declared tables, if they are others than it has."""
@@ -210,24 +204,35 @@ class Devices:
             return None
         return self._journal.find(message.packet_id, message.topic, message.payload)
 
-    def _load(self, settle: bool = True) -> list[Publication]:
-        """Read the folder; return what follows at once."""
-        if not settle:
-            kept = read_kept(self._settings.data_dir)
-            self._catalog.restore(kept.good)
-            self._subscribed = {each: Subscription(filter=each) for each in kept.filters}
-            self._outputs.restore(kept.biases)
-            self._tables = dict(kept.tables)
-            for each in kept.states:
-                self._states.adopt(each)
+    def _restore(self) -> None:
+        """Continue from what an earlier start has kept."""
+        kept = read_kept(self._settings.data_dir)
+        self._catalog.restore(kept.good)
+        self._subscribed = {each: Subscription(filter=each) for each in kept.filters}
+        self._outputs.restore(kept.biases)
+        self._tables = dict(kept.tables)
+        for each in kept.states:
+            self._states.adopt(each)
+
+    async def _load(self, bus: Bus) -> None:
+        """Read the folder and put it into effect: rights first, then mapping and subscriptions, and states last."""
         self._catalog.update(self._folder.read())
         declared = self._catalog.declared
         for error in self._catalog.errors.values():
             log.error("declaration-unusable", "%(error)s", error=error)
         log.info("declarations-loaded", "%(count)d declarations are active", count=len(declared))
+        await self._access.add(declared.values())
         self._mapper.use(declared.values())
         sent = self._outputs.use(declared.values())
-        return [*sent, *self._states.load(self._catalog, datetime.now(UTC)), *self._publish_states()]
+        try:
+            await self._subscribe()
+        except BrokerUnavailable as error:
+            log.warning("subscription-late", "%(error)s; it is repeated with the next connection", error=error)
+        states = self._states.load(self._catalog, datetime.now(UTC))
+        for each in (*sent, *states, *self._publish_states()):
+            bus.publish(each)
+        self._keep()
+        self._access.restrict(declared.values())
 
     async def _subscribe(self) -> None:
         assert self._bus is not None
@@ -235,22 +240,8 @@ class Devices:
         new = [each for name, each in wanted.items() if self._subscribed.get(name) != each]
         gone = [each for each in self._subscribed if each not in wanted]
         self._subscribed = wanted
-        self._keep()
-        self._grant()
         if new or gone:
             await self._bus.subscribe(new, gone)
-
-    def _grant(self) -> None:
-        """Let the broker allow what is declared, and no more."""
-        declared = self._catalog.declared.values()
-        publishes = [topic for each in declared for topic in each.publishes]
-        reads = [each.selects for each in declared if each.selects is not None]
-        try:
-            if write_declared(self._settings.data_dir, publishes, reads):
-                reload_broker(self._settings.data_dir)
-                log.info("access-changed", "the broker reads its access rules again")
-        except (OSError, AccountError) as error:
-            log.error("access-unchanged", "the broker's access rules cannot be changed: %(error)s", error=error)
 
     def _keep(self) -> None:
         try:

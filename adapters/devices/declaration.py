@@ -1,7 +1,7 @@
 """Declaration of the component that joins declared devices."""
 
 from broker.contract.components.topics import STATE as PRESENCE
-from broker.contract.devices.topics import STATE
+from broker.contract.devices.topics import ACCESS, STATE
 from broker.contract.heating import topics as heating
 from broker.contract.storage import topics as storage
 from broker.runtime.declaration import Declaration, Variable
@@ -23,13 +23,12 @@ SESSION_S = 14 * 24 * 3600
 DECLARATION = Declaration(
     name=NAME,
     summary="joins devices that speak other topics",
-    publishes=(STATE, storage.QUERY, storage.CANCEL, storage.REQUEST),
+    publishes=(STATE, ACCESS, storage.QUERY, storage.CANCEL, storage.REQUEST),
     reads=(
         ANSWER_TOPIC,
         RECORDER_TOPIC,
         heating.VALVE_LEVEL.template.filter,
         heating.STATE.template.filter,
-        STATE.template.filter,
     ),
     session_s=SESSION_S,
     wall_tick_s=1.0,

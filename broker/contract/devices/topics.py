@@ -33,10 +33,22 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     error_at: str | None = None
 
 
+class AccessMark(msgspec.Struct, frozen=True):
+    """The mark of access rules, a hash of them."""
+
+    rules: str
+
+
 STATE = Stream(
     template=TopicTemplate("devices/{device}/state"),
     payload=DeviceState,
     summary="devices → all: a declaration, `KIND.NAME`, its link and its counts; removed with the declaration",
     retain=True,
 )
-STREAMS: tuple[AnyStream, ...] = (STATE,)
+ACCESS = Stream(
+    template=TopicTemplate("devices/access/{rules}"),
+    payload=AccessMark,
+    summary="devices → devices: delivered as soon as the broker has read the access rules of new declarations",
+    qos=0,
+)
+STREAMS: tuple[AnyStream, ...] = (STATE, ACCESS)
