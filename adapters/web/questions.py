@@ -22,6 +22,8 @@ SHORTEST_HOLE_S, HOLE_SPACINGS = 5.0, 5.0
 """A pause longer than both, the second as a multiple of the usual pause between two values, is a hole: no line crosses it."""
 MOST_POINTS, MOST_ROWS = 5_000, 5_000
 LONGEST_SQL = 50_000
+MOST_ANOMALIES = 200
+"""Of all ships."""
 
 Filter = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Rows = list[dict[str, Any]]
@@ -278,6 +280,7 @@ QUESTIONS: dict[str, Question] = {
     "energy.extent": Question(Ship, lambda of: energy.extent(of.ship)),
     "energy.quarters": Question(EnergyOf, lambda of: energy.quarters(*_energy(of))),
     "energy.anomalies": Question(EnergyOf, lambda of: energy.anomalies(*_energy(of))),
+    "energy.newest_anomalies": Question(ShipsOf, lambda of: energy.newest_anomalies(MOST_ANOMALIES, _known(of.at))),
     "fastening.results": Question(SerialOf, lambda of: fastening.results(of.serial)),
     "fastening.history": Question(SerialOf, lambda of: fastening.history(of.serial)),
     "fastening.serials": Question(PartOf, lambda of: fastening.serials(of.part)),

@@ -29,6 +29,12 @@ WHERE ship = $ship AND start_at >= $since::TIMESTAMPTZ AND start_at < $until::TI
 GROUP BY start_at, kind ORDER BY start_at, kind
 """
 
+_NEWEST_ANOMALIES = """
+SELECT ship, start_at, kind, max_by({kwh: kwh, expected_kwh: expected_kwh, text: text}, number) AS last
+FROM energy_anomaly WHERE kind IS NOT NULL@known
+GROUP BY ship, start_at, kind ORDER BY start_at DESC, ship, kind LIMIT $rows
+"""
+
 _SHIPS = f"""
 WITH known AS (SELECT * FROM @known)
 SELECT ship, min(start_at) AS first_at, max(start_at) AS last_at, count(*) AS quarters, sum(kwh) AS kwh,
@@ -54,6 +60,13 @@ def anomalies(ship: str, since_at: datetime, until_at: datetime, known_at: datet
     _, parameters = _known(known_at)
     known = " AND received_at <= $known::TIMESTAMPTZ" if parameters else ""
     return Statement(_ANOMALIES.format(known=known), {**_period(ship, since_at, until_at), **parameters})
+
+
+def newest_anomalies(rows: int, known_at: datetime | None = None) -> Statement:
+    """Return the statement for the newest anomalies of all ships, as `anomalies` has those of one."""
+    _, parameters = _known(known_at)
+    known = " AND received_at <= $known::TIMESTAMPTZ" if parameters else ""
+    return Statement(_NEWEST_ANOMALIES.replace("@known", known), {"rows": rows, **parameters})
 
 
 def ships(known_at: datetime | None = None) -> Statement:

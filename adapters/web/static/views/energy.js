@@ -15,6 +15,7 @@ class EnergyView extends Element {
   ships = new Asked("energy.ships", () => this.arrived());
   quarters = new Asked("energy.quarters", () => this.update());
   anomalies = new Asked("energy.anomalies", () => this.update());
+  newest = new Asked("energy.newest_anomalies", () => this.update());
   compared = new Asked("energy.quarters", () => this.update());
   period = "day";
   /** Last instant of the period, s since 1970; null: the end of the ship's last quarter. @type {number | null} */
@@ -40,18 +41,19 @@ class EnergyView extends Element {
     const until = Date.parse(query.get("until") ?? "");
     if (!Number.isNaN(until)) this.end = until / 1000;
     this.other = query.get("compare");
-    this.cleanups.push(() => [this.ships, this.quarters, this.anomalies, this.compared].forEach((each) => each.stop()));
+    this.cleanups.push(() => [this.ships, this.quarters, this.anomalies, this.newest, this.compared].forEach((each) => each.stop()));
     // A new quarter or anomaly of any ship is a reason to ask again, a moment later.
     this.news = new LatestMessages(["energy/+/interval", "energy/+/anomaly"], () => {
       clearTimeout(this.soon);
-      this.soon = setTimeout(() => [this.ships, this.quarters, this.anomalies].forEach((each) => each.ask()), 500);
+      this.soon = setTimeout(() => [this.ships, this.quarters, this.anomalies, this.newest].forEach((each) => each.ask()), 500);
     });
     this.cleanups.push(() => this.news?.hide(), () => clearTimeout(this.soon));
     this.listen(timeWindow, "scrub", () => {
       clearTimeout(this.settling);
-      this.settling = setTimeout(() => { this.ships.refresh(this.known()); this.load(); }, 150);
+      this.settling = setTimeout(() => { this.ships.refresh(this.known()); if (!this.ship) this.newest.refresh(this.known()); this.load(); }, 150);
     });
     this.ships.want(this.known());
+    if (!this.ship) this.newest.want(this.known());
   }
 
   /** As of when: what was known at the instant that the page shows, or is known now. @returns {{at?: number}} */
@@ -127,7 +129,16 @@ class EnergyView extends Element {
           <td class="nowrap">${minute(each.last_at)}</td><td class="number wide">${number(each.quarters)}</td><td class="number wide">${number(each.kwh, 1)} kWh</td>
           <td class="number"><span class="meter" .style=${`--share:${(100 * power(each)) / most}%`}></span><span class="beside long">${number(power(each), 1)} kW</span><span class="narrow small soft">${number(each.kwh, 1)} kWh</span></td><td class="number wide">${number(100 * each.coverage, 1)} %</td></tr>`)}</tbody></table>
         ${rows?.length ? nothing : html`<p class="empty">${rows ? "No ship has posted consumption yet." : "Loading…"}</p>`}</div></section>
+      ${this.anomalyTable(this.newest.rows ?? [], true)}
       ${this.drop()}</div>`;
+  }
+
+  /** @param {any[]} rows the newest first @param {boolean} named with the ship */
+  anomalyTable(rows, named) {
+    return html`<section class="card"><header><h2>Anomalies</h2></header><div class="table tall"><table aria-label="Anomalies"><thead><tr>${named ? html`<th>Ship</th>` : nothing}<th>Quarter</th><th>Kind</th><th class="number">Energy</th><th class="number wide">Usual</th><th class=${named ? "wide" : ""}>What</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr>${named ? html`<td><a href=${dayOf(each)}>${each.ship}</a></td>` : nothing}<td class="nowrap">${minute(each.start_at)}</td><td><span class="state warn">${each.kind}</span></td>
+        <td class="number">${kwh(each.last?.kwh)}</td><td class="number wide">${kwh(each.last?.expected_kwh)}</td><td class=${named ? "wide" : ""}>${each.last?.text}</td></tr>`)}</tbody></table>
+      ${rows.length ? nothing : html`<p class="empty">${named ? "Nothing unusual is known of any ship." : "Nothing is unusual in this period."}</p>`}</div></section>`;
   }
 
   /** @param {string} ship */
@@ -154,9 +165,7 @@ class EnergyView extends Element {
           <div class="body"><quarter-bars .content=${{ quarters, marks, ...bounds, compared: this.other ? this.compared.rows ?? [] : [], name: ship, other: this.other }}></quarter-bars></div></section>
 ` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
         <div class="columns">
-          <section class="card"><header><h2>Anomalies</h2></header><div class="table tall"><table aria-label="Anomalies"><thead><tr><th>Quarter</th><th>Kind</th><th class="number">Energy</th><th class="number wide">Usual</th><th>What</th></tr></thead>
-            <tbody>${[...anomalies].reverse().map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td><span class="state warn">${each.kind}</span></td><td class="number">${number(each.last?.kwh, 2)} kWh</td><td class="number wide">${number(each.last?.expected_kwh, 2)} kWh</td><td>${each.last?.text}</td></tr>`)}</tbody></table>
-            ${anomalies.length ? nothing : html`<p class="empty">Nothing is unusual in this period.</p>`}</div></section>
+          ${this.anomalyTable([...anomalies].reverse(), false)}
           <section class="card"><header><h2>Quarters</h2><button class="button plain" ?disabled=${!quarters.length} @click=${() => download(`energy-${ship}.csv`, quarters)}>CSV</button></header>
             <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number wide">Covered</th><th class="wide">Revised</th></tr></thead>
             <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${minute(each.revised_at)}</td></tr>`)}</tbody></table>
@@ -227,6 +236,16 @@ class EnergyView extends Element {
     this.posting = "";
     this.update();
   }
+}
+
+/** Energy, where it is known. @param {number | null | undefined} value */
+function kwh(value) {
+  return value === null || value === undefined ? "–" : `${number(value, 2)} kWh`;
+}
+
+/** The address of the day around an anomaly. @param {{ship: string, start_at: string}} anomaly */
+function dayOf({ ship, start_at }) {
+  return `/energy/${encodeURIComponent(ship)}?${new URLSearchParams({ period: "day", until: new Date(Date.parse(start_at) + 12 * 3_600_000).toISOString() })}`;
 }
 
 /** Mean power over the quarters that are known, kW. @param {{kwh: number, quarters: number}} ship */

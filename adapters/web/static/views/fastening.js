@@ -165,8 +165,8 @@ class FasteningView extends Element {
   resultTable(job) {
     const rows = (this.results.rows ?? []).filter((each) => each.torque_nm !== null && before(each));
     return html`<section class="card"><header class="bar"><h2>Results</h2>
-        <label class="hidden-label" for="looked">Results of serial number</label>
-        <input class="field" id="looked" list="serials" placeholder="Serial number" autocomplete="off" spellcheck="false" .value=${this.looked ?? job?.serial ?? ""} @change=${(event) => this.look(event.target.value.trim())}></header>
+        <label class="hidden-label" for="looked">Results of</label>
+        <input class="field" id="looked" list="serials" placeholder="Look up" autocomplete="off" spellcheck="false" .value=${this.looked ?? job?.serial ?? ""} @change=${(event) => this.look(event.target.value.trim())}></header>
       ${rows.length ? html`<div class="body"><torque-chart .label=${"Results"} .screws=${rows.map((each) => screw(each, String(each.step), `step ${each.step}`))}></torque-chart></div>` : nothing}
       <div class="table tall"><table aria-label="Results"><thead><tr><th class="number">Step</th><th class="number">Torque</th><th>Judgement</th><th class="number wide">Range</th><th class="wide">Recorded</th></tr></thead>
       <tbody>${[...rows].reverse().map((each) => html`<tr><td class="number">${each.step}</td><td class="number">${number(each.torque_nm, 3)} N·m</td>

@@ -88,7 +88,7 @@ class NowView extends Element {
     return html`<dl class="figures">
       <div><dt>Recorded</dt><dd>${rate === null ? "–" : number(rate, rate < 10 ? 1 : 0)}<span class="unit">/s</span><small>${number(stats.queued)} waiting</small></dd></div>
       <div><dt>Lag until committed</dt><dd>${number(stats.commit_p50_s * 1000)}<span class="unit">ms</span><small>99 % within ${number(stats.commit_p99_s * 1000)} ms</small></dd></div>
-      <div><dt>Gaps</dt><dd>${missing === undefined ? "–" : missing ? html`<a class="state bad" href=${sqlLink(gaps?.[0].sql ?? "")}>${number(missing)}</a>` : html`<a href="/sql">0</a>`}<small>missing in a day</small></dd></div>
+      <div><dt>Gaps</dt><dd>${missing === undefined ? "–" : missing ? html`<a class="state bad" href=${sqlLink(gaps?.[0].sql ?? "")}>${number(missing)}</a>` : "0"}<small>missing in a day</small></dd></div>
       <div><dt>Rejected</dt><dd>${rejected === undefined ? "–" : html`<a class=${rejected ? "state warn" : ""} href="/topics?filter=rejected%2F%23">${number(rejected)}</a>`}<small>in a day</small></dd></div>
       <div><dt>Database</dt><dd>${measured(stats.database_bytes + stats.wal_bytes)}<small>${number(stats.committed)} since its start</small></dd></div>
       <div><dt>Disk free</dt><dd>${measured(stats.free_bytes)}<small>${stats.last_error ?? stats.warning ?? "recording"}</small></dd></div>
