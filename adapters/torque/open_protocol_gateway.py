@@ -94,7 +94,7 @@ class OpenProtocolGateway:
         except TimeoutError:
             self._link.report(bus, f"no answer within {OPEN_TIMEOUT_S:g} s")
             return 0.0
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
             self._link.report(bus, why_unreachable(error, OPEN_TIMEOUT_S))
             return 0.0
         begun_s, reason = _now_s(), STOPPED

@@ -213,6 +213,17 @@ def test_a_command_without_a_connection_is_dropped() -> None:
     asyncio.run(scenario())
 
 
+def test_a_host_that_cannot_be_a_name_is_reported() -> None:
+    async def scenario() -> None:
+        running = Running(f"openprotocol://{'a' * 70}.example", RecordedBus())
+        running.recorder(True)
+        await running.bus.until(running.bus.errors)
+        assert "cannot connect" in (running.bus.errors()[0] or "")
+        await running.stop()
+
+    asyncio.run(scenario())
+
+
 def test_why_a_tool_cannot_be_reached() -> None:
     async def refused() -> None:
         tool = Tool(ToolModel(refusals={1: 96}))

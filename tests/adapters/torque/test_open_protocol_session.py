@@ -170,6 +170,20 @@ def test_other_results_are_published_but_are_no_operation() -> None:
     assert wire.tool.acknowledged == [1]
 
 
+def test_a_synchronous_tightening_is_an_operation() -> None:
+    wire = Wire(ToolModel())
+    wire.tool_sends(wire.tool.fasten(1000, kind=7))
+    assert torques(wire) == [(10.0, 10.0)]
+
+
+def test_a_tool_that_sends_another_result_than_asked_for() -> None:
+    wire = Wire(ToolModel(), ledger=Ledger(last_id=1))
+    wire.tool.deaf = True
+    wire.tool_sends(Done(id=3, hundredths=1000).pushed(3))
+    wire.tool_sends(Done(id=9, hundredths=1000).fetched(3))
+    assert (wire.ids, wire.of("gap")[0]["tighteningIds"]) == ([3], [[2, 2]])
+
+
 def test_a_reset_disables_the_tool() -> None:
     wire = Wire(ToolModel())
     wire.command(RESET)
