@@ -91,6 +91,13 @@ class Devices:
             return []  # of a declaration that was removed
         entry = self._entry(message)
         taken = self._mapper.take(message.topic, message.payload, message.retain, datetime.now(UTC), self._clock.at())
+        if taken.commands:
+            log.info(
+                "rebirth-requested",
+                "asked the edge node of %(topic)s for a rebirth: %(reason)s",
+                topic=message.topic,
+                reason=taken.missed,
+            )
         if entry is not None:
             taken = _left_out(taken, self._found.missing(entry))
         count = len(taken.publications) + (taken.reason is not None)

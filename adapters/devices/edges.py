@@ -23,6 +23,8 @@ class Meaning:
     readings: list[tuple[Declared, Reading | Malformed | None]] = field(default_factory=list)
     links: list[tuple[Declared, bool]] = field(default_factory=list)
     commands: list[Publication] = field(default_factory=list)
+    missed: str | None = None
+    """Why it cannot be used until a rebirth."""
 
 
 class Edges:
@@ -51,6 +53,7 @@ class Edges:
             return meaning
         taken = self._host.take(parsed, payload, now_at)
         meaning.commands += taken.publications
+        meaning.missed = taken.missed
         for link in taken.links:
             meaning.links += [(each, link.is_online) for each in self._about(link.source)]
         about = self._about(parsed.source)

@@ -39,6 +39,8 @@ class Taken:
     reason: str | None = None
     commands: list[Publication] = field(default_factory=list)
     """What a device is asked, beside the publications that the message becomes."""
+    missed: str | None = None
+    """Why it is asked."""
 
 
 class Mapper:
@@ -130,7 +132,7 @@ class Mapper:
             for declared in self.route(topic):
                 self._reject(declared, Malformed(str(error)), taken, now_at)
             return taken
-        taken.commands = meaning.commands
+        taken.commands, taken.missed = meaning.commands, meaning.missed
         for declared, is_online in meaning.links:
             self.links[declared.id] = "online" if is_online else "offline"
             self.changed.add(declared.id)

@@ -79,6 +79,7 @@ def test_a_restarted_host_asks_for_a_rebirth() -> None:
     taken = world.oil(61.0, 77)
     assert taken.publications == []
     assert [each.topic for each in taken.commands] == ["spBv1.0/plant/NCMD/line1"]
+    assert taken.missed == "its birth has not been received"
     world.births()
     assert len(readings(world.oil(61.0, 2))) == 1
 
