@@ -70,6 +70,8 @@ class JsonProtocol(HttpToolsProtocol):
         self._unread: asyncio.TimerHandle | None = None
         self._refusal = _NO_HTTP
         self._refused = False
+        self._has_left = False
+        """Whether the connection is a websocket now, which has no deadline."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection, unless there are too many."""
@@ -111,7 +113,7 @@ class JsonProtocol(HttpToolsProtocol):
             return
         self._overhead_bytes += len(data)
         self._feed(data)
-        if self.transport.is_closing() or self._refused:
+        if self.transport.is_closing() or self._refused or self._has_left:
             self._clear_deadline()
         elif self._overhead_bytes > LARGEST_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
@@ -132,7 +134,7 @@ class JsonProtocol(HttpToolsProtocol):
                 self.parser.feed_data(pieces[0])
             except httptools.HttpParserUpgrade as upgrade:
                 if self._should_upgrade():
-                    self._clear_deadline()
+                    self._has_left = True
                     self.handle_websocket_upgrade()
                     return
                 pieces = [memoryview(self._head_without_upgrade()), pieces[0][upgrade.args[0] :]]

@@ -6,10 +6,11 @@ number of topics or of pages that show others, and the cost of a window not on t
 
 import math
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from operator import attrgetter
 from typing import Protocol
 
@@ -25,6 +26,8 @@ LONGEST_KEPT = 256 * 1024
 """Bytes of a payload that are kept."""
 TOPIC_BYTES, LEVEL_BYTES = 1_200, 600
 """Memory of a topic and of a level, besides their names."""
+MANY_NAMES = 5_000
+"""Topics that a search in all names finds at most: more are found faster one by one."""
 LONGEST_FOUND = 10_000
 """Topics that a filter shows at most."""
 _NUMBERS = re.compile(r"(\d+)")
@@ -49,10 +52,13 @@ class Topic:
         size: bytes of its whole payload, of which `message` may have the first part only.
         count: messages since the start.
         number: of the message among all that arrived, from 1: it orders the latest messages of two topics by age.
+        node: of the tree, where it ends.
         watchers: are called with each of its messages.
     """
 
-    __slots__ = ("_rate", "at_s", "count", "lowered", "message", "name", "number", "searched", "size", "watchers")
+    __slots__ = ("_rate", "at_s", "count", "lowered", "message", "name", "node", "number", "searched", "size", "watchers")
+
+    node: "Node"
 
     def __init__(self, name: str) -> None:
         lowered = name.lower()
@@ -188,6 +194,7 @@ class LiveTopics:
         self._topics: dict[str, Topic] = {}
         self._root = Node("", None)
         self.number = self.omitted = self.grown = self.bytes = 0
+        self._names: _Names | None = None
         self.growing: dict[Watcher, None] = {}
         self.everything: dict[Watcher, None] = {}
 
@@ -248,7 +255,7 @@ class LiveTopics:
         for level in levels:
             node = node.child(level)
             node.topics += 1
-        node.topic = topic
+        node.topic, topic.node = topic, node
         self.grown += 1
         return topic
 
@@ -267,10 +274,17 @@ class LiveTopics:
             node = node.get(level) if node is not None else None
         return node
 
-    def containing(self, text: str) -> list[Topic]:
-        """Return the topics with a text in name or payload, in any case."""
-        name, payload = text.lower(), text.encode().lower()
-        return [each for each in self._topics.values() if name in each.lowered or payload in each.searched]
+    def named(self, text: str) -> list[Topic]:
+        """Return the topics with a text, in lower case, in the name."""
+        names = self._names
+        if names is None or names.grown != self.grown:
+            names = self._names = _Names(self)
+        found = names.containing(text)
+        return found if found is not None else [each for each in self if text in each.lowered]
+
+    def holding(self, text: bytes) -> list[Topic]:
+        """Return the topics with a text, in lower case, in the payload."""
+        return [each for each in self._topics.values() if text in each.searched]
 
     def matching(self, wanted: str) -> Iterator[Topic]:
         """Iterate over the topics that a valid MQTT filter selects, without visiting the others."""
@@ -312,14 +326,37 @@ class LiveTopics:
         kept: dict[Node, list[Node]] = {}
         seen: set[Node] = set()
         for topic in islice(matching, LONGEST_FOUND):
-            node = self.node(topic.name)
-            while node is not None and node.parent is not None and node not in seen:
+            node = topic.node
+            while node.parent is not None and node not in seen:
                 seen.add(node)
                 kept.setdefault(node.parent, []).append(node)
                 node = node.parent
-        rows = list(_walk_found(self._root, kept))
-        start = max(0, min(start, len(rows) - 1))
-        return Window(start, len(rows), tuple(rows[start : start + count]))
+        start = max(0, min(start, len(seen) - 1))
+        return Window(start, len(seen), tuple(islice(_walk_found(self._root, kept), start, start + count)))
+
+
+class _Names:
+    """The names of all topics as one text: a search in it takes a tenth of the time that one in each name takes."""
+
+    def __init__(self, topics: LiveTopics) -> None:
+        self.grown = topics.grown
+        self._topics = list(topics)
+        self._text = "\n".join(each.lowered for each in self._topics)
+        self._starts = array("Q", accumulate((len(each.lowered) + 1 for each in self._topics), initial=0))
+
+    def containing(self, text: str) -> list[Topic] | None:
+        """Return the topics with a text in the name; None if they are many, or it may reach from one name into the next."""
+        if "\n" in text:
+            return None
+        found: list[Topic] = []
+        at = self._text.find(text)
+        while at >= 0:
+            index = bisect_right(self._starts, at) - 1
+            found.append(self._topics[index])
+            if len(found) > MANY_NAMES:
+                return None
+            at = self._text.find(text, self._starts[index + 1])
+        return found
 
 
 _BY_KEY = attrgetter("key")

@@ -137,6 +137,8 @@ class Page:
             for number, shown in list(self._shown.items()):
                 if (content := shown.update(now_s)) is not None:
                     await self._send({"id": number, **content})
+                    if content.get("more"):
+                        self._hurry()
             await _set_by(self._woken, reported_s + HEARTBEAT_S)
             if not self._wanted.is_set():
                 await asyncio.sleep(GATHER_S)
@@ -217,6 +219,9 @@ class Page:
     def _show(self, number: int, request: dict[str, Any], topics: LiveTopics) -> None:
         self._hide(number)
         self._shown[number] = self._made(request, topics)
+        self._hurry()
+
+    def _hurry(self) -> None:
         self._wanted.set()
         self._woken.set()
 

@@ -70,9 +70,11 @@ class TreeShown:
         self._grown = -1
         self._structure_s = self._refreshed_s = 0.0
         self._sent: tuple[Row, ...] = ()
+        self._unsearched: bytes | None = None
         if self._matches is not None:
             wanted = text.strip()
-            self._found = dict.fromkeys(topics.matching(wanted) if is_mqtt(wanted) else topics.containing(wanted))
+            self._found = dict.fromkeys(topics.matching(wanted) if is_mqtt(wanted) else topics.named(wanted.lower()))
+            self._unsearched = None if is_mqtt(wanted) else wanted.encode().lower()
         # A text is searched for in every payload. The topics of an MQTT filter are found by their names, once.
         self._heard = topics.growing if self._matches is None or is_mqtt(text) else topics.everything
         self._heard[self] = None
@@ -105,8 +107,14 @@ class TreeShown:
         self._visible = visible
 
     def update(self, now_s: float) -> dict[str, Any] | None:
-        """Return the whole window if its rows are others now, or the rows that changed."""
+        """Return the whole window if its rows are others now, or the rows that changed.
+
+        A text is searched for in names, and the next time in payloads: `more` says that this follows.
+        """
         self._check_new()
+        if self._unsearched is not None and (self._grown >= 0 or not self._found):
+            self._found |= dict.fromkeys(self._topics.holding(self._unsearched))
+            self._unsearched, self._structure_s = None, 0.0
         content: dict[str, Any] = {}
         state = self._topics.grown if self._matches is None else len(self._found)
         if state != self._grown and now_s - self._structure_s >= STRUCTURE_S:
@@ -117,7 +125,7 @@ class TreeShown:
         self._skipped += max(0, self._seen - len(self._changed))
         self._seen = 0
         self._changed.clear()
-        return content | {"skipped": self._skipped} if content else None
+        return content | {"skipped": self._skipped, "more": self._unsearched is not None} if content else None
 
     def _check_new(self) -> None:
         if self._matches is not None:

@@ -23,6 +23,8 @@ class TopicTree extends Element {
     this.start = this.total = 0;
     this.cursor = 0;
     this._filter = "";
+    /** Whether a search goes on. */
+    this.more = false;
     /** Why the filter cannot be used. */
     this.error = "";
     /** @type {string | null} */
@@ -83,6 +85,7 @@ class TopicTree extends Element {
       this.start = content.start;
     }
     for (const [index, value] of Object.entries(content.values ?? {})) Object.assign(this.rows[Number(index)] ?? {}, value);
+    if (content.more !== undefined) this.more = content.more;
     if (content.total !== undefined) {
       this.total = content.total;
       this.detail = { ...this.detail, total: content.total, topics: content.topics, found: content.found };
@@ -150,7 +153,7 @@ class TopicTree extends Element {
       <div class="space" role="presentation" .style=${`height:${this.total * this.rowHeight}px`}>
         ${this.rows.map((row, offset) => this.row(row, this.start + offset, now))}
       </div>
-      ${this.error ? html`<p class="alert flat" role="alert">${this.error}</p>` : this.total ? nothing : html`<p class="empty">${this._filter ? "No topic matches." : "Nothing has arrived yet."}</p>`}
+      ${this.error ? html`<p class="alert flat" role="alert">${this.error}</p>` : this.total ? nothing : html`<p class="empty">${this._filter ? (this.more ? "Searching …" : "No topic matches.") : "Nothing has arrived yet."}</p>`}
     </div>`;
   }
 

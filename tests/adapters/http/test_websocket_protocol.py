@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import connect
 
-from adapters.http import websocket_protocol
+from adapters.http import protocol, websocket_protocol
 from adapters.http.app import application
 from adapters.http.openapi import document
 from adapters.http.server import HttpServer, serve
@@ -71,3 +72,19 @@ def test_a_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.MonkeyP
     most, took_s = asyncio.run(unread(endpoint, flood))
     assert 0 < most < 1_000_000
     assert took_s < TIMEOUT_S
+
+
+def test_an_open_websocket_has_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def run() -> None:
+        port, working, watch = free_ports(1)[0], list[bool](), BrokerWatch()
+        listening = Listening(("127.0.0.1",), port, "SCAUP_TEST_PORT")
+        app = application([], document("Test", "", {}, {}), watch, listening.access, others=[WebSocketRoute("/live", silent)])
+        async with running(serve(HttpServer(app, listening, websockets=True), watch, FakeBus(), working.append)):
+            await until(lambda: working)
+            async with connect(f"ws://127.0.0.1:{port}/live") as socket:
+                await asyncio.sleep(0.6)
+                await asyncio.wait_for(await socket.ping(), TIMEOUT_S)
+
+    asyncio.run(run())

@@ -100,6 +100,17 @@ def test_a_filter_selects_what_a_broker_would(names: list[str], levels: list[str
     assert sorted(found) == sorted(name for name in set(names) if matches(wanted, name))
 
 
+@given(TOPICS, st.sampled_from(["", "a", "b/", "/room", "room-1", "a\nb", "ROOM", "é"]), st.sampled_from([0, 2, 100]))
+def test_names_are_searched_as_one_by_one(names: list[str], text: str, many: int) -> None:
+    topics = tree(*names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "MANY_NAMES", many)
+        found = [topic.name for topic in topics.named(text)]
+        assert sorted(found) == sorted(name for name in set(names) if text in name)
+        topics.take(Message(topic=f"new/{text}", payload=b""), 0.0)
+        assert f"new/{text}" in [topic.name for topic in topics.named(text)] or text != text.lower()
+
+
 class Watcher:
     """Notes what it is called with."""
 

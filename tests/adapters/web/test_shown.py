@@ -82,7 +82,7 @@ def test_a_new_topic_comes_with_a_new_window() -> None:
 def test_a_filter_finds_topics_that_come_later() -> None:
     world = World("a", "b")
     world.shown = TreeShown(world.topics, [], "needle", 0, 10)
-    assert world.update() == {"total": 0, "topics": 2, "found": 0, "start": 0, "skipped": 0}
+    assert world.update() == {"total": 0, "topics": 2, "found": 0, "start": 0, "skipped": 0, "more": False}
     world.publish("b", '{"NEEDLE": 1}')
     sent = world.update(STRUCTURE_S)
     assert sent is not None
@@ -176,6 +176,18 @@ def test_a_searched_payload_wakes_and_is_counted_once() -> None:
     sent = world.update()
     assert sent is not None
     assert (sent["values"]["0"]["value"], sent["skipped"]) == ("needle 2", 2)
+
+
+def test_names_are_found_first_and_then_payloads() -> None:
+    world = World("a/needle", "b", "c")
+    world.publish("c", "a NEEDLE")
+    world.shown = TreeShown(world.topics, [], "Needle", 0, 10, world.wake)
+    first, second = world.update(0.0), world.update(0.0)
+    assert first is not None
+    assert second is not None
+    assert ([row["path"] for row in first["rows"]], first["more"]) == (["a", "a/needle"], True)
+    assert ([row["path"] for row in second["rows"]], second["more"]) == (["a", "a/needle", "c"], False)
+    assert world.update(0.0) is None
 
 
 def test_large_latest_messages_are_sent_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_a_view_serves_everyone(plant: Plant, browser: Any, view: str) -> None:
         page.emulate_media(color_scheme="dark")
         assert (light, serious(page)) == ([], [])
         page.set_viewport_size({"width": 320, "height": 700})
-        page.wait_for_function("document.documentElement.scrollWidth <= 320", timeout=3_000)
+        page.wait_for_function("() => document.documentElement.scrollWidth <= 320", timeout=3_000)
         assert [each for each in shown.problems if not each.startswith(plant.url)] == []
 
 
