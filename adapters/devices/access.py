@@ -57,7 +57,8 @@ class Access:
         text = "\n".join([*rights.publishes, "", *rights.reads])
         mark = ACCESS.template.topic(rules=hashlib.sha256(text.encode()).hexdigest()[:12])
         try:
-            if not write_declared(self._data_dir, rights.publishes, (*rights.reads, mark)):
+            marked = (*rights.reads, mark) if rights.publishes or rights.reads else ()  # without declarations, no rules
+            if not write_declared(self._data_dir, rights.publishes, marked):
                 return None
             reload_broker(self._data_dir)
         except (OSError, AccountError) as error:

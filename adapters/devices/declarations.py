@@ -82,6 +82,8 @@ class Declared:
     """Column → type, of a table."""
     to: str | None = None
     send: Send | None = None
+    key_lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """The line of each keyword."""
     modbus: Modbus | None = None
     """Where it is read, in place of a `source`."""
 
@@ -118,6 +120,10 @@ class Declared:
     def selects(self) -> str | None:
         """The filter of all messages that it needs: of an edge node of Sparkplug, those of the node's other devices too."""
         return None if self.source is None else edge_filter(self.source) or self.source
+
+    def in_kilo(self, value: float) -> float:
+        """Return a meter's value in kW or kWh."""
+        return value * self.factor if self.factor >= 1 else value / round(1 / self.factor)  # 700 * 0.001 is not 0.7
 
     @property
     def factor(self) -> float:
@@ -182,7 +188,8 @@ def _check_loop(new: Declared, known: Iterable[Declared]) -> None:
 
 
 def _refuse(declared: Declared, keys: tuple[str, ...], reason: str) -> NoReturn:
-    raise DeclarationError(declared.file, declared.line, (declared.kind, declared.name, *keys), reason)
+    line = declared.key_lines.get(keys[0], declared.line) if keys else declared.line
+    raise DeclarationError(declared.file, line, (declared.kind, declared.name, *keys), reason)
 
 
 class _Table:
@@ -219,6 +226,7 @@ class _Table:
             name=self._name,
             file=self._file,
             line=self._lines.of(kind, self._name),
+            key_lines={key: self._lines.of(kind, self._name, key) for key in self._content},
             source=self._source() if receives and modbus is None else None,
             values=values,
             time=self._path(("time",), self._content["time"]) if "time" in self._content else None,

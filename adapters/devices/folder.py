@@ -1,5 +1,6 @@
 """The folder of declarations, looked at twice a second, and what is kept beside it over a restart."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        with suppress(OSError):  # in a container, it is a folder of the host that can only be read
+            path.mkdir(parents=True, exist_ok=True)
         self._seen: dict[str, Stamp] | None = None
         self._read: dict[str, Stamp] | None = None
 

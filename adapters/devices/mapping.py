@@ -177,7 +177,7 @@ def _machine(declared: Declared, reading: Reading) -> Publication:
 
 def _meter(declared: Declared, value: float, at: datetime) -> Publication:
     units = "kWh" if (declared.unit or "").endswith("h") else "kW"
-    row = {"datetime": rfc3339(at), "value": value * declared.factor}
+    row = {"datetime": rfc3339(at), "value": declared.in_kilo(value)}
     payload: dict[str, Any] = {"spaceship_id": parse_identifier(declared.identity), "units": units, "data": [row]}
     if declared.falls is None:
         payload["interval_minutes"] = "inferred"  # the first one waits for the second
