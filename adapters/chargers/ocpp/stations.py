@@ -116,9 +116,10 @@ class Stations:
     def _merge(self, charger: str, point: ChargePoint) -> None:
         """Add what another adapter has learned of a charger that is connected here by now, or a restarted broker restored."""
         merged = self._points[charger]
-        known = {each.id for each in merged.transactions}
+        known = {each.id: each for each in merged.transactions}
         for each in point.transactions:
-            if each.id not in known:
+            ours = known.get(each.id)
+            if ours is None or (ours.ended_at is None and each.ended_at is not None):
                 merged = with_transaction(merged, each)
         self._points[charger], self._published[charger] = merged, point
         if merged != point:

@@ -9,7 +9,7 @@ from adapters.chargers.ocpp.dialect import OCPP16, Dialect
 def dialect(subprotocol: str) -> Dialect:
     """Return the version of OCPP that a subprotocol stands for.
 
-    Its module is imported with the first charger that speaks it: the library `ocpp` takes 0.1 s and 10 MB, which an adapter
+    Its module is imported with the first charger that speaks it: the library `ocpp` takes 0.1 s and 4 MiB, which an adapter
     without such chargers is spared.
     """
     if subprotocol == OCPP16:

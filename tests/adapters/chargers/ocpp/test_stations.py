@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -16,7 +17,7 @@ from adapters.chargers.ocpp import conversation, stations
 from adapters.chargers.ocpp.dialect import OCPP16, SUBPROTOCOLS
 from broker.contract.charging.topics import CHARGE_POINT
 from broker.errors import BrokerUnavailable, Rejected
-from broker.message import Message, Publication
+from broker.message import Message, Publication, encode
 from tests.adapters.chargers.fakes import TIMEOUT_S, FakeBus, Running, closed, running, until
 from tests.adapters.chargers.ocpp.calls import at
 
@@ -277,6 +278,12 @@ def test_what_another_adapter_has_learned_is_added() -> None:
             charger.served.adapter.on_message(Message(topic="chargers/box/charge-point", payload=changed), 0.0)
             assert await charger.start() == number
             assert await charger.start(timestamp="2026-01-31T09:00:00Z") == 8
+            ended = replace(point, transactions=(replace(point.transactions[0], ended_at="2026-01-31T10:30:00.000000Z"),))
+            charger.served.adapter.on_message(Message(topic="chargers/box/charge-point", payload=encode(ended)), 0.0)
+            (answer,) = charger.ask(action="stop", connector=2)
+            assert "no transaction" in answer.payload.decode()
+            last = CHARGE_POINT.decode(Message(topic="t", payload=charger.bus.on("chargers/box/charge-point")[-1].payload))
+            assert [each.id for each in last.transactions if each.ended_at is None] == ["8"]
 
     asyncio.run(scenario())
 
