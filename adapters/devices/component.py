@@ -42,7 +42,7 @@ from broker.runtime.settings import Settings
 log = Log(__name__)
 
 LOOK_EVERY_S = 0.4
-PATIENCE_S, SHORT_PATIENCE_S = 60.0, 1.0
+PATIENCE_S, SHORT_PATIENCE_S = 30.0, 1.0
 """Wall seconds to wait for the recorder at a start, before what may have been published already is published again; where there
 has never been one, the shorter time."""
 QUERY_TIMEOUT_S = 5.0

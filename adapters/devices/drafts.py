@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +40,16 @@ def draft(topic: str, payloads: Sequence[bytes], discovery: Iterable[bytes] = ()
     if not found:
         documents = [document for each in payloads if (document := _decoded(each)) is not None]
         found = [_from_payloads(topic, name, documents)]
-    return "\n".join([*head, *dict.fromkeys(found)])
+    return "\n".join([*head, *_distinct(dict.fromkeys(found))])
+
+
+def _distinct(texts: Iterable[str]) -> Iterator[str]:
+    """Yield declarations with different names: several entities may be about one topic."""
+    seen: Counter[str] = Counter()
+    for text in texts:
+        header, _, rest = text.partition("]\n")
+        seen[header] += 1
+        yield text if seen[header] == 1 else f"{header}-{seen[header]}]\n{rest}"
 
 
 def _from_payloads(topic: str, name: str, documents: Sequence[Any]) -> str:

@@ -1,6 +1,7 @@
 """Proposed declarations."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from adapters.devices.declarations import Declared, check_together, read_file
 from adapters.devices.drafts import draft
 
 
-def _draft(topic: str, *payloads: Any, discovery: Any = None) -> tuple[Declared, ...]:
+def _draft(topic: str, *payloads: Any, discovery: Sequence[Any] = ()) -> tuple[Declared, ...]:
     """Return the draft, read as `check` reads it."""
     encoded = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in payloads]
-    found = read_file("f.toml", draft(topic, encoded, [json.dumps(discovery).encode()] if discovery else ()))
+    found = read_file("f.toml", draft(topic, encoded, [json.dumps(each).encode() for each in discovery]))
     check_together([found])
     return found
 
@@ -44,5 +45,16 @@ def test_follows_home_assistant_discovery() -> None:
         "unit_of_measurement": "°C",
         "device_class": "temperature",
     }
-    (sensor,) = _draft("rack/b2/state", {"rack.1": {"t": 3}}, discovery=discovery)
+    (sensor,) = _draft("rack/b2/state", {"rack.1": {"t": 3}}, discovery=[discovery])
     assert (sensor.kind, sensor.values[""].path) == ("sensor", ("rack.1", "t"))
+
+
+def test_several_entities_of_one_topic_have_their_own_names() -> None:
+    template = {"state_topic": "plug/1", "value_template": "{{ value_json.energy }}"}
+    energy = {**template, "device_class": "energy", "unit_of_measurement": "kWh"}
+    power = {**energy, "value_template": "{{ value_json.power }}", "device_class": "power", "unit_of_measurement": "W"}
+    found = _draft("plug/1", {"energy": 1.5, "power": 20}, discovery=[energy, power])
+    assert [(each.id, each.unit, each.falls) for each in found] == [
+        ("meter.plug", "kWh", "ignore"),
+        ("meter.plug-2", "W", None),
+    ]
