@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from adapters.devices.declaration import NAME
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from broker.contract.devices.topics import ACCESS, AccessMark
 from broker.errors import BrokerUnavailable
 from broker.launch.accounts import AccountError

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adapters.devices.declarations import DeclarationError, Declared, check_together, is_name, read_file
+from adapters.devices.declarations import check_together, read_file
+from adapters.devices.declared import DeclarationError, Declared, is_name
 from adapters.devices.lines import Lines
 from broker.contract.devices.topics import KINDS
 

@@ -15,7 +15,7 @@ from adapters.client.errors import ClientError, Failed
 from adapters.devices.access import Access
 from adapters.devices.catalog import Catalog
 from adapters.devices.declaration import NAME
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.folder import Folder, Kept, read_kept, write_kept
 from adapters.devices.journal import FILE, Entry, Journal
 from adapters.devices.mapper import Mapper, Taken

@@ -4,25 +4,21 @@
 against each other: no NAME twice, and no `from` that would receive what another declaration sends.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from adapters.devices.declared import REGISTER_UNITS, VALUE_UNITS, DeclarationError, Declared
 from adapters.devices.lines import Lines
 from adapters.devices.modbus.declared import Modbus, ModbusError, read_modbus
+from adapters.devices.rules import RuleReader
 from adapters.devices.send import Send, SendError, read_send
-from adapters.devices.sparkplug.host import NAMESPACE, command_topic, edge_filter
-from adapters.devices.values import Path, Rule, Scalar
+from adapters.devices.sparkplug.host import NAMESPACE
+from adapters.devices.values import Rule
 from broker.contract import device_filters, replay, streams
-from broker.contract.charging.topics import SOC
 from broker.contract.devices.topics import KINDS
-from broker.contract.energy.topics import RAW
 from broker.contract.heating.topics import READING as TEMPERATURE
-from broker.contract.heating.topics import SETPOINT
-from broker.contract.machines.topics import READING as MACHINE_READING
 from broker.errors import InvalidTopic
 from broker.mqtt.topics import overlaps, validate_filter, validate_topic
 
@@ -40,96 +36,12 @@ KEYWORDS: Mapping[str, frozenset[str]] = {
 MACHINE_FIELDS = ("temperature", "fan_speed", "status")
 COLUMN_TYPES = ("double", "bigint", "boolean", "varchar", "timestamp")
 OWN_COLUMNS = ("received_at", "event_at", "topic")
-VALUE_UNITS = {"W": 1e-3, "kW": 1.0, "Wh": 1e-3, "kWh": 1.0}
-REGISTER_UNITS = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3}
 FALLS = ("ignore", "reset", "swap")
 LONGEST_SHIP = 100
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
-
-
-class DeclarationError(ValueError):
-    """Why a file cannot be used: `FILE:LINE: KIND.NAME.KEY: reason`, without the second part where nothing can be named."""
-
-    def __init__(self, file: str, line: int, keys: tuple[str, ...], reason: str) -> None:
-        self.file, self.line, self.keys, self.reason = file, line, keys, reason
-        super().__init__(": ".join([f"{file}:{line}", *([".".join(keys)] if keys else []), reason]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
-    """One declaration. `values` has the rules by field; `""` is that of a kind with a single value."""
-
-    kind: str
-    name: str
-    file: str
-    line: int
-    source: str | None = None
-    """The filter of its messages."""
-    values: Mapping[str, Rule] = field(default_factory=dict)
-    time: Path | None = None
-    retained: bool = False
-    identity: str = ""
-    """The room, machine, ship or charger: the level of its topic."""
-    label: str | None = None
-    description: str | None = None
-    unit: str | None = None
-    falls: str | None = None
-    """Of a cumulative register; None for a meter of other values."""
-    types: Mapping[str, str] = field(default_factory=dict)
-    """Column → type, of a table."""
-    to: str | None = None
-    send: Send | None = None
-    key_lines: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """The line of each keyword."""
-    modbus: Modbus | None = None
-    """Where it is read, in place of a `source`."""
-
-    @property
-    def id(self) -> str:
-        """`KIND.NAME`."""
-        return f"{self.kind}.{self.name}"
-
-    @property
-    def topic(self) -> str | None:
-        """The topic of the contract on which its readings are published, None for tables and for what only receives."""
-        if self.source is None and self.modbus is None:
-            return None
-        match self.kind:
-            case "sensor":
-                return TEMPERATURE.template.topic(room=self.identity)
-            case "setpoint":
-                return SETPOINT.template.topic(room=self.identity)
-            case "machine":
-                return MACHINE_READING.template.topic(id=self.identity)
-            case "meter":
-                return RAW.template.topic(ship=self.identity)
-            case "charger":
-                return SOC.template.topic(id=self.identity)
-        return None
-
-    @property
-    def publishes(self) -> tuple[str, ...]:
-        """Every topic to which it may publish."""
-        commands = command_topic(self.source) if self.source is not None else None
-        return tuple(each for each in (self.topic, self.to, commands) if each is not None)
-
-    @property
-    def selects(self) -> str | None:
-        """The filter of all messages that it needs: of an edge node of Sparkplug, those of the node's other devices too."""
-        return None if self.source is None else edge_filter(self.source) or self.source
-
-    def in_kilo(self, value: float) -> float:
-        """Return a meter's value in kW or kWh."""
-        return value * self.factor if self.factor >= 1 else value / round(1 / self.factor)  # 700 * 0.001 is not 0.7
-
-    @property
-    def factor(self) -> float:
-        """What a meter's value is multiplied by, to kW or kWh."""
-        units = VALUE_UNITS if self.falls is None else REGISTER_UNITS
-        return units[self.unit or "kWh"]
 
 
 def read_file(file: str, text: str) -> tuple[Declared, ...]:
@@ -157,11 +69,6 @@ def read_file(file: str, text: str) -> tuple[Declared, ...]:
             raise DeclarationError(file, lines.of(kind), (kind,), "must be tables [KIND.NAME]")
         found += [_Table(file, lines, kind, name, content).read() for name, content in tables.items()]
     return tuple(found)
-
-
-def is_name(text: str) -> bool:
-    """Return whether a declaration may have this NAME."""
-    return _NAME.fullmatch(text) is not None
 
 
 def check_together(files: Iterable[tuple[Declared, ...]]) -> None:
@@ -192,16 +99,8 @@ def _refuse(declared: Declared, keys: tuple[str, ...], reason: str) -> NoReturn:
     raise DeclarationError(declared.file, line, (declared.kind, declared.name, *keys), reason)
 
 
-class _Table:
+class _Table(RuleReader):
     """Reads one table `[KIND.NAME]`."""
-
-    def __init__(self, file: str, lines: Lines, kind: str, name: str, content: Any) -> None:
-        self._file, self._lines, self._kind, self._name = file, lines, kind, name
-        if not is_name(name):
-            self._fail((), "a name has letters, digits, - and _ only")
-        if not isinstance(content, dict):
-            self._fail((), "must be a table")
-        self._content: dict[str, Any] = content
 
     def read(self) -> Declared:
         """Return the declaration.
@@ -249,10 +148,6 @@ class _Table:
         except ModbusError as error:
             self._fail(error.keys, error.reason)
         return modbus
-
-    def _fail(self, keys: tuple[str, ...], reason: str) -> NoReturn:
-        where = (self._kind, self._name, *keys)
-        raise DeclarationError(self._file, self._lines.of(*where), where, reason)
 
     def _none_of(self, keys: Iterable[str], reason: str) -> None:
         for key in keys:
@@ -405,77 +300,6 @@ class _Table:
                 self._fail(("value", name, "type"), f"must be one of {', '.join(COLUMN_TYPES)}")
             found[name] = str(kind)
         return found
-
-    def _path(self, keys: tuple[str, ...], given: Any) -> Path:
-        if isinstance(given, str) and given:
-            # in a `from` of Sparkplug a path is a metric's whole name
-            if str(self._content.get("from", "")).startswith(f"{NAMESPACE}/"):
-                return (given,)
-            parts = tuple(given.split("."))
-            if all(parts):
-                return parts
-        if isinstance(given, list) and given and all(type(each) in (str, int) and each != "" for each in given):
-            return tuple(given)
-        return self._fail(keys, "must be a path: keys joined by dots, or a list of keys")
-
-    def _rule(self, keys: tuple[str, ...], given: Mapping[str, Any], path: Path) -> Rule:
-        low, high = self._range((*keys, "range"), given.get("range"))
-        return Rule(
-            path=path,
-            pick=self._pick((*keys, "pick"), given.get("pick")),
-            default=self._scalar((*keys, "default"), given.get("default")),
-            strip=self._strip((*keys, "strip"), given.get("strip")),
-            number=self._switch((*keys, "number"), given.get("number", False)),
-            map=self._map((*keys, "map"), given.get("map")),
-            scale=self._number((*keys, "scale"), given.get("scale")),
-            offset=self._number((*keys, "offset"), given.get("offset")),
-            low=low,
-            high=high,
-        )
-
-    def _switch(self, keys: tuple[str, ...], given: Any) -> bool:
-        if not isinstance(given, bool):
-            self._fail(keys, "must be true or false")
-        return given
-
-    def _strip(self, keys: tuple[str, ...], given: Any) -> str | None:
-        if given is not None and not isinstance(given, str):
-            self._fail(keys, "must be a text")
-        return given
-
-    def _scalar(self, keys: tuple[str, ...], given: Any) -> Scalar | None:
-        if given is not None and not (type(given) in (bool, int, str) or (type(given) is float and math.isfinite(given))):
-            self._fail(keys, "must be a text, a number, true or false")
-        return given  # type: ignore[no-any-return]
-
-    def _number(self, keys: tuple[str, ...], given: Any) -> float | None:
-        if given is not None and (type(given) not in (int, float) or not math.isfinite(given)):
-            self._fail(keys, "must be a number")
-        return given  # type: ignore[no-any-return]
-
-    def _range(self, keys: tuple[str, ...], given: Any) -> tuple[float | None, float | None]:
-        if given is None:
-            return None, None
-        if not isinstance(given, list) or len(given) != 2:
-            self._fail(keys, "must be [LOWEST, HIGHEST]")
-        low, high = (self._number(keys, each) for each in given)
-        if low is None or high is None or low > high:
-            self._fail(keys, "must be [LOWEST, HIGHEST]")
-        return low, high
-
-    def _pick(self, keys: tuple[str, ...], given: Any) -> tuple[tuple[str, Scalar], ...]:
-        if given is None:
-            return ()
-        if not isinstance(given, dict) or not given:
-            self._fail(keys, "must be { FIELD = VALUE }")
-        return tuple((name, self._scalar((*keys, name), value)) for name, value in given.items())  # type: ignore[misc]
-
-    def _map(self, keys: tuple[str, ...], given: Any) -> dict[str, Scalar] | None:
-        if given is None:
-            return None
-        if not isinstance(given, dict) or not given:
-            self._fail(keys, "must be { TEXT = VALUE, … }")
-        return {name: self._scalar((*keys, name), value) for name, value in given.items()}  # type: ignore[misc]
 
 
 def _members(rule: Rule) -> dict[str, Any]:

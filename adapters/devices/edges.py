@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.mapping import Reading, typed
 from adapters.devices.sparkplug.host import NAMESPACE, Edge, Host, Source, Topic, Update, edge_filter
 from adapters.devices.times import MOST_AHEAD

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.edges import Edges
 from adapters.devices.mapping import Document, Reading, publication, read
 from adapters.devices.modbus.cells import Polled

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.times import read_time
 from adapters.devices.values import ABSENT, Malformed, as_number, find, read_document, shown
 from broker.contract.charging.topics import SOC

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.mapper import Counts
 from adapters.devices.outer_loop import OuterLoop
 from adapters.devices.send import LEVEL, SETPOINT, NotInMap

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.modbus.cells import Polled, Registers, Table, merged
 from adapters.devices.modbus.declared import Modbus
 from adapters.devices.values import Absent, Malformed

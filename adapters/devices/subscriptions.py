@@ -6,7 +6,7 @@ only the wider is subscribed to; two that overlap otherwise are replaced by one 
 
 from collections.abc import Iterable, Mapping
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from broker.mqtt.options import Subscription
 from broker.mqtt.topics import covers, overlaps
 from broker.stream import AnyStream

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from broker.contract.storage.topics import Action, StorageRequest, ViewColumn
 
 

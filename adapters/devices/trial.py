@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.mapper import Counts, Mapper
 from adapters.devices.mapping import Document, read
 from broker.message import Publication

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.devices.declaration import NAME
-from adapters.devices.declarations import Declared
+from adapters.devices.declared import Declared
 from adapters.devices.journal import Entry
 from broker.contract.storage.topics import QueryRequest
 from broker.stamp import HISTORY

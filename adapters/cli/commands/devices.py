@@ -17,7 +17,7 @@ from adapters.client.rows import Rows
 from adapters.client.session import Session
 
 if TYPE_CHECKING:
-    from adapters.devices.declarations import Declared
+    from adapters.devices.declared import Declared
     from adapters.devices.trial import Result, Trial
 
 EXCERPT = 80
@@ -162,7 +162,8 @@ def draft(session: Session, topic: str) -> None:
 def _read_all(session: Session, files: Sequence[Path]) -> "tuple[list[Declared], list[Any]]":
     """Return what files declare, and what is wrong with them, also against the other files of the folder."""
     from adapters.devices.declaration import FOLDER
-    from adapters.devices.declarations import DeclarationError, check_together, read_file
+    from adapters.devices.declarations import check_together, read_file
+    from adapters.devices.declared import DeclarationError
 
     found, errors = [], []
     for path in files:
@@ -221,7 +222,7 @@ def _problems_of(declared: "Declared", payloads: Sequence[bytes]) -> list[str]:
     """Return what is wrong with a declaration by the last payloads, the newest first: what is malformed, and paths in none."""
     from datetime import UTC
 
-    from adapters.devices.declarations import DeclarationError
+    from adapters.devices.declared import DeclarationError
     from adapters.devices.lines import Lines
     from adapters.devices.mapping import Document, read
     from adapters.devices.values import ABSENT, Malformed, find

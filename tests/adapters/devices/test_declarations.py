@@ -2,7 +2,8 @@
 
 import pytest
 
-from adapters.devices.declarations import DeclarationError, check_together, read_file
+from adapters.devices.declarations import check_together, read_file
+from adapters.devices.declared import DeclarationError
 
 GIVEN = """
 [sensor.office]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters.devices.declarations import Declared, check_together, read_file
+from adapters.devices.declarations import check_together, read_file
+from adapters.devices.declared import Declared
 from adapters.devices.drafts import draft
 
 

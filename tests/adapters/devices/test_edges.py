@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.devices.declarations import DeclarationError, read_file
+from adapters.devices.declarations import read_file
+from adapters.devices.declared import DeclarationError
 from adapters.devices.mapper import Mapper, Taken
 from tests.adapters.devices.sparkplug.encode import BOOLEAN, INT64, STRING, birth, field, metric, payload
 

@@ -2,7 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.devices.declarations import DeclarationError, Declared, read_file
+from adapters.devices.declarations import read_file
+from adapters.devices.declared import DeclarationError, Declared
 from adapters.devices.mapper import Mapper
 from adapters.devices.modbus.cells import Cell, Polled
 from adapters.devices.values import Rule

@@ -14,7 +14,8 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from adapters.devices import poller
-from adapters.devices.declarations import Declared, read_file
+from adapters.devices.declarations import read_file
+from adapters.devices.declared import Declared
 from adapters.devices.modbus.cells import Polled
 from adapters.devices.poller import Poller
 from tests.real_broker import free_ports
