@@ -164,6 +164,8 @@ def test_kills_in_a_transaction_lose_no_meter_value(system: Booths) -> None:
     assert (first["kwh"], first["ended_at"], first["widget"]) == (0.06, "2026-11-30T11:00:00Z", None)
     assert (second["ended_at"], second["session"]) == (None, f"box-1#{again}")
     assert "BootNotification" not in str(rows)
+    (listed,) = json.loads(system.scaup("chargers", "--charger", "box-1", "-o", "json").stdout)
+    assert (listed["widget"], listed["state"], listed["session"]) == (None, "offline", second["session"])
     verified = system.scaup("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
