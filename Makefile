@@ -59,6 +59,8 @@ bench: ## Run the benches and print their figures
 crash-test: ## Kill and freeze recorder and broker under load, fill the disk; count lost and doubled messages
 	@bin/setup dev
 	@$(PYTHON) -m tests.crash
+	@$(PYTHON) -m adapters.launcher need-lake
+	@$(PYTHON) -m tests.crash.lake
 
 clean: ## Remove .venv, caches and var/ with everything recorded (no other SCAUP_DATA_DIR)
 	@if [ -e var/plant-epoch ] || $(PYTHON) -m adapters.launcher runs 2>/dev/null; then \

@@ -2,11 +2,14 @@
 
 import os
 import pwd
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -205,6 +208,51 @@ class Servers:
     def remove(self) -> None:
         self.postgres.remove()
         self.store.remove()
+
+
+class Cutter:
+    """Passes PostgreSQL on at a port of its own. `arm` lets the next commit of rows happen and its answer be lost."""
+
+    def __init__(self, port: int) -> None:
+        self._target, self.port, self.armed, self.cuts = port, free_ports(1)[0], False, 0
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "Cutter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def arm(self) -> None:
+        self.armed = True
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        rows = False
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    try:
+                        data = ready.recv(65536)
+                    except OSError:
+                        return
+                    if not data:
+                        return
+                    (server if ready is client else client).sendall(data)
+                    if ready is client:
+                        rows = rows or b"ducklake_snapshot_changes" in data
+                        if self.armed and rows and b"COMMIT" in data:
+                            server.recv(65536)  # PostgreSQL has committed
+                            self.armed, self.cuts = False, self.cuts + 1
+                            return
 
 
 def scaup(environment: Mapping[str, str], *arguments: str, code: int = 0) -> str:

@@ -191,10 +191,10 @@ def _divergence(settings: Settings, admin: LakeFile, site: str, incarnation: str
         raise Unreachable(str(error), "stop what runs here (make down), and repeat this") from error
     with connection, _attached(admin, read_only=True) as lake:
         ((database,),) = connection.execute(_MADE).fetchall()
-        sql = f"SELECT number, epoch_us(received_at) AS at FROM lake.main.{MESSAGES} WHERE site = ? AND incarnation = ?"
+        sql = f"SELECT number, epoch_us(received_at) AS arrived_us FROM lake.main.{MESSAGES} WHERE site = ? AND incarnation = ?"
         forwarded = lake.execute(sql, [site, incarnation]).to_arrow_table()
         connection.register("forwarded", forwarded)
-        same = f"SELECT max(number) FROM {MESSAGES} JOIN forwarded USING (number) WHERE epoch_us(received_at) = at"
+        same = f"SELECT max(number) FROM {MESSAGES} JOIN forwarded USING (number) WHERE epoch_us(received_at) = arrived_us"
         ((since,),) = connection.execute(same).fetchall()
     return {"database": str(database), "incarnation": secrets.token_hex(4), "since": str(since or 0)}
 
