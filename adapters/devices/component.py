@@ -110,6 +110,9 @@ class Devices:
 
     def on_tick(self, now_s: float) -> list[Publication]:
         """Publish the states that have changed, and what devices are sent and asked."""
+        for name in self._mapper.quiet:
+            log.info("device-without-reading", "%(name)s: a message has no reading; more of them are only counted", name=name)
+        self._mapper.quiet.clear()
         sent = self._outputs.tick(now_s)
         self._keep_biases()
         return [*sent, *self._publish_states()]

@@ -27,6 +27,8 @@ class Counts:
     mapped: int = 0
     ignored: int = 0
     rejected: int = 0
+    was_quiet: bool = False
+    """There was a message without a reading: it is logged once."""
     error: str | None = None
     error_at: str | None = None
 
@@ -59,6 +61,8 @@ class Mapper:
         self.newest: dict[str, datetime] = {}
         """The newest device time that was mapped, by `KIND.NAME`; kept when a declaration goes, since it may come again."""
         self.counts: dict[str, Counts] = {}
+        self.quiet: list[str] = []
+        """Declarations whose first message without a reading has come; the caller logs and clears it."""
         self.changed: set[str] = set()
         """Declarations whose counts have changed; the caller clears it."""
 
@@ -113,7 +117,11 @@ class Mapper:
                 continue
             echo = reading is not None and declared.kind == "setpoint" and self.is_echo(declared, reading.values[""])
             if reading is None or echo or not self._is_new(declared, reading):
-                self._counts(declared).ignored += 1
+                counts = self._counts(declared)
+                counts.ignored += 1
+                if reading is None and not counts.was_quiet:
+                    counts.was_quiet = True
+                    self.quiet.append(declared.id)
                 continue
             self._map(declared, reading, taken, at)
         return taken

@@ -191,8 +191,8 @@ def test_each_message_counts_once_over_20_kills(
     recorder: RecorderProcess, devices: DevicesProcess, gateway: Client, operator: Client
 ) -> None:
     recorder.wait_until_online()
-    for name in ("counted", "constant"):
-        devices.declare(name, SENSOR.format(name=name))
+    devices.declare("constant", SENSOR.format(name="constant"))
+    devices.declare("counted", SENSOR.format(name="counted") + 'time = "at"\n')
     devices.start()
     wait_for(lambda: b"online" in operator.latest.get("components/devices/state", b""))
     done, sent = threading.Event(), 0
@@ -201,7 +201,7 @@ def test_each_message_counts_once_over_20_kills(
         nonlocal sent
         while not done.is_set():
             for _ in range(5):
-                gateway.publish("zigbee/counted", {"t": sent / 1000})
+                gateway.publish("zigbee/counted", {"t": sent / 1000, "at": 1_700_000_000_000 + sent})
                 gateway.publish("zigbee/constant", {"t": 20})
                 sent += 1
             time.sleep(0.01)

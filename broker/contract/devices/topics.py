@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from broker.contract.charging.topics import SOC
 from broker.mqtt.topics import TopicTemplate
 from broker.stream import AnyStream, Stream
 
@@ -52,3 +53,6 @@ ACCESS = Stream(
     qos=0,
 )
 STREAMS: tuple[AnyStream, ...] = (STATE, ACCESS)
+
+ADMIN_STREAMS: tuple[AnyStream, ...] = (SOC,)
+"""Administrators may publish these besides: `scaup devices apply` fills the past of chargers too."""
