@@ -21,7 +21,7 @@ const VIEWS = [
 
 class App extends Element {
   begin() {
-    this.listen(window, "popstate", () => this.update());
+    this.listen(window, "popstate", () => this.go());
     this.listen(this, "click", (event) => this.follow(event));
     this.listen(connection, "change", () => this.update());
     connection.connect();
@@ -37,9 +37,15 @@ class App extends Element {
     if (!VIEWS.some((each) => each.path === "/" + link.pathname.split("/")[1])) return;
     event.preventDefault();
     history.pushState(null, "", link.href);
-    this.update();
+    this.go();
     this.querySelector("main")?.focus();
     scrollTo(0, 0);
+  }
+
+  /** Show the view of the address; it may be the one that is shown. */
+  go() {
+    this.update();
+    if (this.present?.localName === this.view.tag) /** @type {Element} */ (this.present).navigated?.();
   }
 
   get view() {

@@ -23,6 +23,11 @@ export class Element extends HTMLElement {
   /** Start what has to be stopped when the element is removed: see `cleanups`. */
   begin() {}
 
+  /** The address has changed, and the view is the same. */
+  navigated() {
+    this.update();
+  }
+
   /** Render in the next frame. */
   update() {
     if (this.waiting) return;

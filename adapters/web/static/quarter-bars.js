@@ -4,7 +4,7 @@ import { html, svg } from "/vendor/lit-html.js";
 import { minute, number } from "./format.js";
 import { ticks } from "./ticks.js";
 
-const HEIGHT = 240, LEFT = 44, BOTTOM = 22, TOP = 8;
+const HEIGHT = 240, LEFT = 44, BOTTOM = 22, TOP = 14;
 
 class QuarterBars extends Element {
   /** @type {any} */
@@ -32,7 +32,7 @@ class QuarterBars extends Element {
     const x = (at) => LEFT + ((Date.parse(at) / 1000 - from) / (until - from)) * inner;
     const y = (kwh) => TOP + ((most - kwh) / (most - least)) * high;
     const each = (900 / (until - from)) * inner, wide = each > 4 ? each - 1 : Math.max(0.6, each);
-    const pointed = this.pointed;
+    const pointed = this.pointed, known = new Map(quarters.map((each) => [each.start_at, each.kwh]));
     return html`<figure class="chart" role="img" aria-label=${`Energy of ship ${name}: ${number(quarters.length)} quarters, at most ${number(most, 2)} kWh`}
         @pointermove=${(event) => this.point(event)} @pointerleave=${() => { this.pointed = null; this.update(); }}>
       <figcaption class="legend small">${pointed ? html`<b>${minute(pointed.start_at)}</b> ${number(pointed.kwh, 3)} kWh, ${pointed.quality}, ${number(100 * pointed.coverage)} % covered${marks.has(pointed.start_at) ? html`, <b>${marks.get(pointed.start_at)}</b>` : nothing}` : other ? html`<span><span class="key" .style=${"--colour:var(--series-5)"}></span>ship ${other}</span><span class="soft">kWh</span>` : html`<span class="soft">kWh</span>`}</figcaption>
@@ -40,6 +40,7 @@ class QuarterBars extends Element {
         ${ticks(least, most).map((each) => svg`<line x1=${LEFT} x2=${width} y1=${y(each)} y2=${y(each)} class="grid"></line><text x=${LEFT - 6} y=${y(each) + 4} class="tick end">${number(each, most < 10 ? 1 : 0)}</text>`)}
         ${days(from, until).map(([at, text]) => svg`<text x=${LEFT + ((at - from) / (until - from)) * inner} y=${HEIGHT - 6} class="tick">${text}</text>`)}
         ${quarters.map((each) => svg`<rect x=${x(each.start_at)} width=${wide} y=${Math.min(y(each.kwh), y(0))} height=${Math.max(0.5, Math.abs(y(each.kwh) - y(0)))} class=${`quarter ${each.quality} ${marks.has(each.start_at) ? "unusual" : ""}`}></rect>`)}
+        ${[...marks.keys()].map((start) => { const x0 = x(start) + wide / 2, y0 = Math.max(TOP, y(Math.max(0, known.get(start) ?? 0)) - 10); return svg`<path d=${`M${x0} ${y0}l4 7h-8z`} class="mark"></path>`; })}
         ${compared.length ? svg`<path class="compared" d=${path(compared, x, y)}></path>` : nothing}
       </svg></figure>`;
   }

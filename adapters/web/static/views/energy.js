@@ -35,12 +35,7 @@ class EnergyView extends Element {
   form = { ship: "", units: "", interval_minutes: "", separator: "", decimal: "", dates: "" };
 
   begin() {
-    const query = new URLSearchParams(location.search);
-    const period = query.get("period") ?? "";
-    if (period in PERIODS) this.period = period;
-    const until = Date.parse(query.get("until") ?? "");
-    if (!Number.isNaN(until)) this.end = until / 1000;
-    this.other = query.get("compare");
+    this.read();
     this.cleanups.push(() => [this.ships, this.quarters, this.anomalies, this.newest, this.compared].forEach((each) => each.stop()));
     // A new quarter or anomaly of any ship is a reason to ask again, a moment later.
     this.news = new LatestMessages(["energy/+/interval", "energy/+/anomaly"], () => {
@@ -54,6 +49,21 @@ class EnergyView extends Element {
     });
     this.ships.want(this.known());
     if (!this.ship) this.newest.want(this.known());
+  }
+
+  /** Read what to show from the address. */
+  read() {
+    const query = new URLSearchParams(location.search), period = query.get("period") ?? "", until = Date.parse(query.get("until") ?? "");
+    if (period in PERIODS) this.period = period;
+    this.end = Number.isNaN(until) ? null : until / 1000;
+    this.other = query.get("compare");
+  }
+
+  navigated() {
+    this.read();
+    if (!this.ship) this.newest.want(this.known());
+    this.load();
+    this.update();
   }
 
   /** As of when: what was known at the instant that the page shows, or is known now. @returns {{at?: number}} */
@@ -161,7 +171,7 @@ class EnergyView extends Element {
           <div><dt>Quarters</dt><dd>${number(quarters.length)} <small>of ${number((bounds.until - bounds.from) / 900)}</small></dd></div>
           <div><dt>Not measured whole</dt><dd>${number(quarters.filter((each) => each.quality !== "measured").length)}</dd></div>
           <div><dt>Anomalies</dt><dd>${number(anomalies.length)}</dd></div></dl>
-        <section class="card"><header><h2>Energy per quarter of an hour</h2><span class="small soft legend-line"><span class="bar-key measured"></span>measured <span class="bar-key partial"></span>partial <span class="bar-key estimated"></span>estimated <span class="bar-key unusual"></span>unusual</span></header>
+        <section class="card"><header><h2>Energy per quarter of an hour</h2><span class="small soft legend-line"><span class="bar-key measured"></span>measured <span class="bar-key partial"></span>partial <span class="bar-key estimated"></span>estimated <span class="bar-key unusual"></span>▲ unusual or missing</span></header>
           <div class="body"><quarter-bars .content=${{ quarters, marks, ...bounds, compared: this.other ? this.compared.rows ?? [] : [], name: ship, other: this.other }}></quarter-bars></div></section>
 ` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
         <div class="columns">
