@@ -1,6 +1,7 @@
 """One open page: requests of every kind, and a page that takes no answers."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -154,6 +155,8 @@ def test_a_page_that_takes_nothing_piles_no_answers_up() -> None:
 
 
 def test_a_page_of_which_nothing_changes_hardly_wakes() -> None:
+    began_s = time.monotonic()
+
     async def act(world: World) -> None:
         tree = {"show": "tree", "open": [], "filter": "a/#", "start": 0, "count": 60}
         await world.send({"id": 1, **tree}, {"id": 2, "show": "latest", "filters": ["a/+"]})
@@ -161,10 +164,12 @@ def test_a_page_of_which_nothing_changes_hardly_wakes() -> None:
             world.tap.topics.take(Message(topic="b", payload=b"1"), 0.0)
             await asyncio.sleep(0.001)
 
-    assert run(act).looks <= 6
+    assert run(act).looks <= 2 * (time.monotonic() - began_s) + 3
 
 
 def test_changes_come_ten_times_a_second_at_most() -> None:
+    began_s = time.monotonic()
+
     async def act(world: World) -> None:
         await world.send({"id": 2, "show": "latest", "filters": ["a"]})
         for number in range(500):
@@ -173,7 +178,7 @@ def test_changes_come_ten_times_a_second_at_most() -> None:
         await asyncio.sleep(0.15)
 
     sent = run(act).socket.of(2)
-    assert 4 <= len(sent) <= 9
+    assert 4 <= len(sent) <= 10 * (time.monotonic() - began_s) + 2
     assert sent[-1]["latest"][0]["payload"] == "499"
 
 
