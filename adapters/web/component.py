@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ from adapters.web.questions import LONGEST_SQL, MOST_ROWS, QUESTIONS, Sql, messa
 from adapters.web.routes import Routes
 from adapters.web.sign_in import SignIns
 from adapters.web.systems import systems
-from adapters.web.tap import Tap
+from adapters.web.tap import Tap, in_turns
 from adapters.web.watch import Watch
 from adapters.web.why import WhyOf, why
 from broker.contract.components.topics import ComponentState, Presence
@@ -175,11 +175,11 @@ class Web:
             ClientError: the recorder cannot answer.
         """
         topics = LiveTopics()
-        for message, arrived_s in await self._last(at_s, 0.0):
+        async for message, arrived_s in in_turns(await self._last(at_s, 0.0)):
             topics.take(message, arrived_s)
         return topics
 
-    async def _recall(self) -> list[tuple[Message, float]]:
+    async def _recall(self) -> Iterable[tuple[Message, float]]:
         """Return the last message of each topic of the last day.
 
         Raises:
@@ -188,10 +188,11 @@ class Web:
         now_s = time.time()
         return await self._last(now_s, now_s - RECALLED_S)
 
-    async def _last(self, at_s: float, since_s: float) -> list[tuple[Message, float]]:
+    async def _last(self, at_s: float, since_s: float) -> Iterable[tuple[Message, float]]:
         if self._bus is None:
-            return []
-        return [(message_of(row), row["at_s"]) for row in await self._query(questions.as_of(["#"], at_s, since_s))]
+            return ()
+        rows = await self._query(questions.as_of(["#"], at_s, since_s))
+        return ((message_of(row), row["at_s"]) for row in rows)
 
     def _interruptions(self) -> list[str]:
         now_s = asyncio.get_running_loop().time()
