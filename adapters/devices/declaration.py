@@ -31,6 +31,8 @@ DECLARATION = Declaration(
         heating.STATE.template.filter,
     ),
     session_s=SESSION_S,
+    receive_maximum=10_000,
+    max_queued=100_000,
     wall_tick_s=1.0,
     variables=(FOLDER,),
 )

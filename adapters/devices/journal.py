@@ -14,7 +14,7 @@ from pathlib import Path
 
 FILE = "devices.journal"
 PACKET_IDENTIFIERS = 65_536
-WINDOW = 20_000
+WINDOW = 30_000
 """Deliveries within which an identifier is not used again, and more than can be unacknowledged."""
 BOOTS = 16
 """Starts that are remembered."""

@@ -57,6 +57,9 @@ class Declaration:
     """Wall seconds between two calls of `on_tick`, in place of `tick_s`."""
     max_queued: int = 10_000
     """Publications that may wait while the broker is unreachable; for one more, the oldest is dropped."""
+    receive_maximum: int = 1_000
+    """Deliveries that may be unacknowledged. What exceeds it after a reconnect is queued in the broker, and Mosquitto 2.0 then
+    delivers some new messages before older ones."""
     processes: int = 1
     """Processes that may run at once; see `numbered`."""
     session_s: int = 0

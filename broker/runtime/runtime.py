@@ -105,6 +105,7 @@ class Runtime(ConnectionListener):
             acknowledge=False,
             acknowledge_in_order=True,
             max_queued=declaration.max_queued,
+            receive_maximum=declaration.receive_maximum,
             will=self._publisher.will(self._presence(Presence.OFFLINE)),
         )
         self._address = settings.broker_address(declaration.account or declaration.name)
