@@ -24,7 +24,7 @@ VIEWS = {
     "fastening": "/fastening",
     "machines": "/machines?machine=1&since=15m",
     "charging": "/charging",
-    "energy": "/energy/3?period=day&compare=2",
+    "energy": "/energy/3?period=week",
     "sql": "/sql?query=SELECT+topic,+count(*)+AS+messages+FROM+messages+GROUP+BY+topic+ORDER+BY+messages+DESC",
 }
 DARK, ON_PHONE = ("room", "energy", "timeline"), ("now", "room", "fastening", "charging")

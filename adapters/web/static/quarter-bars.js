@@ -40,7 +40,7 @@ class QuarterBars extends Element {
         ${ticks(least, most).map((each) => svg`<line x1=${LEFT} x2=${width} y1=${y(each)} y2=${y(each)} class="grid"></line><text x=${LEFT - 6} y=${y(each) + 4} class="tick end">${number(each, most < 10 ? 1 : 0)}</text>`)}
         ${days(from, until).map(([at, text]) => svg`<text x=${LEFT + ((at - from) / (until - from)) * inner} y=${HEIGHT - 6} class="tick">${text}</text>`)}
         ${quarters.map((each) => svg`<rect x=${x(each.start_at)} width=${wide} y=${Math.min(y(each.kwh), y(0))} height=${Math.max(0.5, Math.abs(y(each.kwh) - y(0)))} class=${`quarter ${each.quality} ${marks.has(each.start_at) ? "unusual" : ""}`}></rect>`)}
-        ${[...marks.keys()].map((start) => { const x0 = x(start) + wide / 2, y0 = Math.max(TOP, y(Math.max(0, known.get(start) ?? 0)) - 10); return svg`<path d=${`M${x0} ${y0}l4 7h-8z`} class="mark"></path>`; })}
+        ${[...marks.keys()].map((start) => { const x0 = x(start) + wide / 2, y0 = Math.max(2, y(Math.max(0, known.get(start) ?? 0)) - 10); return svg`<path d=${`M${x0} ${y0}l4 7h-8z`} class="mark"></path>`; })}
         ${compared.length ? svg`<path class="compared" d=${path(compared, x, y)}></path>` : nothing}
       </svg></figure>`;
   }

@@ -174,13 +174,11 @@ class EnergyView extends Element {
         <section class="card"><header><h2>Energy per quarter of an hour</h2><span class="small soft legend-line"><span class="bar-key measured"></span>measured <span class="bar-key partial"></span>partial <span class="bar-key estimated"></span>estimated <span class="bar-key unusual"></span>▲ unusual or missing</span></header>
           <div class="body"><quarter-bars .content=${{ quarters, marks, ...bounds, compared: this.other ? this.compared.rows ?? [] : [], name: ship, other: this.other }}></quarter-bars></div></section>
 ` : html`<p class="empty card">${this.ships.rows ? `Nothing is recorded of ship ${ship}.` : "Loading…"}</p>`}
-        <div class="columns">
           ${this.anomalyTable([...anomalies].reverse(), false)}
           <section class="card"><header><h2>Quarters</h2><button class="button plain" ?disabled=${!quarters.length} @click=${() => download(`energy-${ship}.csv`, quarters)}>CSV</button></header>
             <div class="table tall"><table aria-label="Quarters"><thead><tr><th>Start</th><th class="number">Energy</th><th>Quality</th><th class="number wide">Covered</th><th class="wide">Revised</th></tr></thead>
             <tbody>${[...quarters].reverse().slice(0, MOST_ROWS).map((each) => html`<tr><td class="nowrap">${minute(each.start_at)}</td><td class="number">${number(each.kwh, 3)} kWh</td><td>${each.quality}${each.negative ? ", negative" : ""}</td><td class="number wide">${number(100 * each.coverage)} %</td><td class="nowrap soft wide">${minute(each.revised_at)}</td></tr>`)}</tbody></table>
             ${quarters.length ? nothing : html`<p class="empty">There is no energy in this period.</p>`}</div></section>
-        </div>
       ${this.drop()}
     </div>`;
   }
