@@ -10,7 +10,7 @@ from adapters.client.declaration import OPERATOR
 from adapters.launcher.native import Native
 from adapters.launcher.registry import components
 from adapters.launcher.supervision import AUTOSTART, LONGEST_SOCKET_PATH, Place, Program, configuration
-from broker.errors import TAKEN_OVER_EXIT
+from broker.errors import NOT_ALLOWED_EXIT, TAKEN_OVER_EXIT
 from broker.runtime.settings import ROOT, Settings
 
 
@@ -66,7 +66,7 @@ def test_programs_restart_unless_taken_over_with_bounded_logs(tmp_path: Path) ->
     for program in made.programs():
         section = f"program:{program.name}"
         assert text.get(section, "autorestart") == "unexpected"
-        assert text.getint(section, "exitcodes") == TAKEN_OVER_EXIT
+        assert text.get(section, "exitcodes") == f"{TAKEN_OVER_EXIT},{NOT_ALLOWED_EXIT}"
         assert text.getint(section, "startretries") >= 1000
         assert text.get(section, "stdout_logfile") == str(tmp_path / "logs" / f"{program.name}.log")
         assert text.get(section, "stdout_logfile_maxbytes") == "5MB"
