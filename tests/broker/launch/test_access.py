@@ -6,7 +6,7 @@ from broker.contract import answers, streams
 from broker.contract.heating import topics as heating
 from broker.contract.roles import Role, check_topics
 from broker.errors import InvalidTopic
-from broker.launch.access import access_file, publish_filters
+from broker.launch.access import access_file, publish_filters, with_declared
 from broker.launch.accounts import Account
 from broker.mqtt.topics import covers, matches
 from broker.runtime.declaration import Declaration
@@ -113,3 +113,15 @@ def test_filters_are_for_devices_and_viewers() -> None:
 def account(name: str, role: Role, *topics: str) -> Account:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     return Account(name=name, role=role, topics=topics, password_hash="", made_at=now, changed_at=now)
+
+
+def test_declared_rights_are_put_into_their_block_only() -> None:
+    text = "user a\ntopic read x\n\nuser devices\ntopic write d\n\nuser e\ntopic read y\n"
+    declared = with_declared(text, ["p", "q r"], ["f/+"])
+    assert declared == (
+        "user a\ntopic read x\n\nuser devices\ntopic write d\n# what the declarations of devices name\n"
+        "topic read f/+\ntopic write p\ntopic write q r\n\nuser e\ntopic read y\n"
+    )
+    assert with_declared(declared, [], []) == text
+    assert with_declared(with_declared(declared, ["z"], []), ["p", "q r"], ["f/+"]) == declared
+    assert with_declared("user a\n", ["p"], []) == "user a\n"
