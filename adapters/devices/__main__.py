@@ -1,18 +1,9 @@
 """Start the component for declared devices: `python -m adapters.devices`."""
 
-from pathlib import Path
-
 from adapters.devices.component import Devices
-from adapters.devices.declaration import DECLARATION, FOLDER
+from adapters.devices.declaration import DECLARATION
+from adapters.devices.folder import folder_of
 from broker.runtime.runtime import run
-from broker.runtime.settings import ROOT, Settings
-
-
-def folder_of(settings: Settings) -> Path:
-    """Return the folder of the declarations."""
-    given = settings.value(FOLDER)
-    path = Path(given).expanduser() if given else settings.data_dir / "devices"
-    return path if path.is_absolute() else ROOT / path
 
 
 def main() -> None:

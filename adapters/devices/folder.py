@@ -6,7 +6,9 @@ from pathlib import Path
 import msgspec
 
 from adapters.devices.catalog import Unusable
+from adapters.devices.declaration import FOLDER
 from broker.launch.credentials import write_private
+from broker.runtime.settings import ROOT, Settings
 
 KEPT = "devices.json"
 """File in the data directory: the usable texts, the filters that the session at the broker is subscribed to, and states."""
@@ -26,6 +28,13 @@ class Kept(msgspec.Struct, frozen=True):
     """The requests by which the recorder made the views of declared tables, by NAME."""
     biases: dict[str, float] = {}
     """The integrals of the loops around thermostatic valves, by room, °C."""
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder of the declarations."""
+    given = settings.value(FOLDER)
+    path = Path(given).expanduser() if given else settings.data_dir / "devices"
+    return path if path.is_absolute() else ROOT / path
 
 
 class Folder:

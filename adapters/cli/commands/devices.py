@@ -161,9 +161,9 @@ def draft(session: Session, topic: str) -> None:
 
 def _read_all(session: Session, files: Sequence[Path]) -> "tuple[list[Declared], list[Any]]":
     """Return what files declare, and what is wrong with them, also against the other files of the folder."""
-    from adapters.devices.declaration import FOLDER
     from adapters.devices.declarations import check_together, read_file
     from adapters.devices.declared import DeclarationError
+    from adapters.devices.folder import folder_of
 
     found, errors = [], []
     for path in files:
@@ -171,7 +171,7 @@ def _read_all(session: Session, files: Sequence[Path]) -> "tuple[list[Declared],
             found.append(read_file(str(path), _text(path)))
         except DeclarationError as error:
             errors.append(error)
-    folder = Path(session.settings.value(FOLDER) or session.settings.data_dir / "devices")
+    folder = folder_of(session.settings)
     names = {path.name for path in files}
     active = []
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
