@@ -82,7 +82,13 @@ class States:
 
     @staticmethod
     def _errors_of(catalog: Catalog) -> dict[str, str]:
-        return {name: str(catalog.errors[file]) for name, file in _files(catalog).items() if file in catalog.errors}
+        """Return the errors of files by declaration. A file whose only NAME is that of another file shows there."""
+        files = _files(catalog)
+        found = {name: str(catalog.errors[file]) for name, file in files.items() if file in catalog.errors}
+        for file, error in catalog.errors.items():
+            if (name := ".".join(error.keys[:2])) in files and file not in files.values():
+                found.setdefault(name, str(error))
+        return found
 
     def _error(self, name: str, text: str, now_at: datetime) -> tuple[str, str]:
         """Return an error with its time: that of the first look that found it."""
