@@ -1,5 +1,6 @@
 """The folder of declarations, looked at twice a second, and what is kept beside it over a restart."""
 
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import msgspec
 from adapters.devices.catalog import Unusable
 from adapters.devices.declaration import FOLDER
 from broker.launch.credentials import write_private
+from broker.log import Log
 from broker.runtime.settings import ROOT, Settings
+
+log = Log(__name__)
 
 KEPT = "devices.json"
 """File in the data directory: the usable texts, the filters that the session at the broker is subscribed to, and states."""
@@ -46,6 +50,7 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         self._seen: dict[str, Stamp] | None = None
         self._read: dict[str, Stamp] | None = None
+        self._error: str | None = None
 
     def changed(self, *, settle: bool = True) -> bool:
         """Return whether the files are others than at the last `read`.
@@ -62,14 +67,16 @@ class Folder:
         return {name: _content(self._path / name) for name in sorted(self._read)}
 
     def _stamps(self) -> dict[str, Stamp]:
-        found = {}
         try:
-            for each in self._path.iterdir():
-                if each.suffix == ".toml" and not each.name.startswith((".", "#")):
-                    status = each.stat()
-                    found[each.name] = (status.st_ino, status.st_mtime_ns, status.st_size)
-        except OSError:  # no folder, or a file has just been removed: the next look shows it
-            pass
+            found = {each.name: _stamp(each) for each in self._path.iterdir() if _is_declaration(each.name)}
+            error = None
+        except FileNotFoundError as missing:
+            found, error = {}, missing.strerror
+        except OSError as unreadable:  # it may have the same files as before
+            found, error = self._seen or {}, unreadable.strerror
+        if error and error != self._error:
+            log.error("folder-unreadable", "%(folder)s cannot be read: %(error)s", folder=self._path, error=error)
+        self._error = error
         return found
 
 
@@ -90,11 +97,26 @@ def write_kept(data_dir: Path, kept: Kept) -> None:
     write_private(data_dir / KEPT, msgspec.json.encode(kept).decode())
 
 
+def _is_declaration(name: str) -> bool:
+    return name.endswith(".toml") and not name.startswith((".", "#"))
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:  # a link that leads nowhere, or a file that has just been removed: reading it gives the reason
+        return (0, 0, 0)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
 def _content(path: Path) -> str | Unusable:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for its writer
+            return Unusable("not a file")
+        if status.st_size > LARGEST_BYTES:
             return Unusable(f"larger than {LARGEST_BYTES:,} bytes")
-        return path.read_bytes().decode()
+        return path.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a mark
     except UnicodeDecodeError:
         return Unusable("not UTF-8")
     except OSError as error:
