@@ -38,7 +38,10 @@ COLUMN_TYPES = ("double", "bigint", "boolean", "varchar", "timestamp")
 OWN_COLUMNS = ("received_at", "event_at", "topic")
 FALLS = ("ignore", "reset", "swap")
 LONGEST_SHIP = 100
-
+MOST_NESTED = 32
+"""Levels of a document. Deeper ones would exhaust the stack of what reads or sends them."""
+INTEGERS = range(-(2**63), 2**63)
+"""What TOML has integers for, and JSON can be written with."""
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
@@ -60,7 +63,12 @@ def read_file(file: str, text: str) -> tuple[Declared, ...]:
         place = _TOML_PLACE.search(str(error))
         line = int(place[1]) if place and place[1] else max(1, text.count("\n"))
         raise DeclarationError(file, line, (), f"not TOML: {_TOML_PLACE.sub('', str(error))}") from None
+    except RecursionError:
+        raise DeclarationError(file, 1, (), f"nested deeper than {MOST_NESTED} levels") from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise DeclarationError(file, 1, (), "an integer needs more than 64 bits") from None
     lines = Lines(text)
+    _check_values(file, lines, document)
     found = []
     for kind, tables in document.items():
         if kind not in KINDS:
@@ -69,6 +77,21 @@ def read_file(file: str, text: str) -> tuple[Declared, ...]:
             raise DeclarationError(file, lines.of(kind), (kind,), "must be tables [KIND.NAME]")
         found += [_Table(file, lines, kind, name, content).read() for name, content in tables.items()]
     return tuple(found)
+
+
+def _check_values(file: str, lines: Lines, document: Any) -> None:
+    """Refuse what nests too deeply, and integers that are none of TOML."""
+    waiting: list[tuple[tuple[str, ...], int, Any]] = [((), 0, document)]
+    while waiting:
+        keys, depth, value = waiting.pop()
+        if depth > MOST_NESTED:
+            raise DeclarationError(file, lines.of(*keys), keys[:3], f"nested deeper than {MOST_NESTED} levels")
+        if isinstance(value, int) and value not in INTEGERS:
+            raise DeclarationError(file, lines.of(*keys), keys, "an integer needs more than 64 bits")
+        if isinstance(value, dict):
+            waiting += [((*keys, key), depth + 1, each) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(keys, depth + 1, each) for each in value]
 
 
 def check_together(files: Iterable[tuple[Declared, ...]]) -> None:

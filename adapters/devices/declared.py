@@ -17,7 +17,8 @@ from broker.contract.machines.topics import READING as MACHINE_READING
 VALUE_UNITS = {"W": 1e-3, "kW": 1.0, "Wh": 1e-3, "kWh": 1.0}
 REGISTER_UNITS = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3}
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_SHOWN = 200
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 class DeclarationError(ValueError):
@@ -25,7 +26,7 @@ class DeclarationError(ValueError):
 
     def __init__(self, file: str, line: int, keys: tuple[str, ...], reason: str) -> None:
         self.file, self.line, self.keys, self.reason = file, line, keys, reason
-        super().__init__(": ".join([f"{file}:{line}", *([".".join(keys)] if keys else []), reason]))
+        super().__init__(": ".join([f"{file}:{line}", *([".".join(keys)[:_SHOWN]] if keys else []), reason]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 import re
 
-_HEADER = re.compile(r"\s*\[{1,2}([^\]]*)\]")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_.\s-]|"[^"\n]*"|'[^'\n]*')+?)\s*=""")
+_HEADER = re.compile(r"\[{1,2}([^\]]*)\]")
+_KEY = re.compile(r"""((?:[A-Za-z0-9_.\s-]|"[^"\n]*"|'[^'\n]*')+)=""")
 _PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
 
 Keys = tuple[str, ...]
@@ -15,7 +15,7 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._lines: dict[Keys, int] = {}
         table: Keys = ()
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(map(str.strip, text.splitlines()), 1):
             if header := _HEADER.match(line):
                 table = _parts(header[1])
                 self._note(table, number)

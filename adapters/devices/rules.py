@@ -16,7 +16,7 @@ class RuleReader:
     def __init__(self, file: str, lines: Lines, kind: str, name: str, content: Any) -> None:
         self._file, self._lines, self._kind, self._name = file, lines, kind, name
         if not is_name(name):
-            self._fail((), "a name has letters, digits, - and _ only")
+            self._fail((), "a name has letters, digits, - and _ only, 200 at most")
         if not isinstance(content, dict):
             self._fail((), "must be a table")
         self._content: dict[str, Any] = content

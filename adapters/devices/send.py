@@ -17,6 +17,9 @@ LEVEL, SETPOINT = "level", "setpoint"
 DIGITS = 6
 """Decimals that are sent: 14 * 2.55 is 35.7, not 35.699999999999996."""
 
+EXACT = 2**53
+"""Whole numbers below it are sent without a decimal point."""
+
 _KEYWORDS = frozenset({"of", "scale", "offset", "map", "range"})
 
 
@@ -58,7 +61,7 @@ class Sent:
                 return mapped
             value = mapped
         result = round(min(max(value * self.scale + self.offset, self.low), self.high), DIGITS)
-        return int(result) if float(result).is_integer() else result
+        return int(result) if float(result).is_integer() and abs(result) < EXACT else result
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,12 +78,25 @@ SENSOR = '[sensor.a]\nfrom = "x/y"\nroom = "r"\n'
         ('[meter.m]\nfrom = "x"\nship = 7\nunit = "MWh"\n', "f.toml:4: meter.m.unit: must be one of W, kW, Wh, kWh"),
         ('[meter.m]\nfrom = "x"\nship = 7\nunit = "Wh"\nfalls = "reset"\n', "f.toml:5: meter.m.falls: belongs to"),
         ('[table.t]\nfrom = "x"\nvalue.a = "p"\n', "f.toml:3: table.t.value.a.type: must be one of double"),
+        (SENSOR + f"scale = {10**400}\n", "f.toml:4: sensor.a.scale: an integer needs more than 64 bits"),
+        (SENSOR + "scale = " + 5_000 * "9", "f.toml:1: an integer needs more than 64 bits"),
+        ("a = " + 5_000 * "[", "f.toml:1: nested deeper than 32 levels"),
+        (f'[valve.v]\nto = "x"\nroom = "r"\nsend.a = {40 * "["}{40 * "]"}\n', "f.toml:4: valve.v.send: nested deeper"),
+        ("[sensor." + 201 * "a" + "]\n", "f.toml:1: sensor.aaa"),
     ],
 )
 def test_names_file_line_and_key(text: str, message: str) -> None:
     with pytest.raises(DeclarationError) as error:
         read_file("f.toml", text)
     assert str(error.value).startswith(message)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.timeout(10)
+def test_reads_lines_of_blanks_at_once() -> None:
+    with pytest.raises(DeclarationError, match="valeu: unknown keyword") as error:
+        read_file("f.toml", SENSOR + " " * 50_000 + "#\n" + 'valeu = "t"\n')
+    assert str(error.value).startswith("f.toml:5:")
 
 
 def test_refuses_to_feed_itself() -> None:
@@ -95,3 +108,9 @@ def test_refuses_to_feed_itself() -> None:
 def test_refuses_a_name_twice_in_a_kind() -> None:
     with pytest.raises(DeclarationError, match="declared twice, also in"):
         check_together([read_file("f.toml", SENSOR), read_file("g.toml", SENSOR)])
+
+
+def test_sends_numbers_that_are_no_exact_integers() -> None:
+    (valve,) = read_file("f.toml", '[valve.v]\nto = "x"\nroom = "r"\nsend.a = { of = "level", scale = 1e20 }\n')
+    assert valve.send is not None
+    assert valve.send.payload({"level": 14}) == b'{"a":1.4e21}'
