@@ -1,12 +1,14 @@
 """A running plant with its page, and a browser to look at it."""
 
+import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -28,6 +30,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+T = TypeVar("T")
 COMPONENTS = ("recorder", "heating", "sim-rooms", "web")
 TIME_SCALE = "60"
 START_S = 40.0
@@ -112,6 +115,12 @@ def browser(plant: Plant) -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         yield started
         started.close()
+
+
+def run_aside(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread of its own: playwright has the loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def password(plant: Plant) -> str:

@@ -23,7 +23,7 @@ from broker.launch import accounts, certificates, mosquitto, tls
 from broker.runtime.settings import ROOT, Settings
 from tests import real_broker
 from tests.real_broker import RealBroker, free_ports
-from tests.system.web.conftest import opened
+from tests.system.web.conftest import opened, run_aside
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90), pytest.mark.xdist_group("page")]
 PEOPLE = {"vera": Role.VIEWER, "otto": Role.OPERATOR, "machine-7": Role.DEVICE}
@@ -95,7 +95,7 @@ class Outside:
             except InvalidStatus as error:
                 return error.response.status_code
 
-        return asyncio.run(run())
+        return run_aside(run())
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_signing_out_ends_what_is_open(outside: Outside) -> None:
                 await asyncio.wait_for(drain(socket), 3)
             return caught.value.rcvd.code if caught.value.rcvd else 0
 
-    assert asyncio.run(run()) == 1008
+    assert run_aside(run()) == 1008
     assert outside.live(cookie, TREE) == 401
 
 

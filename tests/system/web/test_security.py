@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from adapters.web.component import MOST_PAGES
-from tests.system.web.conftest import Plant, opened, password, sign_in
+from tests.system.web.conftest import Plant, opened, password, run_aside, sign_in
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120), pytest.mark.xdist_group("page")]
 EVIL = "https://evil.example"
@@ -59,7 +59,7 @@ class Site:
             except InvalidStatus as error:
                 return error.response.status_code
 
-        return asyncio.run(run())
+        return run_aside(run())
 
 
 def test_other_sites_can_neither_look_nor_act(plant: Plant) -> None:
