@@ -56,6 +56,7 @@ def init(catalog: str, store: str, endpoint: str, region: str) -> str:
         connection.execute("BEGIN")
         ducklake.make_tables(connection, _tables_of_a_site())
         connection.execute("COMMIT")
+        ducklake.set_options(connection)
     with reported(), Catalog(admin) as opened:
         opened.prepare()
     return replace(lake, access_key="", secret_key="").text()

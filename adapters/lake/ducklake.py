@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
@@ -18,6 +19,8 @@ _EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
 _RETRIES = {"ducklake_max_retry_count": 200, "ducklake_retry_wait_ms": 10, "ducklake_retry_backoff": 1.2}
 """With the defaults a writer among many starves."""
 _S3_TRIES = {"http_timeout": 20, "http_retries": 2}
+_PARQUET = {"parquet_compression": "zstd", "parquet_version": "2"}
+"""Version 2 stores ascending numbers and times as differences."""
 _IDENTITY = {"site": "VARCHAR", "incarnation": "VARCHAR"}
 _COLUMNS = """
 SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = 'main'
@@ -27,8 +30,12 @@ Columns = Mapping[str, Mapping[str, str]]
 """The columns of tables with their types."""
 
 
-def connect(lake: LakeFile, memory_mb: int = 512, threads: int = 2, read_only: bool = False) -> DuckDBPyConnection:
+def connect(
+    lake: LakeFile, memory_mb: int = 512, threads: int = 2, read_only: bool = False, spill: Path | None = None
+) -> DuckDBPyConnection:
     """Open a DuckDB with the lake attached as `lake`; its catalog is made where there is none and `read_only` is not set.
+
+    What does not fit into memory goes into the folder `spill`, if there is one.
 
     Raises:
         duckdb.Error: PostgreSQL cannot be reached, or has no lake.
@@ -37,7 +44,7 @@ def connect(lake: LakeFile, memory_mb: int = 512, threads: int = 2, read_only: b
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{memory_mb}MiB",
         "threads": threads,
-        "temp_directory": "",
+        "temp_directory": str(spill or ""),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
@@ -76,6 +83,12 @@ def make_tables(connection: DuckDBPyConnection, wanted: Columns) -> None:
         else:
             for column in columns.keys() - known[table]:
                 connection.execute(f"ALTER TABLE {name} ADD COLUMN {identifier(column)} {columns[column]}")
+
+
+def set_options(connection: DuckDBPyConnection) -> None:
+    """Let all writers compress well: rows are read far more often than written."""
+    for name, value in _PARQUET.items():
+        connection.execute(f"CALL {LAKE}.set_option({literal(name)}, {literal(value)})")
 
 
 def known_columns(connection: DuckDBPyConnection) -> dict[str, set[str]]:

@@ -20,7 +20,7 @@ from adapters.lake import ducklake
 from adapters.lake.binding import Binding
 from adapters.lake.catalog import Catalog, SiteRow
 from adapters.lake.files import LakeFile
-from adapters.lake.outbox import Batch, Waiting
+from adapters.lake.outbox import LARGEST_BATCH, Batch, Waiting
 from broker.contract.outbox import MESSAGES
 from broker.contract.sql import identifier, literal
 from broker.errors import CannotStart, NotAllowedHere, TakenOver
@@ -57,7 +57,7 @@ class Forwarder:
         self._lake, self._site, self._on_state = lake, lake.site, on_state
         self._data_dir = data_dir
         self._waiting = Waiting(data_dir)
-        self._epoch = -1
+        self._epoch, self._largest = -1, LARGEST_BATCH
         self._open: _Open | None = None
         self._checked = False
         self._state, self._reported_s = "", 0.0
@@ -81,12 +81,13 @@ class Forwarder:
                     moved = self._step()
                     pause_s = SHORTEST_PAUSE_S
                 except (psycopg.Error, duckdb.Error, OSError, MemoryError) as error:
+                    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+                        self._largest = max(1, self._largest // 4)  # then range by range
                     self._note(f"waiting: {_first_line(error)}", error)
                     self._close()
                     if stop.is_set():
-                        time.sleep(CHECK_S)
-                    else:
-                        stop.wait(pause_s)
+                        return  # the lake is away: what is left waits in the outbox
+                    stop.wait(pause_s)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 else:
                     if stop.is_set() and not moved:
@@ -100,7 +101,7 @@ class Forwarder:
         """Forward one batch; return False if there was none."""
         opened = self._opened()
         incarnation, upto = opened.row.incarnation, opened.row.upto
-        batch = self._waiting.next_batch(incarnation.partition("+")[0], upto)
+        batch = self._waiting.next_batch(incarnation.partition("+")[0], upto, self._largest)
         if batch is None:
             return self._next_incarnation(opened) or self._idle(opened)
         opened.row = row = self._read(opened.catalog)
@@ -135,7 +136,7 @@ class Forwarder:
             catalog = Catalog(self._lake)
             try:
                 row = self._admitted(catalog)
-                lake = ducklake.connect(self._lake)
+                lake = ducklake.connect(self._lake, spill=self._waiting.spill)
             except BaseException:
                 catalog.close()
                 raise

@@ -29,11 +29,16 @@ class Waiting:
         for leftover in self._root.glob("*/*.done"):
             shutil.rmtree(leftover, ignore_errors=True)
 
+    @property
+    def spill(self) -> Path:
+        """The folder for what does not fit into the forwarder's memory."""
+        return self._root / ".spill"
+
     def incarnations(self) -> list[str]:
         """Return the database files for which there is a folder, the oldest first."""
         if not self._root.is_dir():
             return []
-        return sorted(each.name for each in self._root.iterdir() if each.is_dir())
+        return sorted(each.name for each in self._root.iterdir() if each.name.isdecimal())
 
     def has_ranges(self, incarnation: str) -> bool:
         """Return whether anything waits."""
@@ -46,8 +51,8 @@ class Waiting:
         except (OSError, ValueError):
             return 0
 
-    def next_batch(self, incarnation: str, upto: int) -> Batch | None:
-        """Return what follows `upto`, as much as one commit takes; None if it is not there."""
+    def next_batch(self, incarnation: str, upto: int, largest: int) -> Batch | None:
+        """Return what follows `upto`, `largest` messages at most unless one range has more; None if it is not there."""
         files: dict[str, list[Path]] = {}
         last, size = upto, 0
         for each in self._ranges(incarnation):
@@ -57,7 +62,7 @@ class Waiting:
                 continue
             found = sorted((self._root / incarnation / each.name).glob("*.parquet"))
             more = sum(path.stat().st_size for path in found)
-            if last > upto and (each.last - upto > LARGEST_BATCH or size + more > LARGEST_BATCH_BYTES):
+            if last > upto and (each.last - upto > largest or size + more > LARGEST_BATCH_BYTES):
                 break
             for path in found:
                 files.setdefault(path.stem, []).append(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from pyarrow import dataset, fs
 
 from adapters.launcher import preflight
 from broker.contract.outbox import Range
@@ -22,7 +23,7 @@ from storage.database.database import Database
 from storage.outbox.export import OutboxFiles, read_number
 from tests.databases import open_database
 from tests.real_broker import RealBroker
-from tests.real_lake import Cutter, Servers, scaup
+from tests.real_lake import KEY, SECRET, Cutter, Servers, scaup
 from tests.storage.conftest import Past, a_day
 
 pytestmark = [
@@ -284,6 +285,9 @@ def test_frozen_forwarder_is_fenced_when_it_thaws(cell: Cell) -> None:
     assert second.poll() is None
     cell.stop()
     cell.assert_equal()
+    store = fs.S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=cell.servers.store.endpoint, scheme="http")
+    files = dataset.dataset(f"lake/plants/main/messages/site={cell.name}", filesystem=store, format="parquet")
+    assert files.count_rows() == cell.last_number(), "any tool that reads Parquet reads it"
 
 
 def test_copy_of_the_data_directory_forwards_nothing(cell: Cell, tmp_path: Path) -> None:
