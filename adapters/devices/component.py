@@ -6,6 +6,7 @@ message counts once (docs/decisions/0015-devices.md).
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -136,6 +137,7 @@ class Devices:
             self._open_journal(bus.boot)
             self._restore()
             await self._load(bus)
+            gc.freeze()  # what is loaded stays: looking through it again and again would delay messages by tens of ms
             self._loaded.set()
         if self._catalog.declared and not self._found.asked:
             await self._ask(self._journal.earlier() if self._journal else {})
