@@ -37,8 +37,6 @@ MEASURED_NOISE_C = 0.1
 """Standard deviation of a measurement by all sensors of a room."""
 LARGEST_NOISE_C = 3.0
 SHORTEST_QUIET_S = 90.0
-LONGEST_QUIET_S = 4 * 3600.0
-"""Longest time without any reading of the room, also if its sensors report only changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,8 @@ class Fused:
     """Whether any of the sensors used has ever changed its value."""
     quiet_c: float | None = None
     """Finest resolution of the sensors used, K, if all of them report only changes and none has lately; else None."""
+    trend_c_s: float = 0.0
+    """Trend of the room temperature, K/s."""
     rare: bool = False
     """Whether all sensors used report so rarely that an opened window is closed again before it is noticed."""
     measured_c: float | None = None
@@ -124,8 +124,6 @@ class Fusion:
         for name in [name for name, each in self._sensors.items() if _is_forgotten(each, now_s)]:
             del self._sensors[name]
         left_out = {name: reason for name, each in self._sensors.items() if (reason := each.fault(now_s))}
-        if now_s - self._heard_s > LONGEST_QUIET_S:
-            left_out |= dict.fromkeys(self._sensors, Reason.STALE)
         left_out |= dict.fromkeys(self._unmoved(left_out, now_s), Reason.STUCK)
         self._set_first_offsets([each for name, each in self._sensors.items() if name not in left_out], now_s)
         left_out |= dict.fromkeys(self._far(left_out, now_s), Reason.FAR)
@@ -148,6 +146,7 @@ class Fusion:
             unmoved_s=min((now_s - each.moved_s for each in trusted.values()), default=0.0),
             proven=any(each.proven for each in trusted.values()),
             quiet_c=self._quiet_c(trusted.values(), now_s),
+            trend_c_s=self._track.trend_c_s,
             rare=bool(trusted) and all(each.reports_rarely for each in trusted.values()),
             measured_c=measured_c,
             noise_c=noise_c,
@@ -236,7 +235,8 @@ class Fusion:
             return
         for each in current:
             if now_s - each.moved_s <= LIVELY_S:
-                each.learn_offset(room_c, dt_s)
+                each.learn_offset(room_c, min(SETTLING_S, now_s - each.compared_s) if each.reports_rarely else dt_s)
+            each.compared_s = now_s
         known = [each for each in self._sensors.values() if each.offset_c is not None and not each.was_far]
         centre_c = robust_centre([each.offset_c or 0.0 for each in known], OFFSET_DOUBT_C) if known else 0.0
         for each in known:

@@ -21,15 +21,12 @@ from controllers.heating.valve import level_for
 
 CLOSING_S = 400.0
 CLOSING_PER_DEAD_TIME = 0.5
-"""Wanted time constant of the closed loop: a constant, and a share of the dead time."""
+RARE_CLOSING_S = 300.0
+"""Wanted time constant of the closed loop: a constant, a share of the dead time, and more if the sensors report rarely."""
 HIGHEST_GAIN_PER_C = 0.25
 """Highest response to the remaining error, as a share of heat per kelvin: more would follow the noise of the sensors."""
 DOUBTS = 1.0
 """Heat in transport counts as if the rate were higher by this many standard deviations."""
-SOFT_START_PCT = 25.0
-"""Highest level at the start of a room that is not identified: one that reacts quickly must not overshoot meanwhile."""
-SOFT_START_S, SOFT_START_UNTIL_S = 25 * 60.0, 58 * 60.0
-"""This limit rises from the first time on, and has reached 100 % at the second: heat may need half an hour to be felt."""
 IDENTIFIED_DOUBT = 0.1
 """A room is identified when the mean ratio of standard deviation and rate has been this small."""
 BAND_C = 0.12
@@ -39,7 +36,8 @@ BAND_S = 800.0
 NARROWEST_BAND_PCT, WIDEST_BAND_PCT = 1.0, 4.0
 
 _AIR, _PIPE = 1 - LEAK_PER_S * LAG_S, np.exp(-LEAK_PER_S * DEAD_S)
-_SPEED = 1 / (CLOSING_S + CLOSING_PER_DEAD_TIME * DEAD_S) - LEAK_PER_S
+_CLOSING_S = CLOSING_S + CLOSING_PER_DEAD_TIME * DEAD_S
+_SPEED, _RARE_SPEED = 1 / _CLOSING_S - LEAK_PER_S, 1 / (_CLOSING_S + RARE_CLOSING_S) - LEAK_PER_S
 _AHEAD_S = DEAD_S + LAG_S
 _TREND_S = TREND_S * (1 - np.exp(-_AHEAD_S / TREND_S))
 """Change of the hold level until the heat arrives, per unit of its trend."""
@@ -64,12 +62,13 @@ class Demand:
         return self.proportional_pct + self.integral_pct
 
 
-def demand(beliefs: Beliefs, setpoint_c: float) -> Demand:
+def demand(beliefs: Beliefs, setpoint_c: float, *, rare: bool = False) -> Demand:
     """Return the wanted valve level.
 
     Args:
         beliefs: beliefs of the candidates for this setpoint.
         setpoint_c: wanted room temperature, °C.
+        rare: whether the sensors report rarely.
     """
     hold = beliefs.hold
     in_transport_s = (
@@ -77,17 +76,12 @@ def demand(beliefs: Beliefs, setpoint_c: float) -> Demand:
     )
     doubt = beliefs.doubt_c_s / beliefs.rate_c_s
     remaining_s = _AIR * _PIPE * (beliefs.room_c - setpoint_c) / beliefs.rate_c_s + (1 + DOUBTS * doubt) * in_transport_s
-    wanted = hold + _TREND_S * beliefs.hold_trend_s - np.minimum(_SPEED, HIGHEST_GAIN_PER_C * beliefs.rate_c_s) * remaining_s
+    gain = np.minimum(_RARE_SPEED if rare else _SPEED, HIGHEST_GAIN_PER_C * beliefs.rate_c_s)
+    wanted = hold + _TREND_S * beliefs.hold_trend_s - gain * remaining_s
     holds, levels = by_curve(beliefs.weight, hold), by_curve(beliefs.weight, wanted)
     integral = sum([weight * level_for(share, curve) for curve, weight, share in holds])
     level = sum([weight * level_for(share, curve) for curve, weight, share in levels])
     return Demand(proportional_pct=100 * (level - integral), integral_pct=100 * integral, doubt=beliefs.mean(doubt))
-
-
-def soft_start_pct(running_s: float) -> float:
-    """Return the highest level of a room that is not identified, `running_s` after its start."""
-    share = (running_s - SOFT_START_S) / (SOFT_START_UNTIL_S - SOFT_START_S)
-    return SOFT_START_PCT + (100.0 - SOFT_START_PCT) * min(1.0, max(0.0, share))
 
 
 def apply_dead_band(level: int, wanted_pct: float, rate_c_s: float) -> int:

@@ -48,6 +48,8 @@ more heat would then look like a valve without effect, the rate would fall furth
 LEAST_EFFECT_C, LATER_EFFECT_C = 0.01, 0.05
 """A prediction with a smaller effect of the valve is not learned from, at first and later. A room that is held gives little
 to learn from: sun and people would teach more wrong than small movements of the valve teach right."""
+SLOWEST_SEEN_C_S = 10.0 / HOUR_S
+"""That effect counts as if the rate were at least this: nothing could correct one that was identified as too low."""
 LATER_S = 2 * HOUR_S
 """Does not hold for sensors that report rarely: their prediction errors are large anyway."""
 MEMORY_S, FULL_EFFECT_C = 3 * HOUR_S, 0.1
@@ -99,6 +101,11 @@ class Beliefs:
     def mean(self, value: Array) -> float:
         """Return the weighted mean of a value over the candidates."""
         return float((self.weight * value).sum())
+
+    @property
+    def felt_s(self) -> float:
+        """Mean time until a level is felt: dead time and lag, s."""
+        return self.mean(DEAD_S + LAG_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +246,12 @@ class RoomModel:
 
     def _learn(self, error_c: float, error_effect: Array, noise_c: float) -> None:
         best = int(self._cost.argmin())
-        effect_c = float(error_effect.flat[best] * self._rate_c_s.flat[best])
+        rate_c_s = float(self._rate_c_s.flat[best])
+        effect_c = float(error_effect.flat[best]) * rate_c_s
         self.innovation_c = error_c - effect_c
+        seen_c = abs(effect_c) * max(1.0, SLOWEST_SEEN_C_S / rate_c_s)
         is_later = self._running_s > LATER_S and self._unmeasured_s <= LONGEST_STEP_S
-        if abs(effect_c) < (LATER_EFFECT_C if is_later else LEAST_EFFECT_C):
+        if seen_c < (LATER_EFFECT_C if is_later else LEAST_EFFECT_C):
             return
         outlier_share = LATER_OUTLIER_SHARE if is_later else OUTLIER_SHARE
         weight = 1 / (noise_c**2 + outlier_share * self.innovation_c**2)

@@ -1,11 +1,11 @@
 """Control of one room: from sensor readings to a valve level, with the reasons. Pure."""
 
-import math
 from dataclasses import dataclass
 
+from controllers.heating.climb import Climb
 from controllers.heating.fusion import Fused, Fusion
 from controllers.heating.heat import HeatWatch
-from controllers.heating.law import IDENTIFIED_DOUBT, SOFT_START_S, Demand, apply_dead_band, demand, soft_start_pct
+from controllers.heating.law import IDENTIFIED_DOUBT, Demand, apply_dead_band, demand
 from controllers.heating.model import Identified, Knowledge, RoomModel, identified
 from controllers.heating.modes import (
     FROST_C,
@@ -67,6 +67,7 @@ class RoomControl:
     """
 
     __slots__ = (
+        "_climb",
         "_demand",
         "_frost",
         "_fused",
@@ -86,7 +87,6 @@ class RoomControl:
         "_rise",
         "_seen_s",
         "_silence",
-        "_started_s",
         "_window",
         "decided",
         "decided_s",
@@ -98,12 +98,12 @@ class RoomControl:
         self.setpoint_c = setpoint_c
         self.level = self._moving_pct = 0
         self.decided = False
-        self.decided_s = self._last_reading_s = self._seen_s = self._started_s = now_s
+        self.decided_s = self._last_reading_s = self._seen_s = now_s
         self._known: Identified | None = None
         self._fusion, self._model = Fusion(), RoomModel()
         self._window, self._rise, self._history = WindowDetector(), NoRiseDetector(), KnowledgeHistory()
         self._demand = Demand(proportional_pct=0.0, integral_pct=SAFE_HIGHEST_PCT)
-        self._silence = SilenceWatch()
+        self._silence, self._climb = SilenceWatch(), Climb()
         self._guard, self._heat_watch = OscillationGuard(), HeatWatch()
         self._held: Knowledge | None = None
         self._frost = self._is_known = False
@@ -194,8 +194,11 @@ class RoomControl:
         self._frost = room_c < (FROST_OVER_C if self._frost else FROST_C)
         setpoint_c = max(self.setpoint_c, FROST_SETPOINT_C) if self._frost else self.setpoint_c
         beliefs = self._model.beliefs(setpoint_c)
-        self._demand, self._known = demand(beliefs, setpoint_c), identified(beliefs)
+        self._demand, self._known = demand(beliefs, setpoint_c, rare=fused.rare), identified(beliefs)
         self._is_known = self._is_known or self._demand.doubt < IDENTIFIED_DOUBT
+        self._climb.update(
+            self.level, setpoint_c - room_c, fused.trend_c_s, beliefs.felt_s, dt_s, rare=fused.rare, known=self._is_known
+        )
         self._heat, self._hold = beliefs.mean(beliefs.heat), beliefs.mean(beliefs.hold)
         self._watch_heat(room_c, setpoint_c - room_c, dt_s)
         self._guard.update(room_c, setpoint_c, self.level, dt_s)
@@ -207,7 +210,7 @@ class RoomControl:
         if fused.unmoved_s < QUIET_S:
             self._moving_pct = self.level
         mode = Mode.FROST if self._frost else Mode.WINDOW_OPEN if window_open else Mode.HEATING
-        self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused, now_s), self._model.rate_c_s)
+        self.level = apply_dead_band(self.level, self._wanted_pct(mode, fused), self._model.rate_c_s)
         no_rise = self._rise.update(0 if self._heat_watch.disturbs else self.level, room_c, now_s)
         alarms = [Alarm.NO_HEAT] if self._heat_watch.lost else [Alarm.NO_RISE] if no_rise else []
         alarms += [Alarm.TOO_COLD] if room_c < LOWEST_PLAUSIBLE_C else []
@@ -225,13 +228,11 @@ class RoomControl:
             self._model.restore(self._held)
             self._model.set_room_temperature(room_c)
 
-    def _wanted_pct(self, mode: Mode, fused: Fused, now_s: float) -> float:
+    def _wanted_pct(self, mode: Mode, fused: Fused) -> float:
         if mode is Mode.WINDOW_OPEN:
             return 0.0
-        running_s = now_s - self._started_s
-        is_soft = not self._is_known or running_s < SOFT_START_S
-        soft_pct = max(self.level, soft_start_pct(running_s)) if is_soft else 100.0
-        wanted_pct = min(self._demand.wanted_pct, soft_pct, highest_pct(fused, self.setpoint_c, self._moving_pct))
+        evident_pct = highest_pct(fused, self.setpoint_c, self._moving_pct)
+        wanted_pct = min(self._demand.wanted_pct, self._climb.highest_pct, evident_pct)
         return max(wanted_pct, FROST_LEVEL_PCT) if mode is Mode.FROST else wanted_pct
 
     def _update_model(self, room_c: float, dt_s: float, now_s: float) -> bool:
@@ -239,7 +240,8 @@ class RoomControl:
         if not self._model.started:
             self._model.start(room_c, self.setpoint_c, self.level, self._known)
             self._is_known = self._known is not None
-            self._started_s = -math.inf if self._known else now_s
+            if not self._is_known:
+                self._climb.start(self.level)
             return False
         if self._heat_watch.disturbs:
             self._model.advance(self.level, dt_s, None)

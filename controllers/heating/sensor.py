@@ -50,6 +50,7 @@ class Sensor:
         offset_c: learned difference from the room temperature, K; None until learned.
         learned_s: time for which the offset has been learned, s.
         carried_c: movement of the room since the last reading, K.
+        compared_s: plant time of the last reading that was compared with the room temperature.
         gap_c: corrected reading less room temperature when it last moved, K.
         distrusted: it did not move while the room was heated; until it moves.
     """
@@ -67,6 +68,7 @@ class Sensor:
         "_same",
         "_step_c",
         "carried_c",
+        "compared_s",
         "distrusted",
         "gap_c",
         "last_reading_s",
@@ -82,7 +84,7 @@ class Sensor:
 
     def __init__(self, value_c: float, now_s: float) -> None:
         self.value_c = self.smooth_c = self._reported_c = value_c
-        self.last_reading_s = self.moved_s = now_s
+        self.last_reading_s = self.moved_s = self.compared_s = now_s
         self.proven = False
         self._habit = Habit()
         self._changes = 0

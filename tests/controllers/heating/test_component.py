@@ -202,7 +202,7 @@ def test_silent_rooms_are_removed() -> None:
 
 def test_rooms_are_independent() -> None:
     controller = HeatingController()
-    for minute in range(60):
+    for minute in range(120):
         for room, value_c in (("cold", 15.0), ("warm", 25.0)):
             message = reading(value_c + 0.01 * (minute % 3), topic=f"/readings/{room}/temperature")
             controller.on_message(message, minute * 60.0)

@@ -21,8 +21,9 @@ def minutes(room: RoomControl, start: int, count: int, temperature_c: float | No
 
 
 def test_a_cold_room_is_heated_softly_first_then_fully() -> None:
-    decisions = minutes(RoomControl(0.0), 1, 60, 15.0)
+    decisions = minutes(RoomControl(0.0), 1, 120, 15.0)
     assert {each.level for each in decisions[:19]} == {25}
+    assert 60 <= max(each.level for each in decisions[:60]) < 100
     assert decisions[-1].level == 100
     assert decisions[-1].mode is Mode.HEATING
 

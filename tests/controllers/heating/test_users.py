@@ -8,9 +8,8 @@ from tests.bench.late_rooms import late_room
 ROOMS = (1000, 1002, 1003, 1009, 1012)
 """Tuning rooms: quick opening; equal percentage with 19, 15 and 20 minutes of dead time; linear, very quick, 16 minutes."""
 NOT_YET: dict[str, tuple[int, ...]] = {
-    "silence": (1003, 1009),
     "setback": (1000, 1009),
-    "boiler off": (1000, 1009),
+    "boiler off": (1009,),
     "summer": (1000, 1002),
 }
 
