@@ -54,9 +54,8 @@ class Catalog:
         return dict(self._good)
 
     def restore(self, good: Mapping[str, str]) -> None:
-        """Take the usable texts of an earlier start, for files that cannot be used at this one."""
+        """Take the usable texts of an earlier start: a file that has changed since then is refused as it is without a restart."""
         self.update(good)
-        self._texts.clear()
 
     def update(self, texts: Texts) -> None:
         """Take the files as they are now.

@@ -49,3 +49,12 @@ def test_what_a_bad_file_would_declare_is_named() -> None:
     catalog = Catalog()
     catalog.update({"a.toml": A + "range = 3\n"})
     assert catalog.broken == {"sensor.a": "a.toml"}
+
+
+def test_a_new_file_takes_no_name_while_it_is_stopped() -> None:
+    before, after = Catalog(), Catalog()
+    before.update({"b.toml": A})
+    after.restore(before.good)
+    after.update({"a.toml": A, "b.toml": A})
+    assert list(after.errors) == ["a.toml"]
+    assert after.declared["sensor.a"].file == "b.toml"
