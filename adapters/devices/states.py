@@ -13,6 +13,8 @@ from broker.stamp import rfc3339
 
 MOST_AT_ONCE = 20
 """States published in one tick, so that thousands of busy devices do not fill the broker with counts."""
+MOST_NEW_AT_ONCE = 500
+"""The same of declarations that have none yet."""
 
 _NO_COUNTS = Counts()
 
@@ -55,13 +57,16 @@ class States:
             return []
         known, active = _files(catalog), catalog.declared
         found: list[Publication] = []
-        while self._waiting and len(found) < MOST_AT_ONCE:
-            name = next(iter(self._waiting))
+        again = 0
+        for name in list(self._waiting):
+            if again == MOST_AT_ONCE or len(found) == MOST_NEW_AT_ONCE:
+                break
             del self._waiting[name]
             if name not in known:
                 continue
             state = self._state(name, known[name], name in active, counts.get(name, _NO_COUNTS))
             if state != self._published.get(name):
+                again += name in self._published
                 self._published[name] = state
                 found.append(STATE.publication(state, device=name))
         return found
