@@ -54,7 +54,7 @@ class Catalog:
         return dict(self._good)
 
     def restore(self, good: Mapping[str, str]) -> None:
-        """Take the usable texts of an earlier start: a file that has changed since then is refused as it is without a restart."""
+        """Take the usable texts of an earlier start, with which `update` compares the files of this one."""
         self.update(good)
 
     def update(self, texts: Texts) -> None:

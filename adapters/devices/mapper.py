@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from adapters.devices.declared import Declared
@@ -16,6 +16,8 @@ from broker.message import Publication
 from broker.mqtt.topics import matches
 from broker.stamp import rfc3339
 
+CLOCK_AHEAD = timedelta(minutes=1)
+"""How far ahead of wall time the clock of a device may be before it counts as wrong."""
 MOST_ROUTES = 100_000
 """Topics for which the matching declarations are remembered."""
 
@@ -116,7 +118,7 @@ class Mapper:
                 self._reject(declared, error, taken, now_at)
                 continue
             echo = reading is not None and declared.kind == "setpoint" and self.is_echo(declared, reading.values[""])
-            if reading is None or echo or not self._is_new(declared, reading):
+            if reading is None or echo or not self._is_new(declared, reading, now_at):
                 counts = self._counts(declared)
                 counts.ignored += 1
                 if reading is None and not counts.was_quiet:
@@ -206,12 +208,16 @@ class Mapper:
         counts.error, counts.error_at = str(error), rfc3339(now_at)
         taken.reason = taken.reason or f"{declared.id}: {error}"
 
-    def _is_new(self, declared: Declared, reading: Reading) -> bool:
-        """Return whether a reading is newer than every one before, and remember its time if it is."""
+    def _is_new(self, declared: Declared, reading: Reading, now_at: datetime) -> bool:
+        """Return whether a reading is newer than every one before, and remember its time if it is.
+
+        A device whose clock was ahead and has been put right is not ignored until its earlier times have come.
+        """
         if reading.device_at is None:
             return True
         newest = self.newest.get(declared.id)
-        if newest is not None and reading.device_at <= newest:
+        put_right = newest is not None and reading.device_at <= now_at + CLOCK_AHEAD < newest
+        if newest is not None and reading.device_at <= newest and not put_right:
             return False
         self.newest[declared.id] = reading.device_at
         return True
