@@ -104,6 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run a law on tuning rooms that answer late.")
     parser.add_argument("-n", "--rooms", type=int, default=60)
     parser.add_argument("--skip", type=int, default=0, help="start at this tuning seed")
+    parser.add_argument("--sensors", choices=MODES, help="rooms whose sensors report so")
     parser.add_argument("--law", default="shipped", help="a law of the bench, `ideal`, or module:Class")
     parser.add_argument("--worst", type=int, default=6, help="rooms to describe")
     parser.add_argument("--seed", type=int, help="play this room only, and print it every ten minutes")
@@ -118,7 +119,7 @@ def main() -> int:
     if chosen.seed is not None:
         return _show(chosen.seed, chosen.law)
     began = time.perf_counter()
-    seeds = TUNING_SEEDS[chosen.skip :]
+    seeds = [each for each in TUNING_SEEDS[chosen.skip :] if chosen.sensors in (None, late_room(each).sensors)]
     two_point = {each.seed: each for each in play_all("two-point", seeds, chosen.rooms)}
     days = play_all(chosen.law, seeds, chosen.rooms, irregular=chosen.irregular)
     print(HEADER)
