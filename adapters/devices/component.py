@@ -244,6 +244,8 @@ class Devices:
         for each in (*sent, *states, *self._publish_states()):
             bus.publish(each)
         self._keep()
+        with suppress(BrokerUnavailable):  # what was published by earlier declarations is judged before their rights end
+            await bus.ping(QUERY_TIMEOUT_S)
         self._access.restrict(declared.values())
 
     async def _subscribe(self) -> None:
