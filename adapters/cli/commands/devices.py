@@ -189,7 +189,7 @@ def _read_all(session: Session, files: Sequence[Path]) -> "tuple[list[Declared],
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Failed(f"{path} is not UTF-8", "save it as UTF-8") from None
     except OSError as error:
