@@ -50,6 +50,11 @@ def run(name: str, options: tuple[str, ...]) -> None:
     main = getattr(module, "main", None)
     if main is None:
         raise Failed(f"{module.__name__} has no main()", "define main() there: it runs the component")
+    if options and not isinstance(main, click.Command):  # such a component would start, and take the place of the running one
+        if options[0] in ("-h", "--help"):
+            click.echo(f"{name} has no options; `scaup config` lists its settings")
+            return
+        raise WrongUsage(f"{name} has no option {options[0]!r}", f"type `scaup run {name}`")
     sys.argv = [f"scaup run {name}", *options]
     main()
 

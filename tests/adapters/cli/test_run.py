@@ -55,3 +55,11 @@ def test_names_are_completed() -> None:
     found = Runnable().shell_complete(click.Context(run), run.params[0], "sim-charger")
     assert [each.value for each in found] == ["sim-chargers", "sim-charger"]
     assert all(each.help for each in found)
+
+
+def test_help_does_not_start_a_component(scaup: Scaup) -> None:
+    result = scaup("run", "devices", "--help")
+    assert (result.exit_code, result.stdout) == (0, "devices has no options; `scaup config` lists its settings\n")
+    result = scaup("run", "devices", "--number", "2")
+    assert result.exit_code == 2
+    assert "devices has no option '--number'" in result.stderr
