@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 import pyarrow as pa
 
 from adapters.cli.notices import warn
@@ -51,8 +50,9 @@ def init(catalog: str, store: str, endpoint: str, region: str) -> str:
     admin = replace(lake, password=password)
     with reported(), Catalog(admin):
         pass  # PostgreSQL's own errors are clearer than DuckDB's
+    with _duckdb_errors(), ducklake.open_store(admin) as connection:  # before the catalog has the store's address for good
+        connection.execute(f"SELECT file FROM glob({literal(lake.store + '/*')}) LIMIT 1").fetchall()
     with _attached(admin) as connection:
-        connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM glob({literal(lake.store + '/*')}) LIMIT 1)")
         connection.execute("BEGIN")
         ducklake.make_tables(connection, _tables_of_a_site())
         connection.execute("COMMIT")
@@ -116,7 +116,10 @@ def query(session: Session, request: QueryRequest, lake_only: bool) -> Iterator[
         tables = sorted(ducklake.known_columns(connection))
         with query_errors(request):
             check(connection, request.sql)
-            read = tables_read(connection, request.sql).intersection(tables)
+            read = tables_read(connection, request.sql)
+        if internal := [each for each in read if each.lower().startswith("__ducklake_metadata")]:
+            raise Refused(f"{internal[0]} is not a table of the lake", "`scaup lake status` shows the sites")
+        read = {each.rpartition(".")[2] for each in read}.intersection(tables)
         views = {} if lake_only or not lake.site else _with_newest(session, connection, lake, sorted(read))
         for table in tables:
             sql = views.get(table, f"SELECT * FROM lake.main.{identifier(table)}")
@@ -251,21 +254,28 @@ def _repeated(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
 @contextmanager
 def _attached(lake: LakeFile, **options: Any) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the lake; errors of DuckDB become those of the command line."""
-    try:
+    with _duckdb_errors():
         connection = ducklake.connect(lake, **options)
         try:
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def _duckdb_errors() -> Iterator[None]:
+    try:
+        yield
     except duckdb.Error as error:
         text = str(error).strip().partition("\n")[0]
+        if "Unable to connect to Postgres" in text:
+            reason = text.rpartition("failed: ")[2]
+            raise Unreachable(f"PostgreSQL cannot be reached: {reason}", "check that it runs") from error
+        if "permission denied" in text:
+            reason = text.rpartition("ERROR:")[2].strip()
+            raise Refused(f"PostgreSQL: {reason}", "use the account that owns the lake") from error
         if isinstance(error, duckdb.HTTPException) or "HTTP" in text or "S3" in text:
             if any(each in text for each in ("403", "Forbidden", "AccessDenied", "InvalidAccessKey", "Signature")):
                 raise Refused(f"the S3 store refused it: {text}", f"check {files.KEY} and {files.SECRET}") from error
-            raise Unreachable(
-                f"the S3 store cannot be used: {text}", "check its address, and that the bucket exists"
-            ) from error
+            raise Unreachable(f"the S3 store cannot be used: {text}", "check address and bucket") from error
         raise Failed(f"the lake: {text}", "`scaup lake init` makes it, or brings back what is missing") from error
-    except psycopg.Error as error:
-        with reported():
-            raise error

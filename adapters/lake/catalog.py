@@ -235,5 +235,6 @@ class Catalog:
 
 
 def _text(error: psycopg.Error) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"^(FATAL|ERROR):\s*", "", lines[-1].rpartition("FATAL:  ")[2])
+    text = str(error).strip() or type(error).__name__
+    _, fatal, reason = text.rpartition("FATAL:  ")
+    return reason if fatal else re.sub(r"^(connection failed|ERROR):\s*", "", text.partition("\n")[0])

@@ -41,6 +41,19 @@ def connect(
         duckdb.Error: PostgreSQL cannot be reached, or has no lake.
     """
     os.environ[PASSWORD] = lake.password  # in the address it would be in messages of errors
+    connection = open_store(lake, memory_mb, threads, spill)
+    try:
+        options = f"DATA_PATH {literal(lake.store + '/')}, METADATA_SCHEMA 'public', DATA_INLINING_ROW_LIMIT 0"
+        options += ", READ_ONLY" if read_only else ""
+        connection.execute(f"ATTACH {literal(f'ducklake:postgres:{conninfo(lake)}')} AS {LAKE} ({options})")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_store(lake: LakeFile, memory_mb: int = 512, threads: int = 2, spill: Path | None = None) -> DuckDBPyConnection:
+    """Open a DuckDB that reads and writes the store, without the lake's catalog."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{memory_mb}MiB",
         "threads": threads,
@@ -57,9 +70,6 @@ def connect(
             connection.execute(f"SET GLOBAL {name} = {value}")
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute(_secret(lake))
-        options = f"DATA_PATH {literal(lake.store + '/')}, METADATA_SCHEMA 'public', DATA_INLINING_ROW_LIMIT 0"
-        options += ", READ_ONLY" if read_only else ""
-        connection.execute(f"ATTACH {literal(f'ducklake:postgres:{conninfo(lake)}')} AS {LAKE} ({options})")
     except BaseException:
         connection.close()
         raise

@@ -169,9 +169,10 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def tables_read(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-    """Return the names of the tables and views in a statement that `check` accepts."""
+    """Return the tables and views in a statement that `check` accepts, as they are written: `name`, `catalog.schema.name`."""
     nodes = _nodes(_syntax_tree(connection, sql))
-    return {str(node.get("table_name")) for node in nodes if node.get("type") == "BASE_TABLE"}
+    parts = ("catalog_name", "schema_name", "table_name")
+    return {".".join(str(node[part]) for part in parts if node.get(part)) for node in nodes if node.get("type") == "BASE_TABLE"}
 
 
 def _check_source(node: dict[str, Any]) -> None:
