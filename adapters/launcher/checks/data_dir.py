@@ -7,8 +7,9 @@ from pathlib import Path
 
 from adapters.launcher.checks import Finding, failed, ok, warning
 from broker.launch import mosquitto
-from broker.launch.access import access_file
+from broker.launch.access import access_file, with_declared
 from broker.launch.accounts import AccountError, read_accounts
+from broker.launch.declared import read_declared
 from broker.launch.tls import certificate_users
 from broker.runtime.declaration import Declaration
 
@@ -61,7 +62,9 @@ def access(path: Path, declarations: Mapping[str, Declaration]) -> Finding:
         people = read_accounts(path)
     except AccountError as error:
         return failed("access file", str(error), error.fix)
-    if text != access_file(declarations.values(), people.values(), certificate_users(path)):
+    devices = read_declared(path)
+    wanted = access_file(declarations.values(), people.values(), certificate_users(path))
+    if text != with_declared(wanted, devices.publishes, devices.reads):
         return failed("access file", "it does not match the components' declarations and the accounts", _MAKE_UP)
     return ok("access file", "matches the declarations" + (f", and {len(people)} accounts" if people else ""))
 

@@ -15,6 +15,7 @@ from broker.contract.storage.topics import RecorderStats
 from broker.errors import BrokerUnavailable
 from broker.launch import mosquitto
 from broker.launch.configuration import Placement
+from broker.launch.declared import write_declared
 from broker.mqtt.options import Options
 from broker.runtime.client_id import DONE, keep_secrets, write_note
 from broker.runtime.settings import Settings
@@ -75,6 +76,14 @@ def prepared(tmp_path: Path) -> Path:
 def test_prepared_data_directory_is_ok(prepared: Path) -> None:
     for finding in data_dir.check_data_dir(prepared, components()):
         check(finding, OK)
+
+
+def test_rights_of_declared_devices_are_expected(prepared: Path) -> None:
+    assert write_declared(prepared, ["/readings/office/temperature"], ["zigbee2mqtt/office_trv"])
+    check(data_dir.access(prepared, components()), OK)
+    access = prepared / "broker" / "access"
+    access.write_text(access.read_text().replace("topic read zigbee2mqtt/office_trv\n", "topic read #\n"))
+    check(data_dir.access(prepared, components()), FAILED)
 
 
 def test_missing_data_directory_fails(tmp_path: Path) -> None:
