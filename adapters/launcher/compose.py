@@ -132,6 +132,7 @@ class Compose:
             ClientError: the system cannot start, or is not healthy in time; the text names cause and fix.
         """
         self._check()
+        self._make_folders()
         running = self._containers()
         broker_before = self._broker_id()
         if BROKER not in running:
@@ -285,6 +286,16 @@ class Compose:
                 f"docker-compose.yml has its own broker, but SCAUP_MQTT_HOST is {self.settings.mqtt_host}",
                 "RUNTIME=native uses that broker",
             )
+
+    def _make_folders(self) -> None:
+        """Make the folders of this machine that containers mount and that are not part of the repository."""
+        for variable in [each for name in self.components for each in components()[name].variables if each.mount]:
+            folder = ROOT / (self.settings.value(variable) or variable.shipped)
+            try:
+                if not folder.exists() and not self.settings.value(variable):
+                    folder.mkdir(parents=True)
+            except OSError as error:
+                raise Failed(f"{folder} cannot be made: {error.strerror}", f"make it, or set {variable.name}") from error
 
     def reload_broker(self) -> bool:
         """Let the broker read accounts, access rules and certificates again; return whether it runs here."""

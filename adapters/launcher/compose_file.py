@@ -170,11 +170,16 @@ def _port(variable: Variable) -> str:
 
 def _volumes(variables: Iterable[Variable]) -> list[str]:
     mounts = [
-        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, read_only: true }}\n'
+        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, read_only: true{_made(each)} }}\n'
         for each in variables
         if each.shipped
     ]
     return ["    volumes:\n", "      - data:/data\n", *mounts] if mounts else []
+
+
+def _made(variable: Variable) -> str:
+    """Let Compose make what is not part of the repository: a folder that is empty at first."""
+    return ", bind: { create_host_path: true }" if variable.shipped.startswith("var/") else ""
 
 
 if __name__ == "__main__":
