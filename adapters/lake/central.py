@@ -20,9 +20,10 @@ def enter(install: bool) -> None:
     Raises:
         CannotStart: they are missing, or cannot be installed.
     """
+    there = (PACKAGES / "psycopg").is_dir()
     if install and SETUP.is_file():
         done = subprocess.run([str(SETUP), "central"], stdout=sys.stderr, check=False)  # noqa: S603
-        if done.returncode != 0:
+        if done.returncode != 0 and not there:
             raise CannotStart("the packages of the lake cannot be installed: see above")
     if not (PACKAGES / "psycopg").is_dir():
         raise CannotStart("the packages of the lake are not installed: type `bin/setup central`")
