@@ -170,7 +170,8 @@ def _port(variable: Variable) -> str:
 
 def _volumes(variables: Iterable[Variable]) -> list[str]:
     mounts = [
-        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, read_only: true{_made(each)} }}\n'
+        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, '
+        f"read_only: true{_made(each)} }}\n"
         for each in variables
         if each.shipped
     ]
