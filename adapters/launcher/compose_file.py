@@ -169,18 +169,15 @@ def _port(variable: Variable) -> str:
 
 
 def _volumes(variables: Iterable[Variable]) -> list[str]:
-    mounts = [
-        f'      - {{ type: bind, source: "${{{each.name}:-./{each.shipped}}}", target: {each.mount}, '
-        f"read_only: true{_made(each)} }}\n"
-        for each in variables
-        if each.shipped
-    ]
+    mounts = [_mount(each) for each in variables if each.shipped]
     return ["    volumes:\n", "      - data:/data\n", *mounts] if mounts else []
 
 
-def _made(variable: Variable) -> str:
-    """Let Compose make what is not part of the repository: a folder that is empty at first."""
-    return ", bind: { create_host_path: true }" if variable.shipped.startswith("var/") else ""
+def _mount(variable: Variable) -> str:
+    source = f"${{{variable.name}:-./{variable.shipped}}}"
+    # What is not part of the repository is a folder, empty at first.
+    made = ", bind: { create_host_path: true }" if variable.shipped.startswith("var/") else ""
+    return f'      - {{ type: bind, source: "{source}", target: {variable.mount}, read_only: true{made} }}\n'
 
 
 if __name__ == "__main__":

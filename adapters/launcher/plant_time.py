@@ -98,7 +98,7 @@ def _recorded_at(settings: Settings) -> datetime | None:
     if not settings.database.exists():
         return None
     command = [sys.executable, "-m", "adapters.cli.main", "query", "-o", "json", _LAST]
-    environment = {**os.environ, "SCAUP_DATA_DIR": str(settings.data_dir)}
+    environment = {**os.environ, **settings.environment, "SCAUP_DATA_DIR": str(settings.data_dir)}
     with suppress(subprocess.SubprocessError, msgspec.DecodeError):
         found = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=_PATIENCE_S, check=True)  # noqa: S603
         return msgspec.json.decode(found.stdout, type=list[_Last])[0].last_at

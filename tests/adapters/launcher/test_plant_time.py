@@ -16,6 +16,7 @@ from broker.stamp import rfc3339
 from storage.database.batch import TimedDelivery, arrow_table
 from storage.database.database import Database
 from storage.schema.typed_streams import StreamCodes
+from tests.real_broker import free_ports
 
 START_AT = datetime(2026, 1, 31, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -23,7 +24,8 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def site(tmp_path: Path) -> Settings:
-    return Settings.load({"SCAUP_DATA_DIR": str(tmp_path)})
+    """Settings of a system of its own, also where another one runs on this machine."""
+    return Settings.load({"SCAUP_DATA_DIR": str(tmp_path), "SCAUP_MQTT_PORT": str(free_ports(1)[0])})
 
 
 def plant_at(epoch: datetime, scale: float, wall_at: datetime) -> datetime:
