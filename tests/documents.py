@@ -31,7 +31,7 @@ NOT_RUN = {
     "$ scaup chargers start garage --tag 04AABBCC --connector 1": "needs an OCPP charger: tests/system/test_ocpp.py",
     "$ scaup account add zigbee2mqtt --role device --topics 'zigbee2mqtt/#'": "tests/system/test_accounts.py",
     "$ scaup account add shelly --role device --topics 'shellypro3em-ab12/#'": "needs a device: tests/system/test_devices.py",
-    "$ scaup devices draft zigbee2mqtt/office_trv > var/devices/office.toml": "needs a device: tests/system/test_devices.py",
+    "$ scaup devices draft zigbee2mqtt/office_trv > office.toml": "needs a device: tests/system/test_devices.py",
     "$ scaup devices check office.toml": "needs a device: tests/system/test_devices.py",
     "$ scaup account add home-assistant-1 --role operator": "tests/system/test_accounts.py",
     "$ SCAUP_HOME_ASSISTANT=no scaup run home-assistant": "it runs until Ctrl-C",

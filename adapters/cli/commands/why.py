@@ -32,7 +32,7 @@ _LONGEST_SHOWN = 80
 @output_options
 @click.pass_obj
 def why(session: Session, message: str, at: datetime | None, depth: int, effects: bool, output: Output) -> None:
-    """Show what a message follows from.
+    """Show what a message follows from, or what it led to.
 
     The message is the newest one on TOPIC, or the one with this NUMBER. Its causes are followed down to devices, people and
     ticks, which are what happens because time has passed. With -o json, the tree is one nested object.
