@@ -139,7 +139,13 @@ def test_secrets_are_masked(name: str, value: str, expected: str) -> None:
 def test_run_passes_on_the_options_after_the_name(scaup: Scaup, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     module = ModuleType("controllers.heating.__main__")
-    module.main = lambda: seen.append(list(sys.argv))  # type: ignore[attr-defined]
+
+    @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("_options", nargs=-1)
+    def main(_options: tuple[str, ...]) -> None:
+        seen.append(list(sys.argv))
+
+    module.main = main  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "controllers.heating.__main__", module)
     monkeypatch.setattr(sys, "argv", [])
     result = scaup("run", "heating", "--rooms", "5", "-v", "--help")
