@@ -8,10 +8,13 @@ import time
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.publish import multiple
 
 from tests.system.web.conftest import Plant, opened
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90), pytest.mark.xdist_group("page")]
 
 TOPIC = "machines/7/reading"
 READINGS = 12
