@@ -73,7 +73,7 @@ def test_reader_that_closes_its_pipe_ends_the_query(recorder: RecorderProcess) -
         ["bash", "-c", command], env=recorder.broker.environment, cwd=ROOT, capture_output=True, timeout=60, check=False
     )
     with connected_to(recorder.broker, "operator") as client:
-        found, _ = QueryClient(client)("SELECT payload FROM messages WHERE topic = 'storage/cancel'")
+        found, _ = QueryClient(client)("SELECT DISTINCT payload FROM messages WHERE topic = 'storage/cancel'")
     assert len(found) == 1
     assert json.loads(found[0]["payload"])["client"].startswith("operator/scaup-cli-")
 

@@ -26,9 +26,10 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_room_is_announced_and_withdrawn(own_broker: RealBroker) -> None:
     settings = own_broker.settings
+    environment = {**own_broker.environment, "SCAUP_HOME_ASSISTANT": "yes"}
     with connected(settings.broker_address("heating")) as heating, connected(settings.broker_address(OPERATOR.name)) as bus:
         heating.publish(STATE.publication(HeatingState(level=0, setpoint=20.0, mode="heating"), room="office"))
-        process = subprocess.Popen([sys.executable, "-m", "adapters.home_assistant"], env=own_broker.environment)
+        process = subprocess.Popen([sys.executable, "-m", "adapters.home_assistant"], env=environment)
         try:
             until(lambda: len(bus.retained(ENTITY.template.filter)) == 4)
             bus.publish(FORGET.publication(Forget("room", "office")))

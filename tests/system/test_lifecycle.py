@@ -284,6 +284,8 @@ def _program(name: str, code: str) -> Program:
 
 def test_a_replaced_component_stays_stopped_until_up(plant: Plant) -> None:
     name = next(each for each in STARTED if each != "recorder")
+    # One that has only just started would be started once more, see `supervision`.
+    assert eventually(lambda: Supervisor(plant.place).processes()[name].state == "RUNNING")
     other = subprocess.Popen(
         [sys.executable, "-m", "adapters.cli.main", "run", name],
         cwd=ROOT,
