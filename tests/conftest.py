@@ -67,14 +67,25 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @cache
 def _leads_outside(name: str) -> bool:
-    """Return whether a module is one of `_OUTSIDE`, or a module of the tests that uses one."""
-    if name.startswith(_OUTSIDE):
-        return True
-    if not name.startswith("tests."):
-        return False
+    """Return whether a module is one of `_OUTSIDE`, or a module of the tests that leads to one; they may use one another."""
+    seen: set[str] = {"tests.conftest"}
+    waiting = {name}
+    while waiting:
+        each = waiting.pop()
+        if each.startswith(_OUTSIDE):
+            return True
+        seen.add(each)
+        if each.startswith("tests."):
+            waiting |= _used_by(each) - seen
+    return False
+
+
+@cache
+def _used_by(name: str) -> frozenset[str]:
+    """Return the modules that a module of the tests has imported, or has imported something from."""
     values = vars(sys.modules[name]).values()
     used = {each.__name__ if isinstance(each, ModuleType) else getattr(each, "__module__", None) for each in values}
-    return any(_leads_outside(each) for each in used - {name, "tests.conftest"} if isinstance(each, str))
+    return frozenset(each for each in used if isinstance(each, str))
 
 
 _left: list[str] = []
