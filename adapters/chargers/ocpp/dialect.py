@@ -1,11 +1,13 @@
 """What the two versions of OCPP have in common for an adapter: a charger's calls in, what follows from them out. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from adapters.chargers.ocpp.frames import Call
+from ocpp import exceptions
+
+from adapters.chargers.ocpp.frames import Call, Unusable
 from broker.contract.charging.topics import ChargePoint, RemoteRequest, Transaction
 
 OCPP16, OCPP201 = "ocpp1.6", "ocpp2.0.1"
@@ -40,6 +42,25 @@ class Outcome:
     """A state of charge that was measured, %."""
     unused: str | None = None
     """Why a part of the message is of no use; it is answered all the same."""
+
+
+Payload = Mapping[str, Any]
+Take = Callable[[ChargePoint, Payload, Context], Outcome]
+
+
+def take_call(
+    takes: Mapping[str, Take], answers: Mapping[str, dict[str, Any]], point: ChargePoint, call: Call, context: Context
+) -> Outcome:
+    """Take a call of a charger: by the function of its action, or with the answer of an action that changes nothing.
+
+    Raises:
+        Unusable: its action is in neither, or it lacks a field without which it says nothing.
+    """
+    if (take := takes.get(call.action)) is not None:
+        return take(point, call.payload, context)
+    if (answer := answers.get(call.action)) is not None:
+        return Outcome(point=point, answer=answer)
+    raise Unusable(exceptions.NotImplementedError.code, f"the action {call.action[:50]!r} is not known")
 
 
 def wall_clock(now: datetime) -> str:

@@ -3,14 +3,13 @@
 Sections are those of "Open Charge Point Protocol 1.6, edition 2".
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 from ocpp import exceptions
 from ocpp.v16 import call, call_result
 
-from adapters.chargers.ocpp.dialect import HEARTBEAT_S, CannotAsk, Context, Outcome, wall_clock
+from adapters.chargers.ocpp.dialect import HEARTBEAT_S, CannotAsk, Context, Outcome, Payload, Take, take_call, wall_clock
 from adapters.chargers.ocpp.frames import Call, Unusable
 from adapters.chargers.ocpp.payloads import wire
 from adapters.chargers.ocpp.reports import instant, kwh, latest_soc, number, required, samples, text, whole
@@ -18,8 +17,6 @@ from adapters.chargers.ocpp.transactions import begin, ended, find, merged, runn
 from broker.contract.charging.topics import ChargePoint, RemoteAction, RemoteRequest
 
 MISSING = exceptions.OccurenceConstraintViolationError.code
-
-Payload = Mapping[str, Any]
 
 
 class Ocpp16:
@@ -31,11 +28,7 @@ class Ocpp16:
         Raises:
             Unusable: its action is not known, or it lacks a field without which it says nothing.
         """
-        if (take := _TAKES.get(call.action)) is not None:
-            return take(point, call.payload, context)
-        if (answer := _ANSWERS.get(call.action)) is not None:
-            return Outcome(point=point, answer=answer)
-        raise Unusable(exceptions.NotImplementedError.code, f"the action {call.action[:50]!r} is not known")
+        return take_call(_TAKES, _ANSWERS, point, call, context)
 
     def error_code(self, code: str) -> str:
         """Return this version's spelling of an error code."""
@@ -134,7 +127,7 @@ def _tag_info(tag: str, context: Context) -> dict[str, str]:
     return {"status": "Accepted" if context.accepts(tag) else "Invalid"}
 
 
-_TAKES: dict[str, Callable[[ChargePoint, Payload, Context], Outcome]] = {
+_TAKES: dict[str, Take] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
     "Heartbeat": _heartbeat,
