@@ -29,7 +29,7 @@ _IDENTITIES = (
 
 
 def _unprivileged() -> dict[str, object]:
-    """PostgreSQL does not run as root: return the arguments that start it as somebody else there."""
+    """PostgreSQL does not run as root: return the arguments that start it as another user there."""
     if os.geteuid() != 0:
         return {}
     found = pwd.getpwnam("nobody")

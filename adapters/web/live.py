@@ -36,7 +36,7 @@ Match = Callable[["Topic"], bool]
 
 
 class Watcher(Protocol):
-    """What is told of messages of the topics that it watches."""
+    """What is notified of messages on the topics that it watches."""
 
     def on_topic(self, topic: "Topic") -> None:
         """Note that a message of a topic has arrived."""

@@ -219,7 +219,7 @@ def measure_actions(rounds: int) -> None:
             times_ms.append(page.evaluate("torque => window.seen.get(torque)", f"{torque:g}") - sent_ms)
             until(lambda: torque_driver.set_to[-1:] == ["reverse"])
             torque_driver.send(REVERSED)
-            page.wait_for_timeout(150)  # nobody fastens faster
+            page.wait_for_timeout(150)  # a screw takes longer
         times_ms.sort()
         print(f"torque, from the driver to the painted screen: p50 {part(times_ms, 0.5):.0f} ms, "
               f"p95 {part(times_ms, 0.95):.0f} ms of {rounds}")  # fmt: skip

@@ -163,7 +163,7 @@ def test_an_edge_node_through_gap_restart_and_death(world: World) -> None:
 
         world.host.kill()
         world.host.wait(10)
-        edge.oil(63.5)  # nobody hears it
+        edge.oil(63.5)  # while the host is down
         edges_at = len(bus.messages)
         world.host = world.start()
         bus.wait(STATE, lambda state: state["active"], edges_at)

@@ -119,7 +119,7 @@ def test_the_highest_common_revision_is_found(highest: int, started: int, subscr
     assert torques(wire) == [(10.0, 10.0)]
 
 
-def test_a_tool_with_another_error_for_a_revision_is_asked_in_a_lower_one() -> None:
+def test_any_error_for_a_revision_leads_to_a_lower_one() -> None:
     wire = Wire(ToolModel(too_new=98))
     assert (wire.of("status")[0]["revision"], wire.of("status")[0]["fetchRevision"]) == (3, 3)
 
@@ -248,7 +248,7 @@ def test_a_result_of_another_set_has_its_own_target() -> None:
     assert torques(wire) == [(13.0, 13.0)]
 
 
-def test_a_result_before_the_answer_belongs_to_the_earlier_command() -> None:
+def test_an_early_result_belongs_to_the_earlier_command() -> None:
     wire = Wire(ToolModel())
     wire.command(forward(10), b"1")
     wire.tool.deaf = True

@@ -50,7 +50,7 @@ def test_a_job_survives_kills_of_page_and_controller(plant: Plant, browser: Any,
 
         until(lambda: torque_driver.set_to[-1:] == ["13.0"])
         plant.kill("web")
-        torque_driver.send(forward(15.5, 13.0))  # nobody sees it on the screen
+        torque_driver.send(forward(15.5, 13.0))  # while the web server is down
         until(lambda: torque_driver.set_to[-1:] == ["reverse"])
         torque_driver.send(json.dumps(forward(0, 0)).replace("forward", "reverse"))
         until(lambda: torque_driver.set_to[-1:] == ["13.0"])

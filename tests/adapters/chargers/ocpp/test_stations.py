@@ -385,7 +385,7 @@ def test_a_wrong_request_is_answered_at_once(name: str, request_: dict[str, Any]
     asyncio.run(scenario())
 
 
-def test_requests_that_may_be_old_or_answer_elsewhere_are_rejected() -> None:
+def test_old_requests_and_foreign_response_topics_are_rejected() -> None:
     async def scenario() -> None:
         async with connected() as charger:
             with pytest.raises(Rejected):
